@@ -1,0 +1,158 @@
+"""Hydra's tree in, a checked `RunConfig` out, and one clear line when it is not right. The one place that validates."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from mrecg.config.methods import METHODS
+from mrecg.config.schema import RunConfig
+from mrecg.errors import ConfigError, one_of
+
+_ADAPTER = TypeAdapter(RunConfig)
+
+
+def run_config(values: Mapping[str, Any]) -> RunConfig:
+    """Check a nested mapping and turn it into the run's configuration.
+
+    Args:
+        values: Groups and their values, as Hydra composes them; what is absent takes the schema's default.
+
+    Returns:
+        The frozen configuration.
+
+    Raises:
+        ConfigError: A key is unknown, or a value has the wrong type or is out of range. The message is one line
+            that names key, value and choices.
+
+    >>> run_config({"bits": {"weight": 3}}).bits.weight
+    3
+    >>> run_config({"bits": {"weigth": 3}})
+    Traceback (most recent call last):
+    mrecg.errors.ConfigError: bits.weigth: unknown key (did you mean bits.weight?); ...
+    """
+    try:
+        return _ADAPTER.validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn pydantic's first complaint into one line: key, value, what is right."""
+    first = error.errors(include_url=False)[0]
+    # A tagged union puts the tag into the location (method, qdrop, lr_rounding): the user wrote method.lr_rounding.
+    parts = [str(part) for part in first["loc"]]
+    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in METHODS:
+        del parts[1]
+    key = ".".join(parts)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "unexpected_keyword_argument":
+        return unknown_key(key, first_method(parts, error)) + more
+    if first["type"] in ("union_tag_invalid", "literal_error"):
+        expected = first["ctx"].get("expected_tags") or first["ctx"].get("expected", "")
+        choices = [part.strip().strip("'") for part in str(expected).replace(" or ", ", ").split(",")]
+        value = first["ctx"]["tag"] if "tag" in first["ctx"] else first["input"]
+        name = f"{key}.name" if first["type"] == "union_tag_invalid" else key
+        return str(one_of(name, value, choices)) + more
+    message = first["msg"].removeprefix("Value error, ")
+    if isinstance(first["input"], Mapping) or is_dataclass(first["input"]) or "ArgsKwargs" in type(first["input"]).__name__:
+        return f"{message}{more}"
+    return f"{key}: {first['input']!r} is not right: {message[0].lower()}{message[1:]}{more}"
+
+
+def first_method(parts: list[str], error: ValidationError) -> str | None:
+    """Name the method whose keys were meant, where the complaint is about a method's key."""
+    loc = error.errors(include_url=False)[0]["loc"]
+    return str(loc[1]) if parts[:1] == ["method"] and len(loc) > 1 and loc[1] in METHODS else None
+
+
+def unknown_key(key: str, method: str | None = None) -> str:
+    """Say that a key does not exist, with the nearest one and its siblings.
+
+    Args:
+        key: The dotted key that the user wrote.
+        method: The method whose keys apply below ``method``.
+
+    Returns:
+        One line.
+    """
+    *path, last = key.split(".")
+    siblings = keys_of(path, method)
+    close = get_close_matches(last, siblings, n=1)
+    prefix = "".join(f"{part}." for part in path)
+    hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
+    return f"{key}: unknown key{hint}; {'.'.join(path) or 'the top level'} has {', '.join(siblings) or 'no keys'}"
+
+
+def keys_of(path: list[str], method: str | None = None) -> list[str]:
+    """List the keys of the schema below a path.
+
+    Args:
+        path: Names from the root, for example ``["bits"]``.
+        method: The method whose keys apply below ``method``.
+
+    Returns:
+        The keys in the schema's order; empty where there is no such path.
+    """
+    kind: Any = RunConfig
+    for part in path:
+        if part == "method":
+            kind = METHODS.get(method or "qdrop", METHODS["qdrop"])
+            continue
+        found = {field.name: field.type for field in fields(kind)} if is_dataclass(kind) else {}
+        kind = found.get(part)
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Turn a configuration into plain values that YAML and JSON can hold.
+
+    Args:
+        config: A `RunConfig` or one of its groups.
+
+    Returns:
+        Nested dicts and lists; paths as strings.
+    """
+    dumped: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return dumped
+
+
+def imported(path: str) -> Any:
+    """Import what a dotted path names.
+
+    Args:
+        path: ``package.module.name``.
+
+    Returns:
+        The object.
+
+    Raises:
+        ConfigError: The path names nothing that can be imported.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be imported ({error}); give package.module.name") from error
+
+
+def existing(path: Path, key: str) -> Path:
+    """Check that a configured path is there.
+
+    Args:
+        path: The path to check.
+        key: The config key that holds it, for the message.
+
+    Returns:
+        The same path.
+
+    Raises:
+        ConfigError: Nothing is there.
+    """
+    if not path.exists():
+        raise ConfigError(f"{key}: {path} does not exist")
+    return path

@@ -1,0 +1,215 @@
+"""The schema: one frozen dataclass a config group, with defaults, units and ranges. No other file holds a default."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from mrecg.config.methods import STRICT, MethodConfig, QDrop
+
+PositiveInt = Annotated[int, Field(ge=1)]
+BitWidth = Annotated[int, Field(ge=2, le=32)]
+FLOAT_BITS = 32
+"""A bit width of 32 means: not quantized."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ModelConfig:
+    """Which network, and where its weights come from."""
+
+    source: Literal["embedded", "torchvision", "target"] = "embedded"
+    """The model that the package ships, one of torchvision's, or any importable callable."""
+    name: str = "mobilenet_v2_digits"
+    """Name in tables and file names; for source=torchvision the name that torchvision.models.get_model knows."""
+    target: str | None = None
+    """For source=target: dotted path of a class or function that returns an nn.Module."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the model's constructor."""
+    weights: str | None = None
+    """For source=torchvision: name of published weights to download, for example DEFAULT."""
+    checkpoint: Path | None = None
+    """Local state dict to load (.safetensors, .pth, .pt); null: the weights above, or random ones from the seed."""
+    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 32, 32)
+    """Channels, height and width of one image, in pixels."""
+
+    @model_validator(mode="after")
+    def _target_is_set(self) -> "ModelConfig":
+        if (self.source == "target") != (self.target is not None):
+            raise ValueError("model.target goes with model.source=target, and only with it")
+        if self.weights is not None and (self.source != "torchvision" or self.checkpoint is not None):
+            raise ValueError("model.weights goes with model.source=torchvision and without model.checkpoint")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DataConfig:
+    """Where the calibration and the evaluation images come from."""
+
+    source: Literal["digits", "image_folder", "none"] = "digits"
+    """The embedded digits, folders of images (one folder a class), or none (planning by ModCap)."""
+    name: str = "digits"
+    """Name in tables and summaries."""
+    calibration_path: Path | None = None
+    """For image_folder: the folder of calibration images; labels are not used."""
+    evaluation_path: Path | None = None
+    """For image_folder: the folder of evaluation images, one sub-folder a class; null: no evaluation."""
+    classes_path: Path | None = None
+    """For image_folder: a folder whose sorted sub-folder names are the model's classes; null: evaluation_path's own."""
+    resize: PositiveInt | None = None
+    """For image_folder: shorter side after resizing, pixels; null: as stored."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """For image_folder: channel means, on [0, 1]."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """For image_folder: channel standard deviations, on [0, 1]."""
+    calibration_images: PositiveInt = 512
+    """Images that calibration and reconstruction use."""
+    evaluation_images: PositiveInt | None = None
+    """Evaluate on a seeded draw of this many images; null: all."""
+    batch_size: PositiveInt = 64
+    """Images a forward pass in calibration, caching and evaluation."""
+    seed: int = 0
+    """Seed of the draw of images; apart from the run's seed, so that seeds compare on the same images."""
+
+    @model_validator(mode="after")
+    def _paths_are_set(self) -> "DataConfig":
+        if self.source == "image_folder" and self.calibration_path is None:
+            raise ValueError("data.calibration_path is needed for data.source=image_folder")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BitsConfig:
+    """Bit widths; 32 means not quantized."""
+
+    weight: BitWidth = 2
+    """Bits of a weight (2 to 8, or 32)."""
+    activation: BitWidth = 4
+    """Bits of an activation (2 to 8, or 32)."""
+    boundary: BitWidth | None = 8
+    """Bits of the first and last layer's weights and of the last layer's input; null: as all others."""
+    stem_output: Literal["low", "high"] = "low"
+    """Bits of the first layer's output: those of all others ("QDrop setting") or bits.boundary ("BRECQ setting")."""
+    symmetric_weights: bool = False
+    """Whether weight grids are centred on zero."""
+
+    @field_validator("weight", "activation", "boundary")
+    @classmethod
+    def _storable(cls, value: int | None) -> int | None:
+        if value is not None and 8 < value < FLOAT_BITS:
+            raise ValueError("must be 2 to 8, or 32 for not quantized")
+        return value
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CalibrationConfig:
+    """How the first ranges are found."""
+
+    weight_range: Literal["lp", "minmax"] = "lp"
+    """Minimum of an L_p error, or the extremes."""
+    activation_range: Literal["lp", "minmax"] = "lp"
+    """Minimum of an L_p error over a histogram, or the extremes."""
+    norm: Annotated[float, Field(ge=1, le=8)] = 2.4
+    """p of the L_p error."""
+    bins: Annotated[int, Field(ge=64, le=65536)] = 2048
+    """Bins of an activation's histogram."""
+    candidates: Annotated[int, Field(ge=2, le=1000)] = 80
+    """Ranges tried along each direction of the search."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GranularityConfig:
+    """What is optimised jointly."""
+
+    name: Literal["layer", "block", "mixed", "fixed", "network"] = "mixed"
+    """Each layer, each block, blocks merged by the planner, the groups given here, or everything at once."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """For granularity=fixed: unit names to merge, for example [[features.3,features.4]]; all others stay alone."""
+
+    @model_validator(mode="after")
+    def _groups_are_set(self) -> "GranularityConfig":
+        if (self.name == "fixed") != bool(self.groups):
+            raise ValueError("granularity.groups goes with granularity=fixed, and only with it")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PlannerConfig:
+    """How granularity=mixed chooses what to merge."""
+
+    name: Literal["modcap", "loss", "error", "published"] = "error"
+    """Module capacity from the shapes, from the loss or from the relative error of a probe run, or a paper's schedule."""
+    merge_count: Annotated[int, Field(ge=0)] = 3
+    """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group."""
+    max_group_size: Annotated[int, Field(ge=2)] = 4
+    """Units in one group, at most."""
+    stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
+    """ModCap's factor for a layer of stride 2."""
+    difference: Literal["squared", "log_ratio"] = "squared"
+    """How two ModCaps compare: (a - b)^2 as published, or |log(a / b)|, which does not favour the large late units."""
+    probe_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps a unit of the probe run behind loss and error; null: as many as trainer.steps; 0: round to nearest."""
+    schedule: str | None = None
+    """For planner=published: name of the schedule; null: the model's name."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainerConfig:
+    """The optimisation of one group."""
+
+    steps: PositiveInt = 20_000
+    """Optimisation steps a unit."""
+    steps_per: Literal["unit", "group"] = "unit"
+    """Whether a merged group gets these steps once for each member (equal total) or once in all."""
+    batch_size: PositiveInt = 32
+    """Images a step."""
+    chunk: PositiveInt = 50
+    """Steps in one training_step of Lightning; progress and curves move by it."""
+    log_every: PositiveInt = 10
+    """Steps between two points of a curve."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if value not in ("auto", "cpu", "cuda") and not (value.startswith("cuda:") and value[5:].isdigit()):
+            raise ValueError("choose from auto, cpu, cuda, cuda:N")
+        return value
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LoggerConfig:
+    """Where curves go besides the CSV files of the run folder."""
+
+    wandb: Literal["offline", "online", "disabled"] = "offline"
+    """W&B's mode; offline needs no account, and `wandb sync` uploads later."""
+    project: str = "mrecg"
+    """W&B project."""
+    entity: str | None = None
+    """W&B user or team; null: your default."""
+    group: str | None = None
+    """W&B group; null: none."""
+    tags: tuple[str, ...] = ()
+    """W&B tags."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunConfig:
+    """Everything that defines a run."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    bits: BitsConfig = Field(default_factory=BitsConfig)
+    calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
+    method: MethodConfig = Field(default_factory=QDrop)
+    granularity: GranularityConfig = Field(default_factory=GranularityConfig)
+    planner: PlannerConfig = Field(default_factory=PlannerConfig)
+    trainer: TrainerConfig = Field(default_factory=TrainerConfig)
+    logger: LoggerConfig = Field(default_factory=LoggerConfig)
+    name: str = "run"
+    """Name of the run, in its folder and in W&B."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the optimisation's draws (and of random initial weights)."""
+    run: Path | None = None
+    """For the verb evaluate: a saved run folder; null: the FP model."""

@@ -1,0 +1,37 @@
+"""What the planner may know about a unit: plain numbers, no tensors."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFacts:
+    """One weight layer.
+
+    Attributes:
+        name: Module path, for example ``layer1.0.conv1``.
+        weights: Number of weights (without the bias).
+        stride: Largest stride; 1 for a linear layer.
+        kernel: Kernel size; () for a linear layer.
+        kind: ``dense``, ``grouped``, ``depthwise`` or ``linear``.
+    """
+
+    name: str
+    weights: int
+    stride: int
+    kernel: tuple[int, ...]
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitFacts:
+    """One unit, in network order.
+
+    Attributes:
+        name: Module path of the unit.
+        layers: Its weight layers in order.
+        residual: Whether the unit holds a join (add, multiply or concatenation).
+    """
+
+    name: str
+    layers: tuple[LayerFacts, ...]
+    residual: bool

@@ -1,0 +1,213 @@
+"""Cut a traced graph into ordered units with one input and one output each.
+
+A *cut* is a point where exactly one tensor is alive. Everything between two neighbouring cuts is an atom. Atoms are
+gathered into *pieces*, each with at least one weight layer (the units of ``layer`` granularity), and pieces into
+*blocks*, by the model's own hierarchy of modules.
+"""
+
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from mrecg.errors import GraphError, one_of
+from mrecg.graph.facts import LayerFacts, UnitFacts
+from mrecg.graph.ops import is_activation, is_arithmetic_join, is_join, is_weight_layer, module_of
+
+MAX_CHAIN = 3
+"""Weight layers in a unit that has no join, at most: the length of an inverted bottleneck without its shortcut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A part of the graph between two cuts.
+
+    Attributes:
+        facts: Name, weight layers and residual form.
+        input: Name of the node whose value enters.
+        nodes: Names of the nodes inside, in order.
+        output: Name of the node whose value leaves; the last of ``nodes``.
+    """
+
+    facts: UnitFacts
+    input: str
+    nodes: tuple[str, ...]
+    output: str
+
+    @property
+    def name(self) -> str:
+        """The unit's module path."""
+        return self.facts.name
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Module paths of its weight layers, in order."""
+        return tuple(layer.name for layer in self.facts.layers)
+
+
+Piece = list[fx.Node]
+
+
+def partition(traced: fx.GraphModule, granularity: str = "block") -> tuple[Unit, ...]:
+    """Cut a graph into units.
+
+    Args:
+        traced: A folded graph from `trace`.
+        granularity: ``layer``: the smallest pieces between two cuts that hold a weight layer; ``block``: the smallest
+            modules of the model's hierarchy that lie between two cuts and hold a join or several weight layers, and
+            chains of at most three layers for what belongs to no such module.
+
+    Returns:
+        The units in network order; every weight layer is in exactly one.
+
+    Raises:
+        ConfigError: ``granularity`` is neither.
+        GraphError: The graph has no place to cut.
+    """
+    if granularity not in ("layer", "block"):
+        raise one_of("granularity", granularity, ("layer", "block"))
+    pieces = _pieces(_atoms(traced))
+    if not pieces:
+        raise GraphError("the model has no weight layer between its input and its output")
+    modules = _modules(pieces)
+    spans = [(i, i + 1) for i in range(len(pieces))]
+    if granularity == "block":
+        spans = _block_spans(pieces, modules)
+    units, source = [], next(node for node in traced.graph.nodes if node.op == "placeholder")
+    for begin, end in spans:
+        nodes = [node for piece in pieces[begin:end] for node in piece]
+        units.append(_unit(nodes, source, _name(pieces, modules, begin, end)))
+        source = nodes[-1]
+    return tuple(units)
+
+
+def _atoms(traced: fx.GraphModule) -> list[Piece]:
+    """Split the nodes at every cut."""
+    nodes = [node for node in traced.graph.nodes if node.op != "get_attr"]
+    position = {node: i for i, node in enumerate(nodes)}
+    last_use = {node: max((position[user] for user in node.users), default=-1) for node in nodes}
+    atoms: list[Piece] = []
+    current: Piece = []
+    alive: set[fx.Node] = {nodes[0]}
+    for i, node in enumerate(nodes[1:-1], start=1):
+        current.append(node)
+        alive = {value for value in alive | {node} if last_use[value] > i}
+        if alive == {node}:
+            atoms.append(current)
+            current = []
+    if current:
+        raise GraphError(f"the model's last operation {current[-1].format_node()} does not gather all that came before")
+    return atoms
+
+
+def _pieces(atoms: list[Piece]) -> list[Piece]:
+    """Gather atoms so that each piece holds a weight layer.
+
+    Element-wise operations go with the layer before them (an activation function belongs to its layer), all other
+    weightless atoms with the one that consumes them.
+    """
+    pieces: list[Piece] = []
+    pending: Piece = []
+    for atom in atoms:
+        if any(is_weight_layer(node) for node in atom):
+            pieces.append(pending + atom)
+            pending = []
+        elif pieces and not pending and all(is_activation(node) or is_arithmetic_join(node) for node in atom):
+            pieces[-1] = pieces[-1] + atom
+        else:
+            pending = pending + atom
+    if pieces:
+        pieces[-1] = pieces[-1] + pending
+    return pieces
+
+
+def _core(piece: Piece) -> list[fx.Node]:
+    """The nodes that decide which module a piece belongs to: weightless ones may have moved in from a neighbour."""
+    return [node for node in piece if is_weight_layer(node) or is_join(node)]
+
+
+def _paths(node: fx.Node) -> list[str]:
+    """Paths of all modules that a node was traced in, outermost first, the root left out."""
+    return [path for path, _ in node.meta.get("nn_module_stack", {}).values() if path]
+
+
+def _modules(pieces: list[Piece]) -> dict[str, tuple[int, int]]:
+    """Find the modules that lie between two cuts, with the span of pieces that each covers."""
+    touched: dict[str, set[int]] = {}
+    partial: set[str] = set()
+    for i, piece in enumerate(pieces):
+        inside = [set(_paths(node)) for node in _core(piece)]
+        for path in set().union(*inside):
+            touched.setdefault(path, set()).add(i)
+            if not all(path in paths for paths in inside):
+                partial.add(path)
+    spans = {path: (min(found), max(found) + 1) for path, found in touched.items() if path not in partial}
+    return {path: span for path, span in spans.items() if span[1] - span[0] == len(touched[path])}
+
+
+def _weights(pieces: list[Piece]) -> int:
+    return sum(is_weight_layer(node) for piece in pieces for node in piece)
+
+
+def _has_join(pieces: list[Piece]) -> bool:
+    return any(is_join(node) for piece in pieces for node in piece)
+
+
+def _block_spans(pieces: list[Piece], modules: dict[str, tuple[int, int]]) -> list[tuple[int, int]]:
+    """Choose the smallest qualifying modules; chain up what is left."""
+    chosen: dict[int, tuple[int, int]] = {}
+    for begin, end in sorted(set(modules.values()), key=lambda span: (span[1] - span[0], span)):
+        inside = pieces[begin:end]
+        is_block = _has_join(inside) or 2 <= _weights(inside) <= MAX_CHAIN
+        if is_block and not any(i in chosen for i in range(begin, end)):
+            chosen.update(dict.fromkeys(range(begin, end), (begin, end)))
+    spans: list[tuple[int, int]] = []
+    chain_open = False
+    for i, piece in enumerate(pieces):
+        if i in chosen:
+            if chosen[i][0] == i:
+                spans.append(chosen[i])
+            chain_open = False
+        elif _has_join([piece]):
+            spans.append((i, i + 1))
+            chain_open = False
+        elif chain_open and _weights(pieces[spans[-1][0] : i + 1]) <= MAX_CHAIN:
+            spans[-1] = (spans[-1][0], i + 1)
+        else:
+            spans.append((i, i + 1))
+            chain_open = True
+    return spans
+
+
+def _name(pieces: list[Piece], modules: dict[str, tuple[int, int]], begin: int, end: int) -> str:
+    """Name a span by the outermost module that is exactly it, else by the first and last module inside."""
+    exact = _outermost(modules, begin, end)
+    if exact:
+        return exact
+    first, last = (_outermost(modules, i, i + 1) for i in (begin, end - 1))
+    layers = [str(node.target) for piece in pieces[begin:end] for node in piece if is_weight_layer(node)]
+    return f"{first or layers[0]}-{last or layers[-1]}" if end - begin > 1 or len(layers) > 1 else layers[0]
+
+
+def _outermost(modules: dict[str, tuple[int, int]], begin: int, end: int) -> str | None:
+    exact = [path for path, span in modules.items() if span == (begin, end)]
+    return min(exact, key=lambda path: (path.count("."), len(path)), default=None)
+
+
+def _unit(nodes: Piece, source: fx.Node, name: str) -> Unit:
+    layers = tuple(_layer_facts(node) for node in nodes if is_weight_layer(node))
+    facts = UnitFacts(name=name, layers=layers, residual=_has_join([nodes]))
+    return Unit(facts=facts, input=source.name, nodes=tuple(node.name for node in nodes), output=nodes[-1].name)
+
+
+def _layer_facts(node: fx.Node) -> LayerFacts:
+    layer = module_of(node)
+    assert layer is not None
+    weight = layer.weight
+    assert isinstance(weight, nn.Parameter)
+    if isinstance(layer, nn.Linear):
+        return LayerFacts(name=str(node.target), weights=weight.numel(), stride=1, kernel=(), kind="linear")
+    assert isinstance(layer, nn.modules.conv._ConvNd)
+    depthwise = layer.groups > 1 and layer.groups == layer.in_channels
+    kind = "depthwise" if depthwise else "grouped" if layer.groups > 1 else "dense"
+    stride, kernel = max(layer.stride), tuple(layer.kernel_size)
+    return LayerFacts(name=str(node.target), weights=weight.numel(), stride=stride, kernel=kernel, kind=kind)

@@ -1,0 +1,305 @@
+"""Quantizers as modules: a layer with a quantized weight, and the quantizer of an activation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mrecg.quant import ranges
+from mrecg.quant.affine import dequantize, fake_quantize, qmax, quantize
+
+_TRANSPOSED = {
+    nn.ConvTranspose1d: F.conv_transpose1d,
+    nn.ConvTranspose2d: F.conv_transpose2d,
+    nn.ConvTranspose3d: F.conv_transpose3d,
+}
+WEIGHT_BINS = 512
+"""Bins of a channel's histogram in the search of weight ranges."""
+
+
+def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+    """Run a layer with another weight than its own.
+
+    Args:
+        layer: A convolution, transposed convolution or linear module.
+        x: The layer's input.
+        weight: A weight of the shape of ``layer.weight``.
+
+    Returns:
+        The layer's output.
+    """
+    if isinstance(layer, nn.Linear):
+        return F.linear(x, weight, layer.bias)
+    transposed = _TRANSPOSED.get(type(layer))  # type: ignore[arg-type]
+    if transposed is not None:
+        assert isinstance(layer, nn.modules.conv._ConvTransposeNd)
+        return transposed(  # type: ignore[no-any-return]
+            x, weight, layer.bias, layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
+        )
+    out: Tensor = layer._conv_forward(x, weight, layer.bias)  # type: ignore[operator]
+    return out
+
+
+class QuantizedLayer(nn.Module):
+    """A weight layer whose weight stands on a per-channel grid.
+
+    The integers start at the nearest grid points. While a rounding is learned, `soft` holds the weight of the current
+    step. The bias stays in floating point.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+    integers: Tensor
+    hard: Tensor
+
+    def __init__(self, layer: nn.Module, *, bits: int, symmetric: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.bits, self.symmetric = bits, symmetric
+        self.axis = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
+        weight = self.reference
+        shape = [1] * weight.dim()
+        shape[self.axis] = weight.shape[self.axis]
+        self.register_buffer("scale", torch.ones(shape, dtype=weight.dtype, device=weight.device))
+        self.register_buffer("zero_point", torch.zeros(shape, dtype=weight.dtype, device=weight.device))
+        self.register_buffer("integers", torch.zeros_like(weight, dtype=torch.uint8))
+        self.register_buffer("hard", weight.detach().clone(), persistent=False)
+        self.soft: Tensor | None = None
+        self.quantized = True
+
+    @property
+    def reference(self) -> Tensor:
+        """The full-precision weight."""
+        weight = self.layer.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def top(self) -> int:
+        """Largest integer of the grid."""
+        return qmax(self.bits)
+
+    @torch.no_grad()
+    def calibrate(self, *, kind: Literal["lp", "minmax"], norm: float, candidates: int) -> None:
+        """Find the grid of every output channel and round to nearest.
+
+        Args:
+            kind: ``lp`` or ``minmax``.
+            norm: p of the L_p error.
+            candidates: Ranges tried along each direction.
+        """
+        rows = self.reference.transpose(0, self.axis).flatten(1)
+        if kind == "lp":
+            summary = ranges.summarise(rows, bins=WEIGHT_BINS)
+            scale, zero = ranges.search(
+                summary, self.top, norm=norm, candidates=candidates, symmetric=self.symmetric
+            )
+        else:
+            low, high = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
+            scale, zero = ranges.grid(low, high, self.top, symmetric=self.symmetric)
+        self.scale.copy_(scale.reshape(self.scale.shape))
+        self.zero_point.copy_(zero.reshape(self.scale.shape))
+        self.harden(quantize(self.reference, self.scale, self.zero_point, self.top))
+
+    @torch.no_grad()
+    def harden(self, integers: Tensor) -> None:
+        """Fix the weight's integers.
+
+        Args:
+            integers: 0 to `top`, of the weight's shape.
+        """
+        self.integers.copy_(integers.to(torch.uint8))
+        self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Read the integers back into the weight that `forward` uses."""
+        self.hard.copy_(dequantize(self.integers.to(self.scale.dtype), self.scale, self.zero_point))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer with its soft weight if there is one, else its quantized, else its full-precision weight."""
+        if not self.quantized:
+            return apply_weight(self.layer, x, self.reference)
+        return apply_weight(self.layer, x, self.hard if self.soft is None else self.soft)
+
+    def extra_repr(self) -> str:
+        """Bits, for the module's printed form."""
+        return f"bits={self.bits}"
+
+
+class Drop:
+    """Random masks for quantization drop, from one generator.
+
+    Args:
+        keep: Probability that an element is quantized, in 1/256.
+        generator: Source of the random bits, on the device of the activations.
+    """
+
+    def __init__(self, keep: float, generator: torch.Generator) -> None:
+        self.threshold = round(keep * 256)
+        self.generator = generator
+
+    def mix(self, kept: Tensor, dropped: Tensor) -> Tensor:
+        """Take each element from the first tensor with probability ``keep``, else from the second.
+
+        Args:
+            kept: Any shape.
+            dropped: Same shape and memory layout.
+
+        Returns:
+            The mixture.
+        """
+        if self.threshold <= 0 or self.threshold >= 256:
+            return kept if self.threshold >= 256 else dropped
+        return torch.where(self._mask(kept), kept, dropped)
+
+    def _mask(self, like: Tensor) -> Tensor:
+        # One 64-bit draw decides eight elements. The mask follows the tensor's memory order, or `where` would stride.
+        words = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
+        bits = words.random_(-(2**63), None, generator=self.generator).view(torch.uint8)[: like.numel()]
+        flat = bits < self.threshold
+        if like.dim() == 4 and not like.is_contiguous():
+            n, c, h, w = like.shape
+            return flat.view(n, h, w, c).permute(0, 3, 1, 2)
+        return flat.view(like.shape)
+
+
+class Observer:
+    """Collects the range, then the histogram, of one activation over two passes.
+
+    Args:
+        bins: Bins of the histogram.
+    """
+
+    def __init__(self, bins: int) -> None:
+        self.bins = bins
+        self.low = self.high = torch.zeros(1)
+        self.sums = self.counts = torch.zeros(1, bins)
+        self.seen_range = False
+        self.second_pass = False
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        """Take in one batch.
+
+        Args:
+            x: Activations of any shape.
+        """
+        if not self.second_pass:
+            low, high = x.amin().reshape(1).clamp(max=0), x.amax().reshape(1).clamp(min=0)
+            self.low = torch.minimum(self.low, low) if self.seen_range else low
+            self.high = torch.maximum(self.high, high) if self.seen_range else high
+            self.seen_range = True
+            return
+        sums, counts = ranges.histogram(x.reshape(1, -1), self.low, self.high, bins=self.bins)
+        self.sums, self.counts = self.sums.to(sums) + sums, self.counts.to(counts) + counts
+
+    def summary(self) -> ranges.Summary:
+        """What was seen, as a weighted summary of one row."""
+        return ranges.Summary(self.sums / self.counts.clamp(min=1), self.counts, self.low, self.high)
+
+
+class ActivationQuantizer(nn.Module):
+    """Quantizes one activation per tensor, with a learnable scale.
+
+    Modes: ``off`` passes the tensor through, ``on`` quantizes, ``drop`` quantizes a random part of the elements,
+    ``observe`` passes through and collects statistics.
+    """
+
+    zero_point: Tensor
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = bits
+        self.scale = nn.Parameter(torch.ones(1), requires_grad=False)
+        self.register_buffer("zero_point", torch.zeros(1))
+        self.mode: Literal["off", "on", "drop", "observe"] = "on"
+        self.drop: Drop | None = None
+        self.observer: Observer | None = None
+
+    @property
+    def top(self) -> int:
+        """Largest integer of the grid."""
+        return qmax(self.bits)
+
+    @torch.no_grad()
+    def calibrate(self, *, kind: Literal["lp", "minmax"], norm: float, candidates: int) -> None:
+        """Set the grid from what the observer saw, and forget the observer.
+
+        Args:
+            kind: ``lp`` or ``minmax``.
+            norm: p of the L_p error.
+            candidates: Ranges tried along each direction.
+        """
+        assert self.observer is not None
+        summary = self.observer.summary()
+        if kind == "lp":
+            scale, zero = ranges.search(summary, self.top, norm=norm, candidates=candidates)
+        else:
+            scale, zero = ranges.grid(summary.low, summary.high, self.top)
+        self.scale.copy_(scale)
+        self.zero_point.copy_(zero)
+        self.observer = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pass through, quantize, or quantize in part, by the mode."""
+        if self.mode == "off":
+            return x
+        if self.mode == "observe":
+            assert self.observer is not None
+            self.observer.observe(x)
+            return x
+        factor = (x.numel() * self.top) ** -0.5 if self.scale.requires_grad else 1.0
+        low_bit = fake_quantize(x, self.scale, self.zero_point, self.top, factor)
+        return self.drop.mix(low_bit, x) if self.mode == "drop" and self.drop is not None else low_bit
+
+    def extra_repr(self) -> str:
+        """Bits, for the module's printed form."""
+        return f"bits={self.bits}"
+
+
+def layers_of(module: nn.Module) -> list[QuantizedLayer]:
+    """All quantized layers inside a module, in order."""
+    return [part for part in module.modules() if isinstance(part, QuantizedLayer)]
+
+
+def activations_of(module: nn.Module) -> list[ActivationQuantizer]:
+    """All activation quantizers inside a module, in order."""
+    return [part for part in module.modules() if isinstance(part, ActivationQuantizer)]
+
+
+@contextmanager
+def quantization(
+    module: nn.Module,
+    *,
+    weights: bool = True,
+    activations: Literal["off", "on", "drop", "observe"] = "on",
+    drop: Drop | None = None,
+) -> Iterator[None]:
+    """Set what is quantized inside a module, and restore it on exit.
+
+    Args:
+        module: Any module that holds quantizers.
+        weights: Whether weights are quantized.
+        activations: Mode of every activation quantizer.
+        drop: Source of the masks for ``activations="drop"``.
+
+    Yields:
+        Nothing.
+    """
+    layers, quantizers = layers_of(module), activations_of(module)
+    before = [layer.quantized for layer in layers], [(q.mode, q.drop) for q in quantizers]
+    for layer in layers:
+        layer.quantized = weights
+    for quantizer in quantizers:
+        quantizer.mode, quantizer.drop = activations, drop
+    try:
+        yield
+    finally:
+        for layer, quantized in zip(layers, before[0], strict=True):
+            layer.quantized = quantized
+        for quantizer, (mode, source) in zip(quantizers, before[1], strict=True):
+            quantizer.mode, quantizer.drop = mode, source

@@ -1,0 +1,185 @@
+"""A network cut into units, each in full precision and quantized, and the quantized whole."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from mrecg.config.schema import BitsConfig, CalibrationConfig
+from mrecg.graph.partition import Unit
+from mrecg.quant.modules import (
+    ActivationQuantizer,
+    Observer,
+    QuantizedLayer,
+    activations_of,
+    layers_of,
+    quantization,
+)
+from mrecg.quant.policy import Policy, policy
+
+
+class QuantizedNetwork:
+    """The units of a network, in full precision and quantized; both share the full-precision weights.
+
+    Args:
+        traced: A folded graph from `mrecg.graph.trace.trace`.
+        units: Its units in order.
+        bits: The configured bit widths.
+
+    Attributes:
+        units: The units in order.
+        full: One full-precision module a unit.
+        low: One quantized module a unit.
+        model: The whole quantized network; it shares its quantizers with ``low``.
+        policy: The bits of everything that is quantized.
+    """
+
+    def __init__(self, traced: fx.GraphModule, units: Sequence[Unit], bits: BitsConfig) -> None:
+        self.traced, self.units, self.bits = traced, tuple(units), bits
+        self.policy: Policy = policy(traced.graph, bits)
+        parts: dict[str, nn.Module] = {
+            path: QuantizedLayer(traced.get_submodule(path), bits=width, symmetric=bits.symmetric_weights)
+            for path, width in self.policy.layers.items()
+        }
+        parts |= {_path(name): ActivationQuantizer(width) for name, width in self.policy.activations.items()}
+        nodes = {node.name: node for node in traced.graph.nodes}
+        inside = [(unit.input, [nodes[name] for name in unit.nodes]) for unit in units]
+        self.full = [_build(traced, source, part, {}, ()) for source, part in inside]
+        self.low = [_build(traced, source, part, parts, self.policy.activations) for source, part in inside]
+        everything = [node for _, part in inside for node in part]
+        self.model = _build(traced, units[0].input, everything, parts, self.policy.activations)
+
+    def to(self, device: torch.device) -> "QuantizedNetwork":
+        """Move everything to a device, images in channels-last order.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            The network itself.
+        """
+        for module in (*self.full, *self.low, self.model):
+            module.to(device)
+            for part in module.modules():
+                if isinstance(part, nn.Conv2d | QuantizedLayer | nn.ConvTranspose2d):
+                    part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor, config: CalibrationConfig, *, batch: int) -> Iterator[str]:
+        """Find every range: weights from the weights, activations from full-precision activations.
+
+        Args:
+            images: Shape (N, C, H, W), on the network's device.
+            config: How ranges are found.
+            batch: Images a forward pass.
+
+        Yields:
+            The name of each unit when it is done.
+        """
+        values = images
+        for unit, low in zip(self.units, self.low, strict=True):
+            for layer in layers_of(low):
+                layer.calibrate(kind=config.weight_range, norm=config.norm, candidates=config.candidates)
+            quantizers = activations_of(low)
+            for quantizer in quantizers:
+                quantizer.observer = Observer(config.bins)
+            with quantization(low, weights=False, activations="observe"):
+                out = torch.cat([low(x) for x in values.split(batch)])
+                if config.activation_range == "lp" and quantizers:
+                    for quantizer in quantizers:
+                        assert quantizer.observer is not None
+                        quantizer.observer.second_pass = True
+                    for x in values.split(batch):
+                        low(x)
+            for quantizer in quantizers:
+                quantizer.calibrate(kind=config.activation_range, norm=config.norm, candidates=config.candidates)
+            values = out
+            yield unit.name
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that defines the quantized network, for saving.
+
+        Returns:
+            By name: ``integers`` (uint8), ``scale``, ``zero_point`` and ``bias`` of each quantized layer, scale and
+            zero point of each activation, and the tensors of all parts that are not quantized.
+        """
+        state = {}
+        for name, value in self.model.state_dict().items():
+            owner, _, leaf = name.rpartition(".")
+            parent = owner.rpartition(".")[0]
+            wrapped = owner.endswith(".layer") and isinstance(self.model.get_submodule(parent), QuantizedLayer)
+            if wrapped and leaf == "weight":
+                continue
+            state[f"{parent}.{leaf}" if wrapped else name] = value.detach().cpu().contiguous()
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over a saved state.
+
+        Args:
+            state: What `state` returned, for the same units and bits.
+
+        Raises:
+            KeyError: A tensor is missing.
+            RuntimeError: A tensor has another shape.
+        """
+        state = dict(state)
+        for path in self.policy.layers:
+            layer = self.model.get_submodule(path)
+            assert isinstance(layer, QuantizedLayer)
+            if f"{path}.bias" in state:
+                state[f"{path}.layer.bias"] = state.pop(f"{path}.bias")
+            state[f"{path}.layer.weight"] = layer.reference.detach()
+        self.model.load_state_dict(state)
+        for layer in layers_of(self.model):
+            layer.refresh()
+
+
+def _path(node_name: str) -> str:
+    return f"activation_quantizers.{node_name}"
+
+
+def _build(
+    traced: fx.GraphModule,
+    source: str,
+    nodes: Iterable[fx.Node],
+    parts: dict[str, nn.Module],
+    quantized: Iterable[str],
+) -> fx.GraphModule:
+    """Copy nodes into a graph of their own, with quantizers behind those that are named."""
+    graph = fx.Graph()
+    names = {node.name: node for node in traced.graph.nodes}
+    env: dict[fx.Node, fx.Node] = {names[source]: graph.placeholder("x")}
+
+    def value_of(node: fx.Node) -> fx.Node:
+        if node.op == "get_attr" and node not in env:
+            env[node] = graph.node_copy(node)
+        return env[node]
+
+    root: dict[str, nn.Module | Tensor] = {}
+    quantized, last = set(quantized), None
+    for node in nodes:
+        copied = graph.node_copy(node, value_of)
+        last = node
+        if node.op == "call_module":
+            path = str(node.target)
+            root[path] = parts.get(path, traced.get_submodule(path))
+        env[node] = copied
+        if node.name in quantized:
+            path = _path(node.name)
+            root[path] = parts[path]
+            env[node] = graph.call_module(path, (copied,))
+    for node in list(env):
+        if node.op == "get_attr":
+            root[str(node.target)] = _attribute(traced, str(node.target))
+    assert last is not None
+    graph.output(env[last])
+    return fx.GraphModule(root, graph).eval()
+
+
+def _attribute(module: nn.Module, path: str) -> Tensor:
+    owner, _, leaf = path.rpartition(".")
+    found = getattr(module.get_submodule(owner), leaf)
+    assert isinstance(found, Tensor)
+    return found

@@ -1,0 +1,90 @@
+"""Which layers and activations are quantized, and to how many bits.
+
+An activation is quantized after the activation function of its layer (or after the layer where none follows), and
+after an add or multiply and its activation function; not where a layer feeds a residual add directly, and not where no
+weight layer follows. Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section "implementation details".
+"""
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from mrecg.config.schema import FLOAT_BITS, BitsConfig
+from mrecg.graph.ops import is_activation, is_addition, is_arithmetic_join, is_join, is_weight_layer
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Bits of everything that is quantized.
+
+    Attributes:
+        layers: Weight bits by module path; a path that is missing is not quantized.
+        activations: Bits by the name of the node whose value is quantized.
+    """
+
+    layers: dict[str, int]
+    activations: dict[str, int]
+
+
+def policy(graph: fx.Graph, bits: BitsConfig) -> Policy:
+    """Decide the bits of every layer and activation.
+
+    Args:
+        graph: A folded graph.
+        bits: The configured widths.
+
+    Returns:
+        The policy; entries of 32 bits are left out.
+    """
+    boundary = bits.boundary
+    nodes = [node for node in graph.nodes if is_weight_layer(node)]
+    first, last = nodes[0], nodes[-1]
+    layers = {str(node.target): bits.weight for node in nodes}
+    activations = {node.name: bits.activation for node in _points(graph)}
+    if boundary is not None:
+        layers[str(first.target)] = layers[str(last.target)] = max(boundary, bits.weight)
+        for node in _feeding(last, set(activations)):
+            activations[node.name] = max(boundary, bits.activation)
+        stem = _after_activation(first)
+        if bits.stem_output == "high" and stem.name in activations:
+            activations[stem.name] = max(boundary, bits.activation)
+    # With all other layers in floating point there is nothing for the boundary to differ from.
+    return Policy(
+        layers={} if bits.weight == FLOAT_BITS else {k: b for k, b in layers.items() if b < FLOAT_BITS},
+        activations={} if bits.activation == FLOAT_BITS else {k: b for k, b in activations.items() if b < FLOAT_BITS},
+    )
+
+
+def _after_activation(node: fx.Node) -> fx.Node:
+    """The node that holds a layer's value once its activation function, if any, is applied."""
+    while len(node.users) == 1 and is_activation(next(iter(node.users))):
+        node = next(iter(node.users))
+    return node
+
+
+def _points(graph: fx.Graph) -> list[fx.Node]:
+    needed: set[fx.Node] = set()  # nodes from which a weight layer is reached
+    for node in reversed(graph.nodes):
+        if any(user in needed or is_weight_layer(user) for user in node.users):
+            needed.add(node)
+    points = []
+    for node in graph.nodes:
+        if not (is_weight_layer(node) or is_arithmetic_join(node)):
+            continue
+        value = _after_activation(node)
+        only_added = value is node and is_weight_layer(node) and all(is_addition(user) for user in node.users)
+        if value in needed and not only_added and value not in points:
+            points.append(value)
+    return points
+
+
+def _feeding(layer: fx.Node, points: set[str]) -> list[fx.Node]:
+    """The quantized activations that reach a layer through weightless nodes only."""
+    found, frontier = [], list(layer.all_input_nodes)
+    while frontier:
+        node = frontier.pop()
+        if node.name in points:
+            found.append(node)
+        elif not (is_weight_layer(node) or (is_join(node) and is_arithmetic_join(node))):
+            frontier.extend(node.all_input_nodes)
+    return found

@@ -1,0 +1,148 @@
+"""Find the range of a grid: extremes, or the minimum of an L_p error.
+
+The error of a candidate is computed from a weighted summary of the values (a histogram), so a candidate costs O(bins)
+whatever the tensor's size. Shapes: C channels (1 for a whole tensor), P points of the summary, K candidates.
+
+Source: the L_p range of BRECQ, arXiv 2102.05426, and all that follow it; p = 2.4.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mrecg.quant.affine import dequantize, quantize
+
+EXACT_POINTS = 512
+"""Channels with up to this many values are searched without a histogram."""
+_WORK = 1 << 22
+"""Elements of one vectorised evaluation, at most: bounds the memory of the search."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A weighted summary of the values of C channels.
+
+    Attributes:
+        points: Representative values, shape (C, P).
+        counts: How many values each stands for, shape (C, P).
+        low: Smallest value or 0, shape (C,).
+        high: Largest value or 0, shape (C,).
+    """
+
+    points: Tensor
+    counts: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def summarise(values: Tensor, *, bins: int) -> Summary:
+    """Summarise the rows of a matrix by histograms whose bins stand for the mean of what fell into them.
+
+    Args:
+        values: Shape (C, N).
+        bins: Bins per channel; rows of up to `EXACT_POINTS` values are kept exactly.
+
+    Returns:
+        The summary, P = min(N, bins) or N.
+    """
+    low, high = values.amin(1).clamp(max=0), values.amax(1).clamp(min=0)
+    if values.shape[1] <= EXACT_POINTS:
+        return Summary(values, torch.ones_like(values), low, high)
+    sums, counts = histogram(values, low, high, bins=bins)
+    return Summary(sums / counts.clamp(min=1), counts, low, high)
+
+
+def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[Tensor, Tensor]:
+    """Sum and count of the values in each bin.
+
+    Args:
+        values: Shape (C, N).
+        low: Left edge of the first bin, shape (C,).
+        high: Right edge of the last bin, shape (C,).
+        bins: Number of bins.
+
+    Returns:
+        Sums and counts, each of shape (C, bins).
+    """
+    width = ((high - low) / bins).clamp(min=torch.finfo(values.dtype).tiny).unsqueeze(1)
+    index = ((values - low.unsqueeze(1)) / width).long().clamp_(0, bins - 1)
+    sums = values.new_zeros(values.shape[0], bins).scatter_add_(1, index, values)
+    counts = values.new_zeros(values.shape[0], bins).scatter_add_(1, index, torch.ones_like(values))
+    return sums, counts
+
+
+def grid(low: Tensor, high: Tensor, top: int, *, symmetric: bool = False) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of the grid that spans a range.
+
+    Args:
+        low: Lower end, <= 0.
+        high: Upper end, >= 0, same shape.
+        top: Largest integer of the grid.
+        symmetric: Centre the grid on zero (zero point ``(top + 1) / 2``).
+
+    Returns:
+        Scale (> 0) and zero point (whole, 0 to ``top``), each of the shape of ``low``.
+
+    >>> grid(torch.tensor(0.0), torch.tensor(3.0), 3)
+    (tensor(1.), tensor(0.))
+    """
+    tiny = torch.finfo(low.dtype).eps
+    if symmetric:
+        middle = (top + 1) // 2
+        scale = torch.maximum(-low / middle, high / (top - middle)).clamp(min=tiny)
+        return scale, torch.full_like(scale, middle)
+    scale = ((high - low) / top).clamp(min=tiny)
+    return scale, torch.round(-low / scale).clamp(0, top)
+
+
+def lp_error(summary: Summary, low: Tensor, high: Tensor, top: int, *, norm: float, symmetric: bool) -> Tensor:
+    """L_p error of K candidate ranges per channel.
+
+    Args:
+        summary: The values.
+        low: Shape (C, K).
+        high: Shape (C, K).
+        top: Largest integer of the grid.
+        norm: p.
+        symmetric: As in `grid`.
+
+    Returns:
+        Sum of ``|x - grid(x)|^p`` over the values, shape (C, K).
+    """
+    channels, points = summary.points.shape
+    out = torch.empty_like(low)
+    step = max(1, _WORK // max(1, channels * points))
+    for begin in range(0, low.shape[1], step):
+        part = slice(begin, begin + step)
+        scale, zero = (t.unsqueeze(2) for t in grid(low[:, part], high[:, part], top, symmetric=symmetric))
+        x = summary.points.unsqueeze(1)
+        error = (dequantize(quantize(x, scale, zero, top), scale, zero) - x).abs_().pow_(norm)
+        out[:, part] = (error * summary.counts.unsqueeze(1)).sum(2)
+    return out
+
+
+def search(
+    summary: Summary, top: int, *, norm: float, candidates: int, symmetric: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Shrink both ends of the range together, then each end alone, to the least L_p error.
+
+    Args:
+        summary: The values.
+        top: Largest integer of the grid.
+        norm: p of the error, 2.4 in the literature.
+        candidates: Ranges tried in each of the three rounds.
+        symmetric: As in `grid`.
+
+    Returns:
+        Scale and zero point, each of shape (C,).
+    """
+    # Full range first: ties keep the wider range.
+    shrink = 1 - torch.arange(candidates, dtype=summary.low.dtype, device=summary.low.device) / candidates
+    low, high = summary.low, summary.high
+    for ends in ("both",) if symmetric else ("both", "low", "high"):
+        lows = low.unsqueeze(1) * (shrink if ends != "high" else torch.ones_like(shrink))
+        highs = high.unsqueeze(1) * (shrink if ends != "low" else torch.ones_like(shrink))
+        best = lp_error(summary, lows, highs, top, norm=norm, symmetric=symmetric).argmin(1, keepdim=True)
+        low, high = lows.gather(1, best).squeeze(1), highs.gather(1, best).squeeze(1)
+    return grid(low, high, top, symmetric=symmetric)
