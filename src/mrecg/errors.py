@@ -1,7 +1,7 @@
 """Typed errors: what was wrong, the value, the choices, what to do.
 
-Every error that a user can cause is a `MrecgError`. The command line prints its message as one line and exits with
-its ``exit_code``; the Python API raises it.
+Every error that a user can cause is a `MrecgError`. The command line prints its message as one line and exits
+with its ``exit_code``; the Python API raises it.
 """
 
 from collections.abc import Iterable
@@ -42,7 +42,9 @@ class PlanError(MrecgError):
     exit_code = 2
 
 
-def one_of(what: str, value: object, choices: Iterable[object], *, error: type[MrecgError] = ConfigError) -> MrecgError:
+def one_of(
+    what: str, value: object, choices: Iterable[object], *, error: type[MrecgError] = ConfigError
+) -> MrecgError:
     """Build the error for a value that is not among its choices.
 
     Args:

@@ -1,4 +1,4 @@
-"""Hydra's tree in, a checked `RunConfig` out, and one clear line when it is not right. The one place that validates."""
+"""The one place that validates: Hydra's tree in, a checked `RunConfig` or one clear line out."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -26,8 +26,8 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
         The frozen configuration.
 
     Raises:
-        ConfigError: A key is unknown, or a value has the wrong type or is out of range. The message is one line
-            that names key, value and choices.
+        ConfigError: A key is unknown, or a value has the wrong type or is out of range. The message is one
+            line that names key, value and choices.
 
     >>> run_config({"bits": {"weight": 3}}).bits.weight
     3
@@ -44,7 +44,8 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
 def _explain(error: ValidationError) -> str:
     """Turn pydantic's first complaint into one line: key, value, what is right."""
     first = error.errors(include_url=False)[0]
-    # A tagged union puts the tag into the location (method, qdrop, lr_rounding): the user wrote method.lr_rounding.
+    # A tagged union puts the tag into the location (method, qdrop, lr_rounding): the user wrote
+    # method.lr_rounding.
     parts = [str(part) for part in first["loc"]]
     if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in METHODS:
         del parts[1]
@@ -59,7 +60,11 @@ def _explain(error: ValidationError) -> str:
         name = f"{key}.name" if first["type"] == "union_tag_invalid" else key
         return str(one_of(name, value, choices)) + more
     message = first["msg"].removeprefix("Value error, ")
-    if isinstance(first["input"], Mapping) or is_dataclass(first["input"]) or "ArgsKwargs" in type(first["input"]).__name__:
+    if (
+        isinstance(first["input"], Mapping)
+        or is_dataclass(first["input"])
+        or "ArgsKwargs" in type(first["input"]).__name__
+    ):
         return f"{message}{more}"
     return f"{key}: {first['input']!r} is not right: {message[0].lower()}{message[1:]}{more}"
 

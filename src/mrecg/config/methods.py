@@ -1,6 +1,9 @@
-"""Hyper-parameters of every method, one frozen dataclass each; `reconstruct.methods` has the file of the same name.
+"""Hyper-parameters of every method, one frozen dataclass each.
 
-Source: the table "Methods" of the design notes; AdaRound arXiv 2004.10568, BRECQ 2102.05426, QDrop 2203.05740.
+`reconstruct.methods` has the file of the same name.
+
+Source: the table "Methods" of the design notes; AdaRound arXiv 2004.10568, BRECQ 2102.05426,
+QDrop 2203.05740.
 """
 
 from typing import Annotated, Literal
@@ -35,7 +38,8 @@ class LearnedRounding:
     beta_decay: Literal["linear", "cosine"] = "linear"
     """How the exponent falls."""
     member_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Fraction of a merged group's steps that its members spend alone, one after the other, before they learn jointly."""
+    """Fraction of a merged group's steps that its members spend alone, one after the other, before they
+    learn jointly."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -47,7 +51,7 @@ class AdaRound(LearnedRounding):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Brecq(LearnedRounding):
-    """The original BRECQ: first the rounding of the whole network with FP activations, then the activation steps."""
+    """The original BRECQ: first all rounding, with FP activations, then the activation steps."""
 
     name: Literal["brecq"] = "brecq"
     lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-4
@@ -73,7 +77,8 @@ class QDrop(LearnedRounding):
     lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-5
     """Adam's learning rate for the activation steps; falls to 0 by a cosine."""
     keep_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Probability that an element is quantized, in the input and in every activation quantizer; a multiple of 1/256."""
+    """Probability that an element is quantized, in the input and in every activation quantizer; a multiple
+    of 1/256."""
 
 
 MethodConfig = Annotated[Rtn | AdaRound | Brecq | BrecqJoint | QDrop, Field(discriminator="name")]

@@ -1,4 +1,7 @@
-"""The schema: one frozen dataclass a config group, with defaults, units and ranges. No other file holds a default."""
+"""The schema: one frozen dataclass a config group, with defaults, units and ranges.
+
+No other file holds a default.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +24,8 @@ class ModelConfig:
     source: Literal["embedded", "torchvision", "target"] = "embedded"
     """The model that the package ships, one of torchvision's, or any importable callable."""
     name: str = "mobilenet_v2_digits"
-    """Name in tables and file names; for source=torchvision the name that torchvision.models.get_model knows."""
+    """Name in tables and file names; for source=torchvision the name that torchvision.models.get_model
+    knows."""
     target: str | None = None
     """For source=target: dotted path of a class or function that returns an nn.Module."""
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -29,7 +33,8 @@ class ModelConfig:
     weights: str | None = None
     """For source=torchvision: name of published weights to download, for example DEFAULT."""
     checkpoint: Path | None = None
-    """Local state dict to load (.safetensors, .pth, .pt); null: the weights above, or random ones from the seed."""
+    """Local state dict to load (.safetensors, .pth, .pt); null: the weights above, or random ones from the
+    seed."""
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 32, 32)
     """Channels, height and width of one image, in pixels."""
 
@@ -55,7 +60,8 @@ class DataConfig:
     evaluation_path: Path | None = None
     """For image_folder: the folder of evaluation images, one sub-folder a class; null: no evaluation."""
     classes_path: Path | None = None
-    """For image_folder: a folder whose sorted sub-folder names are the model's classes; null: evaluation_path's own."""
+    """For image_folder: a folder whose sorted sub-folder names are the model's classes; null:
+    evaluation_path's own."""
     resize: PositiveInt | None = None
     """For image_folder: shorter side after resizing, pixels; null: as stored."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -89,7 +95,8 @@ class BitsConfig:
     boundary: BitWidth | None = 8
     """Bits of the first and last layer's weights and of the last layer's input; null: as all others."""
     stem_output: Literal["low", "high"] = "low"
-    """Bits of the first layer's output: those of all others ("QDrop setting") or bits.boundary ("BRECQ setting")."""
+    """Bits of the first layer's output: those of all others ("QDrop setting") or bits.boundary ("BRECQ
+    setting")."""
     symmetric_weights: bool = False
     """Whether weight grids are centred on zero."""
 
@@ -124,7 +131,8 @@ class GranularityConfig:
     name: Literal["layer", "block", "mixed", "fixed", "network"] = "mixed"
     """Each layer, each block, blocks merged by the planner, the groups given here, or everything at once."""
     groups: tuple[tuple[str, ...], ...] = ()
-    """For granularity=fixed: unit names to merge, for example [[features.3,features.4]]; all others stay alone."""
+    """For granularity=fixed: unit names to merge, for example [[features.3,features.4]]; all others stay
+    alone."""
 
     @model_validator(mode="after")
     def _groups_are_set(self) -> "GranularityConfig":
@@ -138,7 +146,8 @@ class PlannerConfig:
     """How granularity=mixed chooses what to merge."""
 
     name: Literal["modcap", "loss", "error", "published"] = "error"
-    """Module capacity from the shapes, from the loss or from the relative error of a probe run, or a paper's schedule."""
+    """Module capacity from the shapes, from the loss or from the relative error of a probe run, or a paper's
+    schedule."""
     merge_count: Annotated[int, Field(ge=0)] = 3
     """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group."""
     max_group_size: Annotated[int, Field(ge=2)] = 4
@@ -146,9 +155,11 @@ class PlannerConfig:
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
     """ModCap's factor for a layer of stride 2."""
     difference: Literal["squared", "log_ratio"] = "squared"
-    """How two ModCaps compare: (a - b)^2 as published, or |log(a / b)|, which does not favour the large late units."""
+    """How two ModCaps compare: (a - b)^2 as published, or |log(a / b)|, which does not favour the large late
+    units."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
-    """Steps a unit of the probe run behind loss and error; null: as many as trainer.steps; 0: round to nearest."""
+    """Steps a unit of the probe run behind loss and error; null: as many as trainer.steps; 0: round to
+    nearest."""
     schedule: str | None = None
     """For planner=published: name of the schedule; null: the model's name."""
 

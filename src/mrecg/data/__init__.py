@@ -1,0 +1,1 @@
+"""Images: the embedded digits and folders of images."""

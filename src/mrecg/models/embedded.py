@@ -1,8 +1,9 @@
-"""The embedded default model: a narrow torchvision MobileNetV2 for 32 x 32 digits, and the command that trains it.
+"""The embedded default model, a narrow torchvision MobileNetV2 for 32 x 32 digits, and its training.
 
-``python -m mrecg.models.embedded`` trains it on the 4,000 training digits and writes the weights that the package
-ships, with their model card. It is a real MobileNetV2 with all 17 inverted-residual blocks; only the strides are
-adapted (stem and second stage keep their resolution), so the stages run at 32, 32, 16, 8, 8, 4 and 4 pixels.
+``python -m mrecg.models.embedded`` trains it on the 4,000 training digits and writes the weights that the
+package ships, with their model card. It is a real MobileNetV2 with all 17 inverted-residual blocks; only the
+strides are adapted (stem and second stage keep their resolution), so the stages run at 32, 32, 16, 8, 8, 4
+and 4 pixels.
 
 Source: Sandler et al., MobileNetV2, arXiv 1801.04381; torchvision's class.
 """
@@ -31,7 +32,8 @@ SETTING = [
     [6, 160, 3, 2],
     [6, 320, 1, 1],
 ]
-"""Expansion, channels, repeats and stride of each stage; torchvision's own but for stage two's stride of 1."""
+"""Expansion, channels, repeats and stride of each stage; torchvision's own but for stage two's stride of
+1."""
 
 WEIGHTS = Path(__file__).parent / "weights" / "mobilenet_v2_digits.safetensors"
 CARD = WEIGHTS.with_suffix(".json")
@@ -67,7 +69,9 @@ def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
     shift, scale, angle = (2 * torch.rand(n, k, generator=generator) - 1 for k in (2, 1, 1))
     angle, scale = angle[:, 0] * 0.22, 1 + 0.12 * scale[:, 0]
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    theta = torch.stack([torch.stack([cos, -sin, 0.12 * shift[:, 0]], 1), torch.stack([sin, cos, 0.12 * shift[:, 1]], 1)], 1)
+    theta = torch.stack(
+        [torch.stack([cos, -sin, 0.12 * shift[:, 0]], 1), torch.stack([sin, cos, 0.12 * shift[:, 1]], 1)], 1
+    )
     background = -digits.MEAN / digits.STD
     grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images - background, grid, align_corners=False) + background
@@ -85,7 +89,9 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     Returns:
         The fraction of images whose largest logit is at the label.
     """
-    hits = sum((model(x).argmax(1) == y).sum() for x, y in zip(images.split(250), labels.split(250), strict=True))
+    hits = sum(
+        (model(x).argmax(1) == y).sum() for x, y in zip(images.split(250), labels.split(250), strict=True)
+    )
     return float(hits) / len(labels)
 
 
@@ -119,7 +125,13 @@ def train(*, epochs: int, seed: int, batch: int = 64, peak_lr: float = 4e-3) -> 
             optimizer.step()
             schedule.step()
             total += loss.item()
-        log.info("epoch %d/%d loss %.4f (%.0f s)", epoch + 1, epochs, total / (len(labels) // batch), time.perf_counter() - begin)
+        log.info(
+            "epoch %d/%d loss %.4f (%.0f s)",
+            epoch + 1,
+            epochs,
+            total / (len(labels) // batch),
+            time.perf_counter() - begin,
+        )
     return model.eval(), accuracy(model.eval(), *digits.split("test"))
 
 
@@ -128,7 +140,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mrecg.models.embedded", description=main.__doc__)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="safetensors file; the card is written beside it")
+    parser.add_argument(
+        "--out", type=Path, default=WEIGHTS, help="safetensors file; the card is written beside it"
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     begin = time.perf_counter()

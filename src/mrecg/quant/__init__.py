@@ -1,1 +1,1 @@
-"""Quantization: the affine grid, the search of ranges, soft rounding, and where quantizers stand in a network."""
+"""Quantization: the affine grid, its range, soft rounding, and where quantizers stand in a network."""

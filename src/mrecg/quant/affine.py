@@ -1,8 +1,9 @@
 """The uniform affine grid: pure tensor functions.
 
 An unsigned grid of b bits has the integers 0 to ``qmax = 2^b - 1``. A real value x stands on the integer
-``q = clamp(round(x / scale) + zero_point, 0, qmax)`` and is read back as ``(q - zero_point) * scale``. Rounding is half
-to even. Scale and zero point broadcast against x; the zero point is a whole number held as float.
+``q = clamp(round(x / scale) + zero_point, 0, qmax)`` and is read back as ``(q - zero_point) * scale``.
+Rounding is half to even. Scale and zero point broadcast against x; the zero point is a whole number held as
+float.
 """
 
 from typing import Any
@@ -63,7 +64,9 @@ class _LearnableFakeQuantize(torch.autograd.Function):
     """Quantize and dequantize; the gradient passes x straight through and reaches the scale as in LSQ."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, top: int, grad_factor: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, top: int, grad_factor: float
+    ) -> Tensor:
         ctx.save_for_backward(x, scale, zero_point)
         ctx.top, ctx.grad_factor = top, grad_factor
         return dequantize(quantize(x, scale, zero_point, top), scale, zero_point)
@@ -96,8 +99,8 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, grad_f
         grad_factor: Factor on the scale's gradient; LSQ uses ``1 / sqrt(numel * top)``.
 
     Returns:
-        ``x`` on the grid, same shape. The gradient for ``x`` is 1 inside the range and 0 outside; for the scale it is
-        ``round(x/s) - x/s`` inside and the clipped level outside.
+        ``x`` on the grid, same shape. The gradient for ``x`` is 1 inside the range and 0 outside; for the
+        scale it is ``round(x/s) - x/s`` inside and the clipped level outside.
 
     Source:
         Esser et al., Learned Step Size Quantization, arXiv 1902.08153, equations 3 and 5, with a zero point.

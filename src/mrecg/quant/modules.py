@@ -37,7 +37,14 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
     if transposed is not None:
         assert isinstance(layer, nn.modules.conv._ConvTransposeNd)
         return transposed(  # type: ignore[no-any-return]
-            x, weight, layer.bias, layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
+            x,
+            weight,
+            layer.bias,
+            layer.stride,
+            layer.padding,
+            layer.output_padding,
+            layer.groups,
+            layer.dilation,
         )
     out: Tensor = layer._conv_forward(x, weight, layer.bias)  # type: ignore[operator]
     return out
@@ -46,8 +53,8 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
 class QuantizedLayer(nn.Module):
     """A weight layer whose weight stands on a per-channel grid.
 
-    The integers start at the nearest grid points. While a rounding is learned, `soft` holds the weight of the current
-    step. The bias stays in floating point.
+    The integers start at the nearest grid points. While a rounding is learned, `soft` holds the weight of the
+    current step. The bias stays in floating point.
     """
 
     scale: Tensor
@@ -120,7 +127,7 @@ class QuantizedLayer(nn.Module):
         self.hard.copy_(dequantize(self.integers.to(self.scale.dtype), self.scale, self.zero_point))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the layer with its soft weight if there is one, else its quantized, else its full-precision weight."""
+        """Run the layer with its soft weight if there is one, else its hard one, or in full precision."""
         if not self.quantized:
             return apply_weight(self.layer, x, self.reference)
         return apply_weight(self.layer, x, self.hard if self.soft is None else self.soft)
@@ -157,7 +164,8 @@ class Drop:
         return torch.where(self._mask(kept), kept, dropped)
 
     def _mask(self, like: Tensor) -> Tensor:
-        # One 64-bit draw decides eight elements. The mask follows the tensor's memory order, or `where` would stride.
+        # One 64-bit draw decides eight elements. The mask follows the tensor's memory order, or `where` would
+        # stride.
         words = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
         bits = words.random_(-(2**63), None, generator=self.generator).view(torch.uint8)[: like.numel()]
         flat = bits < self.threshold

@@ -93,7 +93,9 @@ class QuantizedNetwork:
                     for x in values.split(batch):
                         low(x)
             for quantizer in quantizers:
-                quantizer.calibrate(kind=config.activation_range, norm=config.norm, candidates=config.candidates)
+                quantizer.calibrate(
+                    kind=config.activation_range, norm=config.norm, candidates=config.candidates
+                )
             values = out
             yield unit.name
 
@@ -101,14 +103,16 @@ class QuantizedNetwork:
         """Everything that defines the quantized network, for saving.
 
         Returns:
-            By name: ``integers`` (uint8), ``scale``, ``zero_point`` and ``bias`` of each quantized layer, scale and
-            zero point of each activation, and the tensors of all parts that are not quantized.
+            By name: ``integers`` (uint8), ``scale``, ``zero_point`` and ``bias`` of each quantized layer,
+            scale and zero point of each activation, and the tensors of all parts that are not quantized.
         """
         state = {}
         for name, value in self.model.state_dict().items():
             owner, _, leaf = name.rpartition(".")
             parent = owner.rpartition(".")[0]
-            wrapped = owner.endswith(".layer") and isinstance(self.model.get_submodule(parent), QuantizedLayer)
+            wrapped = owner.endswith(".layer") and isinstance(
+                self.model.get_submodule(parent), QuantizedLayer
+            )
             if wrapped and leaf == "weight":
                 continue
             state[f"{parent}.{leaf}" if wrapped else name] = value.detach().cpu().contiguous()

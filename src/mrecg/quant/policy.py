@@ -1,8 +1,9 @@
 """Which layers and activations are quantized, and to how many bits.
 
-An activation is quantized after the activation function of its layer (or after the layer where none follows), and
-after an add or multiply and its activation function; not where a layer feeds a residual add directly, and not where no
-weight layer follows. Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section "implementation details".
+An activation is quantized after the activation function of its layer (or after the layer where none follows),
+and after an add or multiply and its activation function; not where a layer feeds a residual add directly, and
+not where no weight layer follows. Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section
+"implementation details".
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ def policy(graph: fx.Graph, bits: BitsConfig) -> Policy:
     # With all other layers in floating point there is nothing for the boundary to differ from.
     return Policy(
         layers={} if bits.weight == FLOAT_BITS else {k: b for k, b in layers.items() if b < FLOAT_BITS},
-        activations={} if bits.activation == FLOAT_BITS else {k: b for k, b in activations.items() if b < FLOAT_BITS},
+        activations={}
+        if bits.activation == FLOAT_BITS
+        else {k: b for k, b in activations.items() if b < FLOAT_BITS},
     )
 
 

@@ -1,7 +1,8 @@
 """Find the range of a grid: extremes, or the minimum of an L_p error.
 
-The error of a candidate is computed from a weighted summary of the values (a histogram), so a candidate costs O(bins)
-whatever the tensor's size. Shapes: C channels (1 for a whole tensor), P points of the summary, K candidates.
+The error of a candidate is computed from a weighted summary of the values (a histogram), so a candidate costs
+O(bins) whatever the tensor's size. Shapes: C channels (1 for a whole tensor), P points of the summary, K
+candidates.
 
 Source: the L_p range of BRECQ, arXiv 2102.05426, and all that follow it; p = 2.4.
 """
@@ -96,7 +97,9 @@ def grid(low: Tensor, high: Tensor, top: int, *, symmetric: bool = False) -> tup
     return scale, torch.round(-low / scale).clamp(0, top)
 
 
-def lp_error(summary: Summary, low: Tensor, high: Tensor, top: int, *, norm: float, symmetric: bool) -> Tensor:
+def lp_error(
+    summary: Summary, low: Tensor, high: Tensor, top: int, *, norm: float, symmetric: bool
+) -> Tensor:
     """L_p error of K candidate ranges per channel.
 
     Args:

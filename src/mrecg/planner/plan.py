@@ -1,0 +1,137 @@
+"""Make the plan: rank the neighbours by every criterion there is; the configured one decides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.errors import PlanError, one_of
+from mrecg.graph.facts import UnitFacts
+from mrecg.planner.capacity import comparable, differences, module_capacity
+from mrecg.planner.published import PUBLISHED
+from mrecg.planner.schedule import Criterion, Merge, Plan, chain, named_pairs, top_pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a plain block-wise run found; input of the data-dependent criteria.
+
+    Attributes:
+        losses: Reconstruction loss behind each unit.
+        errors: Relative error behind each unit.
+        steps: Optimisation steps a unit that the run took.
+    """
+
+    losses: tuple[float, ...]
+    errors: tuple[float, ...]
+    steps: int
+
+
+def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
+    """Tell whether a plan needs the numbers of a probe run.
+
+    Args:
+        granularity: The configured granularity.
+        planner: The configured planner.
+
+    Returns:
+        True for mixed granularity by loss or error, unless nothing is to be merged anyway.
+    """
+    return granularity.name == "mixed" and planner.name in ("loss", "error") and planner.merge_count > 0
+
+
+def make_plan(
+    units: Sequence[UnitFacts],
+    bits: Mapping[str, int],
+    *,
+    granularity: GranularityConfig,
+    planner: PlannerConfig,
+    model: str,
+    probe: Probe | None = None,
+) -> Plan:
+    """Decide which units are optimised jointly.
+
+    Args:
+        units: Facts of all units in order.
+        bits: Weight bits by layer name.
+        granularity: The configured granularity.
+        planner: The configured planner.
+        model: Name of the model, by which published schedules are found.
+        probe: Numbers of a plain run; needed when `needs_probe`.
+
+    Returns:
+        The plan, with every criterion that could be computed.
+
+    Raises:
+        PlanError: A schedule names what is no unit, there is no published schedule for the model, or the
+            probe is missing.
+    """
+    names = tuple(unit.name for unit in units)
+    criteria = _criteria(units, bits, planner, probe)
+    decider, note = None, ""
+    if granularity.name in ("layer", "block"):
+        pairs: list[int] = []
+    elif granularity.name == "network":
+        pairs = list(range(len(units) - 1))
+    elif granularity.name == "fixed":
+        pairs = named_pairs(names, granularity.groups)
+    elif planner.name == "published":
+        pairs = named_pairs(names, _published(planner.schedule or model))
+    else:
+        decider = _decider(criteria, planner)
+        pairs = top_pairs(
+            decider.differences, count=planner.merge_count, max_group_size=planner.max_group_size
+        )
+        if len(pairs) < planner.merge_count:
+            note = f"{len(pairs)} of {planner.merge_count} merges: no other pair has a difference and fits the group size. "
+    if probe is not None:
+        note += f"Probe: a block-wise run of {probe.steps} steps a unit."
+    return Plan(
+        granularity=granularity.name,
+        planner=planner.name if granularity.name == "mixed" else "",
+        merge_count=planner.merge_count if granularity.name == "mixed" else 0,
+        units=names,
+        groups=tuple(tuple(names[i] for i in group) for group in chain(len(names), pairs)),
+        merges=tuple(_merge(units, pair, decider) for pair in pairs),
+        criteria=tuple(sorted(criteria, key=lambda criterion: criterion is not decider)),
+        note=note.strip(),
+    )
+
+
+def _criteria(
+    units: Sequence[UnitFacts], bits: Mapping[str, int], planner: PlannerConfig, probe: Probe | None
+) -> list[Criterion]:
+    modcap = tuple(module_capacity(unit, bits, stride_factor=planner.stride_factor) for unit in units)
+    columns = [("modcap", "squared", modcap), ("modcap", "log_ratio", modcap)]
+    if probe is not None:
+        columns += [("loss", "squared", probe.losses), ("error", "rise", probe.errors)]
+    return [
+        Criterion(name=name, difference=kind, capacities=values, differences=tuple(differences(kind, values)))
+        for name, kind, values in columns
+    ]
+
+
+def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion:
+    for criterion in criteria:
+        if criterion.name == planner.name and (
+            planner.name != "modcap" or criterion.difference == planner.difference
+        ):
+            return criterion
+    raise PlanError(f"planner={planner.name} needs a probe run: images, and planner.merge_count above 0")
+
+
+def _published(name: str) -> tuple[tuple[str, ...], ...]:
+    if name not in PUBLISHED:
+        raise one_of("planner.schedule", name, PUBLISHED, error=PlanError)
+    return PUBLISHED[name]
+
+
+def _merge(units: Sequence[UnitFacts], pair: int, decider: Criterion | None) -> Merge:
+    left, right = units[pair], units[pair + 1]
+    return Merge(
+        left=left.name,
+        right=right.name,
+        left_capacity=decider.capacities[pair] if decider else None,
+        right_capacity=decider.capacities[pair + 1] if decider else None,
+        difference=decider.differences[pair] if decider else None,
+        not_comparable=comparable(left, right),
+    )

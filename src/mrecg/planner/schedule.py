@@ -1,0 +1,205 @@
+"""From differences of neighbours to groups: top-k with chaining, schedules by name, and the validated `Plan`.
+
+Source: MRECG, arXiv 2303.11906, section 4.3: of all pairs of neighbours the k with the largest squared
+difference maximise the objective exactly; chosen pairs that share a unit become one longer group.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mrecg.errors import PlanError, one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One way to rank the pairs, for all of them.
+
+    Attributes:
+        name: ``modcap``, ``loss`` or ``error``.
+        difference: ``squared``, ``log_ratio`` or ``rise``.
+        capacities: One number a unit.
+        differences: One number a neighbouring pair; pair i is units i and i + 1.
+    """
+
+    name: str
+    difference: str
+    capacities: tuple[float, ...]
+    differences: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """A pair of neighbours that the plan merges, with the reason.
+
+    Attributes:
+        left: Name of the first unit.
+        right: Name of the next unit.
+        left_capacity: By the plan's criterion; None where a schedule was given.
+        right_capacity: Likewise.
+        difference: Likewise.
+        not_comparable: The property in which the two differ; empty when topologically homogeneous.
+    """
+
+    left: str
+    right: str
+    left_capacity: float | None
+    right_capacity: float | None
+    difference: float | None
+    not_comparable: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which units are optimised jointly, and why.
+
+    Attributes:
+        granularity: As configured.
+        planner: What chose the pairs; empty where the granularity alone decides.
+        merge_count: Pairs asked for.
+        units: All unit names in network order.
+        groups: The same names, grouped; contiguous, each exactly once.
+        merges: The merged pairs in network order.
+        criteria: Every criterion that was computed, the deciding one first.
+        note: What a reader should know: the probe behind the numbers, or fewer merges than asked for.
+    """
+
+    granularity: str
+    units: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    planner: str = ""
+    merge_count: int = 0
+    merges: tuple[Merge, ...] = ()
+    criteria: tuple[Criterion, ...] = ()
+    note: str = field(default="")
+
+    def __post_init__(self) -> None:
+        validate(self.units, self.groups)
+
+    def group_of(self, unit: str) -> int:
+        """Index of the group that a unit is in."""
+        return next(i for i, group in enumerate(self.groups) if unit in group)
+
+    @property
+    def merged(self) -> tuple[tuple[str, ...], ...]:
+        """The groups with more than one unit."""
+        return tuple(group for group in self.groups if len(group) > 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain values for plan.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        """Read back what `as_dict` made.
+
+        Args:
+            values: The content of plan.json.
+
+        Returns:
+            The plan, validated.
+        """
+        values = dict(values)
+        values["units"] = tuple(values["units"])
+        values["groups"] = tuple(tuple(group) for group in values["groups"])
+        values["merges"] = tuple(Merge(**merge) for merge in values["merges"])
+        values["criteria"] = tuple(
+            Criterion(**{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()})
+            for c in values["criteria"]
+        )
+        return cls(**values)
+
+
+def top_pairs(differences: Sequence[float], *, count: int, max_group_size: int) -> list[int]:
+    """Choose the pairs with the largest differences.
+
+    Args:
+        differences: One number a pair; pairs with a difference of 0 are never chosen.
+        count: How many to choose, at most.
+        max_group_size: Units in one chained group, at most; a pair that would make a longer one is passed
+            over.
+
+    Returns:
+        Indices of the chosen pairs, ascending. Ties go to the earlier pair.
+
+    >>> top_pairs([1.0, 9.0, 4.0, 0.0], count=2, max_group_size=4)
+    [1, 2]
+    >>> top_pairs([1.0, 9.0, 4.0, 0.0], count=2, max_group_size=2)
+    [1]
+    """
+    chosen: set[int] = set()
+    for pair in sorted(range(len(differences)), key=lambda i: (-differences[i], i)):
+        if len(chosen) == count or differences[pair] <= 0:
+            break
+        if max(map(len, chain(len(differences) + 1, [*chosen, pair]))) <= max_group_size:
+            chosen.add(pair)
+    return sorted(chosen)
+
+
+def chain(units: int, pairs: Sequence[int]) -> list[list[int]]:
+    """Join units by pairs of neighbours.
+
+    Args:
+        units: How many units there are.
+        pairs: Indices of pairs; pair i joins units i and i + 1.
+
+    Returns:
+        All unit indices in order, grouped.
+
+    >>> chain(4, [1])
+    [[0], [1, 2], [3]]
+    """
+    joined, groups = set(pairs), [[0]]
+    for unit in range(1, units):
+        if unit - 1 in joined:
+            groups[-1].append(unit)
+        else:
+            groups.append([unit])
+    return groups
+
+
+def named_pairs(units: Sequence[str], groups: Sequence[Sequence[str]]) -> list[int]:
+    """Resolve a schedule that names units.
+
+    Args:
+        units: All unit names in order.
+        groups: Groups of names; units that are not named stay alone.
+
+    Returns:
+        Indices of the pairs to join.
+
+    Raises:
+        PlanError: A name is no unit, stands twice, or a group is not contiguous.
+    """
+    position = {name: i for i, name in enumerate(units)}
+    seen: set[str] = set()
+    pairs = []
+    for group in groups:
+        for name in group:
+            if name not in position:
+                raise one_of("granularity.groups", name, units, error=PlanError)
+            if name in seen:
+                raise PlanError(f"granularity.groups: {name} stands in it twice")
+            seen.add(name)
+        for left, right in zip(group, group[1:], strict=False):
+            if position[right] != position[left] + 1:
+                behind = units[position[left] + 1] if position[left] + 1 < len(units) else "nothing"
+                raise PlanError(f"granularity.groups: {right} does not follow {left}; {behind} does")
+            pairs.append(position[left])
+    return sorted(pairs)
+
+
+def validate(units: Sequence[str], groups: Sequence[Sequence[str]]) -> None:
+    """Check that groups hold every unit exactly once and in order.
+
+    Args:
+        units: All unit names in order.
+        groups: The groups.
+
+    Raises:
+        PlanError: They do not.
+    """
+    flat = [name for group in groups for name in group]
+    if flat != list(units) or not all(groups):
+        wrong = next((a for a, b in zip(flat, units, strict=False) if a != b), "its end")
+        raise PlanError(f"the groups do not hold every unit exactly once and in order: see {wrong}")

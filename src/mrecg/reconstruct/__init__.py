@@ -1,0 +1,1 @@
+"""Reconstruction: tune group after group so that each reproduces its full-precision output."""

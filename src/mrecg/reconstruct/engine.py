@@ -1,0 +1,211 @@
+"""Walk over the network group by group: fit, harden, advance the cache, measure."""
+
+import logging
+import time
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mrecg.config.methods import LearnedRounding, Rtn
+from mrecg.config.schema import TrainerConfig
+from mrecg.planner.schedule import Plan
+from mrecg.quant.modules import activations_of, quantization
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct.cache import GroupCache, advance, deviation
+from mrecg.reconstruct.methods import Pass, passes_of
+from mrecg.reconstruct.records import CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.reconstruct.unit_module import GroupReconstruction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """The outcome.
+
+    Attributes:
+        units: Every base unit's error and loss in the finished network, in order.
+        groups: Every group's curve, in the order of the optimisation.
+    """
+
+    units: tuple[UnitResult, ...]
+    groups: tuple[GroupResult, ...]
+
+
+def reconstruct(
+    network: QuantizedNetwork,
+    images: Tensor,
+    plan: Plan,
+    *,
+    method: Rtn | LearnedRounding,
+    trainer: TrainerConfig,
+    seed: int,
+    eval_batch: int,
+    listener: Listener | None = None,
+) -> Reconstruction:
+    """Optimise a calibrated network, in place.
+
+    Args:
+        network: The calibrated network.
+        images: Calibration images of shape (N, C, H, W), on the network's device.
+        plan: Which units are optimised jointly; made for the network's units.
+        method: The method's hyper-parameters.
+        trainer: Steps, batch size and chunk.
+        seed: Seed of all draws.
+        eval_batch: Images a forward pass when the cache advances.
+        listener: Who is told of every chunk and unit.
+
+    Returns:
+        Unit errors and curves. The same arguments give the same result, bit by bit, on the same machine.
+    """
+    listener = listener or Silent()
+    depthwise = any(layer.kind == "depthwise" for unit in network.units for layer in unit.facts.layers)
+    walk = _Walk(network, plan, trainer, seed, eval_batch, listener)
+    results: list[GroupResult] = []
+    units: tuple[UnitResult, ...] = ()
+    with _quiet_lightning(), _deterministic():
+        tasks = passes_of(method, depthwise=depthwise)
+        for task in tasks:
+            units, groups = walk.run(task, images, report_units=task is tasks[-1])
+            results += groups
+    return Reconstruction(units=units, groups=tuple(results))
+
+
+def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int:
+    """Optimisation steps of a group.
+
+    Args:
+        members: Units in the group.
+        trainer: Steps a unit, and whether a merged group gets them once or once a member.
+        share: The pass's fraction of the steps.
+
+    Returns:
+        At least 1.
+    """
+    return max(1, round(share * trainer.steps * (members if trainer.steps_per == "unit" else 1)))
+
+
+@dataclass
+class _Walk:
+    network: QuantizedNetwork
+    plan: Plan
+    trainer: TrainerConfig
+    seed: int
+    eval_batch: int
+    listener: Listener
+
+    def run(
+        self, task: Pass, images: Tensor, *, report_units: bool
+    ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
+        """Walk over all groups once."""
+        steps = [group_steps(len(group), self.trainer, task.steps) if task.learns else 0 for group in self.plan.groups]
+        self.listener.begin(["+".join(group) for group in self.plan.groups], sum(steps))
+        full = quantized = images
+        units: list[UnitResult] = []
+        groups: list[GroupResult] = []
+        for number, names in enumerate(self.plan.groups):
+            begin = time.perf_counter()
+            first = len(units)
+            members = range(first, first + len(names))
+            targets = []
+            for i in members:
+                targets.append(advance(self.network.full[i], targets[-1] if targets else full, batch=self.eval_batch))
+            curve: list[CurvePoint] = []
+            if task.learns:
+                cache = GroupCache(quantized, full, targets[-1])
+                curve = self._fit([self.network.low[i] for i in members], task, cache, "+".join(names), steps[number])
+            for i, name, target in zip(members, names, targets, strict=True):
+                with quantization(self.network.low[i], activations=task.activations):
+                    quantized = advance(self.network.low[i], quantized, batch=self.eval_batch)
+                error, loss = deviation(quantized, target, batch=self.eval_batch)
+                units.append(UnitResult(name=name, group=number, error=error, loss=loss))
+                if report_units:
+                    self.listener.unit(i, units[-1])
+            full = targets[-1]
+            groups.append(
+                GroupResult(
+                    name="+".join(names),
+                    task=task.name,
+                    steps=steps[number],
+                    seconds=time.perf_counter() - begin,
+                    curve=tuple(curve),
+                )
+            )
+        return tuple(units), groups
+
+    def _fit(
+        self, units: Sequence[nn.Module], task: Pass, cache: GroupCache, name: str, steps: int
+    ) -> list[CurvePoint]:
+        curve: list[CurvePoint] = []
+
+        def report(points: Sequence[CurvePoint], done: int) -> None:
+            curve.extend(points)
+            self.listener.curve(name, task.name, points, done)
+
+        learned = [q.scale for unit in units for q in activations_of(unit)] if task.scales else []
+        for scale in learned:
+            scale.requires_grad_(True)
+        module = GroupReconstruction(
+            units,
+            task=task,
+            cache=cache,
+            steps=steps,
+            batch=min(self.trainer.batch_size, len(cache.quantized)),
+            log_every=self.trainer.log_every,
+            seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
+            report=report,
+        )
+        if module.rounding is not None or learned:
+            _fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
+        module.harden()
+        for scale in learned:
+            scale.requires_grad_(False)
+            scale.grad = None
+        return curve
+
+
+def _fit_in_chunks(module: GroupReconstruction, steps: int, chunk: int, device: torch.device) -> None:
+    edges = torch.tensor([(begin, min(begin + chunk, steps)) for begin in range(0, steps, chunk)])
+    trainer = L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(module, DataLoader(edges, batch_size=None))  # type: ignore[arg-type]
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep one banner and one hint a group off the screen; a reconstruction has dozens of short fits."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Choose convolution algorithms that repeat themselves."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

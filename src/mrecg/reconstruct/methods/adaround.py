@@ -1,0 +1,12 @@
+"""AdaRound: learned rounding with fixed activation steps.
+
+Source: Nagel et al., Up or Down? Adaptive Rounding for Post-Training Quantization, arXiv 2004.10568.
+"""
+
+from mrecg.config.methods import AdaRound
+from mrecg.reconstruct.methods.base import LearnRounding, Pass
+
+
+def passes(config: AdaRound, *, regulariser: float) -> tuple[Pass, ...]:
+    """Build the method's passes; see `PassBuilder`."""
+    return (Pass(name="rounding", rounding=LearnRounding.of(config, regulariser)),)

@@ -1,0 +1,148 @@
+"""The LightningModule that optimises one group.
+
+One ``training_step`` runs a chunk of optimisation steps (manual optimisation), so that Lightning's own cost of a step
+is paid once a chunk. Every random draw comes from one generator, seeded by run, pass and group.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from mrecg.quant.modules import Drop, activations_of, layers_of, quantization
+from mrecg.quant.rounding import beta_at, regulariser
+from mrecg.reconstruct.cache import GroupCache, take
+from mrecg.reconstruct.methods import Pass
+from mrecg.reconstruct.records import CurvePoint
+from mrecg.reconstruct.soft import SoftRounding
+
+SMALLEST_SCALE = 1e-6
+"""Activation steps are kept at least this large, so that they stay positive."""
+
+
+def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
+    """Squared error, summed over channels, mean over batch and space.
+
+    Args:
+        out: Shape (B, C, ...).
+        target: Same shape.
+
+    Returns:
+        One number.
+
+    Source:
+        BRECQ, arXiv 2102.05426, with the scale of its published code, to which lambda is tied.
+    """
+    return (out - target).square().sum(1).mean()
+
+
+class GroupReconstruction(L.LightningModule):
+    """Learns the rounding and the activation steps of one group.
+
+    Args:
+        units: The group's quantized units in order.
+        task: What the method's pass learns, and how.
+        cache: Inputs and targets, on the device of the optimisation.
+        steps: Optimisation steps.
+        batch: Images a step.
+        log_every: Steps between two points of the curve.
+        seed: Seed of this group's draws.
+        report: Called behind each chunk with the points logged in it and the number of its steps.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[nn.Module],
+        *,
+        task: Pass,
+        cache: GroupCache,
+        steps: int,
+        batch: int,
+        log_every: int,
+        seed: int,
+        report: Callable[[Sequence[CurvePoint], int], None],
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.group = nn.Sequential(*units)
+        self.task, self.steps, self.batch, self.log_every = task, steps, batch, log_every
+        self._cache, self._report = cache, report
+        device = cache.quantized.device
+        self._generator = torch.Generator(device).manual_seed(seed)
+        self._drop = Drop(task.keep, self._generator)
+        self.rounding = SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
+        self._scales = [q.scale for q in activations_of(self.group)] if task.scales else []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One Adam with a learning rate each for alpha and for the activation steps."""
+        groups: list[dict[str, object]] = []
+        if self.rounding is not None and self.task.rounding is not None:
+            groups.append({"params": [self.rounding.alpha], "lr": self.task.rounding.lr, "cosine": False})
+        if self._scales and self.task.scales is not None:
+            rate = self.task.scales.lr
+            groups.append({"params": self._scales, "lr": rate, "peak": rate, "cosine": self.task.scales.cosine})
+        return torch.optim.Adam(groups, fused=True)
+
+    def training_step(self, chunk: Tensor) -> None:
+        """Run one chunk of optimisation steps.
+
+        Args:
+            chunk: First step and the step behind the last, shape (2,).
+        """
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        begin, end = chunk.tolist()
+        points = []
+        mode = "off" if self.task.activations == "off" else "drop" if self.task.keep < 1 else "on"
+        with quantization(self.group, activations=mode, drop=self._drop):  # type: ignore[arg-type]
+            for step in range(begin, end):
+                point = self._step(step, optimizer, log=step % self.log_every == 0 or step == self.steps - 1)
+                if point is not None:
+                    points.append(point)
+        self._report(points, end - begin)
+
+    def _step(self, step: int, optimizer: torch.optim.Optimizer, *, log: bool) -> CurvePoint | None:
+        images = len(self._cache.quantized)
+        index = torch.randperm(images, generator=self._generator, device=self._generator.device)[: self.batch]
+        x = take(self._cache.quantized, index)
+        if self.task.keep < 1:
+            x = self._drop.mix(x, take(self._cache.full, index))
+        h, beta = None, None
+        if self.rounding is not None:
+            h = self.rounding.fraction()
+            self.rounding.lend(h)
+        reconstruction = reconstruction_loss(self.group(x), take(self._cache.target, index))
+        total, penalty = reconstruction, None
+        if h is not None and self.task.rounding is not None:
+            plan = self.task.rounding
+            beta = beta_at(
+                step, self.steps, warmup=plan.warmup, start=plan.beta_start, end=plan.beta_end, decay=plan.beta_decay
+            )
+            if beta is not None and plan.regulariser > 0:
+                penalty = plan.regulariser * regulariser(h, beta)
+                total = reconstruction + penalty
+        for part in optimizer.param_groups:
+            if part["cosine"]:
+                part["lr"] = part["peak"] * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        with torch.no_grad():
+            for scale in self._scales:
+                scale.clamp_(min=SMALLEST_SCALE)
+        if not log:
+            return None
+        return CurvePoint(
+            step=step,
+            reconstruction=reconstruction.item(),
+            rounding=None if penalty is None else penalty.item(),
+            total=total.item(),
+            beta=beta,
+        )
+
+    def harden(self) -> None:
+        """Fix the rounding that was learned."""
+        if self.rounding is not None:
+            self.rounding.harden()

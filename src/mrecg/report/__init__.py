@@ -1,0 +1,18 @@
+"""Tables, figures and the HTML page, from run folders alone: no model is loaded, and no framework is imported."""
+
+from mrecg.report.figures import oscillation_figure, plan_figure
+from mrecg.report.load import find_runs, load_run
+from mrecg.report.page import write_report
+from mrecg.report.records import Run
+from mrecg.report.tables import comparison_rows, terminal_table
+
+__all__ = [
+    "Run",
+    "comparison_rows",
+    "find_runs",
+    "load_run",
+    "oscillation_figure",
+    "plan_figure",
+    "terminal_table",
+    "write_report",
+]

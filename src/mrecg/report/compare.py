@@ -1,0 +1,247 @@
+"""Which runs compare with which: seeds of one configuration, configurations of one network, and what differs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from mrecg.report.records import Run, short_groups
+
+METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
+GRANULARITIES = ("layer", "block", "mixed", "fixed", "network")
+BASELINE = "block"
+"""The granularity that all others are compared with."""
+
+# What tells two configurations of one method and granularity apart, and how a label says it.
+_DETAILS: tuple[Callable[[Run], str], ...] = (
+    lambda run: f"{run.merge_count} merges" if run.granularity == "mixed" else "",
+    lambda run: f"by {run.planner}" if run.planner else "",
+    lambda run: short_groups(run.merged) if run.granularity == "fixed" or run.planner == "published" else "",
+    lambda run: f"{run.steps} steps",
+    lambda run: f"steps per {run.steps_per}",
+    lambda run: f"{run.calibration_images} images",
+    lambda run: f"stem output {run.stem_output}",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """The runs of one configuration; they differ in the seed alone.
+
+    Attributes:
+        label: Short name, unambiguous within the panel.
+        runs: By seed.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        """The run of the lowest seed."""
+        return self.runs[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """What shares one pair of axes: the same network, images, bit widths and base units.
+
+    Attributes:
+        title: For example "resnet18 on imagenet, W2A4".
+        units: Names of the base units in network order.
+        series: The configurations.
+    """
+
+    title: str
+    units: tuple[str, ...]
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """A number of two configurations.
+
+    Attributes:
+        before: Mean over the seeds of the first.
+        after: Mean over the seeds of the second.
+        change: Mean of after - before; over the common seeds where there are some.
+        low: Smallest change of a common seed; None where fewer than two are common.
+        high: Largest, likewise.
+    """
+
+    before: float
+    after: float
+    change: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A configuration against the one that differs in its granularity alone.
+
+    Attributes:
+        panel: Title of the panel.
+        baseline: The block-wise configuration.
+        series: The other one.
+        top1: Difference in top-1 accuracy; None without evaluation images.
+        index: Difference in the oscillation index of the relative error.
+        peak: Difference in the peak of the relative error.
+        common_seeds: Number of seeds that both have.
+    """
+
+    panel: str
+    baseline: Series
+    series: Series
+    top1: Delta | None
+    index: Delta | None
+    peak: Delta | None
+    common_seeds: int
+
+
+def sort_key(run: Run) -> tuple[object, ...]:
+    """Order of runs in every table and legend.
+
+    Args:
+        run: A run.
+
+    Returns:
+        A key: runs that completed first; then by network, bits, method, granularity, merges, planner, seed.
+    """
+    return (
+        not run.completed,
+        run.model,
+        run.data,
+        -run.weight_bits,
+        -run.activation_bits,
+        *_rank(METHODS, run.method),
+        *_rank(GRANULARITIES, run.granularity),
+        run.merge_count,
+        run.planner,
+        run.steps,
+        run.calibration_images,
+        run.steps_per,
+        run.stem_output,
+        run.seed,
+        str(run.path),
+    )
+
+
+def panels(runs: Sequence[Run]) -> list[Panel]:
+    """Group the completed runs by what can share axes.
+
+    Args:
+        runs: Any runs.
+
+    Returns:
+        Panels and their series in table order.
+    """
+    by_panel: dict[tuple[object, ...], dict[tuple[object, ...], list[Run]]] = {}
+    for run in sorted((run for run in runs if run.completed and run.units), key=sort_key):
+        place = (run.model, run.data, run.weight_bits, run.activation_bits, run.unit_names)
+        by_panel.setdefault(place, {}).setdefault(_configuration(run), []).append(run)
+    titles = [_title(next(iter(series.values()))[0]) for series in by_panel.values()]
+    found = []
+    for title, configurations in zip(titles, by_panel.values(), strict=True):
+        members = list(configurations.values())
+        units = members[0][0].unit_names
+        found.append(
+            Panel(
+                title=title if titles.count(title) == 1 else f"{title} ({len(units)} units)",
+                units=units,
+                series=tuple(
+                    Series(label=label, runs=tuple(seeds)) for label, seeds in zip(_labels(members), members, strict=True)
+                ),
+            )
+        )
+    return found
+
+
+def findings(shown: Sequence[Panel]) -> list[Finding]:
+    """Compare every merged granularity with the block-wise run of the same method and budget.
+
+    Args:
+        shown: The panels.
+
+    Returns:
+        One finding for each configuration that has a block-wise counterpart on the same base units.
+    """
+    found = []
+    for panel in shown:
+        baselines = {_budget(s.first): s for s in panel.series if s.first.granularity == BASELINE}
+        for series in panel.series:
+            baseline = baselines.get(_budget(series.first))
+            if baseline is not None and series.first.granularity in ("mixed", "fixed", "network"):
+                found.append(_finding(panel, baseline, series))
+    return found
+
+
+def top1(run: Run) -> float | None:
+    """Top-1 accuracy after quantization, where it was evaluated."""
+    return run.quantized.top1 if run.quantized else None
+
+
+def index(run: Run) -> float | None:
+    """Oscillation index of the relative error."""
+    return run.oscillation.error_index if run.oscillation else None
+
+
+def peak(run: Run) -> float | None:
+    """Peak of the relative error."""
+    return run.oscillation.error_peak if run.oscillation else None
+
+
+def _rank(order: Sequence[str], name: str) -> tuple[int, str]:
+    return (order.index(name), "") if name in order else (len(order), name)
+
+
+def _budget(run: Run) -> tuple[object, ...]:
+    return (run.method, run.stem_output, run.steps, run.calibration_images)
+
+
+def _configuration(run: Run) -> tuple[object, ...]:
+    given = run.groups if run.granularity == "fixed" or run.planner == "published" else ()
+    return (*_budget(run), run.granularity, run.planner, run.merge_count, run.steps_per, given)
+
+
+def _title(run: Run) -> str:
+    return f"{run.model} on {run.data}, {run.bits}"
+
+
+def _labels(members: Sequence[Sequence[Run]]) -> list[str]:
+    """Method and granularity, and of the rest only what tells apart those that would share a label."""
+    labels = []
+    for seeds in members:
+        run = seeds[0]
+        rivals = [m[0] for m in members if (m[0].method, m[0].granularity) == (run.method, run.granularity)]
+        details = [say(run) for say in _DETAILS if len({say(rival) for rival in rivals}) > 1]
+        labels.append(", ".join([f"{run.method} · {run.granularity}", *filter(None, details)]))
+    return labels
+
+
+def _finding(panel: Panel, baseline: Series, series: Series) -> Finding:
+    common = {run.seed for run in baseline.runs} & {run.seed for run in series.runs}
+    return Finding(
+        panel=panel.title,
+        baseline=baseline,
+        series=series,
+        top1=_delta(baseline, series, top1),
+        index=_delta(baseline, series, index),
+        peak=_delta(baseline, series, peak),
+        common_seeds=len(common),
+    )
+
+
+def _delta(baseline: Series, series: Series, measure: Callable[[Run], float | None]) -> Delta | None:
+    before = {run.seed: value for run in baseline.runs if (value := measure(run)) is not None}
+    after = {run.seed: value for run in series.runs if (value := measure(run)) is not None}
+    if not before or not after:
+        return None
+    changes = [after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())]
+    mean_before, mean_after = fmean(before.values()), fmean(after.values())
+    return Delta(
+        before=mean_before,
+        after=mean_after,
+        change=fmean(changes) if changes else mean_after - mean_before,
+        low=min(changes) if len(changes) > 1 else None,
+        high=max(changes) if len(changes) > 1 else None,
+    )

@@ -1,0 +1,210 @@
+"""Find run folders and read them; whatever is broken is one error that names the file and what to do."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mrecg.errors import DataError, MrecgError
+from mrecg.planner.schedule import Plan
+from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
+
+T = TypeVar("T")
+REMEDY = "repeat the run, or leave its folder out of the report"
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Find the run folders among folders and in them, at any depth.
+
+    Args:
+        paths: Run folders, or folders that hold some.
+
+    Returns:
+        Each run folder once: in the order given, below one folder in natural order (2 before 10).
+
+    Raises:
+        DataError: A path is no folder, or there is no run in it.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise DataError(f"{path}: no such folder; name run folders, or folders that hold some")
+        runs = [path] if (path / "summary.json").is_file() else [file.parent for file in path.rglob("summary.json")]
+        if not runs:
+            raise DataError(f"{path}: no run in it (no summary.json at any depth); name a folder that a run has written")
+        for run in sorted(runs, key=_natural):
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def load_run(path: Path) -> Run:
+    """Read a run folder.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The run. One that did not complete may lack results, and is not refused.
+
+    Raises:
+        DataError: A file is missing, is not readable, or lacks a value.
+    """
+    path = Path(path)
+    file = path / "summary.json"
+    summary = _json(file)
+    status = str(summary.get("status", COMPLETED))
+    done = status == COMPLETED
+
+    def get(key: str, convert: Callable[[Any], T], default: T) -> T:
+        return _value(file, summary, key, convert, default=default, needed=done)
+
+    def optional(key: str, convert: Callable[[Any], T], default: T) -> T:
+        return _value(file, summary, key, convert, default=default, needed=False)
+
+    bits = get("bits", dict, {"weight": 32, "activation": 32})
+    size = optional("size_bytes", dict, {})
+    units = get("units", _units, ())
+    plan = _plan(path / "plan.json", needed=done)
+    groups = optional("groups", _groups, plan.groups if plan else ())
+    return Run(
+        path=path,
+        name=optional("run_name", str, "") or path.resolve().name,
+        status=status,
+        model=get("model", str, "?"),
+        data=get("data", str, "?"),
+        method=get("method", str, "?"),
+        granularity=get("granularity", str, "?"),
+        planner=optional("planner", str, ""),
+        merge_count=optional("merge_count", int, 0),
+        weight_bits=_value(file, bits, "weight", int, default=32, needed=done),
+        activation_bits=_value(file, bits, "activation", int, default=32, needed=done),
+        stem_output=optional("stem_output", str, "low"),
+        seed=get("seed", int, 0),
+        steps=get("steps", int, 0),
+        steps_per=optional("steps_per", str, "unit"),
+        device=optional("device", str, ""),
+        calibration_images=optional("calibration_images", int, 0),
+        evaluation_images=optional("evaluation_images", int, 0),
+        fp=optional("fp", _accuracy, None),
+        quantized=optional("quantized", _accuracy, None),
+        oscillation=get("oscillation", _oscillation, None),
+        units=units,
+        groups=groups,
+        seconds=optional("timing_s", _numbers, {}),
+        peak_memory_mb=optional("peak_memory_mb", float, 0.0),
+        size_fp=int(size.get("fp") or 0),
+        size_quantized=int(size.get("quantized") or 0),
+        plan=plan,
+        curves=tuple(_curves(path / "curves", groups)),
+        command=optional("command", str, ""),
+        config=_text(path / "config.yaml"),
+        environment={k: str(v) for k, v in _json(path / "environment.json", needed=False).items()},
+    )
+
+
+def _natural(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that counts: 2 before 10."""
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.parts)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _json(file: Path, *, needed: bool = True) -> dict[str, Any]:
+    if not needed and not file.exists():
+        return {}
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{file}: missing; {REMEDY}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: not readable as JSON ({error}); {REMEDY}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{file}: holds a {type(values).__name__}, not an object; {REMEDY}")
+    return values
+
+
+def _value(
+    file: Path, values: Mapping[str, Any], key: str, convert: Callable[[Any], T], *, default: T, needed: bool
+) -> T:
+    value = values.get(key)
+    if value is None:
+        if needed:
+            raise DataError(f"{file}: key {key!r} is missing; {REMEDY}")
+        return default
+    try:
+        return convert(value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{file}: key {key!r} is not as expected ({error!r}); {REMEDY}") from error
+
+
+def _number(value: object) -> float:
+    """A float; not a number for what is missing or overflowed, since a diverged run is a result too."""
+    number = float(str(value)) if value not in (None, "") else math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
+    return {str(key): float(str(value)) for key, value in values.items()}
+
+
+def _accuracy(values: Mapping[str, Any]) -> Accuracy:
+    top5 = values.get("top5")
+    return Accuracy(top1=float(values["top1"]), top5=None if top5 is None else float(top5))
+
+
+def _oscillation(values: Mapping[str, Any]) -> Oscillation:
+    return Oscillation(
+        error_index=_number(values["error_index"]),
+        error_peak=_number(values["error_peak"]),
+        loss_index=_number(values["loss_index"]),
+        loss_peak=_number(values["loss_peak"]),
+    )
+
+
+def _units(values: Sequence[Mapping[str, Any]]) -> tuple[UnitResult, ...]:
+    return tuple(
+        UnitResult(name=str(u["name"]), group=int(u["group"]), error=_number(u["error"]), loss=_number(u["loss"]))
+        for u in values
+    )
+
+
+def _groups(values: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(map(str, group)) for group in values)
+
+
+def _plan(file: Path, *, needed: bool) -> Plan | None:
+    if not needed and not file.exists():
+        return None
+    try:
+        return Plan.from_dict(_json(file))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: not a plan ({error!r}); {REMEDY}") from error
+    except DataError:
+        raise
+    except MrecgError as error:
+        raise DataError(f"{file}: {error}; {REMEDY}") from error
+
+
+def _curves(folder: Path, groups: Sequence[Sequence[str]]) -> list[Curve]:
+    """Read curves in the order of the groups; a method without an optimisation has none."""
+    files = {file.name.removesuffix(".csv"): file for file in folder.glob("*.csv")}
+    found = []
+    for name in ("+".join(group) for group in groups):
+        for stage in ("", "scales"):
+            file = files.get(f"{name}.{stage}" if stage else name)
+            if file is not None:
+                found.append(_curve(file, name, stage))
+    return found
+
+
+def _curve(file: Path, group: str, stage: str) -> Curve:
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            rows = [(float(row["step"]), _number(row["reconstruction"])) for row in csv.DictReader(stream)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: not a curve with columns step and reconstruction ({error!r}); {REMEDY}") from error
+    return Curve(group=group, stage=stage, steps=tuple(s for s, _ in rows), losses=tuple(v for _, v in rows))

@@ -1,0 +1,230 @@
+"""The comparison table: one row a run, the same values for the page and the terminal."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from mrecg.report.compare import index, peak, sort_key, top1
+from mrecg.report.records import Run, short_groups
+
+NONE = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A value as shown and as sorted.
+
+    Attributes:
+        text: As shown.
+        sort: As sorted: a number, or the text in lower case; None sorts last.
+        note: What the short text leaves out; empty when nothing.
+    """
+
+    text: str
+    sort: float | str | None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One run.
+
+    Attributes:
+        run: The run.
+        cells: By column key.
+        best: Whether no run of the same network, images and bit widths has a higher quantized top-1.
+    """
+
+    run: Run
+    cells: dict[str, Cell]
+    best: bool
+
+
+COLUMNS: dict[str, str] = {
+    "run": "Run",
+    "method": "Method",
+    "granularity": "Granularity",
+    "planner": "Planner",
+    "merged": "Merged groups",
+    "bits": "Bits",
+    "seed": "Seed",
+    "steps": "Steps",
+    "top1_fp": "Top-1 FP",
+    "top1": "Top-1 quantized",
+    "index": "Oscillation index",
+    "peak": "Peak error",
+    "loss_index": "Loss index",
+    "seconds": "Seconds",
+    "size": "Size",
+}
+"""Titles by column key, in order."""
+
+NUMERIC = frozenset({"seed", "steps", "top1_fp", "top1", "index", "peak", "loss_index", "seconds", "size"})
+"""Keys of the columns that hold numbers."""
+
+
+def comparison_rows(runs: Sequence[Run]) -> list[Row]:
+    """Make the rows of the comparison table.
+
+    Args:
+        runs: Any runs, in any order.
+
+    Returns:
+        One row a run, sorted; runs that did not complete stand last.
+    """
+    best: dict[tuple[object, ...], float] = {}
+    for run in runs:
+        value = top1(run)
+        if run.completed and value is not None:
+            best[_rivals(run)] = max(value, best.get(_rivals(run), value))
+    return [
+        Row(
+            run=run,
+            cells=_cells(run),
+            best=run.completed and top1(run) is not None and best[_rivals(run)] == top1(run),
+        )
+        for run in sorted(runs, key=sort_key)
+    ]
+
+
+def terminal_table(runs: Sequence[Run]) -> Table:
+    """Make the short table for a terminal.
+
+    Args:
+        runs: Any runs, in any order.
+
+    Returns:
+        A rich table with the results that decide; the best top-1 at equal bit widths is bold.
+    """
+    table = Table(title=None, header_style="bold", pad_edge=False)
+    for title in ("run", "method", "granularity", "bits"):
+        table.add_column(title, overflow="fold")
+    for title in ("top-1 FP", "top-1 quantized", "oscillation index", "peak", "seconds"):
+        table.add_column(title, justify="right")
+    table.add_column("merged groups", overflow="fold")
+    for row in comparison_rows(runs):
+        texts = {key: cell.text for key, cell in row.cells.items()}
+        if row.best:
+            texts["top1"] = f"[bold green]{texts['top1']}[/]"
+        if not row.run.completed:
+            texts["top1"] = f"[red]{row.run.status}[/]"
+        # Only what comes from a run folder can hold brackets that rich would read as markup.
+        name = texts["run"].replace("[", r"\[")
+        order = ("method", "granularity", "bits", "top1_fp", "top1", "index", "peak", "seconds", "merged")
+        table.add_row(name, *(texts[key] for key in order))
+    return table
+
+
+def percent(value: float | None) -> str:
+    """Write a fraction of 1 as a percentage.
+
+    Args:
+        value: Fraction of 1, or None.
+
+    Returns:
+        Percent with two decimals; a dash for None.
+
+    >>> percent(0.95401)
+    '95.40 %'
+    """
+    return NONE if value is None or math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def compact(value: float | None, digits: int = 3) -> str:
+    """Write a number of any size in few characters.
+
+    Args:
+        value: A number, or None.
+        digits: Significant digits.
+
+    Returns:
+        The number; a dash for None and for not a number.
+
+    >>> compact(1234567.0), compact(0.5), compact(12.0)
+    ('1.23e6', '0.5', '12')
+    """
+    if value is None or math.isnan(value):
+        return NONE
+    text = f"{value:.{digits}g}"
+    if "e" not in text:
+        return text
+    mantissa, exponent = text.split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def size(value: float) -> str:
+    """Write bytes as kB or MB.
+
+    Args:
+        value: Bytes.
+
+    Returns:
+        The size with its unit; a dash for 0.
+
+    >>> size(412_000), size(1_650_000)
+    ('412 kB', '1.65 MB')
+    """
+    if not value:
+        return NONE
+    return f"{value / 1e3:.0f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
+
+
+def _rivals(run: Run) -> tuple[object, ...]:
+    return (run.model, run.data, run.weight_bits, run.activation_bits)
+
+
+def _cells(run: Run) -> dict[str, Cell]:
+    fp = run.fp.top1 if run.fp else None
+    loss_index = run.oscillation.loss_index if run.oscillation else None
+    merged = run.merged
+    saved = f"{size(run.size_fp)} in floating point" if run.size_fp else ""
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in run.seconds.items())
+    return {
+        "run": Cell(text=run.name, sort=run.name.lower(), note=str(run.path)),
+        "method": Cell(text=run.method, sort=run.method),
+        "granularity": Cell(text=run.granularity, sort=run.granularity),
+        "planner": Cell(text=run.planner or NONE, sort=run.planner or None),
+        "merged": Cell(
+            text=f"{len(merged)}: {short_groups(merged)}" if merged else NONE,
+            sort=float(len(merged)),
+            note="; ".join("+".join(group) for group in merged),
+        ),
+        "bits": Cell(
+            text=run.bits,
+            sort=100.0 * run.weight_bits + run.activation_bits,
+            note=f"output of the first layer: {stem_bits(run)}",
+        ),
+        "seed": Cell(text=str(run.seed), sort=float(run.seed)),
+        "steps": Cell(text=f"{run.steps:,}".replace(",", " "), sort=float(run.steps), note=f"per {run.steps_per}"),
+        "top1_fp": Cell(text=percent(fp), sort=fp),
+        "top1": Cell(text=percent(top1(run)), sort=top1(run)),
+        "index": _number(index(run)),
+        "peak": _number(peak(run)),
+        "loss_index": Cell(text=compact(loss_index), sort=_sortable(loss_index)),
+        "seconds": Cell(text=f"{run.total_seconds:.1f}", sort=run.total_seconds, note=stages),
+        "size": Cell(text=size(run.size_quantized), sort=float(run.size_quantized) or None, note=saved),
+    }
+
+
+def stem_bits(run: Run) -> str:
+    """Say the convention for the first layer's output.
+
+    Args:
+        run: A run.
+
+    Returns:
+        "low (QDrop setting)" or "high (BRECQ setting)".
+    """
+    setting = {"low": "QDrop setting", "high": "BRECQ setting"}.get(run.stem_output)
+    return f"{run.stem_output} ({setting})" if setting else run.stem_output
+
+
+def _number(value: float | None) -> Cell:
+    text = NONE if value is None or math.isnan(value) else f"{value:.3f}"
+    return Cell(text=text, sort=_sortable(value))
+
+
+def _sortable(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
