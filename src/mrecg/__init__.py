@@ -1,0 +1,31 @@
+"""Low-bit post-training quantization of CNNs without the oscillation.
+
+``quantize``, ``plan``, ``evaluate`` and ``load`` are the whole Python API; heavy imports happen on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mrecg.api import evaluate, plan, quantize
+    from mrecg.planner.schedule import Plan
+    from mrecg.result import Result, load
+
+__version__ = "0.1.0"
+__all__ = ["Plan", "Result", "__version__", "evaluate", "load", "plan", "quantize"]
+
+_HOMES = {
+    "quantize": "mrecg.api",
+    "plan": "mrecg.api",
+    "evaluate": "mrecg.api",
+    "load": "mrecg.result",
+    "Result": "mrecg.result",
+    "Plan": "mrecg.planner.schedule",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Importing mrecg must not import torch: the command line answers --help and completes words within a second.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mrecg' has no attribute {name!r}")

@@ -51,8 +51,11 @@ def _explain(error: ValidationError) -> str:
         del parts[1]
     key = ".".join(parts)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    method = first_method(parts, error)
     if first["type"] == "unexpected_keyword_argument":
-        return unknown_key(key, first_method(parts, error)) + more
+        return unknown_key(key, method) + more
+    if first["type"] == "union_tag_not_found":
+        return f"{key}.name: is missing; choose from {', '.join(METHODS)}{more}"
     if first["type"] in ("union_tag_invalid", "literal_error"):
         expected = first["ctx"].get("expected_tags") or first["ctx"].get("expected", "")
         choices = [part.strip().strip("'") for part in str(expected).replace(" or ", ", ").split(",")]
@@ -60,12 +63,8 @@ def _explain(error: ValidationError) -> str:
         name = f"{key}.name" if first["type"] == "union_tag_invalid" else key
         return str(one_of(name, value, choices)) + more
     message = first["msg"].removeprefix("Value error, ")
-    if (
-        isinstance(first["input"], Mapping)
-        or is_dataclass(first["input"])
-        or "ArgsKwargs" in type(first["input"]).__name__
-    ):
-        return f"{message}{more}"
+    if first["type"] == "value_error" and keys_of(parts, method):
+        return f"{message}{more}"  # a rule across a group's fields names its keys itself
     return f"{key}: {first['input']!r} is not right: {message[0].lower()}{message[1:]}{more}"
 
 
@@ -90,7 +89,8 @@ def unknown_key(key: str, method: str | None = None) -> str:
     close = get_close_matches(last, siblings, n=1)
     prefix = "".join(f"{part}." for part in path)
     hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
-    return f"{key}: unknown key{hint}; {'.'.join(path) or 'the top level'} has {', '.join(siblings) or 'no keys'}"
+    where, what = ".".join(path) or "the top level", ", ".join(siblings) or "no keys"
+    return f"{key}: unknown key{hint}; {where} has {what}"
 
 
 def keys_of(path: list[str], method: str | None = None) -> list[str]:
@@ -141,7 +141,7 @@ def imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be imported ({error}); give package.module.name") from error
 
 

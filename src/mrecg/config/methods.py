@@ -19,6 +19,7 @@ class Rtn:
     """Round to nearest: nothing is learned; the floor that every table starts with."""
 
     name: Literal["rtn"] = "rtn"
+    """Which method."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -47,6 +48,7 @@ class AdaRound(LearnedRounding):
     """Learned rounding, fixed activation steps; meant for granularity=layer."""
 
     name: Literal["adaround"] = "adaround"
+    """Which method."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,6 +56,7 @@ class Brecq(LearnedRounding):
     """The original BRECQ: first all rounding, with FP activations, then the activation steps."""
 
     name: Literal["brecq"] = "brecq"
+    """Which method."""
     lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-4
     """Adam's learning rate for the activation steps, in the second pass."""
     scale_steps: Annotated[float, Field(gt=0, le=10)] = 0.25
@@ -65,6 +68,7 @@ class BrecqJoint(LearnedRounding):
     """What later papers call BRECQ: rounding and activation steps in one pass, activations quantized."""
 
     name: Literal["brecq_joint"] = "brecq_joint"
+    """Which method."""
     lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-5
     """Adam's learning rate for the activation steps; falls to 0 by a cosine."""
 
@@ -74,6 +78,7 @@ class QDrop(LearnedRounding):
     """BRECQ in one pass, with the quantization of activations dropped element by element at random."""
 
     name: Literal["qdrop"] = "qdrop"
+    """Which method."""
     lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-5
     """Adam's learning rate for the activation steps; falls to 0 by a cosine."""
     keep_probability: Annotated[float, Field(ge=0, le=1)] = 0.5

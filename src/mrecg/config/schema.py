@@ -21,8 +21,8 @@ FLOAT_BITS = 32
 class ModelConfig:
     """Which network, and where its weights come from."""
 
-    source: Literal["embedded", "torchvision", "target"] = "embedded"
-    """The model that the package ships, one of torchvision's, or any importable callable."""
+    source: Literal["embedded", "torchvision", "target", "python"] = "embedded"
+    """The package's own model, one of torchvision's, any importable callable, or one passed in Python."""
     name: str = "mobilenet_v2_digits"
     """Name in tables and file names; for source=torchvision the name that torchvision.models.get_model
     knows."""
@@ -41,7 +41,9 @@ class ModelConfig:
     @model_validator(mode="after")
     def _target_is_set(self) -> "ModelConfig":
         if (self.source == "target") != (self.target is not None):
-            raise ValueError("model.target goes with model.source=target, and only with it")
+            raise ValueError(
+                "model.target: needs package.module.name for model.source=target, and nothing otherwise"
+            )
         if self.weights is not None and (self.source != "torchvision" or self.checkpoint is not None):
             raise ValueError("model.weights goes with model.source=torchvision and without model.checkpoint")
         return self
@@ -51,8 +53,8 @@ class ModelConfig:
 class DataConfig:
     """Where the calibration and the evaluation images come from."""
 
-    source: Literal["digits", "image_folder", "none"] = "digits"
-    """The embedded digits, folders of images (one folder a class), or none (planning by ModCap)."""
+    source: Literal["digits", "image_folder", "none", "python"] = "digits"
+    """The embedded digits, folders of images, none (planning by ModCap), or tensors passed in Python."""
     name: str = "digits"
     """Name in tables and summaries."""
     calibration_path: Path | None = None
@@ -80,7 +82,7 @@ class DataConfig:
     @model_validator(mode="after")
     def _paths_are_set(self) -> "DataConfig":
         if self.source == "image_folder" and self.calibration_path is None:
-            raise ValueError("data.calibration_path is needed for data.source=image_folder")
+            raise ValueError("data.calibration_path: needs a folder of images for data.source=image_folder")
         return self
 
 
@@ -137,7 +139,10 @@ class GranularityConfig:
     @model_validator(mode="after")
     def _groups_are_set(self) -> "GranularityConfig":
         if (self.name == "fixed") != bool(self.groups):
-            raise ValueError("granularity.groups goes with granularity=fixed, and only with it")
+            raise ValueError(
+                "granularity.groups: needs groups such as [[features.3,features.4]] for granularity=fixed, "
+                "and none otherwise"
+            )
         return self
 
 
@@ -162,6 +167,8 @@ class PlannerConfig:
     nearest."""
     schedule: str | None = None
     """For planner=published: name of the schedule; null: the model's name."""
+    probe_cache: Path | None = None
+    """Folder that keeps the numbers of probe runs, so that a sweep pays for them once; null: not kept."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -210,14 +217,23 @@ class RunConfig:
     """Everything that defines a run."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
+    """The network."""
     data: DataConfig = Field(default_factory=DataConfig)
+    """The images."""
     bits: BitsConfig = Field(default_factory=BitsConfig)
+    """The bit widths."""
     calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
+    """The search of ranges."""
     method: MethodConfig = Field(default_factory=QDrop)
+    """What is learned, and how."""
     granularity: GranularityConfig = Field(default_factory=GranularityConfig)
+    """What is optimised jointly."""
     planner: PlannerConfig = Field(default_factory=PlannerConfig)
+    """How groups are chosen."""
     trainer: TrainerConfig = Field(default_factory=TrainerConfig)
+    """The optimisation."""
     logger: LoggerConfig = Field(default_factory=LoggerConfig)
+    """Where curves go."""
     name: str = "run"
     """Name of the run, in its folder and in W&B."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

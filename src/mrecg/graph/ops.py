@@ -23,6 +23,8 @@ ACTIVATIONS = (
     nn.LeakyReLU,
     nn.PReLU,
     nn.ELU,
+    nn.SELU,
+    nn.CELU,
     nn.SiLU,
     nn.GELU,
     nn.Mish,
@@ -34,7 +36,7 @@ ACTIVATIONS = (
     nn.Softplus,
 )
 _ACTIVATION_NAMES = {
-    "relu", "relu6", "relu_", "leaky_relu", "prelu", "elu", "silu", "gelu", "mish",
+    "relu", "relu6", "relu_", "leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "mish",
     "hardswish", "hardsigmoid", "hardtanh", "sigmoid", "tanh", "softplus",
 }  # fmt: skip
 _JOINS: set[Callable[..., Any]] = {
@@ -51,6 +53,21 @@ _FUNCTIONAL_WEIGHTS: set[Callable[..., Any]] = {
     F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.linear,
     torch.matmul, torch.bmm, torch.mm, operator.matmul, F.scaled_dot_product_attention,
 }  # fmt: skip
+
+
+_NORMALISATIONS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+)
+_FUNCTIONAL_NORMALISATIONS: set[Callable[..., Any]] = {
+    F.batch_norm,
+    F.instance_norm,
+    F.layer_norm,
+    F.group_norm,
+}
 
 
 def module_of(node: fx.Node) -> nn.Module | None:
@@ -89,6 +106,13 @@ def is_activation(node: fx.Node) -> bool:
     return node.op in ("call_function", "call_method") and name in _ACTIVATION_NAMES
 
 
+def is_normalisation(node: fx.Node) -> bool:
+    """Tell whether a node is a normalisation that stayed in the graph: its output takes new values."""
+    if node.op == "call_module":
+        return isinstance(module_of(node), _NORMALISATIONS)
+    return node.op == "call_function" and node.target in _FUNCTIONAL_NORMALISATIONS
+
+
 def _tensor_inputs(node: fx.Node) -> int:
     return len([source for source in node.all_input_nodes if source.op != "get_attr"])
 
@@ -105,6 +129,11 @@ def is_join(node: fx.Node) -> bool:
 def is_addition(node: fx.Node) -> bool:
     """Tell whether a node is a join that adds."""
     return is_join(node) and (node.target in _ADDITIONS or node.target in ("add", "add_"))
+
+
+def is_gate(node: fx.Node) -> bool:
+    """Tell whether a node is a join that multiplies."""
+    return is_arithmetic_join(node) and not is_addition(node)
 
 
 def is_arithmetic_join(node: fx.Node) -> bool:

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from mrecg.errors import GraphError, one_of
 from mrecg.graph.facts import LayerFacts, UnitFacts
-from mrecg.graph.ops import is_activation, is_arithmetic_join, is_join, is_weight_layer, module_of
+from mrecg.graph.ops import is_activation, is_arithmetic_join, is_gate, is_join, is_weight_layer, module_of
 
 MAX_CHAIN = 3
 """Weight layers in a unit that has no join, at most: the length of an inverted bottleneck without its
@@ -124,8 +124,7 @@ def _pieces(atoms: list[Piece]) -> list[Piece]:
 
 
 def _core(piece: Piece) -> list[fx.Node]:
-    """The nodes that decide which module a piece belongs to: weightless ones may have moved in from a
-    neighbour."""
+    """The nodes that decide a piece's module; weightless ones may have moved in from a neighbour."""
     return [node for node in piece if is_weight_layer(node) or is_join(node)]
 
 
@@ -161,8 +160,10 @@ def _block_spans(pieces: list[Piece], modules: dict[str, tuple[int, int]]) -> li
     chosen: dict[int, tuple[int, int]] = {}
     for begin, end in sorted(set(modules.values()), key=lambda span: (span[1] - span[0], span)):
         inside = pieces[begin:end]
+        # A squeeze-and-excitation alone is no block, the bottleneck around it is.
+        gate = end - begin == 1 and not any(is_join(node) and not is_gate(node) for node in inside[0])
         is_block = _has_join(inside) or 2 <= _weights(inside) <= MAX_CHAIN
-        if is_block and not any(i in chosen for i in range(begin, end)):
+        if is_block and not gate and not any(i in chosen for i in range(begin, end)):
             chosen.update(dict.fromkeys(range(begin, end), (begin, end)))
     spans: list[tuple[int, int]] = []
     chain_open = False

@@ -47,8 +47,10 @@ def build() -> nn.Module:
     """
     from torchvision.models import MobileNetV2
 
-    model = MobileNetV2(num_classes=10, width_mult=WIDTH, inverted_residual_setting=SETTING)
-    model.features[0][0].stride = (1, 1)
+    model: nn.Module = MobileNetV2(num_classes=10, width_mult=WIDTH, inverted_residual_setting=SETTING)
+    stem = model.get_submodule("features.0.0")
+    assert isinstance(stem, nn.Conv2d)
+    stem.stride = (1, 1)
     return model
 
 
@@ -90,7 +92,8 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         The fraction of images whose largest logit is at the label.
     """
     hits = sum(
-        (model(x).argmax(1) == y).sum() for x, y in zip(images.split(250), labels.split(250), strict=True)
+        (model(x).argmax(1) == y).sum()
+        for x, y in zip(torch.split(images, 250), torch.split(labels, 250), strict=True)
     )
     return float(hits) / len(labels)
 
@@ -117,7 +120,7 @@ def train(*, epochs: int, seed: int, batch: int = 64, peak_lr: float = 4e-3) -> 
     for epoch in range(epochs):
         model.train()
         order, total, begin = torch.randperm(len(labels), generator=generator), 0.0, time.perf_counter()
-        for index in order.split(batch)[: len(labels) // batch]:
+        for index in torch.split(order, batch)[: len(labels) // batch]:
             x = _augment(images[index], generator).contiguous(memory_format=torch.channels_last)
             loss = nn.functional.cross_entropy(model(x), labels[index], label_smoothing=0.05)
             optimizer.zero_grad()

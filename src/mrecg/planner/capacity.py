@@ -5,6 +5,7 @@ Source: MRECG, arXiv 2303.11906, sections 3 and 4 (ModCap, and the loss in its p
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from mrecg.errors import one_of
 from mrecg.graph.facts import UnitFacts
@@ -39,7 +40,7 @@ def squared_differences(capacities: Sequence[float]) -> list[float]:
     >>> squared_differences([1.0, 3.0, 2.0])
     [4.0, 1.0]
     """
-    return [(a - b) ** 2 for a, b in zip(capacities, capacities[1:], strict=False)]
+    return [(a - b) ** 2 for a, b in pairwise(capacities)]
 
 
 def log_ratios(capacities: Sequence[float]) -> list[float]:
@@ -54,7 +55,7 @@ def log_ratios(capacities: Sequence[float]) -> list[float]:
     >>> [round(d, 3) for d in log_ratios([1.0, 2.0, 2.0])]
     [0.693, 0.0]
     """
-    return [abs(math.log(a / b)) for a, b in zip(capacities, capacities[1:], strict=False)]
+    return [abs(math.log(a / b)) for a, b in pairwise(capacities)]
 
 
 def rises(errors: Sequence[float]) -> list[float]:
@@ -69,7 +70,7 @@ def rises(errors: Sequence[float]) -> list[float]:
     >>> rises([0.25, 0.75, 0.5])
     [0.5, 0.0]
     """
-    return [max(0.0, b - a) for a, b in zip(errors, errors[1:], strict=False)]
+    return [max(0.0, b - a) for a, b in pairwise(errors)]
 
 
 def comparable(left: UnitFacts, right: UnitFacts) -> str:

@@ -66,8 +66,13 @@ def make_plan(
             probe is missing.
     """
     names = tuple(unit.name for unit in units)
+    if probe is not None and not len(probe.losses) == len(probe.errors) == len(names):
+        raise PlanError(
+            f"the probe holds {len(probe.errors)} numbers for {len(names)} units; run it on this graph"
+        )
     criteria = _criteria(units, bits, planner, probe)
     decider, note = None, ""
+    asked = planner.merge_count if granularity.name == "mixed" else 0
     if granularity.name in ("layer", "block"):
         pairs: list[int] = []
     elif granularity.name == "network":
@@ -75,20 +80,22 @@ def make_plan(
     elif granularity.name == "fixed":
         pairs = named_pairs(names, granularity.groups)
     elif planner.name == "published":
-        pairs = named_pairs(names, _published(planner.schedule or model))
+        schedule = planner.schedule or model
+        pairs = named_pairs(names, _published(schedule), key=f"planner.schedule={schedule}")
+        asked = len(pairs)
+    elif asked == 0:
+        pairs = []
     else:
         decider = _decider(criteria, planner)
-        pairs = top_pairs(
-            decider.differences, count=planner.merge_count, max_group_size=planner.max_group_size
-        )
-        if len(pairs) < planner.merge_count:
-            note = f"{len(pairs)} of {planner.merge_count} merges: no other pair has a difference and fits the group size. "
+        pairs = top_pairs(decider.differences, count=asked, max_group_size=planner.max_group_size)
+        if len(pairs) < asked:
+            note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size. "
     if probe is not None:
         note += f"Probe: a block-wise run of {probe.steps} steps a unit."
     return Plan(
         granularity=granularity.name,
         planner=planner.name if granularity.name == "mixed" else "",
-        merge_count=planner.merge_count if granularity.name == "mixed" else 0,
+        merge_count=asked,
         units=names,
         groups=tuple(tuple(names[i] for i in group) for group in chain(len(names), pairs)),
         merges=tuple(_merge(units, pair, decider) for pair in pairs),
@@ -116,7 +123,7 @@ def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion
             planner.name != "modcap" or criterion.difference == planner.difference
         ):
             return criterion
-    raise PlanError(f"planner={planner.name} needs a probe run: images, and planner.merge_count above 0")
+    raise PlanError(f"planner={planner.name} needs a probe run: images to calibrate on")
 
 
 def _published(name: str) -> tuple[tuple[str, ...], ...]:

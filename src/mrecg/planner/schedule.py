@@ -6,6 +6,7 @@ difference maximise the objective exactly; chosen pairs that share a unit become
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from mrecg.errors import PlanError, one_of
@@ -104,8 +105,13 @@ class Plan:
         values["groups"] = tuple(tuple(group) for group in values["groups"])
         values["merges"] = tuple(Merge(**merge) for merge in values["merges"])
         values["criteria"] = tuple(
-            Criterion(**{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()})
-            for c in values["criteria"]
+            Criterion(
+                name=criterion["name"],
+                difference=criterion["difference"],
+                capacities=tuple(criterion["capacities"]),
+                differences=tuple(criterion["differences"]),
+            )
+            for criterion in values["criteria"]
         )
         return cls(**values)
 
@@ -158,12 +164,15 @@ def chain(units: int, pairs: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def named_pairs(units: Sequence[str], groups: Sequence[Sequence[str]]) -> list[int]:
+def named_pairs(
+    units: Sequence[str], groups: Sequence[Sequence[str]], *, key: str = "granularity.groups"
+) -> list[int]:
     """Resolve a schedule that names units.
 
     Args:
         units: All unit names in order.
         groups: Groups of names; units that are not named stay alone.
+        key: Where the groups come from, for the message.
 
     Returns:
         Indices of the pairs to join.
@@ -177,14 +186,14 @@ def named_pairs(units: Sequence[str], groups: Sequence[Sequence[str]]) -> list[i
     for group in groups:
         for name in group:
             if name not in position:
-                raise one_of("granularity.groups", name, units, error=PlanError)
+                raise one_of(key, name, units, error=PlanError)
             if name in seen:
-                raise PlanError(f"granularity.groups: {name} stands in it twice")
+                raise PlanError(f"{key}: {name} stands in it twice")
             seen.add(name)
-        for left, right in zip(group, group[1:], strict=False):
+        for left, right in pairwise(group):
             if position[right] != position[left] + 1:
                 behind = units[position[left] + 1] if position[left] + 1 < len(units) else "nothing"
-                raise PlanError(f"granularity.groups: {right} does not follow {left}; {behind} does")
+                raise PlanError(f"{key}: {right} does not follow {left}; {behind} does")
             pairs.append(position[left])
     return sorted(pairs)
 

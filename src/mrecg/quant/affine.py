@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 
 def qmax(bits: int) -> int:
@@ -65,36 +64,53 @@ class _LearnableFakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, top: int, grad_factor: float
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | float, settings: tuple[int, float]
     ) -> Tensor:
-        ctx.save_for_backward(x, scale, zero_point)
-        ctx.top, ctx.grad_factor = top, grad_factor
-        return dequantize(quantize(x, scale, zero_point, top), scale, zero_point)
+        top, ctx.grad_factor = settings
+        ctx.save_for_backward(x, scale)
+        ctx.low, ctx.high = -zero_point, top - zero_point
+        return torch.round(x / scale).clamp_(ctx.low, ctx.high).mul_(scale)
 
     @staticmethod
-    def backward(ctx: FunctionCtx | Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        x, scale, zero_point = ctx.saved_tensors
+        x, scale = ctx.saved_tensors
         ratio = x / scale
         rounded = torch.round(ratio)
-        level = rounded.clamp(-zero_point, ctx.top - zero_point)
-        inside = level == rounded
+        level = rounded.clamp(ctx.low, ctx.high)
+        # 1 inside the range, 0 outside, in floating point: masks of another type are not vectorised.
+        inside = torch.sub(level, rounded, out=rounded).abs_().clamp_(max=1).neg_().add_(1)
         grad_x = grad * inside
         grad_scale = None
         if ctx.needs_input_grad[1]:
             # d/ds of s * clamp(round(x / s)): the level itself, less x / s where the value was not clipped.
-            grad_scale = torch.dot(grad.flatten(), level.sub_(ratio * inside).flatten()) * ctx.grad_factor
+            level.addcmul_(ratio, inside, value=-1)
+            grad_scale = torch.dot(in_memory_order(level), in_memory_order(grad)) * ctx.grad_factor
             grad_scale = grad_scale.reshape(scale.shape)
-        return grad_x, grad_scale, None, None, None
+        return grad_x, grad_scale, None, None
 
 
-def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, grad_factor: float = 1.0) -> Tensor:
+def in_memory_order(x: Tensor) -> Tensor:
+    """Flatten a tensor, images from channels-last order, without a copy where that is possible.
+
+    Args:
+        x: Any shape; 4 dimensions are taken as images.
+
+    Returns:
+        Shape (numel,). Tensors of one shape are flattened in the same order, whatever their memory layout.
+    """
+    return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(-1)
+
+
+def fake_quantize(
+    x: Tensor, scale: Tensor, zero_point: Tensor | float, top: int, grad_factor: float = 1.0
+) -> Tensor:
     """Quantize and dequantize per tensor, with the gradient of Learned Step Size Quantization.
 
     Args:
         x: Any shape.
         scale: One positive number (shape ``()`` or ``(1,)``).
-        zero_point: One whole number of the same shape, 0 to ``top``.
+        zero_point: One whole number, 0 to ``top``; as a Python number it costs least.
         top: Largest integer of the grid, `qmax`.
         grad_factor: Factor on the scale's gradient; LSQ uses ``1 / sqrt(numel * top)``.
 
@@ -105,5 +121,5 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, grad_f
     Source:
         Esser et al., Learned Step Size Quantization, arXiv 1902.08153, equations 3 and 5, with a zero point.
     """
-    out: Tensor = _LearnableFakeQuantize.apply(x, scale, zero_point, top, grad_factor)  # type: ignore[no-untyped-call]
+    out: Tensor = _LearnableFakeQuantize.apply(x, scale, zero_point, (top, grad_factor))
     return out

@@ -1,6 +1,6 @@
 """Quantizers as modules: a layer with a quantized weight, and the quantizer of an activation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from mrecg.quant import ranges
 from mrecg.quant.affine import dequantize, fake_quantize, qmax, quantize
 
-_TRANSPOSED = {
-    nn.ConvTranspose1d: F.conv_transpose1d,
-    nn.ConvTranspose2d: F.conv_transpose2d,
-    nn.ConvTranspose3d: F.conv_transpose3d,
+_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
+    3: F.conv_transpose1d,
+    4: F.conv_transpose2d,
+    5: F.conv_transpose3d,
 }
+"""By the dimensions of the weight."""
 WEIGHT_BINS = 512
-"""Bins of a channel's histogram in the search of weight ranges."""
+"""Bins of a channel's histogram in the search of weight ranges, at least."""
+BINS_PER_STEP = 8
+"""Bins between two grid points, at least: with 2, a search at 8 bits can end worse than the extremes."""
 
 
 def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
@@ -33,21 +36,11 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
     """
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight, layer.bias)
-    transposed = _TRANSPOSED.get(type(layer))  # type: ignore[arg-type]
-    if transposed is not None:
-        assert isinstance(layer, nn.modules.conv._ConvTransposeNd)
-        return transposed(  # type: ignore[no-any-return]
-            x,
-            weight,
-            layer.bias,
-            layer.stride,
-            layer.padding,
-            layer.output_padding,
-            layer.groups,
-            layer.dilation,
-        )
-    out: Tensor = layer._conv_forward(x, weight, layer.bias)  # type: ignore[operator]
-    return out
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        placement = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
+        return _TRANSPOSED[weight.dim()](x, weight, layer.bias, *placement)
+    assert isinstance(layer, nn.modules.conv._ConvNd)
+    return layer._conv_forward(x, weight, layer.bias)
 
 
 class QuantizedLayer(nn.Module):
@@ -100,7 +93,7 @@ class QuantizedLayer(nn.Module):
         """
         rows = self.reference.transpose(0, self.axis).flatten(1)
         if kind == "lp":
-            summary = ranges.summarise(rows, bins=WEIGHT_BINS)
+            summary = ranges.summarise(rows, bins=max(WEIGHT_BINS, BINS_PER_STEP * (self.top + 1)))
             scale, zero = ranges.search(
                 summary, self.top, norm=norm, candidates=candidates, symmetric=self.symmetric
             )
@@ -161,14 +154,15 @@ class Drop:
         """
         if self.threshold <= 0 or self.threshold >= 256:
             return kept if self.threshold >= 256 else dropped
-        return torch.where(self._mask(kept), kept, dropped)
+        return torch.lerp(dropped, kept, self._mask(kept))
 
     def _mask(self, like: Tensor) -> Tensor:
-        # One 64-bit draw decides eight elements. The mask follows the tensor's memory order, or `where` would
-        # stride.
+        """Draw 1 with the probability ``keep``, else 0, in the tensor's type and memory order."""
+        # One 64-bit draw decides eight elements. Floating-point arithmetic is vectorised, comparisons are
+        # not: clamp(threshold - byte, 0, 1) is 1 exactly where byte < threshold.
         words = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
         bits = words.random_(-(2**63), None, generator=self.generator).view(torch.uint8)[: like.numel()]
-        flat = bits < self.threshold
+        flat = bits.to(like.dtype).neg_().add_(self.threshold).clamp_(0, 1)
         if like.dim() == 4 and not like.is_contiguous():
             n, c, h, w = like.shape
             return flat.view(n, h, w, c).permute(0, 3, 1, 2)
@@ -185,7 +179,7 @@ class Observer:
     def __init__(self, bins: int) -> None:
         self.bins = bins
         self.low = self.high = torch.zeros(1)
-        self.sums = self.counts = torch.zeros(1, bins)
+        self.sums = self.counts = torch.zeros(1, bins, dtype=torch.float64)
         self.seen_range = False
         self.second_pass = False
 
@@ -207,14 +201,15 @@ class Observer:
 
     def summary(self) -> ranges.Summary:
         """What was seen, as a weighted summary of one row."""
-        return ranges.Summary(self.sums / self.counts.clamp(min=1), self.counts, self.low, self.high)
+        points = (self.sums / self.counts.clamp(min=1)).to(self.low.dtype)
+        return ranges.Summary(points, self.counts.to(self.low.dtype), self.low, self.high)
 
 
 class ActivationQuantizer(nn.Module):
     """Quantizes one activation per tensor, with a learnable scale.
 
-    Modes: ``off`` passes the tensor through, ``on`` quantizes, ``drop`` quantizes a random part of the elements,
-    ``observe`` passes through and collects statistics.
+    Modes: ``off`` passes the tensor through, ``on`` quantizes, ``drop`` quantizes a random part of the
+    elements, ``observe`` passes through and collects statistics.
     """
 
     zero_point: Tensor
@@ -227,6 +222,7 @@ class ActivationQuantizer(nn.Module):
         self.mode: Literal["off", "on", "drop", "observe"] = "on"
         self.drop: Drop | None = None
         self.observer: Observer | None = None
+        self._zero_cache: tuple[Tensor, int, float] | None = None
 
     @property
     def top(self) -> int:
@@ -261,8 +257,15 @@ class ActivationQuantizer(nn.Module):
             self.observer.observe(x)
             return x
         factor = (x.numel() * self.top) ** -0.5 if self.scale.requires_grad else 1.0
-        low_bit = fake_quantize(x, self.scale, self.zero_point, self.top, factor)
+        low_bit = fake_quantize(x, self.scale, self._zero(), self.top, factor)
         return self.drop.mix(low_bit, x) if self.mode == "drop" and self.drop is not None else low_bit
+
+    def _zero(self) -> float:
+        # Reading a tensor's value would stop a GPU at every call; it changes with calibration or loading.
+        zero, cached = self.zero_point, self._zero_cache
+        if cached is None or cached[0] is not zero or cached[1] != zero._version:
+            cached = self._zero_cache = (zero, zero._version, float(zero))
+        return cached[2]
 
     def extra_repr(self) -> str:
         """Bits, for the module's printed form."""

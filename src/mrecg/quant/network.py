@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mrecg.config.schema import BitsConfig, CalibrationConfig
+from mrecg.errors import CheckpointError
 from mrecg.graph.partition import Unit
 from mrecg.quant.modules import (
     ActivationQuantizer,
@@ -61,8 +62,9 @@ class QuantizedNetwork:
         for module in (*self.full, *self.low, self.model):
             module.to(device)
             for part in module.modules():
-                if isinstance(part, nn.Conv2d | QuantizedLayer | nn.ConvTranspose2d):
-                    part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                weight = part.reference if isinstance(part, QuantizedLayer) else getattr(part, "weight", None)
+                if isinstance(weight, Tensor) and weight.dim() == 4:
+                    part.to(memory_format=torch.channels_last)
         return self
 
     @torch.no_grad()
@@ -85,12 +87,12 @@ class QuantizedNetwork:
             for quantizer in quantizers:
                 quantizer.observer = Observer(config.bins)
             with quantization(low, weights=False, activations="observe"):
-                out = torch.cat([low(x) for x in values.split(batch)])
+                out = torch.cat([low(x) for x in torch.split(values, batch)])
                 if config.activation_range == "lp" and quantizers:
                     for quantizer in quantizers:
                         assert quantizer.observer is not None
                         quantizer.observer.second_pass = True
-                    for x in values.split(batch):
+                    for x in torch.split(values, batch):
                         low(x)
             for quantizer in quantizers:
                 quantizer.calibrate(
@@ -125,8 +127,7 @@ class QuantizedNetwork:
             state: What `state` returned, for the same units and bits.
 
         Raises:
-            KeyError: A tensor is missing.
-            RuntimeError: A tensor has another shape.
+            CheckpointError: A tensor is missing, not known or of another shape.
         """
         state = dict(state)
         for path in self.policy.layers:
@@ -135,7 +136,13 @@ class QuantizedNetwork:
             if f"{path}.bias" in state:
                 state[f"{path}.layer.bias"] = state.pop(f"{path}.bias")
             state[f"{path}.layer.weight"] = layer.reference.detach()
-        self.model.load_state_dict(state)
+        try:
+            self.model.load_state_dict(state)
+        except RuntimeError as error:
+            wrong = " ".join(str(error).split())
+            raise CheckpointError(
+                f"the saved state does not fit this network and its bits: {wrong}"
+            ) from error
         for layer in layers_of(self.model):
             layer.refresh()
 
@@ -161,25 +168,38 @@ def _build(
             env[node] = graph.node_copy(node)
         return env[node]
 
-    root: dict[str, nn.Module | Tensor] = {}
+    root = nn.Module()
     quantized, last = set(quantized), None
     for node in nodes:
         copied = graph.node_copy(node, value_of)
         last = node
         if node.op == "call_module":
             path = str(node.target)
-            root[path] = parts.get(path, traced.get_submodule(path))
+            _place(root, path, parts.get(path, traced.get_submodule(path)))
         env[node] = copied
         if node.name in quantized:
             path = _path(node.name)
-            root[path] = parts[path]
+            _place(root, path, parts[path])
             env[node] = graph.call_module(path, (copied,))
     for node in list(env):
         if node.op == "get_attr":
-            root[str(node.target)] = _attribute(traced, str(node.target))
+            _place(root, str(node.target), _attribute(traced, str(node.target)))
     assert last is not None
     graph.output(env[last])
     return fx.GraphModule(root, graph).eval()
+
+
+def _place(root: nn.Module, path: str, value: nn.Module | Tensor) -> None:
+    # Not a dict as the root: a GraphModule would sort that by depth, out of network order.
+    *containers, leaf = path.split(".")
+    for name in containers:
+        if name not in root._modules:
+            root.add_module(name, nn.Module())
+        root = root.get_submodule(name)
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        root.register_buffer(leaf, value)
+    else:
+        setattr(root, leaf, value)
 
 
 def _attribute(module: nn.Module, path: str) -> Tensor:

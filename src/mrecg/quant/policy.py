@@ -1,9 +1,10 @@
 """Which layers and activations are quantized, and to how many bits.
 
 An activation is quantized after the activation function of its layer (or after the layer where none follows),
-and after an add or multiply and its activation function; not where a layer feeds a residual add directly, and
-not where no weight layer follows. Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section
-"implementation details".
+likewise after an add or multiply and after a normalisation that could not be folded; not where a layer feeds
+a residual add directly, and not where no weight layer follows.
+
+Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section "implementation details".
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,13 @@ from dataclasses import dataclass
 from torch import fx
 
 from mrecg.config.schema import FLOAT_BITS, BitsConfig
-from mrecg.graph.ops import is_activation, is_addition, is_arithmetic_join, is_join, is_weight_layer
+from mrecg.graph.ops import (
+    is_activation,
+    is_addition,
+    is_arithmetic_join,
+    is_normalisation,
+    is_weight_layer,
+)
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,22 @@ def policy(graph: fx.Graph, bits: BitsConfig) -> Policy:
             activations[stem.name] = max(boundary, bits.activation)
     # With all other layers in floating point there is nothing for the boundary to differ from.
     return Policy(
-        layers={} if bits.weight == FLOAT_BITS else {k: b for k, b in layers.items() if b < FLOAT_BITS},
-        activations={}
-        if bits.activation == FLOAT_BITS
-        else {k: b for k, b in activations.items() if b < FLOAT_BITS},
+        layers={} if bits.weight == FLOAT_BITS else _low(layers),
+        activations={} if bits.activation == FLOAT_BITS else _low(activations),
     )
 
 
+def _low(bits: dict[str, int]) -> dict[str, int]:
+    return {name: width for name, width in bits.items() if width < FLOAT_BITS}
+
+
 def _after_activation(node: fx.Node) -> fx.Node:
-    """The node that holds a layer's value once its activation function, if any, is applied."""
-    while len(node.users) == 1 and is_activation(next(iter(node.users))):
-        node = next(iter(node.users))
+    """The node that holds a layer's value behind its normalisation and activation function, if any."""
+    while len(node.users) == 1:
+        (user,) = node.users
+        if not (is_activation(user) or is_normalisation(user)):
+            break
+        node = user
     return node
 
 
@@ -72,7 +84,7 @@ def _points(graph: fx.Graph) -> list[fx.Node]:
             needed.add(node)
     points = []
     for node in graph.nodes:
-        if not (is_weight_layer(node) or is_arithmetic_join(node)):
+        if not (is_weight_layer(node) or is_arithmetic_join(node) or is_normalisation(node)):
             continue
         value = _after_activation(node)
         only_added = value is node and is_weight_layer(node) and all(is_addition(user) for user in node.users)
@@ -88,6 +100,6 @@ def _feeding(layer: fx.Node, points: set[str]) -> list[fx.Node]:
         node = frontier.pop()
         if node.name in points:
             found.append(node)
-        elif not (is_weight_layer(node) or (is_join(node) and is_arithmetic_join(node))):
+        elif not (is_weight_layer(node) or is_arithmetic_join(node)):
             frontier.extend(node.all_input_nodes)
     return found

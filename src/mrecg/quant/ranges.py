@@ -51,7 +51,7 @@ def summarise(values: Tensor, *, bins: int) -> Summary:
     if values.shape[1] <= EXACT_POINTS:
         return Summary(values, torch.ones_like(values), low, high)
     sums, counts = histogram(values, low, high, bins=bins)
-    return Summary(sums / counts.clamp(min=1), counts, low, high)
+    return Summary((sums / counts.clamp(min=1)).to(values.dtype), counts.to(values.dtype), low, high)
 
 
 def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[Tensor, Tensor]:
@@ -64,12 +64,17 @@ def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[
         bins: Number of bins.
 
     Returns:
-        Sums and counts, each of shape (C, bins).
+        Sums and counts, each of shape (C, bins), float64: float32 stops counting at 2^24, which one batch of
+        activations can put into a single bin.
     """
     width = ((high - low) / bins).clamp(min=torch.finfo(values.dtype).tiny).unsqueeze(1)
-    index = ((values - low.unsqueeze(1)) / width).long().clamp_(0, bins - 1)
-    sums = values.new_zeros(values.shape[0], bins).scatter_add_(1, index, values)
-    counts = values.new_zeros(values.shape[0], bins).scatter_add_(1, index, torch.ones_like(values))
+    sums = values.new_zeros(values.shape[0], bins, dtype=torch.float64)
+    counts = torch.zeros_like(sums)
+    for part in torch.split(values, max(1, _WORK // values.shape[0]), dim=1):
+        index = ((part - low.unsqueeze(1)) / width).long().clamp_(0, bins - 1)
+        exact = part.double()
+        sums.scatter_add_(1, index, exact)
+        counts.scatter_add_(1, index, torch.ones_like(exact))
     return sums, counts
 
 
@@ -94,7 +99,7 @@ def grid(low: Tensor, high: Tensor, top: int, *, symmetric: bool = False) -> tup
         scale = torch.maximum(-low / middle, high / (top - middle)).clamp(min=tiny)
         return scale, torch.full_like(scale, middle)
     scale = ((high - low) / top).clamp(min=tiny)
-    return scale, torch.round(-low / scale).clamp(0, top)
+    return scale, torch.round(low.abs() / scale).clamp(max=top)
 
 
 def lp_error(

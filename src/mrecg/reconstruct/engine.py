@@ -103,7 +103,10 @@ class _Walk:
         self, task: Pass, images: Tensor, *, report_units: bool
     ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
         """Walk over all groups once."""
-        steps = [group_steps(len(group), self.trainer, task.steps) if task.learns else 0 for group in self.plan.groups]
+        steps = [
+            group_steps(len(group), self.trainer, task.steps) if task.learns else 0
+            for group in self.plan.groups
+        ]
         self.listener.begin(["+".join(group) for group in self.plan.groups], sum(steps))
         full = quantized = images
         units: list[UnitResult] = []
@@ -114,11 +117,15 @@ class _Walk:
             members = range(first, first + len(names))
             targets = []
             for i in members:
-                targets.append(advance(self.network.full[i], targets[-1] if targets else full, batch=self.eval_batch))
+                targets.append(
+                    advance(self.network.full[i], targets[-1] if targets else full, batch=self.eval_batch)
+                )
             curve: list[CurvePoint] = []
             if task.learns:
                 cache = GroupCache(quantized, full, targets[-1])
-                curve = self._fit([self.network.low[i] for i in members], task, cache, "+".join(names), steps[number])
+                curve = self._fit(
+                    [self.network.low[i] for i in members], task, cache, "+".join(names), steps[number]
+                )
             for i, name, target in zip(members, names, targets, strict=True):
                 with quantization(self.network.low[i], activations=task.activations):
                     quantized = advance(self.network.low[i], quantized, batch=self.eval_batch)

@@ -44,7 +44,8 @@ class SoftRounding(nn.Module):
         self._layers = tuple(layers)  # a tuple: they belong to the network, not to this module
         self._sizes = [layer.reference.numel() for layer in layers]
         expanded = [
-            [_flatten(t.expand_as(layer.reference)) for t in (layer.scale, layer.zero_point)] for layer in layers
+            [_flatten(t.expand_as(layer.reference)) for t in (layer.scale, layer.zero_point)]
+            for layer in layers
         ]
         weight = torch.cat([_flatten(layer.reference.detach()) for layer in layers])
         self.register_buffer("scale", torch.cat([scale for scale, _ in expanded]))

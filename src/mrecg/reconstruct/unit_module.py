@@ -72,7 +72,9 @@ class GroupReconstruction(L.LightningModule):
         device = cache.quantized.device
         self._generator = torch.Generator(device).manual_seed(seed)
         self._drop = Drop(task.keep, self._generator)
-        self.rounding = SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
+        self.rounding = (
+            SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
+        )
         self._scales = [q.scale for q in activations_of(self.group)] if task.scales else []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -82,7 +84,9 @@ class GroupReconstruction(L.LightningModule):
             groups.append({"params": [self.rounding.alpha], "lr": self.task.rounding.lr, "cosine": False})
         if self._scales and self.task.scales is not None:
             rate = self.task.scales.lr
-            groups.append({"params": self._scales, "lr": rate, "peak": rate, "cosine": self.task.scales.cosine})
+            groups.append(
+                {"params": self._scales, "lr": rate, "peak": rate, "cosine": self.task.scales.cosine}
+            )
         return torch.optim.Adam(groups, fused=True)
 
     def training_step(self, chunk: Tensor) -> None:
@@ -118,7 +122,12 @@ class GroupReconstruction(L.LightningModule):
         if h is not None and self.task.rounding is not None:
             plan = self.task.rounding
             beta = beta_at(
-                step, self.steps, warmup=plan.warmup, start=plan.beta_start, end=plan.beta_end, decay=plan.beta_decay
+                step,
+                self.steps,
+                warmup=plan.warmup,
+                start=plan.beta_start,
+                end=plan.beta_end,
+                decay=plan.beta_decay,
             )
             if beta is not None and plan.regulariser > 0:
                 penalty = plan.regulariser * regulariser(h, beta)

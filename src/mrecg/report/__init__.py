@@ -1,4 +1,4 @@
-"""Tables, figures and the HTML page, from run folders alone: no model is loaded, and no framework is imported."""
+"""Tables, figures and the HTML page, from run folders alone: no model and no framework is loaded."""
 
 from mrecg.report.figures import oscillation_figure, plan_figure
 from mrecg.report.load import find_runs, load_run

@@ -1,5 +1,6 @@
-"""Which runs compare with which: seeds of one configuration, configurations of one network, and what differs."""
+"""Which runs compare with which: seeds of one configuration, configurations of one network."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -13,8 +14,10 @@ BASELINE = "block"
 
 # What tells two configurations of one method and granularity apart, and how a label says it.
 _DETAILS: tuple[Callable[[Run], str], ...] = (
-    lambda run: f"{run.merge_count} merges" if run.granularity == "mixed" else "",
     lambda run: f"by {run.planner}" if run.planner else "",
+    lambda run: (
+        f"{run.merge_count} merge{'s' * (run.merge_count != 1)}" if run.granularity == "mixed" else ""
+    ),
     lambda run: short_groups(run.merged) if run.granularity == "fixed" or run.planner == "published" else "",
     lambda run: f"{run.steps} steps",
     lambda run: f"steps per {run.steps_per}",
@@ -61,9 +64,9 @@ class Delta:
     """A number of two configurations.
 
     Attributes:
-        before: Mean over the seeds of the first.
-        after: Mean over the seeds of the second.
-        change: Mean of after - before; over the common seeds where there are some.
+        before: Mean of the first over the seeds that both have; over all of its own where they share none.
+        after: Likewise of the second.
+        change: The second less the first.
         low: Smallest change of a common seed; None where fewer than two are common.
         high: Largest, likewise.
     """
@@ -149,7 +152,8 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
                 title=title if titles.count(title) == 1 else f"{title} ({len(units)} units)",
                 units=units,
                 series=tuple(
-                    Series(label=label, runs=tuple(seeds)) for label, seeds in zip(_labels(members), members, strict=True)
+                    Series(label=label, runs=tuple(seeds))
+                    for label, seeds in zip(_labels(members), members, strict=True)
                 ),
             )
         )
@@ -182,12 +186,16 @@ def top1(run: Run) -> float | None:
 
 def index(run: Run) -> float | None:
     """Oscillation index of the relative error."""
-    return run.oscillation.error_index if run.oscillation else None
+    return _finite(run.oscillation.error_index) if run.oscillation else None
 
 
 def peak(run: Run) -> float | None:
     """Peak of the relative error."""
-    return run.oscillation.error_peak if run.oscillation else None
+    return _finite(run.oscillation.error_peak) if run.oscillation else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _rank(order: Sequence[str], name: str) -> tuple[int, str]:
@@ -213,9 +221,17 @@ def _labels(members: Sequence[Sequence[Run]]) -> list[str]:
     for seeds in members:
         run = seeds[0]
         rivals = [m[0] for m in members if (m[0].method, m[0].granularity) == (run.method, run.granularity)]
-        details = [say(run) for say in _DETAILS if len({say(rival) for rival in rivals}) > 1]
-        labels.append(", ".join([f"{run.method} · {run.granularity}", *filter(None, details)]))
+        details: list[Callable[[Run], str]] = []
+        for say in _DETAILS:
+            if _distinct(rivals, [*details, say]) > _distinct(rivals, details):
+                details.append(say)
+        said = filter(None, (say(run) for say in details))
+        labels.append(", ".join([f"{run.method} · {run.granularity}", *said]))
     return labels
+
+
+def _distinct(runs: Sequence[Run], details: Sequence[Callable[[Run], str]]) -> int:
+    return len({tuple(say(run) for say in details) for run in runs})
 
 
 def _finding(panel: Panel, baseline: Series, series: Series) -> Finding:
@@ -236,12 +252,16 @@ def _delta(baseline: Series, series: Series, measure: Callable[[Run], float | No
     after = {run.seed: value for run in series.runs if (value := measure(run)) is not None}
     if not before or not after:
         return None
-    changes = [after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())]
+    common = sorted(before.keys() & after.keys())
+    if common:
+        # Both means over the same seeds, so that they agree with the change.
+        before, after = ({seed: values[seed] for seed in common} for values in (before, after))
+    changes = [after[seed] - before[seed] for seed in common]
     mean_before, mean_after = fmean(before.values()), fmean(after.values())
     return Delta(
         before=mean_before,
         after=mean_after,
-        change=fmean(changes) if changes else mean_after - mean_before,
+        change=mean_after - mean_before,
         low=min(changes) if len(changes) > 1 else None,
         high=max(changes) if len(changes) > 1 else None,
     )

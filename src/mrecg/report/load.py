@@ -31,9 +31,15 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     for path in map(Path, paths):
         if not path.is_dir():
             raise DataError(f"{path}: no such folder; name run folders, or folders that hold some")
-        runs = [path] if (path / "summary.json").is_file() else [file.parent for file in path.rglob("summary.json")]
+        runs = (
+            [path]
+            if (path / "summary.json").is_file()
+            else [file.parent for file in path.rglob("summary.json")]
+        )
         if not runs:
-            raise DataError(f"{path}: no run in it (no summary.json at any depth); name a folder that a run has written")
+            raise DataError(
+                f"{path}: no run in it (no summary.json at any depth); name a folder that a run has written"
+            )
         for run in sorted(runs, key=_natural):
             found.setdefault(run.resolve(), run)
     return list(found.values())
@@ -63,23 +69,26 @@ def load_run(path: Path) -> Run:
     def optional(key: str, convert: Callable[[Any], T], default: T) -> T:
         return _value(file, summary, key, convert, default=default, needed=False)
 
-    bits = get("bits", dict, {"weight": 32, "activation": 32})
-    size = optional("size_bytes", dict, {})
-    units = get("units", _units, ())
+    bits: dict[str, Any] = get("bits", dict, {"weight": 0, "activation": 0})
+    size: dict[str, Any] = optional("size_bytes", dict, {})
+    no_units: tuple[UnitResult, ...] = ()
+    units = get("units", _units, no_units)
     plan = _plan(path / "plan.json", needed=done)
     groups = optional("groups", _groups, plan.groups if plan else ())
+    environment = {key: str(value) for key, value in _json(path / "environment.json", needed=False).items()}
     return Run(
         path=path,
         name=optional("run_name", str, "") or path.resolve().name,
         status=status,
-        model=get("model", str, "?"),
-        data=get("data", str, "?"),
-        method=get("method", str, "?"),
-        granularity=get("granularity", str, "?"),
+        error=optional("error", str, ""),
+        model=get("model", str, ""),
+        data=get("data", str, ""),
+        method=get("method", str, ""),
+        granularity=get("granularity", str, ""),
         planner=optional("planner", str, ""),
-        merge_count=optional("merge_count", int, 0),
-        weight_bits=_value(file, bits, "weight", int, default=32, needed=done),
-        activation_bits=_value(file, bits, "activation", int, default=32, needed=done),
+        merge_count=plan.merge_count if plan else optional("merge_count", int, 0),
+        weight_bits=_value(file, bits, "weight", int, default=0, needed=done),
+        activation_bits=_value(file, bits, "activation", int, default=0, needed=done),
         stem_output=optional("stem_output", str, "low"),
         seed=get("seed", int, 0),
         steps=get("steps", int, 0),
@@ -89,7 +98,7 @@ def load_run(path: Path) -> Run:
         evaluation_images=optional("evaluation_images", int, 0),
         fp=optional("fp", _accuracy, None),
         quantized=optional("quantized", _accuracy, None),
-        oscillation=get("oscillation", _oscillation, None),
+        oscillation=_value(file, summary, "oscillation", _oscillation, default=None, needed=done),
         units=units,
         groups=groups,
         seconds=optional("timing_s", _numbers, {}),
@@ -98,9 +107,9 @@ def load_run(path: Path) -> Run:
         size_quantized=int(size.get("quantized") or 0),
         plan=plan,
         curves=tuple(_curves(path / "curves", groups)),
-        command=optional("command", str, ""),
+        command=environment.pop("command", ""),
         config=_text(path / "config.yaml"),
-        environment={k: str(v) for k, v in _json(path / "environment.json", needed=False).items()},
+        environment=environment,
     )
 
 
@@ -167,7 +176,9 @@ def _oscillation(values: Mapping[str, Any]) -> Oscillation:
 
 def _units(values: Sequence[Mapping[str, Any]]) -> tuple[UnitResult, ...]:
     return tuple(
-        UnitResult(name=str(u["name"]), group=int(u["group"]), error=_number(u["error"]), loss=_number(u["loss"]))
+        UnitResult(
+            name=str(u["name"]), group=int(u["group"]), error=_number(u["error"]), loss=_number(u["loss"])
+        )
         for u in values
     )
 
@@ -206,5 +217,7 @@ def _curve(file: Path, group: str, stage: str) -> Curve:
         with file.open(newline="", encoding="utf-8") as stream:
             rows = [(float(row["step"]), _number(row["reconstruction"])) for row in csv.DictReader(stream)]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file}: not a curve with columns step and reconstruction ({error!r}); {REMEDY}") from error
+        raise DataError(
+            f"{file}: not a curve with columns step and reconstruction ({error!r}); {REMEDY}"
+        ) from error
     return Curve(group=group, stage=stage, steps=tuple(s for s, _ in rows), losses=tuple(v for _, v in rows))

@@ -81,14 +81,15 @@ class Run:
     Attributes:
         path: The folder.
         name: The run's name.
-        status: "completed", or why there is less here than there should be.
+        status: "completed" or "failed".
+        error: Why it failed; empty where that is not known.
         model: Name of the model.
         data: Name of the images.
         method: Name of the method.
         granularity: Name of the granularity.
         planner: What chose the merges; empty where the granularity alone decides.
         merge_count: Pairs asked for.
-        weight_bits: Bits of a weight.
+        weight_bits: Bits of a weight; 0 when not known, as all else that a failed run did not write.
         activation_bits: Bits of an activation.
         stem_output: "low" or "high": the convention for the first layer's output.
         seed: Seed of the optimisation.
@@ -116,6 +117,7 @@ class Run:
     path: Path
     name: str
     status: str
+    error: str
     model: str
     data: str
     method: str
@@ -163,8 +165,8 @@ class Run:
 
     @property
     def bits(self) -> str:
-        """The bit widths as the field writes them, for example W2A4."""
-        return f"W{self.weight_bits}A{self.activation_bits}"
+        """The bit widths as the field writes them, for example W2A4; empty when not known."""
+        return "" if self.weight_bits == 0 else f"W{self.weight_bits}A{self.activation_bits}"
 
     @property
     def total_seconds(self) -> float:
@@ -212,4 +214,6 @@ def short_groups(groups: Sequence[Sequence[str]]) -> str:
     if len(parents) > 1 or parents == {""}:
         return ", ".join(short_group(group) for group in groups)
     cut = len(parents.pop()) + 1
-    return ", ".join([short_group(groups[0]), *(short_group([name[cut:] for name in group]) for group in groups[1:])])
+    return ", ".join(
+        [short_group(groups[0]), *(short_group([name[cut:] for name in group]) for group in groups[1:])]
+    )

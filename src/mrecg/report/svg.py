@@ -209,9 +209,9 @@ def log_ticks(low: float, high: float) -> list[float]:
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     span = math.log10(high / low)
-    multiples = (1, 2, 5) if span < 2.6 else (1,)
+    multiples: tuple[float, ...] = (1, 2, 5) if span < 2.6 else (1,)
     if span < 0.8:
-        multiples = (1, 1.5, 2, 3, 4, 5, 6, 8)  # type: ignore[assignment]
+        multiples = (1, 1.5, 2, 3, 4, 5, 6, 8)
     return [v for d in decades for m in multiples if low <= (v := round(m * 10.0**d, 12)) <= high]
 
 

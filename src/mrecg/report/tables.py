@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from mrecg.report.compare import index, peak, sort_key, top1
 from mrecg.report.records import Run, short_groups
@@ -34,7 +35,8 @@ class Row:
     Attributes:
         run: The run.
         cells: By column key.
-        best: Whether no run of the same network, images and bit widths has a higher quantized top-1.
+        best: Whether no other run of the same network, images and bit widths has a higher quantized top-1;
+            False where there is no other.
     """
 
     run: Run
@@ -74,17 +76,13 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
     Returns:
         One row a run, sorted; runs that did not complete stand last.
     """
-    best: dict[tuple[object, ...], float] = {}
+    results: dict[tuple[object, ...], list[float]] = {}
     for run in runs:
         value = top1(run)
         if run.completed and value is not None:
-            best[_rivals(run)] = max(value, best.get(_rivals(run), value))
+            results.setdefault(_rivals(run), []).append(value)
     return [
-        Row(
-            run=run,
-            cells=_cells(run),
-            best=run.completed and top1(run) is not None and best[_rivals(run)] == top1(run),
-        )
+        Row(run=run, cells=_cells(run), best=_is_best(run, results.get(_rivals(run), [])))
         for run in sorted(runs, key=sort_key)
     ]
 
@@ -104,16 +102,15 @@ def terminal_table(runs: Sequence[Run]) -> Table:
     for title in ("top-1 FP", "top-1 quantized", "oscillation index", "peak", "seconds"):
         table.add_column(title, justify="right")
     table.add_column("merged groups", overflow="fold")
+    order = ("run", "method", "granularity", "bits", "top1_fp", "top1", "index", "peak", "seconds", "merged")
     for row in comparison_rows(runs):
-        texts = {key: cell.text for key, cell in row.cells.items()}
+        # As Text, what comes from a run folder is never read as rich's markup.
+        texts = {key: Text(row.cells[key].text) for key in order}
         if row.best:
-            texts["top1"] = f"[bold green]{texts['top1']}[/]"
+            texts["top1"].stylize("bold green")
         if not row.run.completed:
-            texts["top1"] = f"[red]{row.run.status}[/]"
-        # Only what comes from a run folder can hold brackets that rich would read as markup.
-        name = texts["run"].replace("[", r"\[")
-        order = ("method", "granularity", "bits", "top1_fp", "top1", "index", "peak", "seconds", "merged")
-        table.add_row(name, *(texts[key] for key in order))
+            texts["top1"] = Text(row.run.status, style="red")
+        table.add_row(*texts.values())
     return table
 
 
@@ -171,6 +168,10 @@ def size(value: float) -> str:
     return f"{value / 1e3:.0f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
 
 
+def _is_best(run: Run, results: Sequence[float]) -> bool:
+    return run.completed and len(results) > 1 and top1(run) == max(results)
+
+
 def _rivals(run: Run) -> tuple[object, ...]:
     return (run.model, run.data, run.weight_bits, run.activation_bits)
 
@@ -178,13 +179,13 @@ def _rivals(run: Run) -> tuple[object, ...]:
 def _cells(run: Run) -> dict[str, Cell]:
     fp = run.fp.top1 if run.fp else None
     loss_index = run.oscillation.loss_index if run.oscillation else None
-    merged = run.merged
+    merged, known = run.merged, run.steps > 0
     saved = f"{size(run.size_fp)} in floating point" if run.size_fp else ""
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in run.seconds.items())
     return {
-        "run": Cell(text=run.name, sort=run.name.lower(), note=str(run.path)),
-        "method": Cell(text=run.method, sort=run.method),
-        "granularity": Cell(text=run.granularity, sort=run.granularity),
+        "run": Cell(text=run.name, sort=run.name.lower(), note="/".join(run.path.parts[-3:])),
+        "method": Cell(text=run.method or NONE, sort=run.method or None),
+        "granularity": Cell(text=run.granularity or NONE, sort=run.granularity or None),
         "planner": Cell(text=run.planner or NONE, sort=run.planner or None),
         "merged": Cell(
             text=f"{len(merged)}: {short_groups(merged)}" if merged else NONE,
@@ -192,18 +193,26 @@ def _cells(run: Run) -> dict[str, Cell]:
             note="; ".join("+".join(group) for group in merged),
         ),
         "bits": Cell(
-            text=run.bits,
-            sort=100.0 * run.weight_bits + run.activation_bits,
-            note=f"output of the first layer: {stem_bits(run)}",
+            text=run.bits or NONE,
+            sort=100.0 * run.weight_bits + run.activation_bits or None,
+            note=f"output of the first layer: {stem_bits(run)}" if run.bits else "",
         ),
-        "seed": Cell(text=str(run.seed), sort=float(run.seed)),
-        "steps": Cell(text=f"{run.steps:,}".replace(",", " "), sort=float(run.steps), note=f"per {run.steps_per}"),
+        "seed": Cell(text=str(run.seed) if known else NONE, sort=float(run.seed) if known else None),
+        "steps": Cell(
+            text=f"{run.steps:,}".replace(",", " ") if known else NONE,
+            sort=float(run.steps) if known else None,
+            note=f"per {run.steps_per}" if known else "",
+        ),
         "top1_fp": Cell(text=percent(fp), sort=fp),
         "top1": Cell(text=percent(top1(run)), sort=top1(run)),
         "index": _number(index(run)),
         "peak": _number(peak(run)),
         "loss_index": Cell(text=compact(loss_index), sort=_sortable(loss_index)),
-        "seconds": Cell(text=f"{run.total_seconds:.1f}", sort=run.total_seconds, note=stages),
+        "seconds": Cell(
+            text=f"{run.total_seconds:.1f}" if run.seconds else NONE,
+            sort=run.total_seconds if run.seconds else None,
+            note=stages,
+        ),
         "size": Cell(text=size(run.size_quantized), sort=float(run.size_quantized) or None, note=saved),
     }
 

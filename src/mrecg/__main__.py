@@ -1,0 +1,5 @@
+"""``python -m mrecg`` is the command ``mrecg``."""
+
+from mrecg.cli import main
+
+main()

@@ -1,0 +1,158 @@
+"""The Python API: quantize, plan and evaluate a model that is at hand."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mrecg import environment, pipeline
+from mrecg.config.build import run_config
+from mrecg.config.schema import RunConfig
+from mrecg.data.images import Images
+from mrecg.errors import ConfigError, DataError
+from mrecg.evaluate import Accuracy, accuracy
+from mrecg.planner.schedule import Plan
+from mrecg.progress import Screen
+from mrecg.result import Result
+
+Evaluation = Dataset[tuple[Tensor, int]]
+
+
+def quantize(
+    model: nn.Module,
+    calibration_images: Tensor,
+    *,
+    evaluation: Evaluation | None = None,
+    weight_bits: int = 2,
+    activation_bits: int = 4,
+    method: str = "qdrop",
+    granularity: str = "mixed",
+    merge_count: int | None = None,
+    steps: int = 20_000,
+    seed: int = 0,
+    progress: bool = True,
+    save_to: Path | str | None = None,
+    **overrides: Any,
+) -> Result:
+    """Quantize a model by reconstruction, with neighbours of different capacity optimised jointly.
+
+    Args:
+        model: A convolutional network that takes one tensor and returns one; it is not changed.
+        calibration_images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model wants.
+        evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
+        weight_bits: 2 to 8, or 32.
+        activation_bits: 2 to 8, or 32.
+        method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint`` or ``qdrop``.
+        granularity: ``layer``, ``block``, ``mixed``, ``fixed`` or ``network``.
+        merge_count: Pairs of neighbours to merge at most, for mixed granularity; None: the schema's default.
+        steps: Optimisation steps a unit.
+        seed: Seed of all draws.
+        progress: Show progress on standard error.
+        save_to: Folder to save the run in.
+        **overrides: Any other group of the configuration as a dict, for example ``planner={"name": "modcap"}``,
+            ``trainer={"device": "cuda"}`` or ``method={"name": "qdrop", "lr_rounding": 3e-3}``.
+
+    Returns:
+        The quantized model, the plan, unit errors and curves.
+
+    Raises:
+        ConfigError: An argument is out of range or unknown.
+        GraphError: The model cannot be traced or cut.
+        DataError: The images are not what the model takes.
+    """
+    shape = _image_shape(calibration_images)
+    values: dict[str, Any] = {
+        "model": {"source": "python", "name": type(model).__name__, "input_shape": shape},
+        "data": {"source": "python", "name": "python", "calibration_images": len(calibration_images)},
+        "bits": {"weight": weight_bits, "activation": activation_bits},
+        "method": {"name": method},
+        "granularity": {"name": granularity},
+        "planner": {} if merge_count is None else {"merge_count": merge_count},
+        "trainer": {"steps": steps},
+        "logger": {"wandb": "disabled"},
+        "name": f"{type(model).__name__}-w{weight_bits}a{activation_bits}-{method}-{granularity}-s{seed}",
+        "seed": seed,
+    }
+    config = _with(values, overrides)
+    images = Images(config.data.name, calibration_images, evaluation, config.data.batch_size)
+    result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
+    if save_to is not None:
+        result.save(save_to)
+    return result
+
+
+def plan(
+    model: nn.Module,
+    *,
+    weight_bits: int = 2,
+    merge_count: int | None = None,
+    planner: str = "modcap",
+    **overrides: Any,
+) -> Plan:
+    """Plan which units to merge, without data: by module capacity, or by a published schedule.
+
+    Args:
+        model: The network.
+        weight_bits: 2 to 8, or 32.
+        merge_count: Pairs of neighbours to merge at most; None: the schema's default.
+        planner: ``modcap`` or ``published``.
+        **overrides: Any other group of the configuration as a dict.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: The planner needs images; use `quantize`, whose result has the plan.
+        GraphError: The model cannot be traced or cut.
+    """
+    if planner not in ("modcap", "published"):
+        raise ConfigError(
+            f"planner: {planner!r} needs images; choose from modcap, published, or call quantize"
+        )
+    chosen = {"name": planner} if merge_count is None else {"name": planner, "merge_count": merge_count}
+    values = {
+        "model": {"source": "python", "name": type(model).__name__},
+        "bits": {"weight": weight_bits},
+        "planner": chosen,
+    }
+    config = _with(values, overrides)
+    network = pipeline.cut(model, config)
+    return pipeline.plan_units(network.units, network.policy.layers, config, None)
+
+
+def evaluate(
+    model: nn.Module, evaluation: Evaluation, *, batch_size: int = 64, device: str = "auto"
+) -> Accuracy:
+    """Measure a classifier.
+
+    Args:
+        model: The network, full-precision or quantized.
+        evaluation: Images and labels.
+        batch_size: Images a forward pass.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        Top-1 and top-5 as fractions.
+    """
+    where = environment.resolve_device(device)
+    batches: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
+    return accuracy(model.eval().to(where), batches, device=where)
+
+
+def _image_shape(images: Tensor) -> tuple[int, int, int]:
+    if not isinstance(images, torch.Tensor) or images.dim() != 4 or len(images) == 0:
+        found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+        raise DataError(f"calibration_images: wants a tensor of shape (N, C, H, W) with N >= 1, got {found}")
+    return images.shape[1], images.shape[2], images.shape[3]
+
+
+def _with(values: dict[str, Any], overrides: Mapping[str, Any]) -> RunConfig:
+    """Lay the overrides over the values, group by group, and check the outcome."""
+    merged = dict(values)
+    for key, value in overrides.items():
+        own = merged.get(key)
+        merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, Mapping) else value
+    return run_config(merged)

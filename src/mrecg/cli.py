@@ -1,0 +1,82 @@
+"""The command line: a table of verbs; everything behind it is imported when a verb is called."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from mrecg.errors import MrecgError, one_of
+
+Verb = Callable[[Sequence[str]], None]
+
+
+def _hydra(name: str) -> Verb:
+    def verb(arguments: Sequence[str]) -> None:
+        from mrecg import hydra_verbs
+
+        hydra_verbs.run(name, arguments)
+
+    return verb
+
+
+def _report(arguments: Sequence[str]) -> None:
+    from mrecg.report_verb import main as report
+
+    report(arguments)
+
+
+def _doctor(arguments: Sequence[str]) -> None:
+    from mrecg.doctor import main as doctor
+
+    doctor(arguments)
+
+
+VERBS: dict[str, tuple[Verb, str]] = {
+    "quantize": (_hydra("quantize"), "plan, calibrate, reconstruct, evaluate, save and report; -m sweeps"),
+    "plan": (_hydra("plan"), "capacities and merge schedule: a table, plan.json and a picture"),
+    "evaluate": (_hydra("evaluate"), "accuracy of the FP model, or of a saved run: run=FOLDER"),
+    "report": (_report, "one self-contained HTML page over any set of run folders"),
+    "doctor": (_doctor, "what this machine has, what is missing, and what to do about it"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; leaves by `SystemExit`.
+
+    Args:
+        argv: Words behind ``mrecg``; None: those of the process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        sys.exit(_dispatch(words))
+    except MrecgError as error:
+        sys.stderr.write(f"mrecg: {' '.join(str(error).split())}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("mrecg: interrupted; what was finished is in the run folder\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        from mrecg.help import overview
+
+        sys.stdout.write(overview({name: text for name, (_, text) in VERBS.items()}))
+        return 0
+    if words[0] == "--version":
+        from mrecg import __version__
+
+        sys.stdout.write(f"mrecg {__version__}\n")
+        return 0
+    if "-sc" in words or "--shell-completion" in words or any(word.startswith("-sc") for word in words):
+        from mrecg.completion import complete
+
+        complete(words, list(VERBS))
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        raise one_of("verb", verb, VERBS)
+    VERBS[verb][0](rest)
+    return 0

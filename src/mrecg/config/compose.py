@@ -1,0 +1,197 @@
+"""Hydra's side: where conf/ is, the schema as a config node, and the check of a command line before any work."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mrecg.config.build import plain, run_config, unknown_key
+from mrecg.config.methods import METHODS
+from mrecg.config.paths import CONF
+from mrecg.config.schema import RunConfig
+from mrecg.errors import ConfigError, one_of
+
+MAX_CHECKED = 500
+"""Combinations of a sweep that are checked before the first one runs."""
+
+
+def register() -> None:
+    """Give Hydra the schema's keys and defaults, so that any of them can be overridden."""
+    store = ConfigStore.instance()
+    root = plain(RunConfig())
+    del root["method"]
+    store.store(name="schema", node=root)
+    for name, kind in METHODS.items():
+        store.store(group="schema/method", name=name, node=plain(kind()))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A command line that composes.
+
+    Attributes:
+        configs: The configuration of every run.
+        multirun: Whether Hydra will sweep.
+        folder: The sweep's folder; None for a single run.
+    """
+
+    configs: tuple[RunConfig, ...]
+    multirun: bool
+    folder: Path | None
+
+
+def check(arguments: Sequence[str]) -> Checked:
+    """Compose and validate every run of a command line before any work.
+
+    Args:
+        arguments: What follows the verb: overrides and Hydra's own flags.
+
+    Returns:
+        The configurations.
+
+    Raises:
+        ConfigError: A key, a value or a choice is wrong; one line that says which.
+    """
+    register()
+    parsed = get_args_parser().parse_args(list(arguments))
+    overrides = list(parsed.overrides)
+    if parsed.config_dir:
+        overrides.append(f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="mrecg"):
+            return _check(overrides, multirun=parsed.multirun)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _check(overrides: list[str], *, multirun: bool) -> Checked:
+    fixed, axes = _axes(overrides)
+    first = compose("config", [*fixed, *(axis[0] for axis in axes)], return_hydra_config=True)
+    mode = OmegaConf.select(first, "hydra.mode")
+    multirun = multirun or (mode is not None and getattr(mode, "name", str(mode)) == "MULTIRUN")
+    if axes and not multirun:
+        raise ConfigError(f"{axes[0][0].split('=')[0]}: several values are given; add -m to sweep over them")
+    params = OmegaConf.select(first, "hydra.sweeper.params") if multirun else None
+    own = {} if params is None else OmegaConf.to_container(params)
+    assert isinstance(own, dict)
+    named = {override.split("=")[0].lstrip("+~") for override in overrides}
+    _, extra = _axes([f"{key}={value}" for key, value in own.items() if key not in named], keep=True)
+    configs = []
+    for combination in itertools.islice(itertools.product(*axes, *extra), MAX_CHECKED):
+        config = compose("config", [*fixed, *combination])
+        configs.append(from_hydra(config))
+    folder = None
+    if multirun:
+        with_hydra = OmegaConf.select(first, "hydra.sweep.dir")
+        folder = Path(str(with_hydra))
+    return Checked(tuple(configs), multirun, folder)
+
+
+def _axes(overrides: Sequence[str], *, keep: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Separate plain overrides from those that sweep, these as lists of plain ones."""
+    fixed: list[str] = []
+    axes: list[list[str]] = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.is_sweep_override():
+            axes.append(
+                [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+            )
+        elif keep:
+            axes.append([override.input_line or ""])
+        else:
+            fixed.append(override.input_line or "")
+    return fixed, axes
+
+
+def from_hydra(config: DictConfig) -> RunConfig:
+    """Turn Hydra's tree into the checked configuration.
+
+    Args:
+        config: The composed tree, without the hydra node.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: A mandatory value is missing, or something is wrong with another.
+    """
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(f"{missing[0]}: needs a value, for example {missing[0]}=...")
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    # Groups that only overlay others leave nothing behind but, where none is chosen, no key at all.
+    return run_config(
+        {str(key): value for key, value in values.items() if key not in ("experiment", "sweep")}
+    )
+
+
+def _explain(error: Exception) -> str:
+    """Say in one line what Hydra says in several."""
+    text = str(error)
+    if match := re.search(r"Could not override '([^']+)'", text):
+        return unknown_key(match[1])
+    if match := re.search(r"Could not find '([^']+)'", text):
+        group, _, name = match[1].rpartition("/")
+        return str(one_of(group or "config", name, choices(group)))
+    if match := re.search(r"Ambiguous value for argument '([^'=]+)=", text):
+        return f"{match[1]}: several values are given; add -m to sweep over them"
+    if match := re.search(r"Key '([^']+)' is not in struct", text):
+        found = re.search(r"full_key: (\S+)", text)
+        return unknown_key(found[1] if found else match[1])
+    return " ".join(text.split())
+
+
+def choices(group: str) -> Iterator[str]:
+    """Names of the files of a config group.
+
+    Args:
+        group: For example ``bits``; empty for the groups themselves.
+
+    Yields:
+        The names, sorted.
+    """
+    folder = CONF / group
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if group and path.suffix == ".yaml":
+            yield path.stem
+        elif not group and path.is_dir():
+            yield path.name
+
+
+def run(job: Any, arguments: Sequence[str]) -> None:
+    """Hand a command line over to Hydra.
+
+    Args:
+        job: The function of the verb, which takes Hydra's tree.
+        arguments: Overrides and Hydra's own flags.
+
+    Raises:
+        Exception: Whatever the job raised.
+    """
+    import sys
+
+    import hydra
+
+    register()
+    GlobalHydra.instance().clear()
+    before = sys.argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here, where they are turned into one line
+    sys.argv = ["mrecg", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    finally:
+        sys.argv = before

@@ -1,0 +1,75 @@
+"""Accuracy of a model, and how much a curve over the units oscillates."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracies as fractions of 1.
+
+    Attributes:
+        top1: Images whose largest logit is at the label.
+        top5: Images whose label is among the five largest logits.
+        images: How many were seen.
+    """
+
+    top1: float
+    top5: float
+    images: int
+
+
+@torch.no_grad()
+def accuracy(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+) -> Accuracy:
+    """Measure a classifier.
+
+    Args:
+        model: Returns logits of shape (B, classes); on ``device`` and in evaluation mode.
+        batches: Images of shape (B, C, H, W) and labels of shape (B,).
+        device: Where the model is.
+        progress: Called behind each batch with the number of its images.
+
+    Returns:
+        The accuracies; top-5 counts all classes where there are fewer than five.
+    """
+    top1 = top5 = images = 0
+    for x, labels in batches:
+        x = x.to(device, memory_format=torch.channels_last)
+        logits = model(x)
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()
+        hits = ranked == labels.unsqueeze(1)
+        top1 += int(hits[:, 0].sum())
+        top5 += int(hits.any(1).sum())
+        images += len(labels)
+        if progress is not None:
+            progress(len(labels))
+    return Accuracy(top1 / max(images, 1), top5 / max(images, 1), images)
+
+
+def oscillation_index(curve: Sequence[float]) -> float:
+    """How much a curve goes up and down: 0 exactly when it is monotone.
+
+    Args:
+        curve: One number a unit, in order.
+
+    Returns:
+        ``sum |e_{i+1} - e_i| - |e_n - e_1|``.
+
+    >>> oscillation_index([1.0, 2.0, 4.0])
+    0.0
+    >>> oscillation_index([1.0, 4.0, 2.0])
+    4.0
+    """
+    if not curve:
+        return 0.0
+    travelled = sum(abs(b - a) for a, b in zip(curve, curve[1:], strict=False))
+    return travelled - abs(curve[-1] - curve[0])

@@ -1,0 +1,103 @@
+"""What the verbs do with a composed configuration; Hydra calls these, one call a run."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from mrecg.config.compose import from_hydra
+from mrecg.errors import MrecgError
+from mrecg.progress import Screen
+
+log = logging.getLogger(__name__)
+
+
+def _title() -> str:
+    job = HydraConfig.get()
+    return f"run {job.job.num}" if job.mode is not None and job.mode.name == "MULTIRUN" else "run"
+
+
+def quantize(tree: DictConfig) -> None:
+    """Quantize, and leave a complete run folder with its report.
+
+    Args:
+        tree: Hydra's composed configuration.
+    """
+    from mrecg import pipeline
+    from mrecg.report import load_run, terminal_table, write_report
+
+    config = from_hydra(tree)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    display = Screen(f"{_title()}: {config.name}")
+    log.info("%s begins in %s", config.name, folder)
+    try:
+        result = pipeline.run(config, folder, display=display)
+    except BaseException as error:
+        reason = str(error) if isinstance(error, MrecgError) else f"{type(error).__name__}: {error}"
+        log.exception("failed")
+        failed = {"schema_version": 1, "run_name": config.name, "status": "failed", "error": reason}
+        (folder / "summary.json").write_text(json.dumps(failed, indent=2) + "\n")
+        raise
+    report = write_report([folder], folder / "report.html")
+    summary = result.summary
+    log.info(
+        "quantized %s, oscillation %s, seconds %s",
+        summary["quantized"],
+        summary["oscillation"],
+        summary["timing_s"],
+    )
+    if HydraConfig.get().mode.name != "MULTIRUN":
+        console = Console()
+        console.print(terminal_table([load_run(folder)]))
+        console.print(f"report: {_short(report)}", soft_wrap=True, highlight=False)
+
+
+def plan(tree: DictConfig) -> None:
+    """Print the plan, and leave plan.json and a picture.
+
+    Args:
+        tree: Hydra's composed configuration.
+    """
+    from mrecg import pipeline
+    from mrecg.plan_table import plan_table
+    from mrecg.report import plan_figure
+    from mrecg.result import write_json
+
+    config = from_hydra(tree)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    made = pipeline.plan_only(config, display=Screen(""))
+    write_json(folder / "plan.json", made.as_dict())
+    picture = plan_figure(made, folder / "plan.png")
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console.print(plan_table(made, title=config.name))
+    if made.note:
+        console.print(made.note, highlight=False)
+    console.print(
+        f"plan: {_short(folder / 'plan.json')}\npicture: {_short(picture)}", soft_wrap=True, highlight=False
+    )
+
+
+def evaluate(tree: DictConfig) -> None:
+    """Print the accuracy of the FP model or of a saved run.
+
+    Args:
+        tree: Hydra's composed configuration.
+    """
+    from mrecg import pipeline
+    from mrecg.result import write_json
+
+    config = from_hydra(tree)
+    what, found = pipeline.evaluate(config, display=Screen(""))
+    line = f"{what}: top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} images"
+    Console().print(line, highlight=False, soft_wrap=True)
+    values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}
+    write_json(Path(HydraConfig.get().runtime.output_dir) / "evaluation.json", values)
+
+
+def _short(path: Path) -> Path:
+    """The path from here, where it is below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

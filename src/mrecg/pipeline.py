@@ -1,0 +1,370 @@
+"""The stages of a run, in order: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mrecg import environment, probes
+from mrecg.config.build import plain
+from mrecg.config.schema import RunConfig
+from mrecg.data import images as data
+from mrecg.data.images import Images
+from mrecg.evaluate import Accuracy, accuracy, oscillation_index
+from mrecg.graph.partition import Unit, partition
+from mrecg.graph.trace import trace
+from mrecg.models.build import build
+from mrecg.planner.plan import Probe, make_plan, needs_probe
+from mrecg.planner.schedule import Plan
+from mrecg.progress import Display, Quiet
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.policy import policy
+from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.records import Broadcast, Listener
+from mrecg.result import Result, load, quantized_bytes, write_json, write_weights, write_yaml
+from mrecg.track.csv_files import CsvFiles
+from mrecg.track.wandb_run import WandbRun
+
+
+def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> Result:
+    """Quantize the configured model and leave a complete run folder.
+
+    Args:
+        config: The configuration.
+        folder: The run folder.
+        display: Shows progress.
+
+    Returns:
+        The result; everything in it is in the folder, too.
+
+    Raises:
+        MrecgError: Whatever a user can cause and mend.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_yaml(folder / "config.yaml", plain(config))
+    write_json(
+        folder / "environment.json", environment.describe(environment.resolve_device(config.trainer.device))
+    )
+    model = build(config.model, seed=config.seed)
+    images = data.load(config.data, input_shape=config.model.input_shape)
+    with tracked(config, folder) as trackers:
+        result = quantize(model, images, config, display=display, trackers=trackers)
+        write_weights(folder, result.network)
+        write_json(folder / "summary.json", result.summary)
+        trackers.summary = result.summary
+    return result
+
+
+def quantize(
+    model: nn.Module,
+    images: Images,
+    config: RunConfig,
+    *,
+    display: Display | None = None,
+    trackers: "Trackers | None" = None,
+) -> Result:
+    """Quantize a model.
+
+    Args:
+        model: The full-precision network; it is not changed.
+        images: Calibration and evaluation images.
+        config: The configuration; its model and data groups are not looked at any more.
+        display: Shows progress.
+        trackers: Gets plan, curves and unit errors while the run goes on.
+
+    Returns:
+        The result.
+
+    Raises:
+        MrecgError: Whatever a user can cause and mend.
+    """
+    display, trackers = display or Quiet(), trackers or Trackers()
+    device = environment.resolve_device(config.trainer.device)
+    environment.reset_peak_memory(device)
+    clock = Clock()
+    with clock("plan"):
+        network = cut(model, config).to(device)
+        calibration = images.calibration.to(device, memory_format=torch.channels_last)
+    with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
+        for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
+            advance(1)
+    with clock("plan"):
+        plan = make_schedule(network, calibration, config, display=display)
+        trackers.plan(plan)
+    with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
+        outcome = reconstruct(
+            network,
+            calibration,
+            plan,
+            method=config.method,
+            trainer=config.trainer,
+            seed=config.seed,
+            eval_batch=config.data.batch_size,
+            listener=Broadcast(progress, *trackers.listeners),
+        )
+        probes.store(network, calibration, config, plan, outcome)
+    with clock("evaluate"), display.stage("evaluate", 2 * len(images)) as advance:
+        full, low = (
+            accuracy(part, images.batches(), device=device, progress=advance) if len(images) else None
+            for part in (nn.Sequential(*network.full), network.model)
+        )
+    return Result(
+        model=network.model,
+        plan=plan,
+        units=outcome.units,
+        groups=outcome.groups,
+        summary=summarise(network, images, config, plan, outcome, (full, low), clock, device),
+        config=config,
+        environment=environment.describe(device),
+        network=network,
+    )
+
+
+def cut(model: nn.Module, config: RunConfig) -> QuantizedNetwork:
+    """Trace a model, fold it, cut it into units and put the quantizers in.
+
+    Args:
+        model: The full-precision network.
+        config: Granularity and bits.
+
+    Returns:
+        The network, not yet calibrated.
+    """
+    traced = trace(model)
+    return QuantizedNetwork(traced, partition(traced, _base(config)), config.bits)
+
+
+def _base(config: RunConfig) -> str:
+    """Which units the groups are made of."""
+    return "layer" if config.granularity.name == "layer" else "block"
+
+
+def make_schedule(
+    network: QuantizedNetwork, images: Tensor, config: RunConfig, *, display: Display | None = None
+) -> Plan:
+    """Plan the groups of a calibrated network, with a probe run where the planner needs one.
+
+    Args:
+        network: The calibrated network; the probe works on a copy.
+        images: Calibration images on its device.
+        config: Granularity and planner.
+        display: Shows the probe's progress.
+
+    Returns:
+        The plan.
+    """
+    probe: Probe | None = None
+    if needs_probe(config.granularity, config.planner):
+        probe = probes.recall(network, images, config)
+        if probe is None:
+            with (display or Quiet()).reconstruction("probe for the plan") as progress:
+                probe = probes.run(network, images, config, progress)
+    return plan_units(network.units, network.policy.layers, config, probe)
+
+
+def plan_units(units: tuple[Unit, ...], bits: dict[str, int], config: RunConfig, probe: Probe | None) -> Plan:
+    """Plan from facts and an optional probe.
+
+    Args:
+        units: The units in order.
+        bits: Weight bits by layer.
+        config: Granularity and planner.
+        probe: Numbers of a plain run.
+
+    Returns:
+        The plan.
+    """
+    return make_plan(
+        [unit.facts for unit in units],
+        bits,
+        granularity=config.granularity,
+        planner=config.planner,
+        model=config.model.name,
+        probe=probe,
+    )
+
+
+def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
+    """Plan without quantizing; images are read only where the planner needs a probe run.
+
+    Args:
+        config: The configuration.
+        display: Shows the probe's progress.
+
+    Returns:
+        The plan.
+    """
+    model = build(config.model, seed=config.seed)
+    if not needs_probe(config.granularity, config.planner):
+        traced = trace(model)
+        return plan_units(
+            partition(traced, _base(config)), policy(traced.graph, config.bits).layers, config, None
+        )
+    device = environment.resolve_device(config.trainer.device)
+    network = cut(model, config).to(device)
+    images = data.load(config.data, input_shape=config.model.input_shape)
+    calibration = images.calibration.to(device, memory_format=torch.channels_last)
+    for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
+        pass
+    return make_schedule(network, calibration, config, display=display)
+
+
+def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str, Accuracy]:
+    """Measure the configured FP model, or the saved run that ``config.run`` names.
+
+    Args:
+        config: The configuration.
+        display: Shows progress.
+
+    Returns:
+        What was measured, and its accuracy.
+    """
+    device = environment.resolve_device(config.trainer.device)
+    if config.run is None:
+        what, model, source = f"{config.model.name} (FP)", build(config.model, seed=config.seed), config
+    else:
+        result = load(config.run)
+        what, model, source = str(config.run), result.model, result.config
+    images = data.load(source.data, input_shape=source.model.input_shape)
+    with (display or Quiet()).stage("evaluate", len(images)) as advance:
+        return what, accuracy(model.to(device), images.batches(), device=device, progress=advance)
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of a ``with`` block to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
+
+
+@dataclass
+class Trackers:
+    """Where curves, plan and summary go.
+
+    Attributes:
+        csv: The run folder's files.
+        wandb: The W&B run.
+        folder: The run folder.
+        summary: Filled when the run is complete.
+    """
+
+    csv: CsvFiles | None = None
+    wandb: WandbRun | None = None
+    folder: Path | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Those who follow the reconstruction."""
+        return [tracker for tracker in (self.csv, self.wandb) if tracker is not None]
+
+    def plan(self, plan: Plan) -> None:
+        """Write the plan as soon as it is made."""
+        if self.folder is not None:
+            write_json(self.folder / "plan.json", plan.as_dict())
+        if self.wandb is not None:
+            self.wandb.plan(plan)
+
+
+@contextmanager
+def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
+    """Open the trackers of a run and close them whatever happens.
+
+    Args:
+        config: The configuration.
+        folder: The run folder.
+
+    Yields:
+        The trackers.
+    """
+    trackers = Trackers(csv=CsvFiles(folder), folder=folder)
+    if config.logger.wandb != "disabled":
+        trackers.wandb = WandbRun(config.logger, folder=folder, name=config.name, settings=plain(config))
+    try:
+        yield trackers
+    finally:
+        if trackers.wandb is not None:
+            trackers.wandb.finish(trackers.summary, failed=not trackers.summary)
+
+
+def summarise(
+    network: QuantizedNetwork,
+    images: Images,
+    config: RunConfig,
+    plan: Plan,
+    outcome: Reconstruction,
+    accuracies: tuple[Accuracy | None, Accuracy | None],
+    clock: Clock,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Make the content of summary.json; other programs rely on its keys.
+
+    Args:
+        network: The finished network.
+        images: What it was tuned and measured on.
+        config: The configuration.
+        plan: The plan.
+        outcome: Unit errors and curves.
+        accuracies: Of the FP and of the quantized network; None without evaluation images.
+        clock: Seconds by stage.
+        device: Where the run took place.
+
+    Returns:
+        Plain values.
+    """
+    errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]
+    full, low = ({"top1": a.top1, "top5": a.top5} if a else None for a in accuracies)
+    return {
+        "schema_version": 1,
+        "run_name": config.name,
+        "model": config.model.name,
+        "data": images.name,
+        "bits": {"weight": config.bits.weight, "activation": config.bits.activation},
+        "boundary_bits": config.bits.boundary,
+        "stem_output": config.bits.stem_output,
+        "method": config.method.name,
+        "granularity": config.granularity.name,
+        "planner": plan.planner,
+        "merge_count": len(plan.merges),
+        "groups": [list(group) for group in plan.groups],
+        "seed": config.seed,
+        "steps": config.trainer.steps,
+        "steps_per": config.trainer.steps_per,
+        "optimisation_steps": sum(group.steps for group in outcome.groups),
+        "batch_size": config.trainer.batch_size,
+        "calibration_images": len(images.calibration),
+        "device": str(device),
+        "fp": full,
+        "quantized": low,
+        "evaluation_images": len(images),
+        "oscillation": {
+            "error_index": oscillation_index(errors),
+            "error_peak": max(errors),
+            "loss_index": oscillation_index(losses),
+            "loss_peak": max(losses),
+        },
+        "units": [
+            {"name": unit.name, "group": unit.group, "error": unit.error, "loss": unit.loss}
+            for unit in outcome.units
+        ],
+        "timing_s": {
+            key: round(clock.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
+        },
+        "peak_memory_mb": environment.peak_memory_mb(device),
+        "size_bytes": quantized_bytes(network),
+        "status": "completed",
+    }

@@ -1,0 +1,38 @@
+"""The plan as a table on the terminal: every pair of neighbours, every criterion, and what was chosen."""
+
+from rich.table import Table
+
+from mrecg.planner.schedule import Plan
+
+
+def plan_table(plan: Plan, *, title: str) -> Table:
+    """Lay a plan out, one line a unit.
+
+    Args:
+        plan: The plan.
+        title: Stands above.
+
+    Returns:
+        The table; capacities are those of the unit, differences those of the unit and the next.
+    """
+    how = f"{plan.granularity}{f' by {plan.planner}' if plan.planner else ''}"
+    table = Table(title=f"{title}: {len(plan.units)} units in {len(plan.groups)} groups, {how}")
+    table.add_column("group", justify="right")
+    table.add_column("unit")
+    for criterion in plan.criteria:
+        table.add_column(criterion.name, justify="right")
+        table.add_column(f"{criterion.difference.replace('_', ' ')} to next", justify="right")
+    table.add_column("merged with next")
+    table.add_column("differs in")
+    reasons = {merge.left: merge.not_comparable for merge in plan.merges}
+    for i, unit in enumerate(plan.units):
+        cells = []
+        for criterion in plan.criteria:
+            last = i == len(plan.units) - 1
+            cells += [f"{criterion.capacities[i]:.4g}", "" if last else f"{criterion.differences[i]:.3g}"]
+        merged = unit in reasons
+        table.add_row(
+            str(plan.group_of(unit)), unit, *cells, "yes" if merged else "", reasons.get(unit, ""),
+            style="bold" if merged or any(merge.right == unit for merge in plan.merges) else None,
+        )  # fmt: skip
+    return table

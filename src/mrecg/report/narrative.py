@@ -1,0 +1,230 @@
+"""What the numbers say, in words: neither praise nor blame, also where merging made things worse."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mrecg.report.compare import Delta, Finding, Series
+from mrecg.report.records import Run, short_groups
+from mrecg.report.tables import percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number of a finding.
+
+    Attributes:
+        name: What it is.
+        change: The change with its sign.
+        unit: What it is counted in; empty for a bare number.
+        values: Both numbers.
+        spread: Range over seeds; empty with one seed.
+        verdict: "better", "worse" or "equal".
+    """
+
+    name: str
+    change: str
+    unit: str
+    values: str
+    spread: str
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A finding as the page shows it.
+
+    Attributes:
+        title: Which two configurations.
+        place: Network, images and bit widths.
+        merged: What the second one merges.
+        metrics: Its numbers.
+        sentence: The same in words.
+        seeds: How far it can be trusted.
+    """
+
+    title: str
+    place: str
+    merged: str
+    metrics: tuple[Metric, ...]
+    sentence: str
+    seeds: str
+
+
+def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
+    """Sum all findings up.
+
+    Args:
+        found: The findings of the page.
+        runs: All runs of the page.
+
+    Returns:
+        One to three sentences; of a single run its result.
+    """
+    completed = [run for run in runs if run.completed]
+    if len(completed) == 1:
+        return _result(completed[0])
+    if not found:
+        return (
+            "No two runs here differ in their granularity alone, so there is nothing to conclude about "
+            "merging. Add a run with granularity=block and one with granularity=mixed, of the same method, "
+            "bits and steps."
+        )
+    if len(found) == 1:
+        return _sentence(found[0])
+    top = [f.top1.change for f in found if f.top1]
+    index = [f.index.change for f in found if f.index]
+    said = []
+    if top:
+        said.append(f"top-1 rose in {_count(top, 1)} and fell in {_count(top, -1)}")
+    if index:
+        said.append(f"the oscillation index fell in {_count(index, -1)} and rose in {_count(index, 1)}")
+    results = "; ".join(said) or "none of them has results to compare"
+    return f"Merging units against optimising them block by block, in {len(found)} comparisons: {results}."
+
+
+def card(finding: Finding) -> Card:
+    """Phrase a finding.
+
+    Args:
+        finding: The finding.
+
+    Returns:
+        Its words and numbers.
+    """
+    metrics = []
+    if finding.top1:
+        metrics.append(
+            _metric("Top-1 accuracy", finding.top1, scale=100, digits=2, unit="points,", rising=True)
+        )
+    if finding.index:
+        metrics.append(_metric("Oscillation index", finding.index, scale=1, digits=3, unit="", rising=False))
+    if finding.peak:
+        metrics.append(_metric("Peak error", finding.peak, scale=1, digits=3, unit="", rising=False))
+    return Card(
+        title=f"{finding.series.label} against {finding.baseline.label}",
+        place=finding.panel,
+        merged=_merged(finding.series),
+        metrics=tuple(metrics),
+        sentence=_sentence(finding),
+        seeds=_seeds(finding),
+    )
+
+
+def reproduce(run: Run) -> str:
+    """Write the command that repeats a run.
+
+    Args:
+        run: A run.
+
+    Returns:
+        The command line that the run recorded, for a sweep that of the whole sweep; for a run from Python the
+        command line that does the same. Empty for a run that failed before it recorded anything.
+    """
+    if run.command.startswith("mrecg ") or not run.method:
+        return run.command
+    words = [
+        f"model={run.model}",
+        f"data={run.data}",
+        f"method={run.method}",
+        f"granularity={run.granularity}",
+    ]
+    if run.planner:
+        words += [f"planner={run.planner}", f"planner.merge_count={run.merge_count}"]
+    if run.granularity == "fixed":
+        words.append(f"granularity.groups=[{','.join('[' + ','.join(group) + ']' for group in run.merged)}]")
+    words += [f"bits.weight={run.weight_bits}", f"bits.activation={run.activation_bits}"]
+    words += [f"bits.stem_output={run.stem_output}", f"trainer.steps={run.steps}"]
+    words += [f"trainer.steps_per={run.steps_per}", f"seed={run.seed}"]
+    if run.calibration_images:
+        words.append(f"data.calibration_images={run.calibration_images}")
+    return shlex.join(["mrecg", "quantize", *words])
+
+
+def _result(run: Run) -> str:
+    said = []
+    if run.quantized and run.fp:
+        said.append(
+            f"Top-1 is {percent(run.quantized.top1)} after quantization, {percent(run.fp.top1)} before."
+        )
+    errors = {unit.name: unit.error for unit in run.units if math.isfinite(unit.error)}
+    if errors and run.oscillation:
+        worst = max(errors, key=lambda name: errors[name])
+        said.append(
+            f"The oscillation index is {run.oscillation.error_index:.3f}; "
+            f"the relative error is largest behind {worst} ({errors[worst]:.3f})."
+        )
+    said.append("Name several runs to compare them: mrecg report DIR DIR ...")
+    return " ".join(said).replace(" %", "\u00a0%")
+
+
+def _count(changes: Sequence[float], sign: int) -> str:
+    return str(sum(1 for change in changes if change * sign > 0))
+
+
+def _metric(name: str, delta: Delta, *, scale: float, digits: int, unit: str, rising: bool) -> Metric:
+    def signed(value: float) -> str:
+        return f"{value * scale:+.{digits}f}".replace("-", "−")
+
+    change = signed(delta.change)
+    equal = not any(digit in change for digit in "123456789")
+    verdict = "equal" if equal else "better" if (delta.change > 0) == rising else "worse"
+    spread = (
+        f"{signed(delta.low)} to {signed(delta.high)}"
+        if delta.low is not None and delta.high is not None
+        else ""
+    )
+    values = (
+        f"{percent(delta.before)} → {percent(delta.after)}"
+        if scale == 100
+        else f"{delta.before:.{digits}f} → {delta.after:.{digits}f}"
+    )
+    return Metric(name=name, change=change, unit=unit, values=values, spread=spread, verdict=verdict)
+
+
+def _merged(series: Series) -> str:
+    schedules = list(dict.fromkeys(short_groups(run.merged) for run in series.runs))
+    if schedules == ["–"]:
+        return "no merged units"
+    return (
+        "merged: " + "; ".join(schedules)
+        if len(schedules) == 1
+        else f"{len(schedules)} schedules over the seeds"
+    )
+
+
+def _sentence(finding: Finding) -> str:
+    run = finding.series.first
+    said = []
+    if finding.top1:
+        points = 100 * finding.top1.change
+        how = (
+            "the same as"
+            if abs(points) < 0.005
+            else f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
+        )
+        said.append(
+            f"With {run.granularity} granularity top-1 is {percent(finding.top1.after)}, "
+            f"{how} {finding.baseline.first.granularity} ({percent(finding.top1.before)})"
+        )
+    if finding.index:
+        share = (
+            f" ({100 * finding.index.change / finding.index.before:+.0f} %)"
+            if finding.index.before > 0
+            else ""
+        )
+        said.append(
+            f"the oscillation index is {finding.index.after:.3f} instead of {finding.index.before:.3f}"
+            + share.replace("-", "−")
+        )
+    text = "; ".join(said).replace(" %", "\u00a0%")
+    return f"{text[:1].upper()}{text[1:]}." if text else "Neither run has results to compare."
+
+
+def _seeds(finding: Finding) -> str:
+    if finding.common_seeds > 1:
+        return f"mean and range over {finding.common_seeds} common seeds"
+    if finding.common_seeds == 1:
+        return "one common seed: how much a seed matters is not known"
+    return "no common seed: a difference of means"

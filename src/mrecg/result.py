@@ -1,0 +1,180 @@
+"""What a run gives back, and its folder: writing it and reading it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mrecg.config.build import plain, run_config
+from mrecg.config.schema import RunConfig
+from mrecg.errors import CheckpointError
+from mrecg.graph.partition import partition
+from mrecg.graph.trace import trace
+from mrecg.models.build import build
+from mrecg.planner.schedule import Plan
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct.records import GroupResult, UnitResult
+from mrecg.track.csv_files import CsvFiles
+
+WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT = (
+    "quantized.safetensors",
+    "summary.json",
+    "plan.json",
+    "config.yaml",
+    "environment.json",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A quantized network and how it came about.
+
+    Attributes:
+        model: The whole network, fake-quantized and hardened, in evaluation mode; takes what the original took.
+        plan: Which units were merged, and why.
+        units: Error and loss behind each base unit.
+        groups: The optimisation curve of each group; empty in a result that was loaded.
+        summary: The content of summary.json.
+        config: The configuration.
+        environment: The content of environment.json.
+        network: The network cut into its units.
+    """
+
+    model: nn.Module
+    plan: Plan
+    units: tuple[UnitResult, ...]
+    groups: tuple[GroupResult, ...]
+    summary: dict[str, Any]
+    config: RunConfig
+    environment: dict[str, Any]
+    network: QuantizedNetwork
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the run folder: config, environment, plan, curves, weights and summary.
+
+        Args:
+            folder: Where; made if it is not there.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        files = CsvFiles(folder)
+        task = None
+        for group in self.groups:
+            if group.task != task:
+                files.begin((), 0)
+                task = group.task
+            files.curve(group.name, group.task, group.curve, group.steps)
+        for index, unit in enumerate(self.units):
+            files.unit(index, unit)
+        write_yaml(folder / CONFIG, plain(self.config))
+        write_json(folder / ENVIRONMENT, self.environment)
+        write_json(folder / PLAN, self.plan.as_dict())
+        write_weights(folder, self.network)
+        write_json(folder / SUMMARY, self.summary)
+        return folder
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values, readable by people."""
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values as YAML."""
+    import yaml
+
+    path.write_text(yaml.safe_dump(dict(values), sort_keys=False))
+
+
+def write_weights(folder: Path, network: QuantizedNetwork) -> None:
+    """Write quantized.safetensors.
+
+    Args:
+        folder: The run folder.
+        network: The hardened network.
+    """
+    save_file(network.state(), folder / WEIGHTS)
+
+
+def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
+    """Size of the network's parameters with its weights packed to their bits.
+
+    Args:
+        network: The network.
+
+    Returns:
+        ``fp`` and ``quantized``: bytes of all parameters in float32, and with integer weights, one float32 scale and
+        one byte of zero point a channel, all else in float32.
+    """
+    full = quantized = 0
+    for name, value in network.traced.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        full += 4 * value.numel()
+        bits = network.policy.layers.get(owner) if leaf == "weight" else None
+        if bits is None:
+            quantized += 4 * value.numel()
+        else:
+            quantized += (value.numel() * bits + 7) // 8 + 5 * value.shape[0]
+    return {"fp": full, "quantized": quantized + 5 * len(network.policy.activations)}
+
+
+def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
+    """Load a saved run.
+
+    Args:
+        folder: The run folder.
+        model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise it is
+            built from the run's own config. Its weights do not matter.
+
+    Returns:
+        The result; its ``model`` gives the outputs that it gave when it was saved.
+
+    Raises:
+        CheckpointError: A file is missing, or does not fit the model.
+    """
+    import yaml
+
+    folder = Path(folder)
+    for name in (CONFIG, PLAN, SUMMARY, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: is no finished run, {name} is missing")
+    config = run_config(yaml.safe_load((folder / CONFIG).read_text()))
+    if model is None:
+        if config.model.source == "python":
+            raise CheckpointError(
+                f"{folder}: its model was passed from Python; call load(folder, model=...) with it"
+            )
+        model = build(config.model, seed=config.seed)
+    plan = Plan.from_dict(json.loads((folder / PLAN).read_text()))
+    summary = json.loads((folder / SUMMARY).read_text())
+    network = QuantizedNetwork(
+        traced := trace(model),
+        partition(traced, "layer" if config.granularity.name == "layer" else "block"),
+        config.bits,
+    )
+    _fill(network, load_file(folder / WEIGHTS), folder)
+    environment = folder / ENVIRONMENT
+    return Result(
+        model=network.model,
+        plan=plan,
+        units=tuple(UnitResult(**unit) for unit in summary["units"]),
+        groups=(),
+        summary=summary,
+        config=config,
+        environment=json.loads(environment.read_text()) if environment.is_file() else {},
+        network=network,
+    )
+
+
+def _fill(network: QuantizedNetwork, state: dict[str, Tensor], folder: Path) -> None:
+    try:
+        network.load_state(state)
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{folder}: its weights do not fit the model: {reason}") from error

@@ -1,0 +1,47 @@
+"""The run folder's own copy of every curve: the source of truth, readable without W&B."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from mrecg.reconstruct.records import CurvePoint, UnitResult
+
+_CURVE_HEADER = [field.name for field in fields(CurvePoint)]
+
+
+class CsvFiles:
+    """Writes ``curves/<group>.csv`` and ``units.csv`` while the run goes on.
+
+    A second pass over the same group (brecq's) writes ``curves/<group>.<pass>.csv``.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._passes = 0
+        (folder / "curves").mkdir(parents=True, exist_ok=True)
+        with (folder / "units.csv").open("w", newline="") as file:
+            csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
+
+    def begin(self, groups: Sequence[str], steps: int) -> None:
+        """Count the pass."""
+        self._passes += 1
+
+    def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
+        """Append the points of a chunk."""
+        name = group if self._passes == 1 else f"{group}.{task}"
+        path = self.folder / "curves" / f"{name}.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(_CURVE_HEADER)
+            writer.writerows(astuple(point) for point in points)
+
+    def unit(self, index: int, result: UnitResult) -> None:
+        """Append a unit."""
+        with (self.folder / "units.csv").open("a", newline="") as file:
+            csv.writer(file).writerow([index, result.name, result.group, result.error, result.loss])

@@ -1,0 +1,42 @@
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+
+from mrecg.config.build import run_config
+from mrecg.config.methods import METHODS
+from mrecg.config.schema import RunConfig
+
+GROUPS: list[Any] = [
+    RunConfig,
+    *(type(getattr(RunConfig(), f.name)) for f in fields(RunConfig)),
+    *METHODS.values(),
+]
+CLASSES = [group for group in dict.fromkeys(GROUPS) if is_dataclass(group)]
+
+
+@pytest.mark.parametrize("group", CLASSES, ids=lambda group: group.__name__)
+def test_every_field_and_group_is_described(group: Any) -> None:
+    for name in (field.name for field in fields(group)):
+        # pydantic does not hand the docstring of a field on to a subclass.
+        owners = [getattr(base, "__pydantic_fields__", {}).get(name) for base in group.__mro__]
+        texts = [field.description for field in owners if field is not None and field.description]
+        assert texts and texts[0].rstrip().endswith("."), f"{group.__name__}.{name}"
+    assert group.__doc__ and not group.__doc__.startswith(f"{group.__name__}(")
+
+
+@pytest.mark.parametrize("group", CLASSES, ids=lambda group: group.__name__)
+def test_every_group_is_frozen_and_refuses_unknown_keys(group: Any) -> None:
+    assert group.__dataclass_params__.frozen
+    assert group.__pydantic_config__["extra"] == "forbid"
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8, 32])
+def test_storable_bit_widths(bits: int) -> None:
+    config = run_config({"bits": {"weight": bits, "activation": bits, "boundary": bits}}).bits
+    assert (config.weight, config.activation, config.boundary) == (bits, bits, bits)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
+def test_devices(device: str) -> None:
+    assert run_config({"trainer": {"device": device}}).trainer.device == device

@@ -1,0 +1,141 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import fx
+
+from mrecg.config.schema import BitsConfig, GranularityConfig, PlannerConfig
+from mrecg.errors import PlanError
+from mrecg.graph.facts import LayerFacts, UnitFacts
+from mrecg.graph.partition import partition
+from mrecg.planner.plan import Probe, make_plan, needs_probe
+from mrecg.planner.published import PUBLISHED
+from mrecg.planner.schedule import Plan
+from mrecg.quant.policy import policy
+
+NAMES = ("u0", "u1", "u2", "u3", "u4")
+WEIGHTS = (10, 40, 20, 90, 90)
+UNITS = tuple(
+    UnitFacts(
+        name=name,
+        layers=(LayerFacts(name=f"{name}.conv", weights=weights, stride=1, kernel=(1, 1), kind="dense"),),
+        residual=False,
+    )
+    for name, weights in zip(NAMES, WEIGHTS, strict=True)
+)
+BITS = {f"{name}.conv": 2 for name in NAMES}
+PROBE = Probe(losses=(1.0, 9.0, 2.0, 2.5, 3.0), errors=(0.1, 0.2, 0.8, 0.5, 0.55), steps=7)
+
+
+def plan(granularity: str = "mixed", *, groups: Any = (), probe: Probe | None = None, **planner: Any) -> Plan:
+    return make_plan(
+        UNITS,
+        BITS,
+        granularity=GranularityConfig(**{"name": granularity, "groups": groups}),
+        planner=PlannerConfig(**planner),
+        model="tiny",
+        probe=probe,
+    )
+
+
+@pytest.mark.parametrize(
+    ("planner", "merged"),
+    [
+        ({"name": "modcap", "merge_count": 1}, (("u2", "u3"),)),
+        ({"name": "modcap", "merge_count": 2}, (("u2", "u3"), ("u0", "u1"))),
+        ({"name": "modcap", "difference": "log_ratio", "merge_count": 1}, (("u2", "u3"),)),
+        ({"name": "loss", "merge_count": 2}, (("u0", "u1", "u2"),)),
+        ({"name": "error", "merge_count": 1}, (("u1", "u2"),)),
+        ({"name": "error", "merge_count": 2}, (("u0", "u1", "u2"),)),
+    ],
+)
+def test_every_planner_merges_its_largest_differences(
+    planner: dict[str, Any], merged: tuple[tuple[str, ...], ...]
+) -> None:
+    found = plan(probe=PROBE, **planner)
+    assert set(found.merged) == set(merged)
+    assert found.planner == planner["name"] and found.merge_count == planner["merge_count"]
+    assert found.criteria[0].name == planner["name"]
+    assert found.criteria[0].difference == planner.get(
+        "difference", {"modcap": "squared", "loss": "squared", "error": "rise"}[planner["name"]]
+    )
+    assert {(c.name, c.difference) for c in found.criteria} == {
+        *(("modcap", "squared"), ("modcap", "log_ratio"), ("loss", "squared"), ("error", "rise"))
+    }
+    for merge in found.merges:
+        pair = NAMES.index(merge.left)
+        assert (merge.left_capacity, merge.right_capacity) == found.criteria[0].capacities[pair : pair + 2]
+        assert merge.difference == found.criteria[0].differences[pair] and merge.right == NAMES[pair + 1]
+    assert "Probe: a block-wise run of 7 steps" in found.note
+
+
+def test_granularities_that_need_no_planner() -> None:
+    for name in ("layer", "block"):
+        assert plan(name).groups == tuple((unit,) for unit in NAMES)
+    assert plan("network").groups == (NAMES,)
+    fixed = plan("fixed", groups=(("u1", "u2"),))
+    assert fixed.merged == (("u1", "u2"),) and fixed.planner == "" and fixed.merge_count == 0
+    assert fixed.merges[0].difference is None
+    assert {c.name for c in fixed.criteria} == {"modcap"}
+
+
+@pytest.mark.parametrize("name", ["loss", "error"])
+def test_a_missing_probe_is_an_error_unless_nothing_is_merged(name: str) -> None:
+    with pytest.raises(PlanError, match=f"planner={name} needs a probe run"):
+        plan(name=name, merge_count=1)
+    assert plan(name=name, merge_count=0).merged == ()
+    mixed = GranularityConfig(name="mixed")
+    for count in (0, 1):
+        planner: dict[str, Any] = {"name": name, "merge_count": count}
+        assert needs_probe(mixed, PlannerConfig(**planner)) == (count > 0)
+
+
+def test_needs_probe_only_for_mixed_by_loss_or_error() -> None:
+    assert not needs_probe(GranularityConfig(name="block"), PlannerConfig(name="loss"))
+    assert not needs_probe(GranularityConfig(name="mixed"), PlannerConfig(name="modcap"))
+
+
+def test_a_probe_of_another_graph_is_refused() -> None:
+    with pytest.raises(PlanError, match="the probe holds 2 numbers for 5 units"):
+        plan(probe=Probe(losses=(1.0, 2.0), errors=(0.1, 0.2), steps=1))
+
+
+def test_fewer_merges_than_asked_for_are_noted() -> None:
+    few = plan(name="modcap", merge_count=9)
+    assert len(few.merges) == 3 and few.note.startswith("3 of 9 merges: no other pair")
+    assert plan(name="modcap", merge_count=2).note == ""
+
+
+EXPECTED = {"resnet18": (10, 8), "resnet50": (18, 14), "mobilenet_v2": (19, 12)}
+"""Units and groups; MobileNetV2's stem is a unit of its own here, so both are one more than as published."""
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_published_schedules_resolve_on_the_graph(
+    name: str, skeleton_of: Callable[[str], fx.GraphModule]
+) -> None:
+    traced = skeleton_of(name)
+    found = make_plan(
+        [unit.facts for unit in partition(traced)],
+        policy(traced.graph, BitsConfig()).layers,
+        granularity=GranularityConfig(name="mixed"),
+        planner=PlannerConfig(name="published"),
+        model=name,
+    )
+    assert (len(found.units), len(found.groups)) == EXPECTED[name]
+    assert found.merged == PUBLISHED[name] and found.merge_count == len(found.merges)
+    assert all(merge.difference is None for merge in found.merges)
+
+
+def test_published_schedules_are_those_of_the_paper() -> None:
+    assert PUBLISHED["resnet18"] == (("layer1.1", "layer2.0"), ("layer2.1", "layer3.0"))
+    assert PUBLISHED["resnet50"][1] == ("layer2.3", "layer3.0", "layer3.1")
+    numbers = [[int(name.split(".")[1]) for name in group] for group in PUBLISHED["mobilenet_v2"]]
+    assert numbers == [[3, 4], [6, 7], [9, 10, 11], [12, 13, 14], [16, 17]]
+
+
+def test_published_errors() -> None:
+    with pytest.raises(PlanError, match=r"planner\.schedule: 'tiny' is not a choice; choose from resnet18"):
+        plan(name="published")
+    with pytest.raises(PlanError, match=r"planner\.schedule=resnet18: 'layer1\.1' is not a choice"):
+        plan(name="published", schedule="resnet18")
