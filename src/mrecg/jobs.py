@@ -38,7 +38,10 @@ def quantize(tree: DictConfig) -> None:
         result = pipeline.run(config, folder, display=display)
     except BaseException as error:
         reason = str(error) if isinstance(error, MrecgError) else f"{type(error).__name__}: {error}"
-        log.exception("failed")
+        if isinstance(error, MrecgError):
+            log.info("failed: %s", reason)  # its one line reaches the screen by itself
+        else:
+            log.exception("failed")
         failed = {"schema_version": 1, "run_name": config.name, "status": "failed", "error": reason}
         (folder / "summary.json").write_text(json.dumps(failed, indent=2) + "\n")
         raise

@@ -19,17 +19,23 @@ def plan_table(plan: Plan, *, title: str) -> Table:
     table = Table(title=f"{title}: {len(plan.units)} units in {len(plan.groups)} groups, {how}")
     table.add_column("group", justify="right")
     table.add_column("unit")
+    shown: set[str] = set()  # two criteria may rank the same capacities
     for criterion in plan.criteria:
-        table.add_column(criterion.name, justify="right")
+        if criterion.name not in shown:
+            table.add_column(criterion.name, justify="right")
+        shown.add(criterion.name)
         table.add_column(f"{criterion.difference.replace('_', ' ')} to next", justify="right")
     table.add_column("merged with next")
     table.add_column("differs in")
     reasons = {merge.left: merge.not_comparable for merge in plan.merges}
     for i, unit in enumerate(plan.units):
-        cells = []
+        cells: list[str] = []
+        seen: set[str] = set()
         for criterion in plan.criteria:
-            last = i == len(plan.units) - 1
-            cells += [f"{criterion.capacities[i]:.4g}", "" if last else f"{criterion.differences[i]:.3g}"]
+            if criterion.name not in seen:
+                cells.append(f"{criterion.capacities[i]:.4g}")
+            seen.add(criterion.name)
+            cells.append("" if i == len(plan.units) - 1 else f"{criterion.differences[i]:.3g}")
         merged = unit in reasons
         table.add_row(
             str(plan.group_of(unit)), unit, *cells, "yes" if merged else "", reasons.get(unit, ""),

@@ -12,6 +12,10 @@ from typing import Any
 from mrecg.errors import PlanError, one_of
 
 
+LONGEST_NAME = 4
+"""Units that a group's name spells out, at most."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One way to rank the pairs, for all of them.
@@ -196,6 +200,23 @@ def named_pairs(
                 raise PlanError(f"{key}: {right} does not follow {left}; {behind} does")
             pairs.append(position[left])
     return sorted(pairs)
+
+
+def group_name(names: Sequence[str]) -> str:
+    """Name a group in files, curves and W&B.
+
+    Args:
+        names: The group's units in order.
+
+    Returns:
+        The names joined by ``+``; of a long group the first and the last, so that the name fits a file name.
+
+    >>> group_name(["features.3", "features.4"])
+    'features.3+features.4'
+    >>> group_name([f"layer{i}" for i in range(9)])
+    'layer0+..+layer8'
+    """
+    return "+".join(names) if len(names) <= LONGEST_NAME else f"{names[0]}+..+{names[-1]}"
 
 
 def validate(units: Sequence[str], groups: Sequence[Sequence[str]]) -> None:

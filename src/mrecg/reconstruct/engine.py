@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mrecg.config.methods import LearnedRounding, Rtn
 from mrecg.config.schema import TrainerConfig
-from mrecg.planner.schedule import Plan
+from mrecg.planner.schedule import Plan, group_name
 from mrecg.quant.modules import activations_of, quantization
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.cache import GroupCache, advance, deviation
@@ -107,7 +107,7 @@ class _Walk:
             group_steps(len(group), self.trainer, task.steps) if task.learns else 0
             for group in self.plan.groups
         ]
-        self.listener.begin(["+".join(group) for group in self.plan.groups], sum(steps))
+        self.listener.begin([group_name(group) for group in self.plan.groups], sum(steps))
         full = quantized = images
         units: list[UnitResult] = []
         groups: list[GroupResult] = []
@@ -124,7 +124,7 @@ class _Walk:
             if task.learns:
                 cache = GroupCache(quantized, full, targets[-1])
                 curve = self._fit(
-                    [self.network.low[i] for i in members], task, cache, "+".join(names), steps[number]
+                    [self.network.low[i] for i in members], task, cache, group_name(names), steps[number]
                 )
             for i, name, target in zip(members, names, targets, strict=True):
                 with quantization(self.network.low[i], activations=task.activations):
@@ -136,7 +136,7 @@ class _Walk:
             full = targets[-1]
             groups.append(
                 GroupResult(
-                    name="+".join(names),
+                    name=group_name(names),
                     task=task.name,
                     steps=steps[number],
                     seconds=time.perf_counter() - begin,

@@ -46,7 +46,7 @@ class GroupResult:
     """How one group was optimised in one pass.
 
     Attributes:
-        name: Names of its units, joined by ``+``.
+        name: Its name, see `mrecg.planner.schedule.group_name`.
         task: Name of the method's pass.
         steps: Optimisation steps taken.
         seconds: Wall time, the advance of the cache included.

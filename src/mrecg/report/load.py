@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mrecg.errors import DataError, MrecgError
-from mrecg.planner.schedule import Plan
+from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
 
 T = TypeVar("T")
@@ -204,7 +204,7 @@ def _curves(folder: Path, groups: Sequence[Sequence[str]]) -> list[Curve]:
     """Read curves in the order of the groups; a method without an optimisation has none."""
     files = {file.name.removesuffix(".csv"): file for file in folder.glob("*.csv")}
     found = []
-    for name in ("+".join(group) for group in groups):
+    for name in map(group_name, groups):
         for stage in ("", "scales"):
             file = files.get(f"{name}.{stage}" if stage else name)
             if file is not None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mrecg.planner.schedule import group_name
 from mrecg.report import svg
 from mrecg.report.compare import Panel
 from mrecg.report.records import Curve, short_group
@@ -64,7 +65,7 @@ def step_charts(panel: Panel, looks: Mapping[str, Style], ids: Mapping[str, str]
 
 
 def _names(group: str, groups: Sequence[Sequence[str]]) -> Sequence[str]:
-    return next(names for names in groups if "+".join(names) == group)
+    return next(names for names in groups if group_name(names) == group)
 
 
 def _picture(
