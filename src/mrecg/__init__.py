@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Importing mrecg must not import torch: the command line answers --help and completes words within a second.
+    # Importing mrecg must not import torch: the command line answers --help and completes words at once.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mrecg' has no attribute {name!r}")

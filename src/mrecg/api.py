@@ -41,7 +41,8 @@ def quantize(
 
     Args:
         model: A convolutional network that takes one tensor and returns one; it is not changed.
-        calibration_images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model wants.
+        calibration_images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model
+            wants.
         evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
@@ -52,8 +53,9 @@ def quantize(
         seed: Seed of all draws.
         progress: Show progress on standard error.
         save_to: Folder to save the run in.
-        **overrides: Any other group of the configuration as a dict, for example ``planner={"name": "modcap"}``,
-            ``trainer={"device": "cuda"}`` or ``method={"name": "qdrop", "lr_rounding": 3e-3}``.
+        **overrides: Any other group of the configuration as a dict, for example
+            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}`` or
+            ``method={"name": "qdrop", "lr_rounding": 3e-3}``.
 
     Returns:
         The quantized model, the plan, unit errors and curves.

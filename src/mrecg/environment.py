@@ -32,7 +32,8 @@ def resolve_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"trainer.device: {name} is not there ({torch.cuda.device_count()} GPUs found); choose auto or cpu"
+            f"trainer.device: {name} is not there ({torch.cuda.device_count()} GPUs found); "
+            "choose auto or cpu"
         )
     return device
 

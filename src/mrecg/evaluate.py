@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +44,7 @@ def accuracy(
     """
     top1 = top5 = images = 0
     for x, labels in batches:
-        x = x.to(device, memory_format=torch.channels_last)
-        logits = model(x)
+        logits = model(x.to(device, memory_format=torch.channels_last))
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()
         hits = ranked == labels.unsqueeze(1)
         top1 += int(hits[:, 0].sum())
@@ -71,5 +71,5 @@ def oscillation_index(curve: Sequence[float]) -> float:
     """
     if not curve:
         return 0.0
-    travelled = sum(abs(b - a) for a, b in zip(curve, curve[1:], strict=False))
+    travelled = sum(abs(b - a) for a, b in pairwise(curve))
     return travelled - abs(curve[-1] - curve[0])

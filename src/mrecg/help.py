@@ -10,7 +10,7 @@ from mrecg.config.schema import RunConfig
 
 EXAMPLES = {
     "quantize": (
-        "mrecg quantize trainer=quick                          # the embedded model, W2A4, QDrop, merged neighbours",
+        "mrecg quantize trainer=quick       # the embedded model, W2A4, QDrop, merged neighbours",
         "mrecg quantize -m granularity=block,mixed seed=0,1,2 trainer=quick",
         "mrecg quantize sweep=brecq_vs_mrecg trainer=quick",
         "mrecg quantize model=mobilenet_v2 model.checkpoint=mbv2.pth bits=w4a4 \\",
@@ -75,9 +75,6 @@ def verb_help(verb: str) -> str:
 
 
 def _keys(config: Any, prefix: str) -> list[str]:
-    described = {f.name: f.description or "" for f in config.__pydantic_fields__.values() if False} or {
-        name: info.description or "" for name, info in config.__pydantic_fields__.items()
-    }
     lines: list[str] = []
     for part in fields(config):
         value = getattr(config, part.name)
@@ -86,8 +83,7 @@ def _keys(config: Any, prefix: str) -> list[str]:
         if is_dataclass(value):
             lines += _keys(value, f"{prefix}{part.name}.")
             continue
-        shown = "null" if value is None else str(value)
-        lines.append(
-            f"  {prefix + part.name + '=' + shown:<40} {described[part.name].splitlines()[0] if described[part.name] else ''}"
-        )
+        left = f"{prefix}{part.name}={'null' if value is None else value}"
+        about = " ".join((config.__pydantic_fields__[part.name].description or "").split())
+        lines.append(f"  {left:<40} {about}")
     return lines

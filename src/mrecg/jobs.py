@@ -16,9 +16,13 @@ from mrecg.progress import Screen
 log = logging.getLogger(__name__)
 
 
+def _sweeps() -> bool:
+    mode = HydraConfig.get().mode
+    return mode is not None and mode.name == "MULTIRUN"
+
+
 def _title() -> str:
-    job = HydraConfig.get()
-    return f"run {job.job.num}" if job.mode is not None and job.mode.name == "MULTIRUN" else "run"
+    return f"run {HydraConfig.get().job.num}" if _sweeps() else "run"
 
 
 def quantize(tree: DictConfig) -> None:
@@ -37,8 +41,9 @@ def quantize(tree: DictConfig) -> None:
     try:
         result = pipeline.run(config, folder, display=display)
     except BaseException as error:
-        reason = str(error) if isinstance(error, MrecgError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, MrecgError):
+        expected = isinstance(error, MrecgError | KeyboardInterrupt)
+        reason = str(error) or "interrupted" if expected else f"{type(error).__name__}: {error}"
+        if expected:
             log.info("failed: %s", reason)  # its one line reaches the screen by itself
         else:
             log.exception("failed")
@@ -53,7 +58,7 @@ def quantize(tree: DictConfig) -> None:
         summary["oscillation"],
         summary["timing_s"],
     )
-    if HydraConfig.get().mode.name != "MULTIRUN":
+    if not _sweeps():
         console = Console()
         console.print(terminal_table([load_run(folder)]))
         console.print(f"report: {_short(report)}", soft_wrap=True, highlight=False)

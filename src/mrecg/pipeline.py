@@ -1,9 +1,9 @@
-"""The stages of a run, in order: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
+"""The stages of a run: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,16 @@ def quantize(
         plan=plan,
         units=outcome.units,
         groups=outcome.groups,
-        summary=summarise(network, images, config, plan, outcome, (full, low), clock, device),
+        summary=summarise(
+            network,
+            images=images,
+            config=config,
+            plan=plan,
+            outcome=outcome,
+            accuracies=(full, low),
+            clock=clock,
+            device=device,
+        ),
         config=config,
         environment=environment.describe(device),
         network=network,
@@ -303,6 +312,7 @@ def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
 
 def summarise(
     network: QuantizedNetwork,
+    *,
     images: Images,
     config: RunConfig,
     plan: Plan,

@@ -1,7 +1,7 @@
 """The probe: a plain block-wise run whose unit errors and losses tell the planner where to merge.
 
-A finished block-wise run is such a probe for every other run with the same model, images, bits, method, budget and
-seed, so its numbers are kept (``planner.probe_cache``) and a sweep pays for the probe once.
+A finished block-wise run is such a probe for every other run with the same model, images, bits, method,
+budget and seed, so its numbers are kept (``planner.probe_cache``) and a sweep pays for the probe once.
 """
 
 import hashlib

@@ -135,5 +135,6 @@ class _Lines:
         finished = 0 < self.total <= self.done and done > 0
         if finished or now - self.last >= LINE_SECONDS:
             self.last = now
-            line = f"  {self.name}: {self.done}/{self.total} ({now - self.begin:.0f} s) {'' if finished else note}"
-            self.console.print(line.rstrip(), highlight=False, soft_wrap=True)
+            line = f"  {self.name}: {self.done}/{self.total} ({now - self.begin:.0f} s)"
+            line += f" {note}" if note and not finished else ""
+            self.console.print(line, highlight=False, soft_wrap=True)

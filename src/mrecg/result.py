@@ -16,6 +16,7 @@ from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.models.build import build
 from mrecg.planner.schedule import Plan
+from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.track.csv_files import CsvFiles
@@ -34,7 +35,8 @@ class Result:
     """A quantized network and how it came about.
 
     Attributes:
-        model: The whole network, fake-quantized and hardened, in evaluation mode; takes what the original took.
+        model: The whole network, fake-quantized and hardened, in evaluation mode; takes what the original
+            took.
         plan: Which units were merged, and why.
         units: Error and loss behind each base unit.
         groups: The optimisation curve of each group; empty in a result that was loaded.
@@ -109,8 +111,8 @@ def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
         network: The network.
 
     Returns:
-        ``fp`` and ``quantized``: bytes of all parameters in float32, and with integer weights, one float32 scale and
-        one byte of zero point a channel, all else in float32.
+        ``fp`` and ``quantized``: bytes of all parameters in float32, and with integer weights, one float32
+        scale and one byte of zero point a channel, all else in float32.
     """
     full = quantized = 0
     for name, value in network.traced.named_parameters():
@@ -120,7 +122,9 @@ def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
         if bits is None:
             quantized += 4 * value.numel()
         else:
-            quantized += (value.numel() * bits + 7) // 8 + 5 * value.shape[0]
+            layer = network.model.get_submodule(owner)
+            assert isinstance(layer, QuantizedLayer)
+            quantized += (value.numel() * bits + 7) // 8 + 5 * layer.scale.numel()
     return {"fp": full, "quantized": quantized + 5 * len(network.policy.activations)}
 
 
@@ -129,8 +133,8 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
 
     Args:
         folder: The run folder.
-        model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise it is
-            built from the run's own config. Its weights do not matter.
+        model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
+            it is built from the run's own config. Its weights do not matter.
 
     Returns:
         The result; its ``model`` gives the outputs that it gave when it was saved.

@@ -7,6 +7,7 @@ from mrecg.graph.facts import LayerFacts, UnitFacts
 from mrecg.planner.capacity import (
     comparable,
     differences,
+    falls,
     log_ratios,
     module_capacity,
     rises,
@@ -37,6 +38,7 @@ def test_differences_of_neighbours() -> None:
     assert squared_differences(capacities) == [9, 4, 0]
     assert log_ratios(capacities) == pytest.approx([math.log(4), math.log(3), 0])
     assert rises(capacities) == [0, 2, 0]
+    assert falls(capacities) == [9, 0, 0]
     assert squared_differences([5.0]) == log_ratios([5.0]) == rises([5.0]) == []
 
 
@@ -44,7 +46,7 @@ def test_differences_by_name() -> None:
     assert differences("squared", [1.0, 3.0]) == [4]
     assert differences("log_ratio", [2.0, 1.0]) == pytest.approx([math.log(2)])
     assert differences("rise", [1.0, 3.0]) == [2]
-    with pytest.raises(ConfigError, match=r"'square' is not a choice .*'squared'.*squared, log_ratio, rise"):
+    with pytest.raises(ConfigError, match=r"'square' is not a choice .*'squared'.*squared, log_ratio, fall, rise"):
         differences("square", [1.0])
 
 

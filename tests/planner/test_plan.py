@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from torch import fx
 
-from mrecg.config.schema import BitsConfig, GranularityConfig, PlannerConfig
+from mrecg.config.schema import DIFFERENCES, BitsConfig, GranularityConfig, PlannerConfig
 from mrecg.errors import PlanError
 from mrecg.graph.facts import LayerFacts, UnitFacts
 from mrecg.graph.partition import partition
@@ -44,7 +44,8 @@ def plan(granularity: str = "mixed", *, groups: Any = (), probe: Probe | None = 
         ({"name": "modcap", "merge_count": 1}, (("u2", "u3"),)),
         ({"name": "modcap", "merge_count": 2}, (("u2", "u3"), ("u0", "u1"))),
         ({"name": "modcap", "difference": "log_ratio", "merge_count": 1}, (("u2", "u3"),)),
-        ({"name": "loss", "merge_count": 2}, (("u0", "u1", "u2"),)),
+        ({"name": "loss", "merge_count": 2}, (("u1", "u2"),)),
+        ({"name": "loss", "difference": "squared", "merge_count": 2}, (("u0", "u1", "u2"),)),
         ({"name": "error", "merge_count": 1}, (("u1", "u2"),)),
         ({"name": "error", "merge_count": 2}, (("u0", "u1", "u2"),)),
     ],
@@ -57,10 +58,10 @@ def test_every_planner_merges_its_largest_differences(
     assert found.planner == planner["name"] and found.merge_count == planner["merge_count"]
     assert found.criteria[0].name == planner["name"]
     assert found.criteria[0].difference == planner.get(
-        "difference", {"modcap": "squared", "loss": "squared", "error": "rise"}[planner["name"]]
+        "difference", {"modcap": "squared", "loss": "fall", "error": "rise"}[planner["name"]]
     )
     assert {(c.name, c.difference) for c in found.criteria} == {
-        *(("modcap", "squared"), ("modcap", "log_ratio"), ("loss", "squared"), ("error", "rise"))
+        (name, kind) for name, kinds in DIFFERENCES.items() for kind in kinds
     }
     for merge in found.merges:
         pair = NAMES.index(merge.left)

@@ -1,4 +1,4 @@
-"""Hydra's side: where conf/ is, the schema as a config node, and the check of a command line before any work."""
+"""Hydra's side: the schema as a config node, and the check of a command line before any work."""
 
 import itertools
 import os
@@ -88,7 +88,7 @@ def _check(overrides: list[str], *, multirun: bool) -> Checked:
     own = {} if params is None else OmegaConf.to_container(params)
     assert isinstance(own, dict)
     named = {override.split("=")[0].lstrip("+~") for override in overrides}
-    _, extra = _axes([f"{key}={value}" for key, value in own.items() if key not in named], keep=True)
+    _, extra = _axes([f"{key!s}={value}" for key, value in own.items() if key not in named], keep=True)
     configs = []
     for combination in itertools.islice(itertools.product(*axes, *extra), MAX_CHECKED):
         config = compose("config", [*fixed, *combination])

@@ -146,11 +146,19 @@ class GranularityConfig:
         return self
 
 
+DIFFERENCES = {
+    "modcap": ("squared", "log_ratio"),
+    "loss": ("fall", "squared", "log_ratio"),
+    "error": ("rise",),
+}
+"""How the neighbours can compare by each criterion of the planner; the first is what null means."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PlannerConfig:
     """How granularity=mixed chooses what to merge."""
 
-    name: Literal["modcap", "loss", "error", "published"] = "error"
+    name: Literal["modcap", "loss", "error", "published"] = "loss"
     """Module capacity from the shapes, from the loss or from the relative error of a probe run, or a paper's
     schedule."""
     merge_count: Annotated[int, Field(ge=0)] = 3
@@ -159,9 +167,9 @@ class PlannerConfig:
     """Units in one group, at most."""
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
     """ModCap's factor for a layer of stride 2."""
-    difference: Literal["squared", "log_ratio"] = "squared"
-    """How two ModCaps compare: (a - b)^2 as published, or |log(a / b)|, which does not favour the large late
-    units."""
+    difference: Literal["squared", "log_ratio", "fall", "rise"] | None = None
+    """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap and loss, fall (squared,
+    where b < a) for loss, rise for error; null: squared for modcap, fall for loss, rise for error."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps a unit of the probe run behind loss and error; null: as many as trainer.steps; 0: round to
     nearest."""
@@ -169,6 +177,13 @@ class PlannerConfig:
     """For planner=published: name of the schedule; null: the model's name."""
     probe_cache: Path | None = None
     """Folder that keeps the numbers of probe runs, so that a sweep pays for them once; null: not kept."""
+
+    @model_validator(mode="after")
+    def _difference_fits(self) -> "PlannerConfig":
+        if self.difference is not None and self.difference not in DIFFERENCES.get(self.name, ()):
+            fitting = ", ".join(DIFFERENCES.get(self.name, ())) or "none"
+            raise ValueError(f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

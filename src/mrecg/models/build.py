@@ -1,4 +1,4 @@
-"""Build a model from its config: the embedded one, torchvision's, or any importable callable; load its weights."""
+"""Build a model from its config (the embedded one, torchvision's, any callable) and load its weights."""
 
 import pickle
 from pathlib import Path
@@ -69,8 +69,8 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
 
     Args:
         model: The model to fill.
-        path: A ``.safetensors`` file, or one that ``torch.load(weights_only=True)`` reads; the state dict itself or a
-            dict that holds it under ``state_dict`` or ``model``; a ``module.`` prefix is dropped.
+        path: A ``.safetensors`` file, or one that ``torch.load(weights_only=True)`` reads; the state dict
+            itself or a dict that holds it under ``state_dict`` or ``model``; a ``module.`` prefix is dropped.
 
     Raises:
         CheckpointError: The file needs code to load, or its names or shapes are not the model's.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.config.schema import DIFFERENCES, GranularityConfig, PlannerConfig
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.facts import UnitFacts
 from mrecg.planner.capacity import comparable, differences, module_capacity
@@ -108,20 +108,20 @@ def _criteria(
     units: Sequence[UnitFacts], bits: Mapping[str, int], planner: PlannerConfig, probe: Probe | None
 ) -> list[Criterion]:
     modcap = tuple(module_capacity(unit, bits, stride_factor=planner.stride_factor) for unit in units)
-    columns = [("modcap", "squared", modcap), ("modcap", "log_ratio", modcap)]
+    capacities = {"modcap": modcap}
     if probe is not None:
-        columns += [("loss", "squared", probe.losses), ("error", "rise", probe.errors)]
+        capacities |= {"loss": probe.losses, "error": probe.errors}
     return [
         Criterion(name=name, difference=kind, capacities=values, differences=tuple(differences(kind, values)))
-        for name, kind, values in columns
+        for name, values in capacities.items()
+        for kind in DIFFERENCES[name]
     ]
 
 
 def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion:
+    kind = planner.difference or DIFFERENCES[planner.name][0]
     for criterion in criteria:
-        if criterion.name == planner.name and (
-            planner.name != "modcap" or criterion.difference == planner.difference
-        ):
+        if (criterion.name, criterion.difference) == (planner.name, kind):
             return criterion
     raise PlanError(f"planner={planner.name} needs a probe run: images to calibrate on")
 

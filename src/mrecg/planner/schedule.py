@@ -11,7 +11,6 @@ from typing import Any
 
 from mrecg.errors import PlanError, one_of
 
-
 LONGEST_NAME = 4
 """Units that a group's name spells out, at most."""
 

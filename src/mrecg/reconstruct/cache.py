@@ -51,7 +51,7 @@ def advance(unit: nn.Module, values: Tensor, *, batch: int) -> Tensor:
     Returns:
         What leaves it, shape (N, ...).
     """
-    out = torch.cat([unit(x) for x in values.split(batch)])
+    out = torch.cat([unit(x) for x in torch.split(values, batch)])
     return out.contiguous(memory_format=torch.channels_last) if out.dim() == 4 else out
 
 
@@ -65,11 +65,11 @@ def deviation(quantized: Tensor, full: Tensor, *, batch: int) -> tuple[float, fl
         batch: Images compared at a time.
 
     Returns:
-        The relative error ``||q - f||^2 / ||f||^2``, and the reconstruction loss: the squared error summed over
-        channels, mean over images and space.
+        The relative error ``||q - f||^2 / ||f||^2``, and the reconstruction loss: the squared error summed
+        over channels, mean over images and space.
     """
     squared = norm = 0.0
-    for q, f in zip(quantized.split(batch), full.split(batch), strict=True):
+    for q, f in zip(torch.split(quantized, batch), torch.split(full, batch), strict=True):
         squared += float((q - f).square().sum(dtype=torch.float64))
         norm += float(f.square().sum(dtype=torch.float64))
     positions = quantized.numel() // quantized.shape[1]

@@ -1,6 +1,7 @@
 """Walk over the network group by group: fit, harden, advance the cache, measure."""
 
 import logging
+import signal
 import time
 import warnings
 import zlib
@@ -115,7 +116,7 @@ class _Walk:
             begin = time.perf_counter()
             first = len(units)
             members = range(first, first + len(names))
-            targets = []
+            targets: list[Tensor] = []
             for i in members:
                 targets.append(
                     advance(self.network.full[i], targets[-1] if targets else full, batch=self.eval_batch)
@@ -188,7 +189,15 @@ def _fit_in_chunks(module: GroupReconstruction, steps: int, chunk: int, device: 
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, DataLoader(edges, batch_size=None))  # type: ignore[arg-type]
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, DataLoader(edges, batch_size=None))  # type: ignore[arg-type]
+    except SystemExit as left:
+        # Lightning answers Ctrl-C by leaving the process, deaf to any further Ctrl-C.
+        if not isinstance(left.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

@@ -67,13 +67,13 @@ class SoftRounding(nn.Module):
             h: What `fraction` returned; the regulariser uses it too.
         """
         flat = soft_weight(self.base, h, self.scale, self.zero_point, self.top)
-        for layer, part in zip(self._layers, flat.split(self._sizes), strict=True):
+        for layer, part in zip(self._layers, torch.split(flat, self._sizes), strict=True):
             layer.soft = _unflatten(part, layer.reference)
 
     @torch.no_grad()
     def harden(self) -> None:
         """Round every weight up where alpha >= 0, else down, and take the soft weights back."""
         integers = torch.minimum((self.base + (self.alpha >= 0)).clamp(min=0), self.top)
-        for layer, part in zip(self._layers, integers.split(self._sizes), strict=True):
+        for layer, part in zip(self._layers, torch.split(integers, self._sizes), strict=True):
             layer.soft = None
             layer.harden(_unflatten(part, layer.reference))

@@ -1,7 +1,7 @@
 """The LightningModule that optimises one group.
 
-One ``training_step`` runs a chunk of optimisation steps (manual optimisation), so that Lightning's own cost of a step
-is paid once a chunk. Every random draw comes from one generator, seeded by run, pass and group.
+One ``training_step`` runs a chunk of optimisation steps (manual optimisation), so that Lightning's own cost
+of a step is paid once a chunk. Every random draw comes from one generator, seeded by run, pass and group.
 """
 
 import math
@@ -76,6 +76,10 @@ class GroupReconstruction(L.LightningModule):
             SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
         )
         self._scales = [q.scale for q in activations_of(self.group)] if task.scales else []
+
+    def cpu(self) -> "GroupReconstruction":
+        """Stay where it is: Lightning ends each fit by this call, and the units belong to the network."""
+        return self
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam with a learning rate each for alpha and for the activation steps."""

@@ -19,6 +19,7 @@ _CRITERIA = {
 _DIFFERENCES = {
     "squared": "squared difference (a − b)²",
     "log_ratio": "log ratio |ln(a / b)|",
+    "fall": "squared fall (a − b)², 0 where it rises",
     "rise": "rise b − a, 0 where it falls",
 }
 

@@ -1,1 +1,1 @@
-"""Tracking: the curves of a run, as CSV files in its folder and in W&B. Both are listeners of the reconstruction."""
+"""Tracking: the curves of a run, as CSV files in its folder and in W&B; both listen to the reconstruction."""

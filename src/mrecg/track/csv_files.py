@@ -23,6 +23,8 @@ class CsvFiles:
         self.folder = folder
         self._passes = 0
         (folder / "curves").mkdir(parents=True, exist_ok=True)
+        for stale in (folder / "curves").glob("*.csv"):
+            stale.unlink()  # of an earlier run in the same folder; its curves would go on in ours
         with (folder / "units.csv").open("w", newline="") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
 

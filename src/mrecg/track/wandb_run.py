@@ -4,17 +4,15 @@ import json
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mrecg.config.schema import LoggerConfig
 from mrecg.errors import DataError
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import CurvePoint, UnitResult
 from mrecg.track import metrics
-
-if TYPE_CHECKING:
-    import wandb
 
 FLUSH_SECONDS = 2.0
 """How long W&B may hold records back; its default of 15 s loses a short run that is killed."""
@@ -86,7 +84,7 @@ class WandbRun:
         Args:
             plan: The plan of the run.
         """
-        self.run.config.update({"plan": plan.as_dict()})
+        self.run.config["plan"] = plan.as_dict()
         columns = {metrics.capacity_key(criterion.name): criterion.capacities for criterion in plan.criteria}
         for key in columns:
             self.run.define_metric(key, step_metric=metrics.UNIT_INDEX)
@@ -116,13 +114,12 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: There is no such file, or it does not begin as one.
     """
-    from wandb.proto import wandb_internal_pb2 as pb
-
+    record_type: Any = import_module("wandb.proto.wandb_internal_pb2").Record  # made at run time
     files = [path] if path.is_file() else sorted(path.rglob("run-*.wandb"))
     if len(files) != 1:
         raise DataError(f"{path}: holds {len(files)} .wandb files; name one")
     for data in _log_records(files[0]):
-        record = pb.Record()
+        record = record_type()
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
             items = record.history.item
