@@ -2,15 +2,22 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny_net
 import torch
 from hypothesis import settings
-from torch import fx, nn
+from PIL import Image
+from torch import Tensor, fx, nn
 from torchvision.models import get_model
 
+from mrecg.config.schema import BitsConfig, CalibrationConfig
+from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.models import embedded
+from mrecg.quant.network import QuantizedNetwork
 
 settings.register_profile("mrecg", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("mrecg")
@@ -81,6 +88,58 @@ def traced_of() -> Trace:
 def skeleton_of() -> Trace:
     """Trace and fold a network without numbers, by name, once: all that the graph alone decides, and fast."""
     return _skeleton
+
+
+@cache
+def _tiny() -> nn.Module:
+    torch.manual_seed(7)
+    return randomise(tiny_net.build())
+
+
+@pytest.fixture(scope="session")
+def tiny() -> nn.Module:
+    """The network of tests/assets/tiny_net.py with fixed random weights; not to be changed."""
+    return _tiny()
+
+
+@pytest.fixture(scope="session")
+def tiny_images() -> Tensor:
+    """Sixteen 8 x 8 images for it."""
+    images = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def tiny_network(tiny: nn.Module, tiny_images: Tensor) -> Callable[..., QuantizedNetwork]:
+    """Cut it into units and calibrate these, anew at each call."""
+
+    def make(bits: int = 3, granularity: str = "block", dtype: torch.dtype = torch.float32) -> QuantizedNetwork:
+        traced = trace(tiny)
+        network = QuantizedNetwork(
+            traced, partition(traced, granularity), BitsConfig(weight=bits, activation=bits)
+        ).to(torch.device("cpu"))
+        quick = CalibrationConfig(bins=128, candidates=8)
+        assert len(list(network.calibrate(tiny_images, quick, batch=16))) == len(network.units)
+        for module in (*network.full, *network.low, network.model):
+            module.to(dtype)
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty 16 x 16 pictures: train/ flat, val/ in the classes b and c, classes/ with all of a, b, c."""
+    root = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(0)
+    for i in range(30):
+        place = root / "train" if i < 18 else root / "val" / "bc"[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        suffix = ".jpg" if i % 3 == 0 else ".png"
+        Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(place / f"{i:02d}{suffix}")
+    for name in "abc":
+        (root / "classes" / name).mkdir(parents=True)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,9 @@ def test_differences_by_name() -> None:
     assert differences("squared", [1.0, 3.0]) == [4]
     assert differences("log_ratio", [2.0, 1.0]) == pytest.approx([math.log(2)])
     assert differences("rise", [1.0, 3.0]) == [2]
-    with pytest.raises(ConfigError, match=r"'square' is not a choice .*'squared'.*squared, log_ratio, fall, rise"):
+    with pytest.raises(
+        ConfigError, match=r"'square' is not a choice .*'squared'.*squared, log_ratio, fall, rise"
+    ):
         differences("square", [1.0])
 
 

@@ -32,7 +32,7 @@ def plan(granularity: str = "mixed", *, groups: Any = (), probe: Probe | None = 
         UNITS,
         BITS,
         granularity=GranularityConfig(**{"name": granularity, "groups": groups}),
-        planner=PlannerConfig(**planner),
+        planner=PlannerConfig(**{"merge_boundary": True, **planner}),
         model="tiny",
         probe=probe,
     )
@@ -68,6 +68,20 @@ def test_every_planner_merges_its_largest_differences(
         assert (merge.left_capacity, merge.right_capacity) == found.criteria[0].capacities[pair : pair + 2]
         assert merge.difference == found.criteria[0].differences[pair] and merge.right == NAMES[pair + 1]
     assert "Probe: a block-wise run of 7 steps" in found.note
+
+
+def test_first_and_last_unit_stay_alone_unless_asked() -> None:
+    # By ModCap the pairs rank u2-u3, u0-u1, u1-u2; u3-u4 has no difference.
+    assert plan(name="modcap", merge_count=2, merge_boundary=False).groups == (
+        ("u0",),
+        ("u1", "u2", "u3"),
+        ("u4",),
+    )
+    assert plan(name="modcap", merge_count=9, merge_boundary=False).groups == (
+        ("u0",),
+        ("u1", "u2", "u3"),
+        ("u4",),
+    )
 
 
 def test_granularities_that_need_no_planner() -> None:

@@ -165,6 +165,9 @@ class PlannerConfig:
     """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group."""
     max_group_size: Annotated[int, Field(ge=2)] = 4
     """Units in one group, at most."""
+    merge_boundary: bool = False
+    """Whether the first and the last unit may be merged: they have bits of their own, and the loss of logits does not
+    compare with that of feature maps."""
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
     """ModCap's factor for a layer of stride 2."""
     difference: Literal["squared", "log_ratio", "fall", "rise"] | None = None
@@ -182,7 +185,9 @@ class PlannerConfig:
     def _difference_fits(self) -> "PlannerConfig":
         if self.difference is not None and self.difference not in DIFFERENCES.get(self.name, ()):
             fitting = ", ".join(DIFFERENCES.get(self.name, ())) or "none"
-            raise ValueError(f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}")
+            raise ValueError(
+                f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}"
+            )
         return self
 
 

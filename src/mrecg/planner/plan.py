@@ -87,7 +87,9 @@ def make_plan(
         pairs = []
     else:
         decider = _decider(criteria, planner)
-        pairs = top_pairs(decider.differences, count=asked, max_group_size=planner.max_group_size)
+        inner = range(0 if planner.merge_boundary else 1, len(names) - (1 if planner.merge_boundary else 2))
+        candidates = [d if i in inner else 0.0 for i, d in enumerate(decider.differences)]
+        pairs = top_pairs(candidates, count=asked, max_group_size=planner.max_group_size)
         if len(pairs) < asked:
             note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size. "
     if probe is not None:
