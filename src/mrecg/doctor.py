@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from mrecg.environment import PACKAGES, installed, processor
+from mrecg.progress import results_console
 
 Line = tuple[str, str, str, str]
 """Verdict (ok, note or missing), subject, finding, what to do."""
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     styles = {"ok": "green", "note": "yellow", "missing": "red"}
     for verdict, subject, finding, remedy in lines:
         table.add_row(f"[{styles[verdict]}]{verdict}[/]", subject, finding, remedy)
-    (Console() if sys.stdout.isatty() else Console(width=120)).print(table)
+    results_console().print(table)
     if any(verdict == "missing" for verdict, *_ in lines):
         sys.exit(1)
 

@@ -2,16 +2,14 @@
 
 import json
 import logging
-import sys
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
 
 from mrecg.config.compose import from_hydra
 from mrecg.errors import MrecgError
-from mrecg.progress import Screen
+from mrecg.progress import Screen, results_console
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ def quantize(tree: DictConfig) -> None:
         summary["timing_s"],
     )
     if not _sweeps():
-        console = Console()
+        console = results_console()
         console.print(terminal_table([load_run(folder)]))
         console.print(f"report: {_short(report)}", soft_wrap=True, highlight=False)
 
@@ -80,7 +78,7 @@ def plan(tree: DictConfig) -> None:
     made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / "plan.json", made.as_dict())
     picture = plan_figure(made, folder / "plan.png")
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = results_console()
     console.print(plan_table(made, title=config.name))
     if made.note:
         console.print(made.note, highlight=False)
@@ -101,7 +99,7 @@ def evaluate(tree: DictConfig) -> None:
     config = from_hydra(tree)
     what, found = pipeline.evaluate(config, display=Screen(""))
     line = f"{what}: top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} images"
-    Console().print(line, highlight=False, soft_wrap=True)
+    results_console().print(line, highlight=False, soft_wrap=True)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}
     write_json(Path(HydraConfig.get().runtime.output_dir) / "evaluation.json", values)
 

@@ -18,8 +18,15 @@ from rich.progress import (
 
 from mrecg.reconstruct.records import CurvePoint, Listener, Silent, UnitResult
 
+TABLE_WIDTH = 140
+"""Columns of a table that goes to a file or pipe."""
 LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal."""
+
+
+def results_console() -> Console:
+    """Where results are printed: standard output, wide enough for a table where it is no terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
 
 
 class Display(Protocol):

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from mrecg.progress import results_console
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ def compare(folders: Sequence[Path], out: Path) -> None:
     from mrecg.report import find_runs, load_run, terminal_table, write_report
 
     found = find_runs(folders)
-    console = Console()
+    console = results_console()
     console.print(terminal_table([load_run(path) for path in found]))
     written = write_report(found, out)
     console.print(f"report: {written}", soft_wrap=True, highlight=False)

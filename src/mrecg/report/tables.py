@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -96,20 +97,33 @@ def terminal_table(runs: Sequence[Run]) -> Table:
     Returns:
         A rich table with the results that decide; the best top-1 at equal bit widths is bold.
     """
-    table = Table(title=None, header_style="bold", pad_edge=False)
-    for title in ("run", "method", "granularity", "bits"):
-        table.add_column(title, overflow="fold")
-    for title in ("top-1 FP", "top-1 quantized", "oscillation index", "peak", "seconds"):
-        table.add_column(title, justify="right")
-    table.add_column("merged groups", overflow="fold")
-    order = ("run", "method", "granularity", "bits", "top1_fp", "top1", "index", "peak", "seconds", "merged")
-    for row in comparison_rows(runs):
+    rows = comparison_rows(runs)
+    subjects = {f"{row.run.model} on {row.run.data}, {row.cells['bits'].text}" for row in rows}
+    columns = {
+        **({} if len(subjects) == 1 else {"run": "run", "bits": "bits"}),
+        "method": "method",
+        "granularity": "granularity",
+        **({} if len({row.run.seed for row in rows}) == 1 else {"seed": "seed"}),
+        **{"top1_fp": "FP top-1", "top1": "quantized", "index": "index", "peak": "peak"},
+        **{"seconds": "seconds", "merged": "merged groups"},
+    }
+    title = Text(subjects.pop()) if len(subjects) == 1 else None
+    caption = "quantized: top-1; index and peak: oscillation of the relative error along the units"
+    table = Table(
+        title=title, caption=caption, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for key, name in columns.items():
+        table.add_column(
+            name, justify="right" if key in NUMERIC else "left", overflow="fold", no_wrap=key != "merged"
+        )
+    for row in rows:
         # As Text, what comes from a run folder is never read as rich's markup.
-        texts = {key: Text(row.cells[key].text) for key in order}
+        texts = {key: Text(row.cells[key].text) for key in columns}
         if row.best:
             texts["top1"].stylize("bold green")
         if not row.run.completed:
             texts["top1"] = Text(row.run.status, style="red")
+            texts["method"] = Text(row.run.name)
         table.add_row(*texts.values())
     return table
 
