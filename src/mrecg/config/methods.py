@@ -38,9 +38,6 @@ class LearnedRounding:
     """Exponent of the regulariser at the last step."""
     beta_decay: Literal["linear", "cosine"] = "linear"
     """How the exponent falls."""
-    member_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Fraction of a merged group's steps that its members spend alone, one after the other, before they
-    learn jointly."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
