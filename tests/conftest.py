@@ -113,11 +113,10 @@ def tiny_images() -> Tensor:
 def tiny_network(tiny: nn.Module, tiny_images: Tensor) -> Callable[..., QuantizedNetwork]:
     """Cut it into units and calibrate these, anew at each call."""
 
-    def make(bits: int = 3, granularity: str = "block", dtype: torch.dtype = torch.float32) -> QuantizedNetwork:
+    def make(weight: int = 3, activation: int = 3, dtype: torch.dtype = torch.float32) -> QuantizedNetwork:
         traced = trace(tiny)
-        network = QuantizedNetwork(
-            traced, partition(traced, granularity), BitsConfig(weight=bits, activation=bits)
-        ).to(torch.device("cpu"))
+        bits = BitsConfig(weight=weight, activation=activation)
+        network = QuantizedNetwork(traced, partition(traced), bits).to(torch.device("cpu"))
         quick = CalibrationConfig(bins=128, candidates=8)
         assert len(list(network.calibrate(tiny_images, quick, batch=16))) == len(network.units)
         for module in (*network.full, *network.low, network.model):

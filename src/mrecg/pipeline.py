@@ -15,6 +15,7 @@ from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
 from mrecg.data.images import Images
+from mrecg.errors import DataError
 from mrecg.evaluate import Accuracy, accuracy, oscillation_index
 from mrecg.graph.partition import Unit, partition
 from mrecg.graph.trace import trace
@@ -90,6 +91,7 @@ def quantize(
     with clock("plan"):
         network = cut(model, config).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
+        _check_fit(network, calibration)
     with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
         for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
             advance(1)
@@ -146,6 +148,18 @@ def cut(model: nn.Module, config: RunConfig) -> QuantizedNetwork:
     """
     traced = trace(model)
     return QuantizedNetwork(traced, partition(traced, _base(config)), config.bits)
+
+
+@torch.no_grad()
+def _check_fit(network: QuantizedNetwork, images: Tensor) -> None:
+    """Show the model one image before the work begins."""
+    try:
+        nn.Sequential(*network.full)(images[:1])
+    except RuntimeError as error:
+        shape, reason = tuple(images.shape[1:]), " ".join(str(error).split())
+        raise DataError(
+            f"the model does not take images of shape {shape}, {images.dtype}: {reason}"
+        ) from error
 
 
 def _base(config: RunConfig) -> str:
@@ -218,6 +232,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     network = cut(model, config).to(device)
     images = data.load(config.data, input_shape=config.model.input_shape)
     calibration = images.calibration.to(device, memory_format=torch.channels_last)
+    _check_fit(network, calibration)
     for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
         pass
     return make_schedule(network, calibration, config, display=display)
@@ -240,6 +255,8 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
         result = load(config.run)
         what, model, source = str(config.run), result.model, result.config
     images = data.load(source.data, input_shape=source.model.input_shape)
+    if not len(images):
+        raise DataError(f"data={images.name}: has no images to evaluate on; see data.evaluation_path")
     with (display or Quiet()).stage("evaluate", len(images)) as advance:
         return what, accuracy(model.to(device), images.batches(), device=device, progress=advance)
 

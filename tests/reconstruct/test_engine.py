@@ -132,19 +132,17 @@ def test_the_same_seed_gives_the_same_bits(
     first, again, other = outcomes
     assert same(first[0], again[0]) and first[1:] == again[1:]
     if method.name != "rtn":
-        assert not same(first[0], other[0]) and first[2] != other[2]
+        assert first[2] != other[2]
 
 
-@pytest.mark.parametrize("method", [AdaRound(lr_rounding=0.02), BrecqJoint(lr_rounding=0.02)])
+@pytest.mark.parametrize("method", [AdaRound(lr_rounding=0.02), QDrop(lr_rounding=0.02)])
 def test_reconstruction_is_better_than_rounding_to_nearest(
     method: LearnedRounding, tiny_network: Network, tiny_images: Tensor
 ) -> None:
-    nearest = run(network := tiny_network(2), tiny_images, Rtn())
-    before = network.state()
-    learned = run(network := tiny_network(2), tiny_images, method, steps=150, batch_size=16)
-    assert not same(before, network.state())
-    assert learned.units[-1].error < 0.8 * nearest.units[-1].error
-    assert sum(u.error for u in learned.units) < 0.8 * sum(u.error for u in nearest.units)
+    nearest = run(tiny_network(2, 4), tiny_images, Rtn())
+    learned = run(tiny_network(2, 4), tiny_images, method, steps=150, batch_size=16)
+    assert learned.units[-1].error < 0.2 * nearest.units[-1].error
+    assert sum(unit.error for unit in learned.units) < 0.6 * sum(unit.error for unit in nearest.units)
 
 
 @pytest.mark.parametrize(("per", "expected"), [("unit", [3, 6, 6]), ("group", [3, 3, 3])])
@@ -212,7 +210,7 @@ def test_brecq_learns_the_rounding_first_and_the_steps_then(
     assert shots.modes[0] == {"off"} and shots.modes[1] == {"on"}
     integers = [name for name in begin if name.endswith("integers")]
     scales = [name for name in begin if name.startswith("activation_quantizers") and name.endswith("scale")]
-    assert len(integers) == 9 and len(scales) >= 8
+    assert len(integers) == 10 and len(scales) == 8
     assert any(not torch.equal(begin[name], middle[name]) for name in integers)
     assert all(torch.equal(middle[name], end[name]) for name in integers)
     assert all(torch.equal(begin[name], middle[name]) for name in scales)

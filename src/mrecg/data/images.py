@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from mrecg.config.build import existing
 from mrecg.config.schema import DataConfig
 from mrecg.data import digits
-from mrecg.errors import DataError
+from mrecg.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ def load(config: DataConfig, *, input_shape: tuple[int, int, int]) -> Images:
     """
     if config.source == "none":
         raise DataError("data=none has no images; it serves `mrecg plan` with planner=modcap or published")
+    if config.source == "python":
+        raise ConfigError(
+            "data.source: python is for images passed to mrecg.quantize; choose a group data=..."
+        )
     calibration, evaluation = _digits(config) if config.source == "digits" else _folders(config, input_shape)
     if tuple(calibration.shape[1:]) != tuple(input_shape):
         raise DataError(

@@ -52,8 +52,11 @@ def _construct(config: ModelConfig) -> nn.Module:
             models.get_model,
             {"name": config.name, "weights": config.weights, **config.arguments},
         )
+    elif config.target is None:
+        raise ConfigError(
+            "model.source: python is for a model passed to mrecg.quantize; choose a group model=..."
+        )
     else:
-        assert config.target is not None
         make, arguments = imported(config.target), dict(config.arguments)
     try:
         model = make(**arguments)

@@ -104,11 +104,12 @@ def terminal_table(runs: Sequence[Run]) -> Table:
         "method": "method",
         "granularity": "granularity",
         **({} if len({row.run.seed for row in rows}) == 1 else {"seed": "seed"}),
-        **{"top1_fp": "FP top-1", "top1": "quantized", "index": "index", "peak": "peak"},
+        **{"top1_fp": "FP\ntop-1", "top1": "quantized\ntop-1"},
+        **{"index": "error\nindex", "peak": "error\npeak", "loss_index": "loss\nindex"},
         **{"seconds": "seconds", "merged": "merged groups"},
     }
     title = Text(subjects.pop()) if len(subjects) == 1 else None
-    caption = "quantized: top-1; index and peak: oscillation of the relative error along the units"
+    caption = "error and loss: how they oscillate along the units (index: 0 where monotone)"
     table = Table(
         title=title, caption=caption, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
