@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from PIL import Image
 from torch import Tensor, fx, nn
 from torchvision.models import get_model
 
-from mrecg.config.schema import BitsConfig, CalibrationConfig
+from mrecg.config.build import run_config
+from mrecg.config.schema import BitsConfig, CalibrationConfig, RunConfig
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.models import embedded
@@ -139,6 +141,39 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abc":
         (root / "classes" / name).mkdir(parents=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_config(pictures: Path) -> Callable[..., RunConfig]:
+    """Configure a run of seconds: the tiny network, the pictures, two steps; groups of values can be laid over."""
+
+    def make(**groups: Any) -> RunConfig:
+        values: dict[str, Any] = {
+            "model": {
+                "source": "target",
+                "target": "tiny_net.build",
+                "name": "tiny",
+                "arguments": {"classes": 3},
+                "input_shape": [3, 16, 16],
+            },
+            "data": {
+                "source": "image_folder",
+                "name": "pictures",
+                "calibration_path": str(pictures / "train"),
+                "evaluation_path": str(pictures / "val"),
+                "classes_path": str(pictures / "classes"),
+                "calibration_images": 12,
+                "batch_size": 8,
+            },
+            "calibration": {"bins": 64, "candidates": 4},
+            "trainer": {"steps": 2, "batch_size": 4, "chunk": 2, "log_every": 1},
+            "logger": {"wandb": "disabled"},
+        }
+        for key, own in groups.items():
+            values[key] = {**values.get(key, {}), **own} if isinstance(own, dict) else own
+        return run_config(values)
+
+    return make
 
 
 @pytest.fixture(scope="session")

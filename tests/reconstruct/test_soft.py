@@ -81,7 +81,9 @@ def test_weights_regulariser_and_gradient_are_those_of_single_layers(beta: float
         fraction, weight = reference(layer, alpha)
         torch.testing.assert_close(own, fraction, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(layer.soft, weight, rtol=1e-6, atol=1e-12)
-        expected = expected + (weight * probe).square().sum() + 0.3 * (1 - (2 * fraction - 1).abs() ** beta).sum()
+        expected = (
+            expected + (weight * probe).square().sum() + 0.3 * (1 - (2 * fraction - 1).abs() ** beta).sum()
+        )
     torch.testing.assert_close(total, expected, rtol=1e-6, atol=0.0)
     expected.backward()
     for alpha, grad in zip(alphas, rows(soft, soft.alpha.grad, made), strict=True):

@@ -244,7 +244,9 @@ def test_chunks_do_not_matter(task: Pass, tiny_network: Network, cache: GroupCac
         assert module.calls == math.ceil(STEPS / chunk) == len(chunks)
         assert sum(chunks) == STEPS and max(chunks) == chunk
         assert module.rounding is not None
-        outcomes.append((points, module.rounding.alpha.detach(), [q.scale.detach() for q in activations_of(low)]))
+        outcomes.append(
+            (points, module.rounding.alpha.detach(), [q.scale.detach() for q in activations_of(low)])
+        )
     points, alpha, scales = outcomes[0]
     for other_points, other_alpha, other_scales in outcomes[1:]:
         assert other_points == points
