@@ -13,7 +13,7 @@ from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import Images
 from mrecg.errors import ConfigError, DataError
-from mrecg.evaluate import Accuracy, accuracy
+from mrecg.measure import Accuracy, accuracy
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Screen
 from mrecg.result import Result
@@ -28,8 +28,8 @@ def quantize(
     evaluation: Evaluation | None = None,
     weight_bits: int = 2,
     activation_bits: int = 4,
-    method: str = "qdrop",
-    granularity: str = "mixed",
+    method: str | Mapping[str, Any] = "qdrop",
+    granularity: str | Mapping[str, Any] = "mixed",
     merge_count: int | None = None,
     steps: int = 20_000,
     seed: int = 0,
@@ -46,16 +46,17 @@ def quantize(
         evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
-        method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint`` or ``qdrop``.
-        granularity: ``layer``, ``block``, ``mixed``, ``fixed`` or ``network``.
+        method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint`` or ``qdrop``; or a dict with this name and
+            hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``.
+        granularity: ``layer``, ``block``, ``mixed`` or ``network``; or a dict, for example
+            ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
         merge_count: Pairs of neighbours to merge at most, for mixed granularity; None: the schema's default.
         steps: Optimisation steps a unit.
         seed: Seed of all draws.
         progress: Show progress on standard error.
         save_to: Folder to save the run in.
         **overrides: Any other group of the configuration as a dict, for example
-            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}`` or
-            ``method={"name": "qdrop", "lr_rounding": 3e-3}``.
+            ``planner={"name": "modcap"}`` or ``trainer={"device": "cuda"}``.
 
     Returns:
         The quantized model, the plan, unit errors and curves.
@@ -66,16 +67,18 @@ def quantize(
         DataError: The images are not what the model takes.
     """
     shape = _image_shape(calibration_images)
+    chosen, grouped = _named(method), _named(granularity)
     values: dict[str, Any] = {
         "model": {"source": "python", "name": type(model).__name__, "input_shape": shape},
         "data": {"source": "python", "name": "python", "calibration_images": len(calibration_images)},
         "bits": {"weight": weight_bits, "activation": activation_bits},
-        "method": {"name": method},
-        "granularity": {"name": granularity},
+        "method": chosen,
+        "granularity": grouped,
         "planner": {} if merge_count is None else {"merge_count": merge_count},
         "trainer": {"steps": steps},
         "logger": {"wandb": "disabled"},
-        "name": f"{type(model).__name__}-w{weight_bits}a{activation_bits}-{method}-{granularity}-s{seed}",
+        "name": f"{type(model).__name__}-w{weight_bits}a{activation_bits}"
+        f"-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
         "seed": seed,
     }
     config = _with(values, overrides)
@@ -149,6 +152,11 @@ def _image_shape(images: Tensor) -> tuple[int, int, int]:
         found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise DataError(f"calibration_images: wants a tensor of shape (N, C, H, W) with N >= 1, got {found}")
     return images.shape[1], images.shape[2], images.shape[3]
+
+
+def _named(choice: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A group's values from its name alone, or as they are."""
+    return {"name": choice} if isinstance(choice, str) else dict(choice)
 
 
 def _with(values: dict[str, Any], overrides: Mapping[str, Any]) -> RunConfig:

@@ -84,6 +84,12 @@ def _keys(config: Any, prefix: str) -> list[str]:
             lines += _keys(value, f"{prefix}{part.name}.")
             continue
         left = f"{prefix}{part.name}={'null' if value is None else value}"
-        about = " ".join((config.__pydantic_fields__[part.name].description or "").split())
-        lines.append(f"  {left:<40} {about}")
+        lines.append(f"  {left:<40} {_about(type(config), part.name)}")
     return lines
+
+
+def _about(kind: type, name: str) -> str:
+    """The docstring of a field, in one line; pydantic leaves it with the class that declares the field."""
+    found = (getattr(base, "__pydantic_fields__", {}).get(name) for base in kind.__mro__)
+    texts = (field.description for field in found if field is not None and field.description)
+    return " ".join(next(texts, "").split())

@@ -1,11 +1,6 @@
 """The stages of a run: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +11,20 @@ from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
 from mrecg.data.images import Images
 from mrecg.errors import DataError
-from mrecg.evaluate import Accuracy, accuracy, oscillation_index
 from mrecg.graph.partition import Unit, partition
 from mrecg.graph.trace import trace
+from mrecg.measure import Accuracy, accuracy
 from mrecg.models.build import build
 from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Display, Quiet
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.quant.policy import policy
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
-from mrecg.reconstruct.records import Broadcast, Listener
-from mrecg.result import Result, load, quantized_bytes, write_json, write_weights, write_yaml
-from mrecg.track.csv_files import CsvFiles
-from mrecg.track.wandb_run import WandbRun
+from mrecg.reconstruct.engine import reconstruct
+from mrecg.reconstruct.records import Broadcast
+from mrecg.result import Result, load, write_json, write_weights, write_yaml
+from mrecg.summary import Clock, summarise
+from mrecg.track.trackers import Trackers, tracked
 
 
 def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> Result:
@@ -67,7 +62,7 @@ def quantize(
     config: RunConfig,
     *,
     display: Display | None = None,
-    trackers: "Trackers | None" = None,
+    trackers: Trackers | None = None,
 ) -> Result:
     """Quantize a model.
 
@@ -259,139 +254,3 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
         raise DataError(f"data={images.name}: has no images to evaluate on; see data.evaluation_path")
     with (display or Quiet()).stage("evaluate", len(images)) as advance:
         return what, accuracy(model.to(device), images.batches(), device=device, progress=advance)
-
-
-@dataclass
-class Clock:
-    """Seconds by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time of a ``with`` block to a stage."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
-
-
-@dataclass
-class Trackers:
-    """Where curves, plan and summary go.
-
-    Attributes:
-        csv: The run folder's files.
-        wandb: The W&B run.
-        folder: The run folder.
-        summary: Filled when the run is complete.
-    """
-
-    csv: CsvFiles | None = None
-    wandb: WandbRun | None = None
-    folder: Path | None = None
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def listeners(self) -> list[Listener]:
-        """Those who follow the reconstruction."""
-        return [tracker for tracker in (self.csv, self.wandb) if tracker is not None]
-
-    def plan(self, plan: Plan) -> None:
-        """Write the plan as soon as it is made."""
-        if self.folder is not None:
-            write_json(self.folder / "plan.json", plan.as_dict())
-        if self.wandb is not None:
-            self.wandb.plan(plan)
-
-
-@contextmanager
-def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
-    """Open the trackers of a run and close them whatever happens.
-
-    Args:
-        config: The configuration.
-        folder: The run folder.
-
-    Yields:
-        The trackers.
-    """
-    trackers = Trackers(csv=CsvFiles(folder), folder=folder)
-    if config.logger.wandb != "disabled":
-        trackers.wandb = WandbRun(config.logger, folder=folder, name=config.name, settings=plain(config))
-    try:
-        yield trackers
-    finally:
-        if trackers.wandb is not None:
-            trackers.wandb.finish(trackers.summary, failed=not trackers.summary)
-
-
-def summarise(
-    network: QuantizedNetwork,
-    *,
-    images: Images,
-    config: RunConfig,
-    plan: Plan,
-    outcome: Reconstruction,
-    accuracies: tuple[Accuracy | None, Accuracy | None],
-    clock: Clock,
-    device: torch.device,
-) -> dict[str, Any]:
-    """Make the content of summary.json; other programs rely on its keys.
-
-    Args:
-        network: The finished network.
-        images: What it was tuned and measured on.
-        config: The configuration.
-        plan: The plan.
-        outcome: Unit errors and curves.
-        accuracies: Of the FP and of the quantized network; None without evaluation images.
-        clock: Seconds by stage.
-        device: Where the run took place.
-
-    Returns:
-        Plain values.
-    """
-    errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]
-    full, low = ({"top1": a.top1, "top5": a.top5} if a else None for a in accuracies)
-    return {
-        "schema_version": 1,
-        "run_name": config.name,
-        "model": config.model.name,
-        "data": images.name,
-        "bits": {"weight": config.bits.weight, "activation": config.bits.activation},
-        "boundary_bits": config.bits.boundary,
-        "stem_output": config.bits.stem_output,
-        "method": config.method.name,
-        "granularity": config.granularity.name,
-        "planner": plan.planner,
-        "merge_count": len(plan.merges),
-        "groups": [list(group) for group in plan.groups],
-        "seed": config.seed,
-        "steps": config.trainer.steps,
-        "steps_per": config.trainer.steps_per,
-        "optimisation_steps": sum(group.steps for group in outcome.groups),
-        "batch_size": config.trainer.batch_size,
-        "calibration_images": len(images.calibration),
-        "device": str(device),
-        "fp": full,
-        "quantized": low,
-        "evaluation_images": len(images),
-        "oscillation": {
-            "error_index": oscillation_index(errors),
-            "error_peak": max(errors),
-            "loss_index": oscillation_index(losses),
-            "loss_peak": max(losses),
-        },
-        "units": [
-            {"name": unit.name, "group": unit.group, "error": unit.error, "loss": unit.loss}
-            for unit in outcome.units
-        ],
-        "timing_s": {
-            key: round(clock.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
-        },
-        "peak_memory_mb": environment.peak_memory_mb(device),
-        "size_bytes": quantized_bytes(network),
-        "status": "completed",
-    }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -161,7 +162,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         traced := trace(model),
         partition(traced, "layer" if config.granularity.name == "layer" else "block"),
         config.bits,
-    )
+    ).to(torch.device("cpu"))  # for its memory order, on which the last bits of the outputs depend
     _fill(network, load_file(folder / WEIGHTS), folder)
     environment = folder / ENVIRONMENT
     return Result(

@@ -205,9 +205,9 @@ def test_brecq_learns_the_rounding_first_and_the_steps_then(
     )
     shots.begin((), 0)
     begin, middle, end = shots.states
-    assert [(group.task, group.steps) for group in outcome.groups] == [("rounding", 4)] * 5 + [
-        ("scales", 4)
-    ] * 5
+    taken = [(group.task, group.steps) for group in outcome.groups]
+    assert taken[:5] == [("rounding", 4)] * 5
+    assert taken[5:] == [("scales", 4)] * 4 + [("scales", 0)]  # the head has no activation to learn
     assert sorted(set(shots.tasks)) == ["rounding", "scales"]
     assert shots.modes[0] == {"off"} and shots.modes[1] == {"on"}
     integers = [name for name in begin if name.endswith("integers")]

@@ -76,11 +76,12 @@ def test_every_curve_is_there_with_its_own_steps(
     finished: tuple[Path, Result], rows: list[dict[str, Any]]
 ) -> None:
     groups = finished[1].groups
-    assert len(groups) == 8  # two passes over four groups, one of them merged
+    assert sorted(group.steps for group in groups) == [0, 3, 3, 3, 3, 3, 6, 6]  # the head has no scale
     for group in groups:
         key = f"unit/{group.name}/{group.task}/"
         own = [row for row in rows if f"{key}step" in row]
-        assert [row[f"{key}step"] for row in own] == [point.step for point in group.curve] == [0, 1, 2]
+        assert [row[f"{key}step"] for row in own] == [point.step for point in group.curve]
+        assert len(own) == group.steps
         for quantity in ("reconstruction", "rounding", "total", "beta"):
             found = [row.get(key + quantity) for row in own]
             assert found == pytest.approx([getattr(point, quantity) for point in group.curve])
@@ -102,7 +103,7 @@ def test_unit_errors_and_capacities_are_curves_over_the_units(
 
 def test_axes_are_defined_by_exact_names(finished: tuple[Path, Result]) -> None:
     axes = {r.metric.name: r.metric.step_metric for r in records(finished[0]) if r.HasField("metric")}
-    for group in finished[1].groups:
+    for group in (group for group in finished[1].groups if group.steps):
         key = f"unit/{group.name}/{group.task}"
         assert axes[f"{key}/total"] == axes[f"{key}/reconstruction"] == f"{key}/step"
     assert axes["network/error"] == axes["network/loss"] == axes["network/capacity/modcap"] == "network/unit"

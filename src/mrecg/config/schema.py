@@ -166,13 +166,13 @@ class PlannerConfig:
     max_group_size: Annotated[int, Field(ge=2)] = 4
     """Units in one group, at most."""
     merge_boundary: bool = False
-    """Whether the first and the last unit may be merged: they have bits of their own, and the loss of logits does not
-    compare with that of feature maps."""
+    """Whether the first and the last unit may be merged: they have bits of their own, and the loss of logits
+    does not compare with that of feature maps."""
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
     """ModCap's factor for a layer of stride 2."""
     difference: Literal["squared", "log_ratio", "fall", "rise"] | None = None
-    """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap and loss, fall (squared,
-    where b < a) for loss, rise for error; null: squared for modcap, fall for loss, rise for error."""
+    """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap and loss, fall
+    (squared, where b < a) for loss, rise for error; null: squared, fall and rise for the three in this order."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps a unit of the probe run behind loss and error; null: as many as trainer.steps; 0: round to
     nearest."""

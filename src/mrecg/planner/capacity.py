@@ -61,8 +61,8 @@ def log_ratios(capacities: Sequence[float]) -> list[float]:
 def falls(capacities: Sequence[float]) -> list[float]:
     """Squared fall from each unit to the next; 0 where there is a rise.
 
-    The reconstruction loss rises from block to block inside a stage, as error accumulates, and falls where a stage
-    begins: of the squared differences, these are the ones that MRECG's authors merged by hand.
+    The reconstruction loss rises from block to block inside a stage, as error accumulates, and falls where a
+    stage begins: of the squared differences, these are the ones that MRECG's authors merged by hand.
 
     Args:
         capacities: One number a unit.

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from mrecg.config.methods import LearnedRounding, Rtn
 from mrecg.config.schema import TrainerConfig
 from mrecg.planner.schedule import Plan, group_name
-from mrecg.quant.modules import activations_of, quantization
+from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.cache import GroupCache, advance, deviation
 from mrecg.reconstruct.methods import Pass, passes_of
@@ -104,10 +104,7 @@ class _Walk:
         self, task: Pass, images: Tensor, *, report_units: bool
     ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
         """Walk over all groups once."""
-        steps = [
-            group_steps(len(group), self.trainer, task.steps) if task.learns else 0
-            for group in self.plan.groups
-        ]
+        steps = self._steps(task)
         self.listener.begin([group_name(group) for group in self.plan.groups], sum(steps))
         full = quantized = images
         units: list[UnitResult] = []
@@ -122,7 +119,7 @@ class _Walk:
                     advance(self.network.full[i], targets[-1] if targets else full, batch=self.eval_batch)
                 )
             curve: list[CurvePoint] = []
-            if task.learns:
+            if steps[number]:
                 cache = GroupCache(quantized, full, targets[-1])
                 curve = self._fit(
                     [self.network.low[i] for i in members], task, cache, group_name(names), steps[number]
@@ -146,6 +143,17 @@ class _Walk:
             )
         return tuple(units), groups
 
+    def _steps(self, task: Pass) -> list[int]:
+        """Steps of every group; none where there is nothing to learn, as in a classifier without activations."""
+        steps, begin = [], 0
+        for names in self.plan.groups:
+            low = self.network.low[begin : begin + len(names)]
+            begin += len(names)
+            rounds = task.rounding is not None and any(layers_of(unit) for unit in low)
+            scales = task.scales is not None and any(activations_of(unit) for unit in low)
+            steps.append(group_steps(len(names), self.trainer, task.steps) if rounds or scales else 0)
+        return steps
+
     def _fit(
         self, units: Sequence[nn.Module], task: Pass, cache: GroupCache, name: str, steps: int
     ) -> list[CurvePoint]:
@@ -168,8 +176,7 @@ class _Walk:
             seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
             report=report,
         )
-        if module.rounding is not None or learned:
-            _fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
+        _fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
         module.harden()
         for scale in learned:
             scale.requires_grad_(False)

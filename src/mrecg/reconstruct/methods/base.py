@@ -81,11 +81,6 @@ class Pass:
     rounding: LearnRounding | None = None
     scales: LearnScales | None = None
 
-    @property
-    def learns(self) -> bool:
-        """Whether there is anything to optimise."""
-        return self.rounding is not None or self.scales is not None
-
 
 class PassBuilder(Protocol):
     """The function ``passes`` of a method's module."""

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mrecg.evaluate import Accuracy, accuracy, oscillation_index
+from mrecg.measure import Accuracy, accuracy, oscillation_index
 
 CPU = torch.device("cpu")
 CURVES = st.lists(st.floats(-1e3, 1e3), max_size=12)

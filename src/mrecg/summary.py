@@ -1,0 +1,104 @@
+"""The content of summary.json, on which other programs rely, and the clock behind its times."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from mrecg import environment
+from mrecg.config.schema import RunConfig
+from mrecg.data.images import Images
+from mrecg.measure import Accuracy, oscillation_index
+from mrecg.planner.schedule import Plan
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct.engine import Reconstruction
+from mrecg.result import quantized_bytes
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of a ``with`` block to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
+
+
+def summarise(
+    network: QuantizedNetwork,
+    *,
+    images: Images,
+    config: RunConfig,
+    plan: Plan,
+    outcome: Reconstruction,
+    accuracies: tuple[Accuracy | None, Accuracy | None],
+    clock: Clock,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Make the content of summary.json; other programs rely on its keys.
+
+    Args:
+        network: The finished network.
+        images: What it was tuned and measured on.
+        config: The configuration.
+        plan: The plan.
+        outcome: Unit errors and curves.
+        accuracies: Of the FP and of the quantized network; None without evaluation images.
+        clock: Seconds by stage.
+        device: Where the run took place.
+
+    Returns:
+        Plain values.
+    """
+    errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]
+    full, low = ({"top1": a.top1, "top5": a.top5} if a else None for a in accuracies)
+    return {
+        "schema_version": 1,
+        "run_name": config.name,
+        "model": config.model.name,
+        "data": images.name,
+        "bits": {"weight": config.bits.weight, "activation": config.bits.activation},
+        "boundary_bits": config.bits.boundary,
+        "stem_output": config.bits.stem_output,
+        "method": config.method.name,
+        "granularity": config.granularity.name,
+        "planner": plan.planner,
+        "merge_count": len(plan.merges),
+        "groups": [list(group) for group in plan.groups],
+        "seed": config.seed,
+        "steps": config.trainer.steps,
+        "steps_per": config.trainer.steps_per,
+        "optimisation_steps": sum(group.steps for group in outcome.groups),
+        "batch_size": config.trainer.batch_size,
+        "calibration_images": len(images.calibration),
+        "device": str(device),
+        "fp": full,
+        "quantized": low,
+        "evaluation_images": len(images),
+        "oscillation": {
+            "error_index": oscillation_index(errors),
+            "error_peak": max(errors),
+            "loss_index": oscillation_index(losses),
+            "loss_peak": max(losses),
+        },
+        "units": [
+            {"name": unit.name, "group": unit.group, "error": unit.error, "loss": unit.loss}
+            for unit in outcome.units
+        ],
+        "timing_s": {
+            key: round(clock.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
+        },
+        "peak_memory_mb": environment.peak_memory_mb(device),
+        "size_bytes": quantized_bytes(network),
+        "status": "completed",
+    }

@@ -1,0 +1,147 @@
+"""Every YAML in conf/ composes, holds only keys of the schema, and is consumed; every experiment runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from mrecg import pipeline, result
+from mrecg.config import compose
+from mrecg.config.build import keys_of
+from mrecg.config.methods import METHODS
+from mrecg.config.paths import CONF
+from mrecg.config.schema import RunConfig
+from mrecg.data.images import load
+from mrecg.models.build import build
+from mrecg.quant.network import QuantizedNetwork
+
+OVERLAYS = ("experiment", "sweep")
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OVERLAYS)
+FILES = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
+NEEDED = {
+    "data=image_folder": ["data.calibration_path=train"],
+    "data=imagenet": ["data.calibration_path=train"],
+    "model=target": ["model.target=tiny_net.build"],
+    "granularity=fixed": ["granularity.groups=[[a,b]]"],
+}
+"""What a file leaves to its user."""
+
+
+def composed(group: str, name: str) -> RunConfig:
+    choice = f"{group}={name}"
+    (config,) = compose.check([choice, *NEEDED.get(choice, [])]).configs
+    return config
+
+
+def content(group: str, name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+    return loaded
+
+
+@pytest.mark.parametrize(("group", "name"), FILES)
+def test_every_choice_composes_and_its_values_arrive(group: str, name: str) -> None:
+    own = getattr(composed(group, name), group)
+    values = content(group, name)
+    known = keys_of([group], name if group == "method" else None)
+    for key, value in values.items():
+        if key == "defaults":
+            continue
+        assert key in known, f"conf/{group}/{name}.yaml: {key} is no key of the schema"
+        found = getattr(own, key)
+        assert (list(found) if isinstance(found, tuple) else found) == value
+
+
+@pytest.mark.parametrize(("group", "name"), FILES)
+def test_every_file_says_what_it_is(group: str, name: str) -> None:
+    first, *rest = (CONF / group / f"{name}.yaml").read_text().splitlines()
+    assert first.startswith("# ") and first.endswith(".") or group == "bits"
+    assert rest
+
+
+def test_every_method_has_a_file() -> None:
+    assert {name for group, name in FILES if group == "method"} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", [name for group, name in FILES if group == "model" and name != "embedded"])
+def test_every_model_is_built(name: str) -> None:
+    config = composed("model", name).model
+    with torch.device("meta"):
+        model = build(config, seed=0)
+    assert sum(p.numel() for p in model.parameters()) > 1000 and not model.training
+
+
+def test_the_digits_are_loaded() -> None:
+    config = composed("data", "digits").data
+    images = load(config, input_shape=(3, 32, 32))
+    assert images.calibration.shape == (512, 3, 32, 32) and len(images) == 1000
+
+
+class Shared:
+    """The calibrated embedded network, copied instead of calibrated again where the cut is the same."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[QuantizedNetwork, dict[str, torch.Tensor]]] = {}
+
+    def calibrate(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def calibrate(network: QuantizedNetwork, *arguments: Any, **more: Any) -> Any:
+            key = str([unit.name for unit in network.units])
+            if key not in self.kept:
+                yield from real(network, *arguments, **more)
+                self.kept[key] = (network, {k: v.clone() for k, v in network.state().items()})
+            network.load_state(dict(self.kept[key][1]))
+
+        return calibrate
+
+
+@pytest.fixture(scope="module")
+def shared() -> Shared:
+    return Shared()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs(
+    name: str, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QuantizedNetwork, "calibrate", shared.calibrate(QuantizedNetwork.calibrate))
+    settings = ["trainer.steps=2", "trainer.batch_size=4", "data.calibration_images=32", "logger=csv"]
+    settings += ["data.evaluation_images=32", "calibration.candidates=4", "calibration.bins=64"]
+    settings += ["planner.probe_steps=0", f"planner.probe_cache={tmp_path / 'probes'}"]
+    checked = compose.check([f"experiment={name}", *settings])
+    assert len(checked.configs) == 1
+    outcome = pipeline.run(checked.configs[0], tmp_path / "run")
+    assert outcome.summary["status"] == "completed" and outcome.summary["evaluation_images"] == 32
+    assert len(outcome.units) >= 19
+    assert (tmp_path / "run" / result.WEIGHTS).stat().st_size > 100_000
+    assert len(list((tmp_path / "run" / "curves").iterdir())) >= len(outcome.plan.groups)
+
+
+def counts() -> dict[str, int]:
+    """Runs of each sweep by the table in its README."""
+    lines = (CONF / "sweep" / "README.md").read_text().splitlines()
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")
+    ]
+    return {row[0]: int(row[-1]) for row in rows}
+
+
+def test_every_sweep_is_in_the_readme() -> None:
+    assert sorted(counts()) == SWEEPS
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_composes(name: str) -> None:
+    checked = compose.check([f"sweep={name}"])
+    assert checked.multirun and checked.folder is not None
+    assert len(checked.configs) == len(set(map(repr, checked.configs))) == counts()[name]
+
+
+def test_an_axis_of_a_sweep_can_be_replaced() -> None:
+    checked = compose.check(["sweep=merge_count", "planner.merge_count=2,7"])
+    assert [config.planner.merge_count for config in checked.configs] == [2, 7]
+    checked = compose.check(["sweep=merge_count", "planner.merge_count=2", "seed=0,1"])
+    assert [(config.planner.merge_count, config.seed) for config in checked.configs] == [(2, 0), (2, 1)]
