@@ -145,7 +145,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config(pictures: Path) -> Callable[..., RunConfig]:
-    """Configure a run of seconds: the tiny network, the pictures, two steps; groups of values can be laid over."""
+    """Configure a run of the tiny network on the pictures in two steps; groups of values can be laid over."""
 
     def make(**groups: Any) -> RunConfig:
         values: dict[str, Any] = {

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -24,7 +26,8 @@ def test_accuracy_counts_like_a_loop(classes: int) -> None:
     batches = [(images[i : i + 6], labels[i : i + 6]) for i in range(0, 23, 6)]
     found = accuracy(Table(), batches, device=CPU, progress=seen.append)
     ranks = [
-        sorted(range(classes), key=lambda c: -float(row[c])).index(int(y)) for row, y in zip(logits, labels)
+        sorted(range(classes), key=lambda c: -float(row[c])).index(int(y))
+        for row, y in zip(logits, labels, strict=True)
     ]
     assert found == Accuracy(sum(r < 1 for r in ranks) / 23, sum(r < 5 for r in ranks) / 23, 23)
     assert seen == [6, 6, 6, 5]
@@ -43,8 +46,8 @@ def test_the_index_is_zero_exactly_for_monotone_curves(curve: list[float]) -> No
 
 @given(CURVES)
 def test_the_index_is_the_way_that_was_lost(curve: list[float]) -> None:
-    ups = sum(max(b - a, 0.0) for a, b in zip(curve, curve[1:], strict=False))
-    downs = sum(max(a - b, 0.0) for a, b in zip(curve, curve[1:], strict=False))
+    ups = sum(max(b - a, 0.0) for a, b in pairwise(curve))
+    downs = sum(max(a - b, 0.0) for a, b in pairwise(curve))
     assert oscillation_index(curve) == pytest.approx(2 * min(ups, downs), abs=1e-6)
     assert oscillation_index(curve[::-1]) == pytest.approx(oscillation_index(curve), abs=1e-6)
     assert oscillation_index([7 - 2 * e for e in curve]) == pytest.approx(

@@ -137,8 +137,9 @@ def test_a_saved_result_is_loaded(
 ) -> None:
     folder = outcome.save(tmp_path / "run")
     assert sorted(path.name for path in folder.iterdir()) == [
-        "config.yaml", "curves", "environment.json", "plan.json", "quantized.safetensors", "summary.json", "units.csv",
-    ]  # fmt: skip
+        *("config.yaml", "curves", "environment.json", "plan.json"),
+        *("quantized.safetensors", "report.html", "summary.json", "units.csv"),
+    ]
     loaded = mrecg.load(folder, model=tiny)
     assert torch.equal(loaded.model(tiny_images), outcome.model(tiny_images))
     assert (loaded.plan, loaded.units, loaded.config) == (outcome.plan, outcome.units, outcome.config)
@@ -178,14 +179,15 @@ def test_two_runs_give_the_same_bytes(tiny_config: Config, tmp_path: Path) -> No
 def test_a_run_folder_is_complete_and_is_loaded_by_itself(tiny_config: Config, tmp_path: Path) -> None:
     result = pipeline.run(tiny_config(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "config.yaml", "environment.json", "plan.json", "units.csv", "curves", "quantized.safetensors", "summary.json",
-    }  # fmt: skip
+        *("config.yaml", "curves", "environment.json", "plan.json"),
+        *("quantized.safetensors", "report.html", "summary.json", "units.csv"),
+    }
     loaded = mrecg.load(tmp_path)
     x = torch.randn(3, 3, 16, 16)
     assert torch.equal(loaded.model(x), result.model(x))
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(result.summary))
     environment = json.loads((tmp_path / "environment.json").read_text())
-    assert environment["torch"] == torch.__version__ and environment["memory_mb"] > 0
+    assert torch.__version__.startswith(environment["torch"]) and environment["memory_mb"] > 0
     what, found = pipeline.evaluate(tiny_config(run=str(tmp_path)))
     assert what == str(tmp_path) and found.images == 12
     assert result.summary["quantized"] == {"top1": found.top1, "top5": found.top5}
@@ -195,7 +197,7 @@ def test_loading_says_what_is_wrong(outcome: Result, tiny: nn.Module, tmp_path: 
     folder = outcome.save(tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"passed from Python; call load\(folder, model=\.\.\.\)"):
         mrecg.load(folder)
-    with pytest.raises(CheckpointError, match="do(es)? not fit"):
+    with pytest.raises(CheckpointError, match=r"its weights do not fit|does not fit this network"):
         mrecg.load(folder, model=nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
     with pytest.raises(CheckpointError, match=r"is no finished run, config\.yaml is missing"):
         mrecg.load(tmp_path / "nowhere")
@@ -211,7 +213,7 @@ def test_loading_says_what_is_wrong(outcome: Result, tiny: nn.Module, tmp_path: 
         ({"weight_bits": 1}, ConfigError, r"^bits\.weight: 1 is not right"),
         ({"steps": 0}, ConfigError, r"^trainer\.steps: 0 is not right"),
         ({"stepz": 3}, ConfigError, r"^stepz: unknown key"),
-        ({"trainer": {"stepz": 3}}, ConfigError, r"^trainer\.stepz: unknown key \(did you mean trainer\.steps"),
+        ({"trainer": {"stepz": 3}}, ConfigError, r"^trainer\.stepz: unknown key \(did you mean"),
         ({"trainer": 3}, ConfigError, r"^trainer: 3 is not right"),
         ({"granularity": "fixed"}, ConfigError, r"^granularity\.groups: needs groups"),
         ({"merge_count": -1}, ConfigError, r"^planner\.merge_count: -1 is not right"),

@@ -30,7 +30,7 @@ def quantize(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
-    from mrecg.report import load_run, terminal_table, write_report
+    from mrecg.report import load_run, terminal_table
 
     config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -48,7 +48,6 @@ def quantize(tree: DictConfig) -> None:
         failed = {"schema_version": 1, "run_name": config.name, "status": "failed", "error": reason}
         (folder / "summary.json").write_text(json.dumps(failed, indent=2) + "\n")
         raise
-    report = write_report([folder], folder / "report.html")
     summary = result.summary
     log.info(
         "quantized %s, oscillation %s, seconds %s",
@@ -59,7 +58,7 @@ def quantize(tree: DictConfig) -> None:
     if not _sweeps():
         console = results_console()
         console.print(terminal_table([load_run(folder)]))
-        console.print(f"report: {_short(report)}", soft_wrap=True, highlight=False)
+        console.print(f"report: {_short(folder / 'report.html')}", soft_wrap=True, highlight=False)
 
 
 def plan(tree: DictConfig) -> None:

@@ -22,6 +22,7 @@ from mrecg.quant.network import QuantizedNetwork
 from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
+from mrecg.report import write_report
 from mrecg.result import Result, load, write_json, write_weights, write_yaml
 from mrecg.summary import Clock, summarise
 from mrecg.track.trackers import Trackers, tracked
@@ -53,6 +54,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> R
         write_weights(folder, result.network)
         write_json(folder / "summary.json", result.summary)
         trackers.summary = result.summary
+    write_report([folder], folder / "report.html")
     return result
 
 

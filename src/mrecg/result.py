@@ -20,6 +20,7 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.records import GroupResult, UnitResult
+from mrecg.report import write_report
 from mrecg.track.csv_files import CsvFiles
 
 WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT = (
@@ -57,7 +58,7 @@ class Result:
     network: QuantizedNetwork
 
     def save(self, folder: Path | str) -> Path:
-        """Write the run folder: config, environment, plan, curves, weights and summary.
+        """Write the run folder: config, environment, plan, curves, weights, summary and report.
 
         Args:
             folder: Where; made if it is not there.
@@ -80,6 +81,7 @@ class Result:
         write_json(folder / PLAN, self.plan.as_dict())
         write_weights(folder, self.network)
         write_json(folder / SUMMARY, self.summary)
+        write_report([folder], folder / "report.html")
         return folder
 
 

@@ -1,4 +1,4 @@
-"""A residual network of five units and 1,600 weights: what a test runs where the architecture does not matter."""
+"""A residual network of five units and 1,600 weights, for tests where the architecture does not matter."""
 
 from torch import Tensor, nn
 from torch.nn import functional

@@ -172,7 +172,7 @@ class PlannerConfig:
     """ModCap's factor for a layer of stride 2."""
     difference: Literal["squared", "log_ratio", "fall", "rise"] | None = None
     """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap and loss, fall
-    (squared, where b < a) for loss, rise for error; null: squared, fall and rise for the three in this order."""
+    (squared, where b < a) for loss, rise for error; null: squared, fall and rise, in this order."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps a unit of the probe run behind loss and error; null: as many as trainer.steps; 0: round to
     nearest."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from mrecg.config.build import existing
 from mrecg.config.schema import DataConfig
 from mrecg.data import digits
 from mrecg.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,14 @@ def _folders(
     )
     files = image_files(existing(config.calibration_path, "data.calibration_path"))
     chosen = draw(len(files), config.calibration_images, seed=config.seed, what="data.calibration_images")
-    load_file = datasets.folder.default_loader
-    calibration = torch.stack([transform(load_file(str(files[i]))) for i in chosen])
+    calibration = torch.stack([transform(_picture(str(files[i]))) for i in chosen])
     if config.evaluation_path is None:
         return calibration, None
-    folder = datasets.ImageFolder(existing(config.evaluation_path, "data.evaluation_path"), transform)
+    path = existing(config.evaluation_path, "data.evaluation_path")
+    try:
+        folder = datasets.ImageFolder(path, transform, loader=_picture)
+    except FileNotFoundError as error:
+        raise DataError(f"data.evaluation_path: wants a sub-folder of images a class: {error}") from error
     if config.classes_path is not None:
         _relabel(folder, existing(config.classes_path, "data.classes_path"))
     return calibration, folder
@@ -148,6 +155,16 @@ def image_files(folder: Path) -> list[Path]:
     if not files:
         raise DataError(f"{folder}: holds no image ({', '.join(IMG_EXTENSIONS)})")
     return files
+
+
+def _picture(path: str) -> "Image":
+    from torchvision.datasets.folder import default_loader
+
+    try:
+        picture: Image = default_loader(path)
+    except OSError as error:
+        raise DataError(f"{path}: is no image that can be read ({error})") from error
+    return picture
 
 
 def _relabel(folder: "object", classes: Path) -> None:

@@ -91,16 +91,23 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return dict(load_file(path))
+        try:
+            return dict(load_file(path))
+        except SafetensorError as error:
+            raise CheckpointError(f"model.checkpoint: {path} cannot be loaded: {error}") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"model.checkpoint: {path} cannot be loaded without running its code: {reason}"
         ) from error
+    except Exception as error:  # a damaged file stops the unpickler anywhere
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        raise CheckpointError(f"model.checkpoint: {path} cannot be loaded: {reason}") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -144,7 +144,7 @@ class _Walk:
         return tuple(units), groups
 
     def _steps(self, task: Pass) -> list[int]:
-        """Steps of every group; none where there is nothing to learn, as in a classifier without activations."""
+        """Steps of every group; none where there is nothing to learn, as in a head without activations."""
         steps, begin = [], 0
         for names in self.plan.groups:
             low = self.network.low[begin : begin + len(names)]

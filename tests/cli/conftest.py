@@ -1,0 +1,60 @@
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from mrecg.cli import main
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line on standard error."""
+        (line,) = self.err.splitlines()
+        return line
+
+
+@pytest.fixture(autouse=True)
+def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in an empty folder, and take back what Hydra does to logging and to the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def mrecg(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line in this process."""
+
+    def call(*words: str) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        out, err = capsys.readouterr()
+        return Outcome(int(left.value.code or 0), out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small(pictures: Path) -> list[str]:
+    """Overrides for a run of seconds: the tiny network on the pictures, two steps, no W&B."""
+    return [
+        *("model=target", "model.target=tiny_net.build", "model.name=tiny", "model.arguments={classes:3}"),
+        *("model.input_shape=[3,16,16]", "data=image_folder", f"data.calibration_path={pictures / 'train'}"),
+        *(f"data.evaluation_path={pictures / 'val'}", f"data.classes_path={pictures / 'classes'}"),
+        *("data.calibration_images=12", "calibration.candidates=4", "calibration.bins=64", "logger=csv"),
+        *("trainer.steps=2", "trainer.batch_size=4", "trainer.log_every=1", "planner.merge_boundary=true"),
+    ]
