@@ -28,10 +28,12 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     """Work in an empty folder, and take back what Hydra does to logging and to the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
+    environment, root = dict(os.environ), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @pytest.fixture

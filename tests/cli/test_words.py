@@ -52,7 +52,6 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
     ):
         assert group in groups
     assert "qdrop" in groups["method"] and "w2a4" in groups["bits"] and "merge_count" in groups["sweep"]
-    keys = [line for line in lines if "=" in line.split(" ")[2:3][0]] if False else []
     keys = [line.strip() for line in lines if line.startswith("  ") and "=" in line.split()[0]]
     by_key = {line.split("=")[0]: line for line in keys}
     for key in ("bits.weight", "trainer.steps", "planner.merge_count", "method.lr_rounding", "run", "seed"):
@@ -70,7 +69,9 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
         (["quantise"], ["verb", "'quantise'", "did you mean 'quantize'"]),
         (["quantize", "bits.weigth=4"], ["bits.weigth", "unknown key", "did you mean bits.weight"]),
         (["quantize", "bitz=w2a4"], ["bitz", "unknown key", "did you mean bits"]),
-        (["quantize", "method.lr_scal=1"], ["method.lr_scal", "unknown key", "did you mean method.lr_scale"]),
+        (["quantize", "bitz.weight=4"], ["bitz.weight", "unknown key", "did you mean bits"]),
+        (["quantize", "model.argument.width=4"], ["model.argument.width", "did you mean model.arguments"]),
+        (["quantize", "method.lr_scal=1"], ["method.lr_scal", "unknown key", "mean method.lr_scale"]),
         (["quantize", "method=rtn", "method.lr_scale=1"], ["method.lr_scale", "unknown key"]),
         (["quantize", "bits.weight=four"], ["bits.weight", "'four'", "integer"]),
         (["quantize", "bits.weight=1"], ["bits.weight", "1", "greater than or equal to 2"]),
@@ -107,6 +108,9 @@ def test_a_wrong_command_line_is_one_line(words: list[str], parts: list[str], mr
     assert not any(Path().iterdir())  # no run folder is left behind
 
 
+HEAVY = {"torch", "torchvision", "lightning", "wandb", "hydra", "matplotlib", "numpy"}
+
+
 def loaded(*words: str) -> tuple[int, set[str]]:
     """Exit code, and what a command line has imported of the heavy packages."""
     code = (
@@ -114,8 +118,7 @@ def loaded(*words: str) -> tuple[int, set[str]]:
         "from mrecg.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit as left: code = left.code\n"
-        "heavy = {'torch', 'torchvision', 'lightning', 'wandb', 'hydra', 'matplotlib', 'numpy'} & set(sys.modules)\n"
-        "print('\\nLOADED', code, *heavy)\n"
+        f"print('\\nLOADED', code, *({HEAVY} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     status, *heavy = done.stdout.rsplit("LOADED", 1)[1].split()

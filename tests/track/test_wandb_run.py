@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import struct
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -49,12 +50,22 @@ def finished(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> t
         planner={"name": "modcap", "merge_count": 1},
         name="tiny-run",
     )
-    return folder, pipeline.run(config, folder)
+    result = pipeline.run(config, folder)
+    return settled(folder), result
 
 
 @pytest.fixture(scope="module")
 def rows(finished: tuple[Path, Result]) -> list[dict[str, Any]]:
     return list(read_history(finished[0]))
+
+
+def settled(folder: Path) -> Path:
+    """Wait until W&B's own process has written the end of the run, which it does behind our back."""
+    for _ in range(200):
+        if any(record.HasField("exit") for record in records(folder)):
+            return folder
+        time.sleep(0.05)
+    pytest.fail(f"the run in {folder} has no end")
 
 
 def records(folder: Path) -> Iterator[Any]:
@@ -132,7 +143,8 @@ def test_a_failed_run_says_so(tiny_config: Config, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(pipeline, "reconstruct", fail)
     with pytest.raises(RuntimeError, match="on the way"):
         pipeline.run(tiny_config(logger={"wandb": "offline"}, granularity={"name": "block"}), tmp_path)
-    assert [record.exit.exit_code for record in records(tmp_path) if record.HasField("exit")] == [1]
+    exits = [record.exit.exit_code for record in records(settled(tmp_path)) if record.HasField("exit")]
+    assert exits == [1]
 
 
 def test_a_killed_run_is_read_up_to_its_end(
@@ -156,7 +168,7 @@ def test_long_runs_span_blocks(tmp_path: Path) -> None:
     ]
     run.curve("a", "joint", points, 300)
     run.finish({})
-    assert next(tmp_path.rglob("run-*.wandb")).stat().st_size > 4 * 32768
+    assert next(settled(tmp_path).rglob("run-*.wandb")).stat().st_size > 4 * 32768
     assert [row["unit/a/joint/total"] for row in read_history(tmp_path)] == [point.total for point in points]
 
 

@@ -85,6 +85,8 @@ def unknown_key(key: str, method: str | None = None) -> str:
         One line.
     """
     *path, last = key.split(".")
+    while path and not keys_of(path, method) and path[-1] not in keys_of(path[:-1], method):
+        last = path.pop()  # the first part that is wrong
     siblings = keys_of(path, method)
     close = get_close_matches(last, siblings, n=1)
     prefix = "".join(f"{part}." for part in path)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -30,8 +30,10 @@ MAX_CHECKED = 500
 def register() -> None:
     """Give Hydra the schema's keys and defaults, so that any of them can be overridden."""
     store = ConfigStore.instance()
-    root = plain(RunConfig())
-    del root["method"]
+    values = plain(RunConfig())
+    del values["method"]
+    root = OmegaConf.create(values)
+    OmegaConf.set_struct(root.model.arguments, False)  # its keys are the model's, not ours
     store.store(name="schema", node=root)
     for name, kind in METHODS.items():
         store.store(group="schema/method", name=name, node=plain(kind()))
@@ -65,7 +67,9 @@ def check(arguments: Sequence[str]) -> Checked:
         ConfigError: A key, a value or a choice is wrong; one line that says which.
     """
     register()
-    parsed = get_args_parser().parse_args(list(arguments))
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # one line, like any other mistake
+    parsed = parser.parse_args(list(arguments))
     overrides = list(parsed.overrides)
     if parsed.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]")
@@ -75,6 +79,10 @@ def check(arguments: Sequence[str]) -> Checked:
             return _check(overrides, multirun=parsed.multirun)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error)) from None
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; see mrecg VERB --help")
 
 
 def _check(overrides: list[str], *, multirun: bool) -> Checked:

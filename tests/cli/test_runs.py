@@ -1,0 +1,208 @@
+"""The verbs at work, in this process, on a tiny network."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrecg import pipeline
+
+Call = Callable[..., Any]
+DATA = os.environ.get("MRECG_TEST_DATA", "")
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def runs(pattern: str = "outputs/*/*") -> list[Path]:
+    return sorted(path.parent for path in Path.cwd().glob(f"{pattern}/summary.json"))
+
+
+def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
+    code, out, err = mrecg("quantize", *small, "planner.merge_count=1")
+    assert code == 0, err
+    (run,) = runs()
+    assert run.name.endswith("-tiny-w2a4-qdrop-mixed-s0")
+    assert {path.name for path in run.iterdir()} >= {
+        *("config.yaml", "environment.json", "plan.json", "units.csv", "curves", "quantized.safetensors"),
+        *("summary.json", "report.html", "run.log"),
+    }
+    found = summary(run)
+    assert found["status"] == "completed" and found["run_name"] == "tiny-w2a4-qdrop-mixed-s0"
+    assert "report.html" in out and "Traceback" not in out + err
+    assert "calibrate: 5/5" in err and "reconstruct: 10/10" in err and "evaluate: 24/24" in err
+    assert "begins in" in (run / "run.log").read_text()
+    assert len(list(Path("outputs/probes").iterdir())) == 1
+
+    code, out, _ = mrecg("evaluate", f"run={run}", "trainer.device=cpu")
+    assert code == 0
+    top = found["quantized"]
+    assert f"top-1 {top['top1']:.4f}, top-5 {top['top5']:.4f} on 12 images" in out
+    (evaluation,) = Path.cwd().glob("outputs/*/*/evaluation.json")
+    measured = json.loads(evaluation.read_text())
+    assert (measured["top1"], measured["top5"], measured["images"]) == (top["top1"], top["top5"], 12)
+
+    code, out, _ = mrecg("evaluate", *small)
+    assert code == 0
+    assert f"tiny (FP): top-1 {found['fp']['top1']:.4f}" in out
+
+    code, out, _ = mrecg("report", str(run), "--out", "page.html")
+    assert code == 0 and "page.html" in out
+    assert "<html" in Path("page.html").read_text()
+
+
+def test_plan_prints_a_table(mrecg: Call, small: list[str]) -> None:
+    code, out, _ = mrecg("plan", *small, "planner=modcap", "planner.merge_count=1", "data=none")
+    assert code == 0
+    (plan,) = Path.cwd().glob("outputs/*/*/plan.json")
+    content = json.loads(plan.read_text())
+    assert content["units"] == ["stem", "first", "second", "third", "head"] and len(content["merges"]) == 1
+    assert all(unit in out for unit in content["units"])
+    assert (plan.parent / "plan.png").stat().st_size > 1000
+
+
+def test_plan_by_loss_runs_a_probe(mrecg: Call, small: list[str]) -> None:
+    code, _, err = mrecg("plan", *small, "planner=loss", "planner.merge_count=1")
+    assert code == 0 and "probe for the plan: 10/10" in err
+
+
+def test_a_sweep_goes_on_behind_a_failing_run(mrecg: Call, small: list[str]) -> None:
+    words = [word for word in small if not word.startswith("data.calibration_images")]
+    code, out, err = mrecg("quantize", "-m", *words, "data.calibration_images=100,12", "granularity=block")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("mrecg: data.calibration_images: 100 images are asked for")
+    failed, completed = runs("outputs/*/*-sweep/*")
+    assert failed.name.startswith("0-") and completed.name.startswith("1-")
+    assert summary(failed)["status"] == "failed" and "100 images" in summary(failed)["error"]
+    assert summary(completed)["status"] == "completed"
+    assert (completed / "report.html").is_file()
+    assert (failed.parent / "report.html").is_file() and "report.html" in out
+    assert "Traceback" not in out + err
+
+
+def test_a_sweep_is_compared(mrecg: Call, small: list[str]) -> None:
+    code, out, _ = mrecg("quantize", "sweep=brecq_vs_mrecg", *small, "method=qdrop", "planner.merge_count=1")
+    assert code == 0
+    block, mixed = runs("outputs/*/*-sweep/*")
+    assert (summary(block)["granularity"], summary(mixed)["granularity"]) == ("block", "mixed")
+    assert "probe" not in json.dumps(summary(mixed)["timing_s"])
+    page = (block.parent / "report.html").read_text()
+    assert "block" in page and "mixed" in page and out.count("report:") == 1
+    assert len(list(Path("outputs/probes").iterdir())) == 1  # the block run served as the probe
+
+
+def test_an_interrupt_is_said_in_one_line(
+    mrecg: Call, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "reconstruct", interrupt)
+    code, out, err = mrecg("quantize", *small, "granularity=block")
+    assert code == 130
+    assert err.splitlines()[-1].startswith("mrecg: interrupted") and "Traceback" not in out + err
+    (run,) = runs()
+    assert summary(run)["status"] == "failed" and summary(run)["error"] == "interrupted"
+
+
+def test_a_defect_shows_its_traceback_and_leaves_a_summary(
+    mrecg: Call, small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(pipeline, "reconstruct", fail)
+    from mrecg.cli import main
+
+    with pytest.raises(ZeroDivisionError):
+        main(["quantize", *small, "granularity=block"])
+    (run,) = runs()
+    assert summary(run)["error"] == "ZeroDivisionError: a defect"
+    assert "Traceback" in (run / "run.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["evaluate", "run=nowhere"], 2, "nowhere: is no finished run, config.yaml is missing"),
+        (["quantize", "model.checkpoint=nowhere.pth"], 2, "model.checkpoint: nowhere.pth does not exist"),
+        (["evaluate", "data.evaluation_path=null"], 2, "has no images to evaluate on"),
+        (["quantize", "model.input_shape=[1,16,16]"], 2, "the model takes (1, 16, 16)"),
+        (
+            ["quantize", "granularity=fixed", "granularity.groups=[[first,third]]"],
+            2,
+            "third does not follow first",
+        ),
+        (["quantize", "granularity=fixed", "granularity.groups=[[first,secnd]]"], 2, "did you mean 'second'"),
+        (["quantize", "planner=published"], 2, "planner.schedule: 'tiny' is not a choice"),
+        (["plan", "data=none"], 2, "data=none has no images"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_errors_on_the_way_are_one_line_at_the_end(
+    words: list[str], code: int, message: str, mrecg: Call, small: list[str]
+) -> None:
+    verb, *own = words
+    outcome = mrecg(verb, *small, *own)
+    assert outcome.code == code
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith("mrecg: ") and message in last
+    assert "Traceback" not in outcome.out + outcome.err
+
+
+def test_report_of_nothing_is_an_error(mrecg: Call, tmp_path: Path) -> None:
+    outcome = mrecg("report", str(tmp_path))
+    assert outcome.code != 0 and outcome.line.startswith("mrecg: ")
+
+
+def test_doctor_finds_nothing_missing(mrecg: Call) -> None:
+    code, out, _ = mrecg("doctor")
+    assert code == 0
+    for word in ("python", "torch", "hydra-core", "data=digits", "model=embedded", "outputs/", "W&B"):
+        assert word in out
+    assert "missing" not in out
+
+
+def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
+    assets = Path(__file__).parents[1] / "assets"
+    done = subprocess.run(
+        [sys.executable, "-m", "mrecg", "quantize", *small, "granularity=block"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(assets)},
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = runs()
+    assert summary(run)["status"] == "completed" and summary(run)["optimisation_steps"] == 10
+    said = [line.strip().split(":")[0] for line in done.stderr.splitlines()]
+    assert said == ["run", "calibrate", "reconstruct", "evaluate"]  # and no warning of any library
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(
+    not (Path(DATA) / "imagenet-mini").is_dir() or not DATA,
+    reason="MRECG_TEST_DATA names no folder with imagenet-mini",
+)
+def test_imagenet_folders_run_end_to_end(mrecg: Call) -> None:
+    root = Path(DATA).resolve() / "imagenet-mini"
+    code, _, err = mrecg(
+        *("quantize", "model=mobilenet_v2", "model.input_shape=[3,64,64]", "bits=w4a4", "planner=published"),
+        *("data=imagenet", f"data.calibration_path={root / 'train'}", f"data.evaluation_path={root / 'val'}"),
+        *(f"data.classes_path={root / 'train'}", "data.resize=72", "data.calibration_images=8"),
+        *("data.evaluation_images=16", "trainer.steps=2", "trainer.steps_per=group", "trainer.batch_size=4"),
+        *("calibration.candidates=4", "logger=csv"),
+    )
+    assert code == 0, err
+    (run,) = runs()
+    found = summary(run)
+    assert found["status"] == "completed" and found["evaluation_images"] == 16 and found["merge_count"] == 7
+    assert len(found["units"]) == 19 or len(found["units"]) == 20
