@@ -330,3 +330,10 @@ def test_a_probe_can_round_to_nearest(tiny_config: Config, tmp_path: Path) -> No
     mixed = pipeline.run(tiny_config(planner={"name": "error", "probe_steps": 0}), tmp_path / "b")
     errors = next(c.capacities for c in mixed.plan.criteria if c.name == "error")
     assert errors == tuple(unit.error for unit in nearest.units)
+
+
+def test_threads_are_used_in_the_run_and_given_back(tiny: nn.Module, tiny_images: Tensor) -> None:
+    before = torch.get_num_threads()
+    other = 1 if before > 1 else 2
+    result = quick(tiny, tiny_images, granularity="block", method="rtn", trainer={"threads": other})
+    assert result.environment["threads"] == other and torch.get_num_threads() == before

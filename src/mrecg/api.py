@@ -83,7 +83,8 @@ def quantize(
     }
     config = _with(values, overrides)
     images = Images(config.data.name, calibration_images, evaluation, config.data.batch_size)
-    result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
+    with environment.cpu_threads(config.trainer.threads):
+        result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
     if save_to is not None:
         result.save(save_to)
     return result

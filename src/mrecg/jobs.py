@@ -30,6 +30,7 @@ def quantize(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
+    from mrecg.environment import cpu_threads
     from mrecg.report import load_run, terminal_table
 
     config = from_hydra(tree)
@@ -37,7 +38,8 @@ def quantize(tree: DictConfig) -> None:
     display = Screen(f"{_title()}: {config.name}")
     log.info("%s begins in %s", config.name, folder)
     try:
-        result = pipeline.run(config, folder, display=display)
+        with cpu_threads(config.trainer.threads):
+            result = pipeline.run(config, folder, display=display)
     except BaseException as error:
         expected = isinstance(error, MrecgError | KeyboardInterrupt)
         reason = str(error) or "interrupted" if expected else f"{type(error).__name__}: {error}"
@@ -68,13 +70,15 @@ def plan(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
+    from mrecg.environment import cpu_threads
     from mrecg.plan_table import plan_table
     from mrecg.report import plan_figure
     from mrecg.result import write_json
 
     config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    made = pipeline.plan_only(config, display=Screen(""))
+    with cpu_threads(config.trainer.threads):
+        made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / "plan.json", made.as_dict())
     picture = plan_figure(made, folder / "plan.png")
     console = results_console()
@@ -93,10 +97,12 @@ def evaluate(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
+    from mrecg.environment import cpu_threads
     from mrecg.result import write_json
 
     config = from_hydra(tree)
-    what, found = pipeline.evaluate(config, display=Screen(""))
+    with cpu_threads(config.trainer.threads):
+        what, found = pipeline.evaluate(config, display=Screen(""))
     line = f"{what}: top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} images"
     results_console().print(line, highlight=False, soft_wrap=True)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}

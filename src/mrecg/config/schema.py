@@ -207,6 +207,8 @@ class TrainerConfig:
     """Steps between two points of a curve."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    threads: PositiveInt | None = None
+    """CPU threads of torch; null: its own choice. One is robust on a busy machine and repeats on any."""
 
     @field_validator("device")
     @classmethod
