@@ -6,12 +6,15 @@ budget and seed, so its numbers are kept (``planner.probe_cache``) and a sweep p
 
 import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mrecg.config.build import plain
+from mrecg.config.methods import Rtn
 from mrecg.config.schema import GranularityConfig, RunConfig
 from mrecg.environment import installed
 from mrecg.planner.plan import Probe, make_plan
@@ -39,13 +42,9 @@ def run(network: QuantizedNetwork, images: Tensor, config: RunConfig, listener: 
     Returns:
         The probe.
     """
-    from mrecg.config.methods import Rtn
-
     copy = QuantizedNetwork(network.traced, network.units, network.bits).to(images.device)
     copy.load_state({key: value.to(images.device) for key, value in network.state().items()})
     steps = steps_of(config)
-    from dataclasses import replace
-
     outcome = reconstruct(
         copy,
         images,
@@ -143,6 +142,9 @@ def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: in
         "units": [unit.nodes for unit in network.units],
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    for package in ("quant", "reconstruct"):  # a probe of other code would be another probe
+        for file in sorted((Path(__file__).parent / package).rglob("*.py")):
+            digest.update(file.read_bytes())
     for tensor in [*network.traced.state_dict().values(), images]:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]

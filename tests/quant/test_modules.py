@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrecg.quant import ranges
+from mrecg.quant.drop import Drop
 from mrecg.quant.modules import (
     ActivationQuantizer,
-    Drop,
     Observer,
     QuantizedLayer,
     activations_of,

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
-from mrecg.quant.modules import Drop, QuantizedLayer, activations_of, layers_of
+from mrecg.quant.drop import Drop
+from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.cache import GroupCache
 from mrecg.reconstruct.engine import _fit_in_chunks

@@ -11,7 +11,8 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from mrecg.quant.modules import Drop, activations_of, layers_of, quantization
+from mrecg.quant.drop import Drop
+from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.rounding import beta_at, regulariser
 from mrecg.reconstruct.cache import GroupCache, take
 from mrecg.reconstruct.methods import Pass
