@@ -50,6 +50,8 @@ def quantize(tree: DictConfig) -> None:
         failed = {"schema_version": 1, "run_name": config.name, "status": "failed", "error": reason}
         (folder / "summary.json").write_text(json.dumps(failed, indent=2) + "\n")
         raise
+    if result.plan.note:
+        display.console.print(f"  plan: {result.plan.note}", highlight=False, soft_wrap=True)
     summary = result.summary
     log.info(
         "quantized %s, oscillation %s, seconds %s",
