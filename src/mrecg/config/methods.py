@@ -2,7 +2,7 @@
 
 `reconstruct.methods` has the file of the same name.
 
-Source: the table "Methods" of the design notes; AdaRound arXiv 2004.10568, BRECQ 2102.05426,
+Sources: AdaRound arXiv 2004.10568, BRECQ 2102.05426,
 QDrop 2203.05740.
 """
 
