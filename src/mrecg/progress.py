@@ -20,6 +20,8 @@ from mrecg.reconstruct.records import CurvePoint, Listener, Silent, UnitResult
 
 TABLE_WIDTH = 140
 """Columns of a table that goes to a file or pipe."""
+BAR_COLUMNS = 64
+"""Columns that a bar and its numbers take; what is left is for the note."""
 LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal."""
 
@@ -107,8 +109,8 @@ def _bar(console: Console, name: str) -> Iterator[_Update]:
         yield _Lines(console, name)
         return
     columns = (
-        TextColumn("  {task.description:<20}"),
-        BarColumn(bar_width=24),
+        TextColumn("  {task.description:<18}"),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
@@ -120,7 +122,7 @@ def _bar(console: Console, name: str) -> Iterator[_Update]:
         def update(done: int, total: int | None, note: str) -> None:
             if total is not None:
                 progress.reset(task, total=total)
-            progress.update(task, advance=done, note=note)
+            progress.update(task, advance=done, note=note[: max(0, console.width - BAR_COLUMNS)])
 
         yield update
         progress.update(task, note="")

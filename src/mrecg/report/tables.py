@@ -102,11 +102,11 @@ def terminal_table(runs: Sequence[Run]) -> Table:
     columns = {
         **({} if len(subjects) == 1 else {"run": "run", "bits": "bits"}),
         "method": "method",
-        "granularity": "granularity",
+        "granularity": "granu-\nlarity",
         **({} if len({row.run.seed for row in rows}) == 1 else {"seed": "seed"}),
-        **{"top1_fp": "FP\ntop-1", "top1": "quantized\ntop-1"},
+        **{"top1_fp": "top-1\nFP", "top1": "top-1\nquant."},
         **{"index": "error\nindex", "peak": "error\npeak", "loss_index": "loss\nindex"},
-        **{"seconds": "seconds", "merged": "merged groups"},
+        **{"seconds": "time\n(s)", "merged": "merged groups"},
     }
     title = Text(subjects.pop()) if len(subjects) == 1 else None
     caption = "error and loss: how they oscillate along the units (index: 0 where monotone)"
