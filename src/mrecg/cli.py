@@ -11,21 +11,21 @@ Verb = Callable[[Sequence[str]], None]
 
 def _hydra(name: str) -> Verb:
     def verb(arguments: Sequence[str]) -> None:
-        from mrecg import hydra_verbs
+        from mrecg.verbs import run
 
-        hydra_verbs.run(name, arguments)
+        run.run(name, arguments)
 
     return verb
 
 
 def _report(arguments: Sequence[str]) -> None:
-    from mrecg.report_verb import main as report
+    from mrecg.verbs.report import main as report
 
     report(arguments)
 
 
 def _doctor(arguments: Sequence[str]) -> None:
-    from mrecg.doctor import main as doctor
+    from mrecg.verbs.doctor import main as doctor
 
     doctor(arguments)
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        from mrecg.help import overview
+        from mrecg.verbs.help import overview
 
         sys.stdout.write(overview({name: text for name, (_, text) in VERBS.items()}))
         return 0
@@ -71,7 +71,7 @@ def _dispatch(words: list[str]) -> int:
         sys.stdout.write(f"mrecg {__version__}\n")
         return 0
     if "-sc" in words or "--shell-completion" in words or any(word.startswith("-sc") for word in words):
-        from mrecg.completion import complete
+        from mrecg.verbs.completion import complete
 
         complete(words, list(VERBS))
         return 0

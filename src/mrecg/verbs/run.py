@@ -19,13 +19,13 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         MrecgError: Whatever a user can cause and mend.
     """
     if any(word in ("-h", "--help") for word in arguments):
-        from mrecg.help import verb_help
+        from mrecg.verbs.help import verb_help
 
         sys.stdout.write(verb_help(verb))
         return
     from mrecg.config import compose
 
-    job = _Job(verb)
+    job = Job(verb)
     if any(word.split("=")[0] in _PASS_ON for word in arguments):
         compose.run(job, arguments)
         return
@@ -39,7 +39,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         _compare(checked.folder)
 
 
-class _Job:
+class Job:
     """The function of a verb, imported only where it runs; launchers can send it to other processes."""
 
     def __init__(self, verb: str) -> None:
@@ -47,14 +47,15 @@ class _Job:
         self.__name__ = verb
 
     def __call__(self, tree: object) -> None:
-        from mrecg import jobs
+        """Run the verb on Hydra's composed tree."""
+        from mrecg.verbs import jobs
 
         getattr(jobs, self.verb)(tree)
 
 
 def _compare(folder: Path) -> None:
     """Print the table of a sweep and write its page, also where some of its runs have failed."""
-    from mrecg.report_verb import compare
+    from mrecg.verbs.report import compare
 
     if any(folder.rglob("summary.json")):
         compare([folder], folder / "report.html")

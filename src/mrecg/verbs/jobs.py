@@ -73,9 +73,9 @@ def plan(tree: DictConfig) -> None:
     """
     from mrecg import pipeline
     from mrecg.environment import cpu_threads
-    from mrecg.plan_table import plan_table
     from mrecg.report import plan_figure
     from mrecg.result import write_json
+    from mrecg.verbs.plan_table import plan_table
 
     config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)

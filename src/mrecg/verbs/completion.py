@@ -13,7 +13,7 @@ def complete(words: Sequence[str], verbs: Sequence[str]) -> None:
         verbs: The verbs, which are offered as the first word.
     """
     from mrecg.config import compose
-    from mrecg.hydra_verbs import _Job
+    from mrecg.verbs.run import Job
 
     line = os.environ.get("COMP_LINE", "")
     if any(word.startswith("query=") for word in words):
@@ -24,4 +24,4 @@ def complete(words: Sequence[str], verbs: Sequence[str]) -> None:
             return
         # Hydra knows no verbs: show it the line without.
         os.environ["COMP_LINE"] = " ".join([typed[0], *typed[2:]])
-    compose.run(_Job("quantize"), words)
+    compose.run(Job("quantize"), words)
