@@ -97,7 +97,7 @@ def test_the_summary_has_every_key(outcome: Result) -> None:
     integers = ("merge_count", "seed", "steps", "evaluation_images", "peak_memory_mb", "optimisation_steps")
     for key in (*integers, "batch_size", "calibration_images"):
         assert type(summary[key]) is int, key
-    assert summary["merge_count"] == len(outcome.plan.merges) == 2
+    assert summary["merge_count"] == summary["merged_pairs"] == len(outcome.plan.merges) == 2
     assert summary["evaluation_images"] == summary["calibration_images"] == 16
     assert summary["optimisation_steps"] == 10 and summary["steps"] == 2
     for kind in ("fp", "quantized"):
@@ -337,3 +337,9 @@ def test_threads_are_used_in_the_run_and_given_back(tiny: nn.Module, tiny_images
     other = 1 if before > 1 else 2
     result = quick(tiny, tiny_images, granularity="block", method="rtn", trainer={"threads": other})
     assert result.environment["threads"] == other and torch.get_num_threads() == before
+
+
+def test_the_summary_tells_the_merges_asked_for_from_those_made(tiny: nn.Module, tiny_images: Tensor) -> None:
+    summary = quick(tiny, tiny_images, method="rtn", planner={"name": "modcap"}, merge_count=50).summary
+    assert summary["merge_count"] == 50
+    assert 0 < summary["merged_pairs"] == sum(len(group) - 1 for group in summary["groups"]) < 50

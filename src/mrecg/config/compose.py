@@ -101,10 +101,7 @@ def _check(overrides: list[str], *, multirun: bool) -> Checked:
     for combination in itertools.islice(itertools.product(*axes, *extra), MAX_CHECKED):
         config = compose("config", [*fixed, *combination])
         configs.append(from_hydra(config))
-    folder = None
-    if multirun:
-        with_hydra = OmegaConf.select(first, "hydra.sweep.dir")
-        folder = Path(str(with_hydra))
+    folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir"))) if multirun else None
     return Checked(tuple(configs), multirun, folder)
 
 
