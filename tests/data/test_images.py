@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mrecg.config.schema import DataConfig, RunConfig
+from mrecg.config.inputs import DataConfig
+from mrecg.config.schema import RunConfig
 from mrecg.data.images import draw, load
 from mrecg.errors import ConfigError, DataError
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mrecg.config.schema import ModelConfig
+from mrecg.config.inputs import ModelConfig
 from mrecg.errors import CheckpointError, ConfigError
 from mrecg.models.build import build, load_checkpoint
 

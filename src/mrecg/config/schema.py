@@ -4,86 +4,17 @@ No other file holds a default.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
 from mrecg.config.methods import STRICT, MethodConfig, QDrop
 
-PositiveInt = Annotated[int, Field(ge=1)]
 BitWidth = Annotated[int, Field(ge=2, le=32)]
 FLOAT_BITS = 32
 """A bit width of 32 means: not quantized."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ModelConfig:
-    """Which network, and where its weights come from."""
-
-    source: Literal["embedded", "torchvision", "target", "python"] = "embedded"
-    """The package's own model, one of torchvision's, any importable callable, or one passed in Python."""
-    name: str = "mobilenet_v2_digits"
-    """Name in tables and file names; for source=torchvision the name that torchvision.models.get_model
-    knows."""
-    target: str | None = None
-    """For source=target: dotted path of a class or function that returns an nn.Module."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of the model's constructor."""
-    weights: str | None = None
-    """For source=torchvision: name of published weights to download, for example DEFAULT."""
-    checkpoint: Path | None = None
-    """Local state dict to load (.safetensors, .pth, .pt); null: the weights above, or random ones from the
-    seed."""
-    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 32, 32)
-    """Channels, height and width of one image, in pixels."""
-
-    @model_validator(mode="after")
-    def _target_is_set(self) -> "ModelConfig":
-        if (self.source == "target") != (self.target is not None):
-            raise ValueError(
-                "model.target: needs package.module.name for model.source=target, and nothing otherwise"
-            )
-        if self.weights is not None and (self.source != "torchvision" or self.checkpoint is not None):
-            raise ValueError("model.weights goes with model.source=torchvision and without model.checkpoint")
-        return self
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class DataConfig:
-    """Where the calibration and the evaluation images come from."""
-
-    source: Literal["digits", "image_folder", "none", "python"] = "digits"
-    """The embedded digits, folders of images, none (planning by ModCap), or tensors passed in Python."""
-    name: str = "digits"
-    """Name in tables and summaries."""
-    calibration_path: Path | None = None
-    """For image_folder: the folder of calibration images; labels are not used."""
-    evaluation_path: Path | None = None
-    """For image_folder: the folder of evaluation images, one sub-folder a class; null: no evaluation."""
-    classes_path: Path | None = None
-    """For image_folder: a folder whose sorted sub-folder names are the model's classes; null:
-    evaluation_path's own."""
-    resize: PositiveInt | None = None
-    """For image_folder: shorter side after resizing, pixels; null: as stored."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """For image_folder: channel means, on [0, 1]."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """For image_folder: channel standard deviations, on [0, 1]."""
-    calibration_images: PositiveInt = 512
-    """Images that calibration and reconstruction use."""
-    evaluation_images: PositiveInt | None = None
-    """Evaluate on a seeded draw of this many images; null: all."""
-    batch_size: PositiveInt = 64
-    """Images a forward pass in calibration, caching and evaluation."""
-    seed: int = 0
-    """Seed of the draw of images; apart from the run's seed, so that seeds compare on the same images."""
-
-    @model_validator(mode="after")
-    def _paths_are_set(self) -> "DataConfig":
-        if self.source == "image_folder" and self.calibration_path is None:
-            raise ValueError("data.calibration_path: needs a folder of images for data.source=image_folder")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -130,11 +61,15 @@ class CalibrationConfig:
 class GranularityConfig:
     """What is optimised jointly."""
 
-    name: Literal["layer", "block", "mixed", "fixed", "network"] = "mixed"
-    """Each layer, each block, blocks merged by the planner, the groups given here, or everything at once."""
+    name: Literal["layer", "block", "mixed", "fixed", "stage", "network"] = "mixed"
+    """Each layer, each block, blocks merged by the planner, the groups given here, the blocks of a stage, or
+    everything at once."""
     groups: tuple[tuple[str, ...], ...] = ()
     """For granularity=fixed: unit names to merge, for example [[features.3,features.4]]; all others stay
     alone."""
+    max_unit_layers: Annotated[int, Field(ge=2)] = 16
+    """Weight layers in one unit, at most; a larger one (a dense block) is cut where several tensors that fit
+    together leave at once, and the plan says so."""
 
     @model_validator(mode="after")
     def _groups_are_set(self) -> "GranularityConfig":
@@ -168,6 +103,9 @@ class PlannerConfig:
     merge_boundary: bool = False
     """Whether the first and the last unit may be merged: they have bits of their own, and the loss of logits
     does not compare with that of feature maps."""
+    not_comparable: Literal["include", "exclude", "loss"] = "include"
+    """What to do with pairs that are not topologically homogeneous (other strides, kinds of layer, shortcut):
+    rank them like all others, leave them alone, or rank them by the loss (with modcap; takes a probe run)."""
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
     """ModCap's factor for a layer of stride 2."""
     difference: Literal["squared", "log_ratio", "fall", "rise"] | None = None

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from mrecg.config.build import existing
-from mrecg.config.schema import DataConfig
+from mrecg.config.inputs import DataConfig
 from mrecg.data import digits
 from mrecg.errors import ConfigError, DataError
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.config.build import existing, imported
-from mrecg.config.schema import ModelConfig
+from mrecg.config.inputs import ModelConfig
 from mrecg.errors import CheckpointError, ConfigError, one_of
 
 

@@ -1,0 +1,147 @@
+"""What goes into a run: the model with its weights, and the images.
+
+Part of the schema: no other file holds a default.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from mrecg.config.methods import STRICT
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Channels = Annotated[tuple[float, ...], Field(min_length=1)]
+"""One number a channel; a single one serves all channels."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PreprocessingConfig:
+    """What a model wants its images to be; null: what the metadata of its weights says."""
+
+    mean: Channels | None = None
+    """Channel means, on [0, 1]; without metadata ImageNet's."""
+    std: Channels | None = None
+    """Channel standard deviations, on [0, 1]; without metadata ImageNet's."""
+    resize: PositiveInt | None = None
+    """Shorter side before the centre crop, pixels; without metadata as stored."""
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
+    """How images are resized; without metadata bilinear."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ModelConfig:
+    """Which network, and where its weights come from."""
+
+    source: Literal["embedded", "torchvision", "timm", "target", "python"] = "embedded"
+    """The package's own model, one of torchvision's or timm's, any importable callable, or one passed in
+    Python."""
+    name: str = "mobilenet_v2_digits"
+    """Name in tables and file names; for source=torchvision and timm the name that their get_model and
+    create_model know."""
+    target: str | None = None
+    """For source=target: dotted path of a class or function that returns an nn.Module."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the model's constructor."""
+    weights: str | None = None
+    """For source=torchvision and timm: name of published weights to download, for example DEFAULT."""
+    checkpoint: str | None = None
+    """State dict to load: a file (.safetensors, .pth, .pt, .th), a URL, or pkg://PACKAGE/FILE inside an
+    installed package; null: the weights above, or random ones from the seed."""
+    checkpoint_key: str | None = None
+    """Key of the state dict inside the file, for example model_ema; null: found where only one is there."""
+    checkpoint_match: Literal["name", "order"] = "name"
+    """Match the file's tensors by name, or one after the other (same number, shapes and kinds)."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Regular expressions and what replaces them in the file's names before they are matched."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    """What the checkpoint file's SHA-256 must be; null: recorded, not checked."""
+    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Channels, height and width of one image, in pixels; null: what the metadata of the weights says."""
+    preprocessing: PreprocessingConfig = Field(default_factory=PreprocessingConfig)
+    """What the images are made into."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "ModelConfig":
+        if (self.source == "target") != (self.target is not None):
+            raise ValueError(
+                "model.target: needs package.module.name for model.source=target, and nothing otherwise"
+            )
+        if self.weights is not None and (
+            self.source not in ("torchvision", "timm") or self.checkpoint is not None
+        ):
+            raise ValueError(
+                "model.weights goes with model.source=torchvision or timm, and without model.checkpoint"
+            )
+        of_file = {
+            "checkpoint_key": self.checkpoint_key is not None,
+            "checkpoint_match": self.checkpoint_match != "name",
+            "rename": bool(self.rename),
+            "sha256": self.sha256 is not None,
+        }
+        if self.checkpoint is None and any(of_file.values()):
+            key = next(key for key, given in of_file.items() if given)
+            raise ValueError(f"model.{key}: goes with model.checkpoint only")
+        if self.input_shape is None and self.source == "target":
+            raise ValueError(
+                "model.input_shape: needs [channels, height, width] for model.source=target, "
+                "which has no metadata to read it from"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DataConfig:
+    """Where the calibration and the evaluation images come from."""
+
+    source: Literal["digits", "image_folder", "cifar10", "cifar100", "dataset", "none", "python"] = "digits"
+    """The embedded digits, folders of images, CIFAR's own files, any Dataset class, none (planning by
+    ModCap), or tensors passed in Python."""
+    name: str = "digits"
+    """Name in tables and summaries."""
+    calibration_path: Path | None = None
+    """For image_folder: the folder of calibration images, at any depth; labels are not used. For cifar10 and
+    cifar100: the folder that holds torchvision's cifar-10-batches-py or cifar-100-python."""
+    evaluation_path: Path | None = None
+    """For image_folder: the folder of evaluation images, one sub-folder a class or with labels_path; null: no
+    evaluation."""
+    labels_path: Path | None = None
+    """For image_folder: a CSV file with the columns file (below evaluation_path) and label (a class's name or
+    index); null: sub-folders are classes."""
+    classes_path: Path | None = None
+    """For image_folder: the model's classes in order, where evaluation_path has only some of them: a folder
+    whose sorted sub-folder names they are, or a text file with a name a line; null: evaluation_path's own."""
+    calibration_dataset: str | None = None
+    """For dataset: dotted path of a Dataset class or of a function that returns one."""
+    calibration_arguments: dict[str, Any] = Field(default_factory=dict)
+    """For dataset: its keyword arguments."""
+    evaluation_dataset: str | None = None
+    """For dataset: likewise, with labels; null: no evaluation."""
+    evaluation_arguments: dict[str, Any] = Field(default_factory=dict)
+    """For dataset: its keyword arguments."""
+    resize: PositiveInt | Literal["model", "none"] = "model"
+    """Shorter side before the centre crop, pixels; model: as model.preprocessing says; none: as stored."""
+    calibration_images: PositiveInt = 512
+    """Images that calibration and reconstruction use."""
+    evaluation_images: PositiveInt | None = None
+    """Evaluate on a seeded draw of this many images; null: all."""
+    batch_size: PositiveInt = 64
+    """Images a forward pass in calibration, caching and evaluation."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read evaluation images; the result does not depend on it."""
+    seed: int = 0
+    """Seed of the draw of images; apart from the run's seed, so that seeds compare on the same images."""
+
+    @model_validator(mode="after")
+    def _what_is_needed(self) -> "DataConfig":
+        if self.source in ("image_folder", "cifar10", "cifar100") and self.calibration_path is None:
+            raise ValueError(f"data.calibration_path: needs a folder for data.source={self.source}")
+        if (self.source == "dataset") != (self.calibration_dataset is not None):
+            raise ValueError(
+                "data.calibration_dataset: needs package.module.name for data.source=dataset, "
+                "and nothing otherwise"
+            )
+        if self.labels_path is not None and self.evaluation_path is None:
+            raise ValueError("data.labels_path: goes with data.evaluation_path")
+        return self
