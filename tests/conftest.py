@@ -64,14 +64,14 @@ def _model(name: str) -> nn.Module:
 
 @cache
 def _traced(name: str) -> fx.GraphModule:
-    return trace(_model(name))
+    return trace(_model(name)).graph
 
 
 @cache
 def _skeleton(name: str) -> fx.GraphModule:
     # RegNet's builder reads tensors; all others are built without memory.
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
-        return trace(_build(name))
+        return trace(_build(name)).graph
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +116,7 @@ def tiny_network(tiny: nn.Module, tiny_images: Tensor) -> Callable[..., Quantize
     """Cut it into units and calibrate these, anew at each call."""
 
     def make(weight: int = 3, activation: int = 3, dtype: torch.dtype = torch.float32) -> QuantizedNetwork:
-        traced = trace(tiny)
+        traced = trace(tiny).graph
         bits = BitsConfig(weight=weight, activation=activation)
         network = QuantizedNetwork(traced, partition(traced), bits).to(torch.device("cpu"))
         quick = CalibrationConfig(bins=128, candidates=8)

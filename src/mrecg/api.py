@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from mrecg import environment, pipeline
 from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
-from mrecg.data.images import Images
+from mrecg.data.images import from_python
 from mrecg.errors import ConfigError, DataError
 from mrecg.measure import Accuracy, accuracy
 from mrecg.planner.schedule import Plan
@@ -82,7 +82,7 @@ def quantize(
         "seed": seed,
     }
     config = _with(values, overrides)
-    images = Images(config.data.name, calibration_images, evaluation, config.data.batch_size)
+    images = from_python(config.data, calibration_images, evaluation)
     with environment.cpu_threads(config.trainer.threads):
         result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
     if save_to is not None:
@@ -125,8 +125,8 @@ def plan(
         "planner": chosen,
     }
     config = _with(values, overrides)
-    network = pipeline.cut(model, config)
-    return pipeline.plan_units(network.units, network.policy.layers, config, None)
+    network = pipeline.cut(model, config, config.model.input_shape)
+    return pipeline.plan_units(network.units, network.policy.layers, config, None, network.notes)
 
 
 def evaluate(

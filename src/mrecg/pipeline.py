@@ -10,9 +10,11 @@ from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
 from mrecg.data.images import Images
+from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import DataError
-from mrecg.graph.partition import Unit, partition
-from mrecg.graph.trace import trace
+from mrecg.graph.cut import Cut
+from mrecg.graph.cut import cut as cut_graph
+from mrecg.graph.partition import Unit
 from mrecg.measure import Accuracy, accuracy
 from mrecg.models.build import build
 from mrecg.planner.plan import Probe, make_plan, needs_probe
@@ -23,7 +25,7 @@ from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
 from mrecg.report import write_report
-from mrecg.result import Result, load, write_json, write_weights, write_yaml
+from mrecg.result import IMAGES, Result, load, write_json, write_weights, write_yaml
 from mrecg.summary import Clock, summarise
 from mrecg.track.trackers import Trackers, tracked
 
@@ -48,14 +50,30 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> R
         folder / "environment.json", environment.describe(environment.resolve_device(config.trainer.device))
     )
     model = build(config.model, seed=config.seed)
-    images = data.load(config.data, input_shape=config.model.input_shape)
+    images = read(config, built.preprocessing, display=display)
     with tracked(config, folder) as trackers:
         result = quantize(model, images, config, display=display, trackers=trackers)
+        write_json(folder / IMAGES, result.images)
         write_weights(folder, result.network)
         write_json(folder / "summary.json", result.summary)
         trackers.summary = result.summary
     write_report([folder], folder / "report.html")
     return result
+
+
+def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | None = None) -> Images:
+    """Read the configured images.
+
+    Args:
+        config: The configuration.
+        preprocessing: What the model wants its images to be.
+        display: Shows progress.
+
+    Returns:
+        The images.
+    """
+    with (display or Quiet()).stage("images", config.data.calibration_images) as advance:
+        return data.load(config.data, preprocessing=preprocessing, progress=advance)
 
 
 def quantize(
@@ -86,7 +104,7 @@ def quantize(
     environment.reset_peak_memory(device)
     clock = Clock()
     with clock("plan"):
-        network = cut(model, config).to(device)
+        network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         _check_fit(network, calibration)
     with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
@@ -130,21 +148,30 @@ def quantize(
         config=config,
         environment=environment.describe(device),
         network=network,
+        images=images.as_dict(),
     )
 
 
-def cut(model: nn.Module, config: RunConfig) -> QuantizedNetwork:
+def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
     """Trace a model, fold it, cut it into units and put the quantizers in.
 
     Args:
         model: The full-precision network.
         config: Granularity and bits.
+        input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
 
     Returns:
         The network, not yet calibrated.
     """
-    traced = trace(model)
-    return QuantizedNetwork(traced, partition(traced, _base(config)), config.bits)
+    parts = units_of(model, config, input_shape)
+    return QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
+
+
+def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> Cut:
+    """Trace a model, fold it and cut it into the units that the configured groups are made of."""
+    base = "layer" if config.granularity.name == "layer" else "block"
+    limit = config.granularity.max_unit_layers
+    return cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
 
 
 @torch.no_grad()
@@ -157,11 +184,6 @@ def _check_fit(network: QuantizedNetwork, images: Tensor) -> None:
         raise DataError(
             f"the model does not take images of shape {shape}, {images.dtype}: {reason}"
         ) from error
-
-
-def _base(config: RunConfig) -> str:
-    """Which units the groups are made of."""
-    return "layer" if config.granularity.name == "layer" else "block"
 
 
 def make_schedule(
@@ -184,10 +206,16 @@ def make_schedule(
         if probe is None:
             with (display or Quiet()).reconstruction("probe for the plan") as progress:
                 probe = probes.run(network, images, config, progress)
-    return plan_units(network.units, network.policy.layers, config, probe)
+    return plan_units(network.units, network.policy.layers, config, probe, network.notes)
 
 
-def plan_units(units: tuple[Unit, ...], bits: dict[str, int], config: RunConfig, probe: Probe | None) -> Plan:
+def plan_units(
+    units: tuple[Unit, ...],
+    bits: dict[str, int],
+    config: RunConfig,
+    probe: Probe | None,
+    notes: tuple[str, ...],
+) -> Plan:
     """Plan from facts and an optional probe.
 
     Args:
@@ -195,6 +223,7 @@ def plan_units(units: tuple[Unit, ...], bits: dict[str, int], config: RunConfig,
         bits: Weight bits by layer.
         config: Granularity and planner.
         probe: Numbers of a plain run.
+        notes: What is to be known about the units.
 
     Returns:
         The plan.
@@ -206,6 +235,7 @@ def plan_units(units: tuple[Unit, ...], bits: dict[str, int], config: RunConfig,
         planner=config.planner,
         model=config.model.name,
         probe=probe,
+        graph_notes=notes,
     )
 
 
@@ -219,15 +249,15 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     Returns:
         The plan.
     """
-    model = build(config.model, seed=config.seed)
+    built = build(config.model, seed=config.seed)
+    shape = built.preprocessing.input_shape
     if not needs_probe(config.granularity, config.planner):
-        traced = trace(model)
-        return plan_units(
-            partition(traced, _base(config)), policy(traced.graph, config.bits).layers, config, None
-        )
+        parts = units_of(built.model, config, shape)
+        bits = policy(parts.graph.graph, config.bits).layers
+        return plan_units(parts.units, bits, config, None, parts.notes)
     device = environment.resolve_device(config.trainer.device)
-    network = cut(model, config).to(device)
-    images = data.load(config.data, input_shape=config.model.input_shape)
+    network = cut(built.model, config, shape).to(device)
+    images = read(config, built.preprocessing, display=display)
     calibration = images.calibration.to(device, memory_format=torch.channels_last)
     _check_fit(network, calibration)
     for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
@@ -251,7 +281,7 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     else:
         result = load(config.run)
         what, model, source = str(config.run), result.model, result.config
-    images = data.load(source.data, input_shape=source.model.input_shape)
+    images = data.load(source.data, preprocessing=preprocessing, calibration=False)
     if not len(images):
         raise DataError(f"data={images.name}: has no images to evaluate on; see data.evaluation_path")
     with (display or Quiet()).stage("evaluate", len(images)) as advance:

@@ -16,6 +16,7 @@ from torch import Tensor
 from mrecg.config.build import plain
 from mrecg.config.methods import Rtn
 from mrecg.config.schema import GranularityConfig, RunConfig
+from mrecg.data.draws import add_tensor
 from mrecg.environment import installed
 from mrecg.planner.plan import Probe, make_plan
 from mrecg.planner.schedule import Plan
@@ -146,5 +147,5 @@ def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: in
         for file in sorted((Path(__file__).parent / package).rglob("*.py")):
             digest.update(file.read_bytes())
     for tensor in [*network.traced.state_dict().values(), images]:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        add_tensor(digest, tensor)
     return digest.hexdigest()[:32]

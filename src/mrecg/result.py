@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from mrecg.config.build import plain, run_config
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError
-from mrecg.graph.partition import partition
-from mrecg.graph.trace import trace
+from mrecg.graph.cut import cut
 from mrecg.models.build import build
+from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
@@ -23,12 +23,13 @@ from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.report import write_report
 from mrecg.track.csv_files import CsvFiles
 
-WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT = (
+WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES = (
     "quantized.safetensors",
     "summary.json",
     "plan.json",
     "config.yaml",
     "environment.json",
+    "images.json",
 )
 
 
@@ -46,6 +47,8 @@ class Result:
         config: The configuration.
         environment: The content of environment.json.
         network: The network cut into its units.
+        images: The content of images.json: which images were drawn, by name; empty where a loaded folder has
+            none.
     """
 
     model: nn.Module
@@ -56,6 +59,7 @@ class Result:
     config: RunConfig
     environment: dict[str, Any]
     network: QuantizedNetwork
+    images: dict[str, Any]
 
     def save(self, folder: Path | str) -> Path:
         """Write the run folder: config, environment, plan, curves, weights, summary and report.
@@ -79,6 +83,7 @@ class Result:
         write_yaml(folder / CONFIG, plain(self.config))
         write_json(folder / ENVIRONMENT, self.environment)
         write_json(folder / PLAN, self.plan.as_dict())
+        write_json(folder / IMAGES, self.images)
         write_weights(folder, self.network)
         write_json(folder / SUMMARY, self.summary)
         write_report([folder], folder / "report.html")
@@ -152,6 +157,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: is no finished run, {name} is missing")
     config = run_config(yaml.safe_load((folder / CONFIG).read_text()))
+    given = model is not None
     if model is None:
         if config.model.source == "python":
             raise CheckpointError(
@@ -160,13 +166,16 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         model = build(config.model, seed=config.seed)
     plan = Plan.from_dict(json.loads((folder / PLAN).read_text()))
     summary = json.loads((folder / SUMMARY).read_text())
-    network = QuantizedNetwork(
-        traced := trace(model),
-        partition(traced, "layer" if config.granularity.name == "layer" else "block"),
-        config.bits,
-    ).to(torch.device("cpu"))  # for its memory order, on which the last bits of the outputs depend
+    parts = cut(
+        model,
+        "layer" if config.granularity.name == "layer" else "block",
+        input_shape=config.model.input_shape if given else resolve(config.model).input_shape,
+        max_unit_layers=config.granularity.max_unit_layers,
+    )
+    network = QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
+    network.to(torch.device("cpu"))  # for its memory order, on which the last bits of the outputs depend
     _fill(network, load_file(folder / WEIGHTS), folder)
-    environment = folder / ENVIRONMENT
+    environment, images = folder / ENVIRONMENT, folder / IMAGES
     return Result(
         model=network.model,
         plan=plan,
@@ -176,6 +185,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         config=config,
         environment=json.loads(environment.read_text()) if environment.is_file() else {},
         network=network,
+        images=json.loads(images.read_text()) if images.is_file() else {},
     )
 
 

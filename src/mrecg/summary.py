@@ -62,6 +62,7 @@ def summarise(
     """
     errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]
     full, low = ({"top1": a.top1, "top5": a.top5} if a else None for a in accuracies)
+    draws = {part: drawn.brief() if drawn else None for part, drawn in images.draws.items()}
     return {
         "schema_version": 1,
         "run_name": config.name,
@@ -82,10 +83,12 @@ def summarise(
         "optimisation_steps": sum(group.steps for group in outcome.groups),
         "batch_size": config.trainer.batch_size,
         "calibration_images": len(images.calibration),
+        "calibration": draws["calibration"],
         "device": str(device),
         "fp": full,
         "quantized": low,
         "evaluation_images": len(images),
+        "evaluation": draws["evaluation"],
         "oscillation": {
             "error_index": oscillation_index(errors),
             "error_peak": max(errors),

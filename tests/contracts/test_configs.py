@@ -15,6 +15,7 @@ from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import load
+from mrecg.data.preprocessing import Preprocessing
 from mrecg.models.build import build
 from mrecg.quant.network import QuantizedNetwork
 
@@ -26,6 +27,9 @@ SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
 NEEDED = {
     "data=image_folder": ["data.calibration_path=train"],
     "data=imagenet": ["data.calibration_path=train"],
+    "data=cifar10": ["data.calibration_path=cifar"],
+    "data=cifar100": ["data.calibration_path=cifar"],
+    "data=dataset": ["data.calibration_dataset=tiny_data.Squares"],
     "model=target": ["model.target=tiny_net.build"],
     "granularity=fixed": ["granularity.groups=[[a,b]]"],
 }
@@ -77,7 +81,7 @@ def test_every_model_is_built(name: str) -> None:
 
 def test_the_digits_are_loaded() -> None:
     config = composed("data", "digits").data
-    images = load(config, input_shape=(3, 32, 32))
+    images = load(config, preprocessing=Preprocessing(input_shape=(3, 32, 32), mean=(0.0,), std=(1.0,)))
     assert images.calibration.shape == (512, 3, 32, 32) and len(images) == 1000
 
 

@@ -151,7 +151,7 @@ class Functional(nn.Module):
 
 
 def test_a_model_without_hierarchy_is_cut_around_its_joins() -> None:
-    traced = trace(Functional())
+    traced = trace(Functional()).graph
     units = partition(traced)
     check_contract(traced, units)
     assert names(units) == ["convs.0", "convs.1-convs.2", "convs.3-convs.4", "convs.5-fc"]
@@ -160,7 +160,7 @@ def test_a_model_without_hierarchy_is_cut_around_its_joins() -> None:
 
 
 def test_plain_chains_have_at_most_three_layers() -> None:
-    traced = trace(nn.Sequential(*(nn.Linear(3, 3) for _ in range(8))))
+    traced = trace(nn.Sequential(*(nn.Linear(3, 3) for _ in range(8)))).graph
     assert [len(unit.layers) for unit in partition(traced)] == [3, 3, 2]
     assert names(partition(traced)) == ["0-2", "3-5", "6-7"]
 
@@ -176,4 +176,4 @@ def test_a_gate_alone_is_no_block(skeleton_of: Trace) -> None:
 
 def test_unknown_granularity_lists_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"granularity: 'blocks' is not a choice.*choose from layer, block"):
-        partition(trace(nn.Sequential(nn.Linear(2, 2))), "blocks")
+        partition(trace(nn.Sequential(nn.Linear(2, 2))).graph, "blocks")

@@ -95,7 +95,7 @@ def test_state_round_trip(calibrated: QuantizedNetwork, model_of: Build) -> None
     state = calibrated.state()
     assert not any(key.endswith(".layer.weight") or key.endswith(".hard") for key in state)
     assert state["features.0.0.integers"].dtype == torch.uint8 and "features.0.0.bias" in state
-    fresh = network(trace(model_of("embedded")))
+    fresh = network(trace(model_of("embedded")).graph)
     x = torch.randn(2, 3, 32, 32)
     assert not torch.equal(fresh.model(x), calibrated.model(x))
     fresh.load_state({key: value.clone() for key, value in state.items()})
@@ -119,7 +119,7 @@ def test_a_state_that_does_not_fit_is_one_clear_line(calibrated: QuantizedNetwor
 def test_full_precision_is_shared_and_not_touched(model_of: Build) -> None:
     model = model_of("embedded")
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    net = network(trace(model), bits=2)
+    net = network(trace(model).graph, bits=2)
     list(net.calibrate(torch.randn(2, 3, 32, 32), QUICK, batch=2))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -144,7 +144,7 @@ class Mixed(nn.Module):
 def test_other_dimensions_parameters_and_buffers() -> None:
     model = Mixed()
     x = torch.randn(3, 1, 4, 5, 5)
-    net = network(trace(model), bits=8).to(torch.device("cpu"))
+    net = network(trace(model).graph, bits=8).to(torch.device("cpu"))
     torch.testing.assert_close(chain(net.full, x), model(x))
     list(net.calibrate(x, QUICK, batch=2))
     assert torch.equal(chain(net.low, x), net.model(x))
@@ -154,7 +154,7 @@ def test_other_dimensions_parameters_and_buffers() -> None:
 
 @torch.no_grad()
 def test_to_lays_weights_out_channels_last(model_of: Build) -> None:
-    net = network(trace(model_of("embedded")))
+    net = network(trace(model_of("embedded")).graph)
     x = torch.randn(2, 3, 32, 32)
     before = net.model(x)
     net.to(torch.device("cpu"))

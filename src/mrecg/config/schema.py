@@ -126,6 +126,8 @@ class PlannerConfig:
             raise ValueError(
                 f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}"
             )
+        if self.not_comparable == "loss" and self.name != "modcap":
+            raise ValueError(f"planner.not_comparable: loss goes with planner=modcap; {self.name} needs it not")
         return self
 
 

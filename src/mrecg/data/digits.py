@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mrecg.config.inputs import DataConfig
+from mrecg.data.preprocessing import Preprocessing
+from mrecg.data.source import Part, Source, Stored
 from mrecg.errors import DataError
 
 MEAN, STD = 0.1307, 0.3081
@@ -60,3 +63,14 @@ def split(part: str) -> tuple[Tensor, Tensor]:
     padded = torch.nn.functional.pad(pixels[order].float() / 255, (2, 2, 2, 2))
     images = ((padded - MEAN) / STD).unsqueeze(1).repeat(1, 3, 1, 1)
     return images, labels[order]
+
+
+def _calibration(config: DataConfig, preprocessing: Preprocessing) -> Part:
+    return Stored(*split("train")).part()  # normalised as the embedded model wants it, whatever the model
+
+
+def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Part:
+    return Stored(*split("test")).part()
+
+
+SOURCE = Source(_calibration, _evaluation)

@@ -1,21 +1,28 @@
 """Calibration and evaluation images behind one record, whatever their source."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset
 
-from mrecg.config.build import existing
 from mrecg.config.inputs import DataConfig
-from mrecg.data import digits
+from mrecg.data import cifar, dataset, digits, folders
+from mrecg.data.draws import Draw, digest_of, draw
+from mrecg.data.evaluation import Chosen, Evaluation
+from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+SOURCES = {
+    "digits": digits.SOURCE,
+    "image_folder": folders.SOURCE,
+    "cifar10": cifar.SOURCE,
+    "cifar100": cifar.SOURCE,
+    "dataset": dataset.SOURCE,
+}
+"""What ``data.source`` names; ``none`` and ``python`` have nothing to load."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +31,18 @@ class Images:
 
     Attributes:
         name: For tables and summaries.
-        calibration: Unlabelled images of shape (N, C, H, W), normalised.
-        evaluation: Pairs of image and label; None where there is nothing to evaluate on.
-        batch_size: Images a batch of `batches`.
+        calibration: Unlabelled images of shape (N, C, H, W), normalised; N is 0 where they were not wanted.
+        drawn: Which images these are.
+        evaluation: Labelled images; None where there is nothing to evaluate on.
     """
 
     name: str
     calibration: Tensor
-    evaluation: Dataset[tuple[Tensor, int]] | None
-    batch_size: int
+    drawn: Draw
+    evaluation: Evaluation | None
 
     def __len__(self) -> int:
-        return 0 if self.evaluation is None else len(self.evaluation)  # type: ignore[arg-type]
+        return 0 if self.evaluation is None else len(self.evaluation)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over the evaluation images in order.
@@ -44,43 +51,46 @@ class Images:
             Images of shape (B, C, H, W) and labels of shape (B,).
         """
         if self.evaluation is not None:
-            yield from DataLoader(self.evaluation, batch_size=self.batch_size)
+            yield from self.evaluation.batches()
+
+    @property
+    def draws(self) -> dict[str, Draw | None]:
+        """Which images were drawn for ``calibration`` and for ``evaluation``.
+
+        The evaluation images are read here if `batches` has not gone over them yet.
+        """
+        return {
+            "calibration": self.drawn,
+            "evaluation": None if self.evaluation is None else self.evaluation.draw(),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """The draws with all names, as plain values."""
+        return {part: drawn.as_dict() if drawn else None for part, drawn in self.draws.items()}
 
 
-def draw(available: int, count: int, *, seed: int, what: str) -> list[int]:
-    """Draw images without replacement.
-
-    Args:
-        available: How many there are.
-        count: How many are wanted.
-        seed: Seed of the draw.
-        what: The config key that asked, for the message.
-
-    Returns:
-        Ascending indices.
-
-    Raises:
-        DataError: There are too few.
-    """
-    if count > available:
-        raise DataError(f"{what}: {count} images are asked for, and there are {available}")
-    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed))
-    return sorted(order[:count].tolist())
-
-
-def load(config: DataConfig, *, input_shape: tuple[int, int, int]) -> Images:
+def load(
+    config: DataConfig,
+    *,
+    preprocessing: Preprocessing,
+    calibration: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Images:
     """Load what the config names.
 
     Args:
         config: The data group.
-        input_shape: Channels, height and width that the model takes, pixels.
+        preprocessing: What the model wants its images to be.
+        calibration: Read the calibration images; what only evaluates does without.
+        progress: Called with 1 behind each calibration image.
 
     Returns:
-        The images.
+        The images; those for evaluation are read when they are asked for.
 
     Raises:
-        DataError: There is no image, too few, or of the wrong shape.
-        ConfigError: A path does not exist.
+        DataError: There is no image, too few, one that cannot be read or has the wrong shape, or a label is
+            not right.
+        ConfigError: A path does not exist, or a data set refuses its arguments.
     """
     if config.source == "none":
         raise DataError("data=none has no images; it serves `mrecg plan` with planner=modcap or published")
@@ -88,95 +98,72 @@ def load(config: DataConfig, *, input_shape: tuple[int, int, int]) -> Images:
         raise ConfigError(
             "data.source: python is for images passed to mrecg.quantize; choose a group data=..."
         )
-    calibration, evaluation = _digits(config) if config.source == "digits" else _folders(config, input_shape)
-    if tuple(calibration.shape[1:]) != tuple(input_shape):
-        raise DataError(
-            f"data={config.name} has images of shape {tuple(calibration.shape[1:])}, "
-            f"the model takes {tuple(input_shape)}; see model.input_shape"
-        )
-    if evaluation is not None and config.evaluation_images is not None:
-        size: int = len(evaluation)  # type: ignore[arg-type]
-        chosen = draw(size, config.evaluation_images, seed=config.seed, what="data.evaluation_images")
-        evaluation = Subset(evaluation, chosen)
-    return Images(config.name, calibration, evaluation, config.batch_size)
-
-
-def _digits(config: DataConfig) -> tuple[Tensor, Dataset[tuple[Tensor, int]]]:
-    images, _ = digits.split("train")
-    chosen = draw(len(images), config.calibration_images, seed=config.seed, what="data.calibration_images")
-    return images[chosen], TensorDataset(*digits.split("test"))  # type: ignore[return-value]
-
-
-def _folders(
-    config: DataConfig, shape: tuple[int, int, int]
-) -> tuple[Tensor, Dataset[tuple[Tensor, int]] | None]:
-    from torchvision import datasets, transforms
-
-    assert config.calibration_path is not None
-    steps = [transforms.Resize(config.resize)] if config.resize else []
-    transform = transforms.Compose(
-        [
-            *steps,
-            transforms.CenterCrop(shape[1:]),
-            transforms.ToTensor(),
-            transforms.Normalize(config.mean, config.std),
-        ]
+    evaluation = _evaluation(config, preprocessing)  # first: its mistakes show before thousands are decoded
+    images, drawn = (
+        _calibration(config, preprocessing, progress)
+        if calibration
+        else of_tensor(torch.empty(0, *preprocessing.input_shape))
     )
-    files = image_files(existing(config.calibration_path, "data.calibration_path"))
-    chosen = draw(len(files), config.calibration_images, seed=config.seed, what="data.calibration_images")
-    calibration = torch.stack([transform(_picture(str(files[i]))) for i in chosen])
-    if config.evaluation_path is None:
-        return calibration, None
-    path = existing(config.evaluation_path, "data.evaluation_path")
-    try:
-        folder = datasets.ImageFolder(path, transform, loader=_picture)
-    except FileNotFoundError as error:
-        raise DataError(f"data.evaluation_path: wants a sub-folder of images a class: {error}") from error
-    if config.classes_path is not None:
-        _relabel(folder, existing(config.classes_path, "data.classes_path"))
-    return calibration, folder
+    return Images(config.name, images, drawn, evaluation)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """All images below a folder, sorted.
+def from_python(
+    config: DataConfig, calibration: Tensor, evaluation: Dataset[tuple[Tensor, int]] | None
+) -> Images:
+    """Take images that are at hand.
 
     Args:
-        folder: Where to look, at any depth.
+        config: The data group: name, batch size and workers.
+        calibration: Images of shape (N, C, H, W), preprocessed.
+        evaluation: Images and labels; None: no evaluation.
 
     Returns:
-        Their paths.
-
-    Raises:
-        DataError: There is none.
+        The images.
     """
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
-    if not files:
-        raise DataError(f"{folder}: holds no image ({', '.join(IMG_EXTENSIONS)})")
-    return files
-
-
-def _picture(path: str) -> "Image":
-    from torchvision.datasets.folder import default_loader
-
-    try:
-        picture: Image = default_loader(path)
-    except OSError as error:
-        raise DataError(f"{path}: is no image that can be read ({error})") from error
-    return picture
+    labelled = None
+    if evaluation is not None:
+        size: int = len(evaluation)  # type: ignore[arg-type]
+        labelled = Evaluation(evaluation, size, None, (), config.batch_size, config.workers)
+    return Images(config.name, *of_tensor(calibration), labelled)
 
 
-def _relabel(folder: "object", classes: Path) -> None:
-    """Number the classes by a full list of names, where the evaluation folder has only some of them."""
-    from torchvision.datasets import ImageFolder
+def of_tensor(images: Tensor) -> tuple[Tensor, Draw]:
+    """Images without names, and their record."""
+    count, sha256 = len(images), digest_of((), images)
+    return images, Draw(images=count, available=count, seed=None, sha256=sha256, names=())
 
-    assert isinstance(folder, ImageFolder)
-    names = sorted(path.name for path in classes.iterdir() if path.is_dir())
-    number = {name: i for i, name in enumerate(names)}
-    missing = [name for name in folder.classes if name not in number]
-    if missing:
-        raise DataError(
-            f"data.classes_path: {classes} has no class {missing[0]} ({len(missing)} are missing)"
-        )
-    folder.samples = [(path, number[folder.classes[label]]) for path, label in folder.samples]
+
+def _calibration(
+    config: DataConfig, preprocessing: Preprocessing, progress: Callable[[int], None] | None
+) -> tuple[Tensor, Draw]:
+    part = SOURCES[config.source].calibration(config, preprocessing)
+    available, seed = len(part.names), config.seed
+    indices = draw(available, config.calibration_images, seed=seed, what="data.calibration_images")
+    chosen = Chosen(f"data={config.name}", part, tuple(indices), preprocessing.input_shape)
+    images = torch.empty(len(chosen), *preprocessing.input_shape)
+    for position in range(len(chosen)):
+        images[position], _ = chosen.read(position)
+        if progress is not None:
+            progress(1)
+    return images, Draw(
+        images=len(chosen),
+        available=available,
+        seed=seed,
+        sha256=digest_of(chosen.names, images),
+        names=chosen.names,
+    )
+
+
+def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Evaluation | None:
+    part = SOURCES[config.source].evaluation(config, preprocessing)
+    if part is None:
+        return None
+    available, seed = len(part.names), None if config.evaluation_images is None else config.seed
+    if config.evaluation_images is None:
+        indices = list(range(available))
+    else:
+        indices = draw(available, config.evaluation_images, seed=config.seed, what="data.evaluation_images")
+    chosen = Chosen(f"data={config.name}", part, tuple(indices), preprocessing.input_shape)
+    if len(chosen):
+        chosen.read(0)  # a wrong shape shows now, and not behind the reconstruction
+    return Evaluation(chosen, available, seed, chosen.names, config.batch_size, config.workers)

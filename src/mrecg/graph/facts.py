@@ -30,8 +30,10 @@ class UnitFacts:
         name: Module path of the unit.
         layers: Its weight layers in order.
         residual: Whether the unit holds a join (add, multiply or concatenation).
+        stage: Number of its stage, from 0: a run of units at one resolution, below one parent module.
     """
 
     name: str
     layers: tuple[LayerFacts, ...]
     residual: bool
+    stage: int = 0

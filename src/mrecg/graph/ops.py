@@ -1,11 +1,10 @@
-"""What the nodes of a traced graph are: weight layers, activations, joins, and ops that only move values."""
+"""What the nodes of a traced graph are: weight layers, activations, joins, and ops that only move values.
 
-import operator
-from collections.abc import Callable
-from typing import Any
+An operation has one name, whether it is a module, a function, a method, an operator or one of
+``torch.export``'s overloads, and whether it works in place.
+"""
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 WEIGHT_LAYERS = (
@@ -36,38 +35,44 @@ ACTIVATIONS = (
     nn.Softplus,
 )
 _ACTIVATION_NAMES = {
-    "relu", "relu6", "relu_", "leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "mish",
-    "hardswish", "hardsigmoid", "hardtanh", "sigmoid", "tanh", "softplus",
+    "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "mish", "hardswish",
+    "hardsigmoid", "hardtanh", "sigmoid", "tanh", "softplus", "clamp", "clamp_min", "clip",
 }  # fmt: skip
-_JOINS: set[Callable[..., Any]] = {
-    operator.add,
-    operator.iadd,
-    torch.add,
-    operator.mul,
-    operator.imul,
-    torch.mul,
+_ADDITIONS = {"add", "sub", "rsub", "subtract"}
+_PRODUCTS = {"mul", "multiply", "div", "truediv", "true_divide", "divide", "maximum", "minimum"}
+_CONCATENATIONS = {"cat", "concat", "concatenate", "stack"}
+_PRODUCTS_OF_MATRICES = {"matmul", "bmm", "mm", "einsum", "scaled_dot_product_attention", "baddbmm", "addmm"}
+CONVOLUTIONS = {
+    "conv1d": nn.Conv1d,
+    "conv2d": nn.Conv2d,
+    "conv3d": nn.Conv3d,
+    "conv_transpose1d": nn.ConvTranspose1d,
+    "conv_transpose2d": nn.ConvTranspose2d,
+    "conv_transpose3d": nn.ConvTranspose3d,
 }
-_CONCATENATIONS: set[Callable[..., Any]] = {torch.cat, torch.concat, torch.stack}
-_ADDITIONS: set[Callable[..., Any]] = {operator.add, operator.iadd, torch.add}
-_FUNCTIONAL_WEIGHTS: set[Callable[..., Any]] = {
-    F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.linear,
-    torch.matmul, torch.bmm, torch.mm, operator.matmul, F.scaled_dot_product_attention,
-}  # fmt: skip
-
-
+"""Functions with weights, and the modules that do the same."""
 _NORMALISATIONS = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
     nn.LayerNorm,
     nn.GroupNorm,
     nn.LocalResponseNorm,
+    nn.RMSNorm,
 )
-_FUNCTIONAL_NORMALISATIONS: set[Callable[..., Any]] = {
-    F.batch_norm,
-    F.instance_norm,
-    F.layer_norm,
-    F.group_norm,
+_NORMALISATION_NAMES = {
+    "batch_norm",
+    "instance_norm",
+    "layer_norm",
+    "group_norm",
+    "native_layer_norm",
+    "rms_norm",
 }
+_STRIDED_POOLS = (
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._LPPoolNd,
+)
+_POOL_NAMES = {"max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"}
 
 
 def module_of(node: fx.Node) -> nn.Module | None:
@@ -86,56 +91,96 @@ def module_of(node: fx.Node) -> nn.Module | None:
     return owner.get_submodule(str(node.target))
 
 
+def operation(node: fx.Node) -> str:
+    """Name what a function or method node does.
+
+    Args:
+        node: Any node.
+
+    Returns:
+        For example ``add`` for ``a + b``, ``a += b``, ``a.add_(b)``, ``torch.add`` and ``aten.add.Tensor``;
+        empty for what is no function and no method.
+    """
+    if node.op == "call_method":
+        name = str(node.target)
+    elif node.op == "call_function":
+        target = node.target
+        packet = target._overloadpacket if isinstance(target, torch._ops.OpOverload) else target
+        name = getattr(packet, "__name__", "")
+    else:
+        return ""
+    name = name if name.endswith("__") else name.removesuffix("_")
+    return name[1:] if name in ("iadd", "isub", "imul", "itruediv") else name
+
+
 def is_weight_layer(node: fx.Node) -> bool:
     """Tell whether a node is a convolution or linear module."""
     return isinstance(module_of(node), WEIGHT_LAYERS)
 
 
-def is_functional_weight(node: fx.Node) -> bool:
-    """Tell whether a node multiplies by weights outside of a module (which is not supported yet)."""
-    return (node.op == "call_function" and node.target in _FUNCTIONAL_WEIGHTS) or (
-        node.op == "call_method" and node.target in ("matmul", "bmm", "mm")
-    )
+def is_functional_layer(node: fx.Node) -> bool:
+    """Tell whether a node is a convolution or linear layer in the form of a function."""
+    return operation(node) in CONVOLUTIONS or operation(node) == "linear"
+
+
+def is_matrix_product(node: fx.Node) -> bool:
+    """Tell whether a node multiplies matrices, which no weight layer does for it."""
+    return operation(node) in _PRODUCTS_OF_MATRICES
 
 
 def is_activation(node: fx.Node) -> bool:
     """Tell whether a node is an activation function, as a module, a function or a method."""
-    if node.op == "call_module":
-        return isinstance(module_of(node), ACTIVATIONS)
-    name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
-    return node.op in ("call_function", "call_method") and name in _ACTIVATION_NAMES
+    return isinstance(module_of(node), ACTIVATIONS) or (
+        operation(node) in _ACTIVATION_NAMES and tensor_inputs(node) == 1
+    )
 
 
 def is_normalisation(node: fx.Node) -> bool:
     """Tell whether a node is a normalisation that stayed in the graph: its output takes new values."""
-    if node.op == "call_module":
-        return isinstance(module_of(node), _NORMALISATIONS)
-    return node.op == "call_function" and node.target in _FUNCTIONAL_NORMALISATIONS
+    return isinstance(module_of(node), _NORMALISATIONS) or operation(node) in _NORMALISATION_NAMES
 
 
-def _tensor_inputs(node: fx.Node) -> int:
+def tensor_inputs(node: fx.Node) -> int:
+    """Count the values that a node computes with; parameters and constants are none."""
     return len([source for source in node.all_input_nodes if source.op != "get_attr"])
 
 
 def is_join(node: fx.Node) -> bool:
     """Tell whether a node joins two or more tensors: add, multiply or concatenate."""
-    if node.op == "call_function" and node.target in _CONCATENATIONS:
-        return True
-    called = node.op == "call_function" and node.target in _JOINS
-    method = node.op == "call_method" and node.target in ("add", "add_", "mul", "mul_")
-    return (called or method) and _tensor_inputs(node) > 1
+    return operation(node) in _CONCATENATIONS or is_arithmetic_join(node)
 
 
 def is_addition(node: fx.Node) -> bool:
-    """Tell whether a node is a join that adds."""
-    return is_join(node) and (node.target in _ADDITIONS or node.target in ("add", "add_"))
+    """Tell whether a node is a join that adds (or subtracts)."""
+    return operation(node) in _ADDITIONS and tensor_inputs(node) > 1
 
 
 def is_gate(node: fx.Node) -> bool:
-    """Tell whether a node is a join that multiplies."""
-    return is_arithmetic_join(node) and not is_addition(node)
+    """Tell whether a node is a join that multiplies (or divides)."""
+    return operation(node) in _PRODUCTS and tensor_inputs(node) > 1
 
 
 def is_arithmetic_join(node: fx.Node) -> bool:
     """Tell whether a join makes new values (add, multiply), not only a longer tensor."""
-    return is_join(node) and not (node.op == "call_function" and node.target in _CONCATENATIONS)
+    return is_addition(node) or is_gate(node)
+
+
+def downsamples(node: fx.Node) -> bool:
+    """Tell whether a node makes its image smaller: a strided convolution or pooling."""
+    module = module_of(node)
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return max(module.stride) > 1 and not isinstance(module, nn.modules.conv._ConvTransposeNd)
+    if isinstance(module, _STRIDED_POOLS):
+        stride = module.stride if module.stride is not None else module.kernel_size
+        return _largest(stride) > 1
+    if operation(node) in _POOL_NAMES:
+        given = dict(zip(("input", "kernel_size", "stride"), node.args, strict=False)) | dict(node.kwargs)
+        return _largest(given.get("stride") or given.get("kernel_size")) > 1
+    return False
+
+
+def _largest(size: object) -> int:
+    if isinstance(size, int):
+        return size
+    numbers = [int(part) for part in size] if isinstance(size, (tuple, list)) else []
+    return max(numbers, default=1)

@@ -5,17 +5,27 @@ Atoms are gathered into *pieces*, each with at least one weight layer (the units
 and pieces into *blocks*, by the model's own hierarchy of modules.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx, nn
 
 from mrecg.errors import GraphError, one_of
 from mrecg.graph.facts import LayerFacts, UnitFacts
-from mrecg.graph.ops import is_activation, is_arithmetic_join, is_gate, is_join, is_weight_layer, module_of
+from mrecg.graph.ops import (
+    downsamples,
+    is_activation,
+    is_arithmetic_join,
+    is_gate,
+    is_join,
+    is_weight_layer,
+    module_of,
+)
 
 MAX_CHAIN = 3
 """Weight layers in a unit that has no join, at most: the length of an inverted bottleneck without its
 shortcut."""
+MAX_UNIT = 16
+"""Weight layers in a unit, at most, where nothing else is configured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +58,9 @@ class Unit:
 Piece = list[fx.Node]
 
 
-def partition(traced: fx.GraphModule, granularity: str = "block") -> tuple[Unit, ...]:
+def partition(
+    traced: fx.GraphModule, granularity: str = "block", *, max_unit_layers: int = MAX_UNIT
+) -> tuple[Unit, ...]:
     """Cut a graph into units.
 
     Args:
@@ -56,6 +68,8 @@ def partition(traced: fx.GraphModule, granularity: str = "block") -> tuple[Unit,
         granularity: ``layer``: the smallest pieces between two cuts that hold a weight layer; ``block``: the
             smallest modules of the model's hierarchy that lie between two cuts and hold a join or several
             weight layers, and chains of at most three layers for what belongs to no such module.
+        max_unit_layers: A module with more weight layers is no block. What has no cut inside still is one
+            unit; `mrecg.graph.pack` makes a cut.
 
     Returns:
         The units in network order; every weight layer is in exactly one.
@@ -72,13 +86,17 @@ def partition(traced: fx.GraphModule, granularity: str = "block") -> tuple[Unit,
     modules = _modules(pieces)
     spans = [(i, i + 1) for i in range(len(pieces))]
     if granularity == "block":
-        spans = _block_spans(pieces, modules)
+        spans = _block_spans(pieces, modules, max_unit_layers)
     units, source = [], next(node for node in traced.graph.nodes if node.op == "placeholder")
     for begin, end in spans:
         nodes = [node for piece in pieces[begin:end] for node in piece]
         units.append(_unit(nodes, source, _name(pieces, modules, begin, end)))
         source = nodes[-1]
-    return tuple(units)
+    stages = _stages(traced, units)
+    return tuple(
+        replace(unit, facts=replace(unit.facts, stage=stage))
+        for unit, stage in zip(units, stages, strict=True)
+    )
 
 
 def _atoms(traced: fx.GraphModule) -> list[Piece]:
@@ -155,14 +173,17 @@ def _has_join(pieces: list[Piece]) -> bool:
     return any(is_join(node) for piece in pieces for node in piece)
 
 
-def _block_spans(pieces: list[Piece], modules: dict[str, tuple[int, int]]) -> list[tuple[int, int]]:
+def _block_spans(
+    pieces: list[Piece], modules: dict[str, tuple[int, int]], limit: int
+) -> list[tuple[int, int]]:
     """Choose the smallest qualifying modules; chain up what is left."""
     chosen: dict[int, tuple[int, int]] = {}
     for begin, end in sorted(set(modules.values()), key=lambda span: (span[1] - span[0], span)):
         inside = pieces[begin:end]
         # A squeeze-and-excitation alone is no block, the bottleneck around it is.
         gate = end - begin == 1 and not any(is_join(node) and not is_gate(node) for node in inside[0])
-        is_block = _has_join(inside) or 2 <= _weights(inside) <= MAX_CHAIN
+        joined = _has_join(inside) and (_weights(inside) <= limit or end - begin == 1)
+        is_block = joined or 2 <= _weights(inside) <= MAX_CHAIN
         if is_block and not gate and not any(i in chosen for i in range(begin, end)):
             chosen.update(dict.fromkeys(range(begin, end), (begin, end)))
     spans: list[tuple[int, int]] = []
@@ -188,9 +209,43 @@ def _name(pieces: list[Piece], modules: dict[str, tuple[int, int]], begin: int, 
     exact = _outermost(modules, begin, end)
     if exact:
         return exact
+    layers = [node for piece in pieces[begin:end] for node in piece if is_weight_layer(node)]
+    if len(layers) == 1:
+        return str(layers[0].target)
     first, last = (_outermost(modules, i, i + 1) for i in (begin, end - 1))
-    layers = [str(node.target) for piece in pieces[begin:end] for node in piece if is_weight_layer(node)]
-    return f"{first or layers[0]}-{last or layers[-1]}" if end - begin > 1 or len(layers) > 1 else layers[0]
+    common = common_path(layers)
+    return f"{first or _below(common, layers[0])}-{last or _below(common, layers[-1])}"
+
+
+def common_path(nodes: Piece) -> str:
+    """Path of the innermost module that several nodes were traced in; empty for the whole model."""
+    stacks = [_paths(node) for node in nodes]
+    shared = [path for path in stacks[0] if all(path in stack for stack in stacks)]
+    return shared[-1] if shared else ""
+
+
+def _below(common: str, node: fx.Node) -> str:
+    """The child of a module that a node was traced in."""
+    paths = [path for path in _paths(node) if len(path) > len(common) and path.startswith(common)]
+    return min(paths, key=len, default=str(node.target))
+
+
+def _stages(traced: fx.GraphModule, units: list[Unit]) -> list[int]:
+    """Number the stages: one begins where a unit makes the image smaller, or where the parent module changes.
+
+    The first and the last unit (stem and head) are stages of their own. A unit that does nothing but make the
+    image smaller belongs to the stage behind it.
+    """
+    nodes = {node.name: node for node in traced.graph.nodes}
+    shrinks = [any(downsamples(nodes[name]) for name in unit.nodes) for unit in units]
+    parents = [unit.name.rpartition(".")[0] for unit in units]
+    stages = [0]
+    for i in range(1, len(units)):
+        prefix_only = i > 1 and shrinks[i - 1] and stages[i - 1] != stages[i - 2]
+        moved = parents[i] != parents[i - 1] and not (prefix_only and not shrinks[i])
+        new = i == 1 or i == len(units) - 1 or shrinks[i] or moved
+        stages.append(stages[-1] + new)
+    return stages
 
 
 def _outermost(modules: dict[str, tuple[int, int]], begin: int, end: int) -> str | None:

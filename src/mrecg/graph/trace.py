@@ -1,229 +1,176 @@
-"""Trace a model with torch.fx and fold its BatchNorms.
+"""Trace a model, by torch.fx or else by torch.export, and fold its BatchNorms.
 
 The graph that leaves here has no in-place operation (a unit's input is a cached tensor, which must not
-change), no dropout and no BatchNorm directly behind a convolution or linear layer.
+change), no dropout, no weights outside of modules, no weight layer that is called twice, and no BatchNorm
+directly behind a convolution or linear layer. It gives the model's outputs, which is checked by running both.
 """
 
 import copy
-import inspect
-import operator
-import traceback
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from mrecg.errors import GraphError
-from mrecg.graph.ops import is_functional_weight, is_weight_layer, module_of
+from mrecg.errors import DataError, GraphError
+from mrecg.graph.exported import export_graph
+from mrecg.graph.fold import fold_batch_norms
+from mrecg.graph.inplace import make_out_of_place
+from mrecg.graph.lift import fold_constants, lift_layers
+from mrecg.graph.normalise import drop_identities, localise_sizes, untie
+from mrecg.graph.ops import is_functional_layer, is_weight_layer
+from mrecg.graph.same_padding import split_paddings
+from mrecg.graph.symbolic import UntraceableError, stopping_line, symbolic_trace
 
-_OUT_OF_PLACE: dict[object, Callable[..., Any]] = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-}
-_DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "stochastic_depth"}
+TOLERANCE = 1e-3
+"""Relative error of the graph's outputs, at most; folding in float32 stays far below."""
 
 
-def trace(model: nn.Module) -> fx.GraphModule:
+@dataclass(frozen=True, kw_only=True)
+class Traced:
+    """A folded graph, and how it came about.
+
+    Attributes:
+        graph: The graph as a module, parameters frozen, in evaluation mode; module paths are the model's own.
+        route: ``torch.fx`` or ``torch.export``.
+        notes: What a user should know: modules kept whole, layers untied, why torch.fx was not enough.
+    """
+
+    graph: fx.GraphModule
+    route: str
+    notes: tuple[str, ...]
+
+
+def trace(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> Traced:
     """Trace a copy of a model in evaluation mode and fold BatchNorm into the layer before it.
 
     Args:
         model: The network; it is not changed. Its forward takes one tensor and returns one.
+        input_shape: Channels, height and width of an image. Needed to compare the outputs with the model's,
+            and for torch.export; None: neither is done.
 
     Returns:
-        The folded graph, parameters frozen, in evaluation mode. Module paths are the model's own.
+        The graph, with what a user should know about it.
 
     Raises:
-        GraphError: The model's control flow depends on its input, it has several inputs, no weight layer,
-            weights in functional form, or a weight layer that is called twice.
+        DataError: The model does not take images of this shape.
+        GraphError: Neither torch.fx nor torch.export can follow the model, it has several inputs or outputs,
+            no weight layer, weights that depend on its input, or gives other outputs than its graph.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    reference = None if input_shape is None else _reference(model, input_shape)
     try:
-        graph = fx.Tracer().trace(model)
-    except Exception as error:  # fx lets through whatever the model's own code raises
-        raise GraphError(
-            f"{type(model).__name__} cannot be traced: {error}{_stopping_line(error)}"
-        ) from error
-    traced = fx.GraphModule(model, graph)
+        attempt = copy.deepcopy(model)
+        graph, notes = symbolic_trace(attempt)
+        return _finished(attempt, graph, reference, "torch.fx", notes)
+    except (UntraceableError, _OtherOutputsError) as error:
+        if input_shape is None:
+            raise
+        try:
+            exported = export_graph(model, input_shape)
+            note = f"torch.export's graph is used: {error}"
+            return _finished(exported, exported.graph, reference, "torch.export", [note])
+        except GraphError as second:
+            raise GraphError(f"{error}; {second}") from error
+
+
+class _OtherOutputsError(GraphError):
+    """A graph computes something else than its model."""
+
+
+def _finished(
+    root: nn.Module, graph: fx.Graph, reference: "_Reference | None", route: str, notes: list[str]
+) -> Traced:
+    """Bring a graph into its final form; the root's layers are changed."""
+    name = type(root).__name__ if reference is None else reference.name
+    traced = fx.GraphModule(root, _with_one_input(graph, name))
     # First of all: to torch.fx an in-place call whose result nobody reads is dead code.
-    _make_out_of_place(traced)
-    _drop_identities(traced)
-    traced.graph.eliminate_dead_code()
+    make_out_of_place(traced)
+    drop_identities(traced)
+    split_paddings(traced)
+    fold_constants(traced)
+    lift_layers(traced)
+    notes = [*notes, *untie(traced)]
+    if reference is not None:
+        localise_sizes(traced, tuple(reference.images.shape[1:]))
     fold_batch_norms(traced)
     traced.delete_all_unused_submodules()
     traced.recompile()
-    _check(traced, type(model).__name__)
-    return traced
+    _check_layers(traced, name)
+    if reference is not None:
+        _compare(traced, reference)
+    return Traced(graph=traced.eval(), route=route, notes=tuple(notes))
 
 
-def _stopping_line(error: Exception) -> str:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/torch/" not in frame.filename]
-    last = frames[-1] if frames else None
-    return f" (at {last.filename}:{last.lineno}: {last.line})" if last else ""
-
-
-def _make_out_of_place(traced: fx.GraphModule) -> None:
-    """Replace in-place operations; who reads an overwritten tensor later, reads the result instead."""
-    position = {node: i for i, node in enumerate(traced.graph.nodes)}
-    for node in traced.graph.nodes:
-        if not _replaced(node):
-            continue
-        source = node.all_input_nodes[0]
-        for user in list(source.users):
-            if position[user] > position[node]:
-                user.replace_input_with(source, node)
-    for module in traced.modules():
-        if getattr(module, "inplace", False) is True:
-            module.inplace = False  # type: ignore[assignment]
-
-
-def _replaced(node: fx.Node) -> bool:
-    """Put the out-of-place operation in the node's place; tell whether it was in-place before."""
-    if node.op == "call_module":
-        return getattr(module_of(node), "inplace", False) is True
-    before = (node.target, node.args, node.kwargs)
-    if node.op == "call_method" and _overwrites(str(node.target)):
-        node.target = str(node.target)[:-1] if hasattr(torch.Tensor, str(node.target)[:-1]) else node.target
-    elif node.op == "call_function" and callable(node.target):
-        name = getattr(node.target, "__name__", "")
-        for space in (torch, F):
-            if _overwrites(name) and getattr(space, name, None) is node.target:
-                node.target = getattr(space, name[:-1])
-        node.target = _OUT_OF_PLACE.get(node.target, node.target)
-        place = _parameters(node.target).index("inplace") if "inplace" in _parameters(node.target) else -1
-        if node.kwargs.get("inplace"):
-            node.kwargs = {**node.kwargs, "inplace": False}
-        elif 0 <= place < len(node.args) and node.args[place]:
-            node.args = (*node.args[:place], False, *node.args[place + 1 :])
-    return before != (node.target, node.args, node.kwargs)
-
-
-def _overwrites(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__")
-
-
-def _parameters(function: object) -> list[str]:
-    try:
-        return list(inspect.signature(function).parameters) if callable(function) else []
-    except ValueError:  # a builtin without a signature
-        return []
-
-
-def _drop_identities(traced: fx.GraphModule) -> None:
-    """Take out what only matters in training, so that no dropout stands between a layer and what follows."""
-    for node in list(traced.graph.nodes):
-        if isinstance(module_of(node), nn.Identity | nn.modules.dropout._DropoutNd) or _is_idle_dropout(node):
-            node.replace_all_uses_with(node.all_input_nodes[0])
-            traced.graph.erase_node(node)
-
-
-def _is_idle_dropout(node: fx.Node) -> bool:
-    if node.op != "call_function" or getattr(node.target, "__name__", "") not in _DROPOUTS:
-        return False
-    given = dict(zip(_parameters(node.target), node.args, strict=False)) | node.kwargs
-    return given.get("training") is False
-
-
-def fold_batch_norms(traced: fx.GraphModule) -> list[str]:
-    """Fold every BatchNorm that directly follows a weight layer used only by it.
-
-    Args:
-        traced: The graph, changed in place.
-
-    Returns:
-        Paths of the BatchNorms that stay, because something else stands before them.
-    """
-    calls: dict[str, int] = {}
-    for node in traced.graph.nodes:
-        if node.op == "call_module":
-            calls[str(node.target)] = calls.get(str(node.target), 0) + 1
-    left = []
-    for node in list(traced.graph.nodes):
-        norm = module_of(node)
-        if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            continue
-        source = node.all_input_nodes[0]
-        once = calls[str(node.target)] == 1 and calls.get(str(source.target), 0) == 1
-        if not (is_weight_layer(source) and len(source.users) == 1 and once and _folds(source, norm)):
-            left.append(str(node.target))
-            continue
-        _fold(module_of(source), norm)
-        node.replace_all_uses_with(source)
-        traced.graph.erase_node(node)
-    return left
-
-
-def _folds(source: fx.Node, norm: nn.modules.batchnorm._BatchNorm) -> bool:
-    layer = module_of(source)
-    same_width = not isinstance(layer, nn.Linear) or layer.out_features == norm.num_features
-    return same_width and norm.running_mean is not None and norm.running_var is not None
-
-
-def _fold(layer: nn.Module | None, norm: nn.modules.batchnorm._BatchNorm) -> None:
-    """Give a layer new parameters that include the BatchNorm behind it; computed in float64."""
-    assert isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)
-    assert norm.running_mean is not None and norm.running_var is not None
-    mean, factor = norm.running_mean.double(), torch.rsqrt(norm.running_var.double() + norm.eps)
-    factor = factor if norm.weight is None else factor * norm.weight.double()
-    shift = 0.0 if norm.bias is None else norm.bias.double()
-    weight = layer.weight.double()
-    rows = factor.reshape(-1, 1)
-    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
-        # Its weight is (inputs, outputs / groups, ...): each group of inputs has output channels of its own.
-        rows = factor.reshape(layer.groups, -1).repeat_interleave(layer.in_channels // layer.groups, dim=0)
-    rows = rows.reshape(*rows.shape, *(1 for _ in range(weight.dim() - 2)))
-    bias = (0.0 if layer.bias is None else layer.bias.double()) - mean
-    layer.bias = nn.Parameter((bias * factor + shift).to(layer.weight.dtype), requires_grad=False)
-    layer.weight = nn.Parameter((weight * rows).to(layer.weight.dtype), requires_grad=False)
-
-
-def _check(traced: fx.GraphModule, name: str) -> None:
-    nodes = list(traced.graph.nodes)
-    inputs = [node for node in nodes if node.op == "placeholder"]
+def _with_one_input(graph: fx.Graph, name: str) -> fx.Graph:
+    """Copy a graph that takes one tensor and returns one, or a tree that holds one."""
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
         raise GraphError(f"{name} has {len(inputs)} inputs; only models with one input tensor are supported")
-    outputs = nodes[-1].args[0]
-    if not isinstance(outputs, fx.Node):
+    copied: dict[fx.Node, fx.Node] = {}
+    single = fx.Graph()
+    result = single.graph_copy(graph, copied)
+    if isinstance(result, list | tuple) and len(result) == 1:
+        (result,) = result
+    if not isinstance(result, fx.Node):
         raise GraphError(
-            f"{name} returns {type(outputs).__name__}; only models that return one tensor are supported"
+            f"{name} returns {type(result).__name__}; only models that return one tensor are supported"
         )
-    for node in nodes:
-        if is_functional_weight(node):
-            raise GraphError(
-                f"{name}: {node.format_node()} multiplies by weights outside of a module; use an nn module"
-            )
-    layers = [str(node.target) for node in nodes if is_weight_layer(node)]
-    if not layers:
+    single.output(result)
+    return single
+
+
+def _check_layers(traced: fx.GraphModule, name: str) -> None:
+    for node in traced.graph.nodes:
+        if is_functional_layer(node):
+            raise GraphError(f"{name}: {node.format_node()} has weights that depend on the input")
+    if not any(is_weight_layer(node) for node in traced.graph.nodes):
         raise GraphError(f"{name} has no convolution or linear layer to quantize")
-    twice = sorted({layer for layer in layers if layers.count(layer) > 1})
-    if twice:
-        raise GraphError(
-            f"{name}: {', '.join(twice)} is called more than once; shared weight layers are not supported"
-        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reference:
+    """Random images and what the model makes of them, before anything is changed."""
+
+    name: str
+    images: Tensor
+    outputs: Tensor
 
 
 @torch.no_grad()
-def output_shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Run one zero image through the graph and note the shape of every tensor.
+def _reference(model: nn.Module, input_shape: tuple[int, ...]) -> _Reference | None:
+    parameter = next(model.parameters(), torch.zeros(1))
+    if parameter.is_meta:
+        return None
+    # Three images, where torch.export sees two: a graph that is bound to their number does not pass.
+    images = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0)).to(parameter)
+    name = type(model).__name__
+    try:
+        outputs = model(images)
+    except Exception as error:  # whatever the model's own code raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"the model does not take images of shape {tuple(input_shape)}: {reason}{stopping_line(error)}"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        kind = type(outputs).__name__
+        raise GraphError(f"{name} returns {kind}; only models that return one tensor are supported")
+    return _Reference(name=name, images=images, outputs=outputs)
 
-    Args:
-        traced: The graph.
-        input_shape: Channels, height and width of an image.
 
-    Returns:
-        Shape without the batch dimension, by node name.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> object:
-            value = super().run_node(n)
-            if isinstance(value, torch.Tensor):
-                shapes[n.name] = tuple(value.shape[1:])
-            return value
-
-    Recorder(traced).run(torch.zeros(1, *input_shape))
-    return shapes
+@torch.no_grad()
+def _compare(traced: fx.GraphModule, reference: _Reference) -> None:
+    expected = reference.outputs
+    try:
+        found = traced(reference.images)
+    except Exception as error:  # whatever the graph's operations raise
+        reason = " ".join(str(error).split())
+        raise _OtherOutputsError(f"{reference.name}'s graph cannot be run: {reason}") from error
+    if expected.shape != found.shape:
+        raise _OtherOutputsError(f"{reference.name}'s graph gives outputs of another shape than the model")
+    difference = (found - expected).norm() / expected.norm().clamp(min=1e-12)
+    if expected.isfinite().all() and not difference <= TOLERANCE:
+        raise _OtherOutputsError(
+            f"{reference.name}'s graph gives other outputs than the model (relative difference "
+            f"{float(difference):.2g}): it overwrites a tensor through a view, draws at random, "
+            "or depends on more than its input"
+        )

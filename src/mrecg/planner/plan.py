@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mrecg.config.schema import DIFFERENCES, GranularityConfig, PlannerConfig
 from mrecg.errors import PlanError, one_of
@@ -34,9 +35,13 @@ def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
         planner: The configured planner.
 
     Returns:
-        True for mixed granularity by loss or error, unless nothing is to be merged anyway.
+        True for mixed granularity by loss or error (or with pairs that only the loss can rank), unless
+        nothing is to be merged anyway.
     """
-    return granularity.name == "mixed" and planner.name in ("loss", "error") and planner.merge_count > 0
+    by_loss = planner.name in ("loss", "error") or (
+        planner.name == "modcap" and planner.not_comparable == "loss"
+    )
+    return granularity.name == "mixed" and by_loss and planner.merge_count > 0
 
 
 def make_plan(
@@ -47,6 +52,7 @@ def make_plan(
     planner: PlannerConfig,
     model: str,
     probe: Probe | None = None,
+    graph_notes: Sequence[str] = (),
 ) -> Plan:
     """Decide which units are optimised jointly.
 
@@ -57,6 +63,7 @@ def make_plan(
         planner: The configured planner.
         model: Name of the model, by which published schedules are found.
         probe: Numbers of a plain run; needed when `needs_probe`.
+        graph_notes: What is to be known about the units, for the plan's reader.
 
     Returns:
         The plan, with every criterion that could be computed.
@@ -71,12 +78,15 @@ def make_plan(
             f"the probe holds {len(probe.errors)} numbers for {len(names)} units; run it on this graph"
         )
     criteria = _criteria(units, bits, planner, probe)
+    differing = tuple(comparable(left, right) for left, right in pairwise(units))
     decider, note = None, ""
     asked = planner.merge_count if granularity.name == "mixed" else 0
     if granularity.name in ("layer", "block"):
         pairs: list[int] = []
     elif granularity.name == "network":
         pairs = list(range(len(units) - 1))
+    elif granularity.name == "stage":
+        pairs = [i for i in range(len(units) - 1) if units[i].stage == units[i + 1].stage]
     elif granularity.name == "fixed":
         pairs = named_pairs(names, granularity.groups)
     elif planner.name == "published":
@@ -87,11 +97,18 @@ def make_plan(
         pairs = []
     else:
         decider = _decider(criteria, planner)
-        inner = range(0 if planner.merge_boundary else 1, len(names) - (1 if planner.merge_boundary else 2))
+        if planner.not_comparable == "loss":
+            decider = _with_loss(decider, criteria, differing)
+            criteria = [decider, *criteria]
+        edge = 0 if planner.merge_boundary else 1
+        inner = set(range(edge, len(names) - 1 - edge))
+        if planner.not_comparable == "exclude":
+            inner = {i for i in inner if not differing[i]}
         candidates = [d if i in inner else 0.0 for i, d in enumerate(decider.differences)]
         pairs = top_pairs(candidates, count=asked, max_group_size=planner.max_group_size)
         if len(pairs) < asked:
-            note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size. "
+            note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size"
+            note += ", among the comparable ones. " if planner.not_comparable == "exclude" else ". "
     if probe is not None:
         note += f"Probe: a block-wise run of {probe.steps} steps a unit."
     return Plan(
@@ -102,7 +119,9 @@ def make_plan(
         groups=tuple(tuple(names[i] for i in group) for group in chain(len(names), pairs)),
         merges=tuple(_merge(units, pair, decider) for pair in pairs),
         criteria=tuple(sorted(criteria, key=lambda criterion: criterion is not decider)),
+        not_comparable=differing,
         note=note.strip(),
+        graph_notes=tuple(graph_notes),
     )
 
 
@@ -126,6 +145,28 @@ def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion
         if (criterion.name, criterion.difference) == (planner.name, kind):
             return criterion
     raise PlanError(f"planner={planner.name} needs a probe run: images to calibrate on")
+
+
+def _with_loss(decider: Criterion, criteria: Sequence[Criterion], differing: Sequence[str]) -> Criterion:
+    """Rank comparable pairs by ModCap and all others by the loss, in one list.
+
+    The two have no common scale, so each pair gets its rank by its own criterion among all pairs, as a
+    fraction: 1 for the largest difference; 0 where there is none.
+    """
+    by_loss = next((c for c in criteria if (c.name, c.difference) == ("loss", DIFFERENCES["loss"][0])), None)
+    if by_loss is None:
+        raise PlanError("planner.not_comparable=loss needs a probe run: images to calibrate on")
+    ranks = [_ranks(criterion.differences) for criterion in (decider, by_loss)]
+    return Criterion(
+        name=decider.name,
+        difference="rank",
+        capacities=decider.capacities,
+        differences=tuple(ranks[bool(why)][i] for i, why in enumerate(differing)),
+    )
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    return [sum(other <= value for other in values) / len(values) if value > 0 else 0.0 for value in values]
 
 
 def _published(name: str) -> tuple[tuple[str, ...], ...]:

@@ -21,7 +21,8 @@ class Criterion:
 
     Attributes:
         name: ``modcap``, ``loss`` or ``error``.
-        difference: ``squared``, ``log_ratio`` or ``rise``.
+        difference: ``squared``, ``log_ratio``, ``fall``, ``rise``, or ``rank`` for the ranks of two criteria
+            in one list.
         capacities: One number a unit.
         differences: One number a neighbouring pair; pair i is units i and i + 1.
     """
@@ -65,7 +66,10 @@ class Plan:
         groups: The same names, grouped; contiguous, each exactly once.
         merges: The merged pairs in network order.
         criteria: Every criterion that was computed, the deciding one first.
+        not_comparable: For each neighbouring pair the property in which the two differ; empty when they are
+            topologically homogeneous.
         note: What a reader should know: the probe behind the numbers, or fewer merges than asked for.
+        graph_notes: What a reader should know about the units: layers untied, large units cut, the trace.
     """
 
     granularity: str
@@ -75,7 +79,9 @@ class Plan:
     merge_count: int = 0
     merges: tuple[Merge, ...] = ()
     criteria: tuple[Criterion, ...] = ()
+    not_comparable: tuple[str, ...] = ()
     note: str = field(default="")
+    graph_notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self.units, self.groups)
@@ -106,6 +112,8 @@ class Plan:
         values = dict(values)
         values["units"] = tuple(values["units"])
         values["groups"] = tuple(tuple(group) for group in values["groups"])
+        for key in ("not_comparable", "graph_notes"):
+            values[key] = tuple(values.get(key, ()))
         values["merges"] = tuple(Merge(**merge) for merge in values["merges"])
         values["criteria"] = tuple(
             Criterion(

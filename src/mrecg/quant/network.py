@@ -26,6 +26,7 @@ class QuantizedNetwork:
         traced: A folded graph from `mrecg.graph.trace.trace`.
         units: Its units in order.
         bits: The configured bit widths.
+        notes: What a user should know about the graph and its units.
 
     Attributes:
         units: The units in order.
@@ -35,8 +36,10 @@ class QuantizedNetwork:
         policy: The bits of everything that is quantized.
     """
 
-    def __init__(self, traced: fx.GraphModule, units: Sequence[Unit], bits: BitsConfig) -> None:
-        self.traced, self.units, self.bits = traced, tuple(units), bits
+    def __init__(
+        self, traced: fx.GraphModule, units: Sequence[Unit], bits: BitsConfig, *, notes: Sequence[str] = ()
+    ) -> None:
+        self.traced, self.units, self.bits, self.notes = traced, tuple(units), bits, tuple(notes)
         self.policy: Policy = policy(traced.graph, bits)
         parts: dict[str, nn.Module] = {
             path: QuantizedLayer(traced.get_submodule(path), bits=width, symmetric=bits.symmetric_weights)

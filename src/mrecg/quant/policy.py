@@ -1,8 +1,9 @@
 """Which layers and activations are quantized, and to how many bits.
 
 An activation is quantized after the activation function of its layer (or after the layer where none follows),
-likewise after an add or multiply and after a normalisation that could not be folded; not where a layer feeds
-a residual add directly, and not where no weight layer follows.
+likewise after an add or multiply and after a normalisation that could not be folded; not where a layer's own
+value only reaches such places (a residual add, the BatchNorm at the head of a dense layer), and not where no
+weight layer follows.
 
 Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section "implementation details".
 """
@@ -16,6 +17,7 @@ from mrecg.graph.ops import (
     is_activation,
     is_addition,
     is_arithmetic_join,
+    is_gate,
     is_normalisation,
     is_weight_layer,
 )
@@ -87,10 +89,25 @@ def _points(graph: fx.Graph) -> list[fx.Node]:
         if not (is_weight_layer(node) or is_arithmetic_join(node) or is_normalisation(node)):
             continue
         value = _after_activation(node)
-        only_added = value is node and is_weight_layer(node) and all(is_addition(user) for user in node.users)
-        if value in needed and not only_added and value not in points:
+        remade = value is node and is_weight_layer(node) and not _reaches_a_layer(node)
+        if value in needed and not remade and value not in points:
             points.append(value)
     return points
+
+
+def _reaches_a_layer(node: fx.Node) -> bool:
+    """Tell whether a layer's value gets to another weight layer without becoming a new one on the way."""
+    seen, frontier = set(), list(node.users)
+    while frontier:
+        user = frontier.pop()
+        if user in seen:
+            continue
+        seen.add(user)
+        if is_weight_layer(user) or is_gate(user):
+            return True
+        if not (is_addition(user) or is_normalisation(user)):
+            frontier.extend(user.users)
+    return False
 
 
 def _feeding(layer: fx.Node, points: set[str]) -> list[fx.Node]:

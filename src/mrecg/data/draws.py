@@ -1,0 +1,96 @@
+"""Which images were drawn: seeded, named and hashed, so that two runs can be seen to use the same ones."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mrecg.errors import DataError
+
+
+class Digest(Protocol):
+    """A hash that goes on, for example ``hashlib.sha256()``."""
+
+    def update(self, data: Any, /) -> None:
+        """Take more bytes in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The images of one part of a run, calibration or evaluation.
+
+    Attributes:
+        images: How many they are.
+        available: How many they were drawn from.
+        seed: Seed of the draw; None: all of them, or given as they are.
+        sha256: For calibration the hash of names and normalised pixels, for evaluation of names and labels.
+        names: One an image: its path below the configured folder, with ``/``, or its index in the data set;
+            empty for tensors passed in Python.
+    """
+
+    images: int
+    available: int
+    seed: int | None
+    sha256: str
+    names: tuple[str, ...]
+
+    def brief(self) -> dict[str, Any]:
+        """All but the names, as plain values."""
+        return {key: value for key, value in self.as_dict().items() if key != "names"}
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as plain values."""
+        return {**asdict(self), "names": list(self.names)}
+
+
+def draw(available: int, count: int, *, seed: int, what: str) -> list[int]:
+    """Draw images without replacement.
+
+    Args:
+        available: How many there are.
+        count: How many are wanted.
+        seed: Seed of the draw.
+        what: The config key that asked, for the message.
+
+    Returns:
+        Ascending indices.
+
+    Raises:
+        DataError: There are too few.
+    """
+    if count > available:
+        raise DataError(f"{what}: {count} images are asked for, and there are {available}")
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed))
+    return sorted(order[:count].tolist())
+
+
+def add_tensor(digest: Digest, tensor: Tensor) -> None:
+    """Let a hash go over a tensor: type, shape and values, whatever its device and its order in memory.
+
+    Args:
+        digest: The hash.
+        tensor: The tensor.
+    """
+    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    # A flat array is hashed in place; tobytes() would copy what may be a gigabyte of images.
+    digest.update(tensor.detach().cpu().contiguous().numpy().ravel())
+
+
+def digest_of(names: Iterable[str], tensor: Tensor) -> str:
+    """Hash names and a tensor.
+
+    Args:
+        names: One an image.
+        tensor: Pixels or labels.
+
+    Returns:
+        The SHA-256, 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode() + b"\0")
+    add_tensor(digest, tensor)
+    return digest.hexdigest()

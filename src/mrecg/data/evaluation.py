@@ -1,0 +1,138 @@
+"""Labelled images in batches, and the record of which they were."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from mrecg.data.draws import Draw, digest_of
+from mrecg.data.source import Part
+from mrecg.errors import DataError
+
+
+@dataclass(frozen=True)
+class Chosen(Dataset[Any]):
+    """Some of a part's images, each checked as it is read.
+
+    Attributes:
+        source: For messages, for example ``data=imagenet``.
+        part: Where they are from.
+        indices: Which they are.
+        shape: Channels, height and width that the model takes, pixels.
+    """
+
+    source: str
+    part: Part
+    indices: tuple[int, ...]
+    shape: tuple[int, int, int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One an image."""
+        return tuple(self.part.names[index] for index in self.indices)
+
+    def read(self, position: int) -> tuple[Tensor, int | None]:
+        """Read one image.
+
+        Args:
+            position: 0 to ``len(self) - 1``.
+
+        Returns:
+            The image of shape (C, H, W), and its label if it has one.
+
+        Raises:
+            DataError: It cannot be read, or has another shape.
+        """
+        image, label = self.part.read(self.indices[position])
+        if tuple(image.shape) != tuple(self.shape):
+            name = self.part.names[self.indices[position]]
+            raise DataError(
+                f"{self.source} has images of shape {tuple(image.shape)}, the model takes "
+                f"{tuple(self.shape)}; see model.input_shape (image {name})"
+            )
+        return image, label
+
+    def __getitem__(self, position: int) -> "tuple[Tensor, int | None] | DataError":
+        """Read for a `DataLoader`: what another process raises arrives as a page, so errors are returned."""
+        try:
+            return self.read(position)
+        except DataError as error:
+            return error
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labelled images, and how they were drawn.
+
+    Attributes:
+        dataset: Pairs of an image of shape (C, H, W) and its label.
+        available: How many they were drawn from.
+        seed: Seed of the draw; None: all of them.
+        names: One an image; empty where they have none.
+        batch_size: Images a batch.
+        workers: Processes that read; 0: this one.
+    """
+
+    dataset: Dataset[Any]
+    available: int
+    seed: int | None
+    names: tuple[str, ...]
+    batch_size: int
+    workers: int
+    _labels: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over the images in order.
+
+        Yields:
+            Images of shape (B, C, H, W) and labels of shape (B,).
+
+        Raises:
+            DataError: An image cannot be read.
+        """
+        labels: list[int] = []
+        loader = DataLoader(
+            self.dataset,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            collate_fn=_together,
+            generator=torch.Generator(),  # the loader's own seeds; the global one is left alone
+        )
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            images, numbers = batch
+            labels += numbers.tolist()
+            yield images, numbers
+        self._labels[:] = labels
+
+    def draw(self) -> Draw:
+        """Record which images these are; labels that no pass has seen yet are read now.
+
+        Returns:
+            The draw.
+        """
+        if not self._labels:
+            for _ in self.batches():
+                pass
+        return Draw(
+            images=len(self),
+            available=self.available,
+            seed=self.seed,
+            sha256=digest_of(self.names, torch.tensor(self._labels, dtype=torch.int64)),
+            names=self.names,
+        )
+
+
+def _together(items: list[Any]) -> Any:
+    """Stack the items of a batch, or give the first error among them."""
+    return next((item for item in items if isinstance(item, DataError)), None) or default_collate(items)

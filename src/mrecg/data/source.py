@@ -1,0 +1,59 @@
+"""What every source of images gives: parts whose images have names and are read one at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mrecg.config.inputs import DataConfig
+from mrecg.data.preprocessing import Preprocessing
+
+Read = Callable[[int], tuple[Tensor, int | None]]
+"""Reads one image by its index: shape (C, H, W), float32, normalised; and its label, or None."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images that calibration or evaluation can draw from; none of them is decoded yet.
+
+    Attributes:
+        names: One an image, in an order that is the same on every machine.
+        read: Reads one image; can be sent to other processes.
+    """
+
+    names: Sequence[str]
+    read: Read
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source's two parts; each is looked at only when it is wanted.
+
+    Attributes:
+        calibration: Images to calibrate with, whose labels are not used.
+        evaluation: Labelled images; None where the config names none.
+    """
+
+    calibration: Callable[[DataConfig, Preprocessing], Part]
+    evaluation: Callable[[DataConfig, Preprocessing], Part | None]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Images that are in memory.
+
+    Attributes:
+        images: Normalised, of shape (N, C, H, W).
+        labels: Of shape (N,).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def part(self) -> Part:
+        """All of them, named by their indices."""
+        return Part([str(i) for i in range(len(self.labels))], self.read)
+
+    def read(self, index: int) -> tuple[Tensor, int | None]:
+        """Give one image and its label."""
+        return self.images[index], int(self.labels[index])

@@ -1,0 +1,227 @@
+"""Turn weights in functional form into modules: ``F.conv2d(x, self.weight)`` becomes an nn.Conv2d.
+
+What is computed from parameters alone (a standardised weight, a sum of kernels) is computed once, so a layer
+that reparametrises its weight is an ordinary layer afterwards.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from mrecg.graph.ops import CONVOLUTIONS, is_functional_layer, operation
+
+_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+_NORMS = {
+    False: ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
+    True: ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps"),
+}
+"""Parameters of F.batch_norm, and (True) of aten.batch_norm."""
+_NATIVE_NORM = ("input", "weight", "bias", "running_mean", "running_var", "momentum", "eps")
+_RANDOM = ("dropout", "rand", "bernoulli")
+CONSTANTS = "constants"
+"""Where computed weights are kept, until a layer takes them."""
+
+
+@torch.no_grad()
+def fold_constants(traced: fx.GraphModule) -> None:
+    """Compute what depends on parameters and buffers alone.
+
+    Args:
+        traced: The graph, changed in place.
+    """
+    values: dict[fx.Node, Any] = {}
+    for node in list(traced.graph.nodes):
+        if node.op == "get_attr":
+            values[node] = _attribute(traced, str(node.target))
+            continue
+        sources = node.all_input_nodes
+        known = sources and all(source in values for source in sources)
+        if node.op not in ("call_function", "call_method") or not known or _is_random(node):
+            continue
+        args = fx.node.map_arg(node.args, values.__getitem__)
+        kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
+        if node.op == "call_method":
+            values[node] = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        else:
+            assert callable(node.target)
+            values[node] = node.target(*args, **kwargs)
+        if isinstance(values[node], Tensor):
+            values[_keep(traced, node, values[node].detach())] = values[node]
+    traced.graph.eliminate_dead_code()
+
+
+def _keep(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> fx.Node:
+    if CONSTANTS not in dict(traced.named_children()):
+        traced.add_module(CONSTANTS, nn.Module())
+    traced.get_submodule(CONSTANTS).register_buffer(node.name, value)
+    with traced.graph.inserting_before(node):
+        constant = traced.graph.get_attr(f"{CONSTANTS}.{node.name}")
+    constant.meta = dict(node.meta)
+    node.replace_all_uses_with(constant)
+    return constant
+
+
+def _is_random(node: fx.Node) -> bool:
+    return any(word in operation(node) for word in _RANDOM)
+
+
+def _attribute(module: nn.Module, path: str) -> Any:
+    owner, _, leaf = path.rpartition(".")
+    return getattr(module.get_submodule(owner), leaf)
+
+
+def lift_layers(traced: fx.GraphModule) -> None:
+    """Replace functional convolutions, linear layers and BatchNorms with constant weights by modules.
+
+    Args:
+        traced: The graph, changed in place; what has weights that depend on the input stays.
+    """
+    used = {str(node.target) for node in traced.graph.nodes if node.op == "call_module"}
+    for node in list(traced.graph.nodes):
+        layer = _layer(traced, node)
+        if layer is None:
+            continue
+        path = _free_path(traced, node, used)
+        used.add(path)
+        _place(traced, path, layer.eval().requires_grad_(False))
+        with traced.graph.inserting_before(node):
+            called = traced.graph.call_module(path, (node.all_input_nodes[0],))
+        called.meta = dict(node.meta)
+        for user in list(node.users):
+            # The functional form of torch.export returns (output, mean, variance).
+            first = user.op == "call_function" and operation(user) == "getitem" and user.args[1] == 0
+            if operation(node) == "_native_batch_norm_legit_no_training" and first:
+                user.replace_all_uses_with(called)
+                traced.graph.erase_node(user)
+        node.replace_all_uses_with(called)
+        traced.graph.erase_node(node)
+    traced.graph.eliminate_dead_code()
+
+
+def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """Build the module that does what a node does; None where its weights are no constants."""
+    name = operation(node)
+    if is_functional_layer(node):
+        order = _TRANSPOSED if "transpose" in name else _CONV
+        given = _bound(traced, node, order)
+        if not isinstance(given.get("weight"), Tensor) or isinstance(given.get("bias"), fx.Node):
+            return None
+        return _linear(given) if name == "linear" else _convolution(CONVOLUTIONS[name], given)
+    if name == "_native_batch_norm_legit_no_training":
+        return _norm(_bound(traced, node, _NATIVE_NORM))
+    if name == "batch_norm":
+        given = _bound(traced, node, _NORMS[isinstance(node.target, torch._ops.OpOverload)])
+        return None if given.get("training") else _norm(given)
+    if name in ("matmul", "mm") and len(node.args) == 2:
+        given = _bound(traced, node, ("input", "weight"))
+        weight = given["weight"]
+        return _linear({"weight": weight.t()}) if isinstance(weight, Tensor) and weight.dim() == 2 else None
+    return None
+
+
+def _bound(traced: fx.GraphModule, node: fx.Node, order: tuple[str, ...]) -> dict[str, Any]:
+    """A node's arguments by name, constants as tensors."""
+    given: dict[str, Any] = dict(zip(order, node.args, strict=False)) | dict(node.kwargs)
+    return {
+        key: _attribute(traced, str(value.target))
+        if isinstance(value, fx.Node) and value.op == "get_attr"
+        else value
+        for key, value in given.items()
+    }
+
+
+def _parameter(value: Tensor | None) -> nn.Parameter | None:
+    return None if value is None else nn.Parameter(value.detach().contiguous(), requires_grad=False)
+
+
+def _linear(given: dict[str, Any]) -> nn.Module:
+    outputs, inputs = given["weight"].shape
+    bias = given.get("bias")
+    return _filled(nn.Linear(inputs, outputs, bias=bias is not None, device="meta"), given)
+
+
+def _convolution(kind: type[nn.Module], given: dict[str, Any]) -> nn.Module:
+    weight, groups = given["weight"], given.get("groups", 1)
+    transposed = issubclass(kind, nn.modules.conv._ConvTransposeNd)
+    inputs, outputs = weight.shape[:2] if transposed else (weight.shape[1], weight.shape[0])
+    dimensions = weight.dim() - 2
+    options = {
+        key: _tuple(given[key], dimensions)
+        for key in ("stride", "padding", "output_padding", "dilation")
+        if key in given
+    }
+    channels = (inputs, outputs * groups) if transposed else (inputs * groups, outputs)
+    bias = given.get("bias") is not None
+    kernel = tuple(weight.shape[2:])
+    empty = kind(*channels, kernel, groups=groups, bias=bias, device="meta", **options)
+    return _filled(empty, given)
+
+
+def _tuple(value: Any, dimensions: int) -> Any:
+    if isinstance(value, str):
+        return value
+    numbers = [value] if isinstance(value, int) else list(value)
+    return tuple(numbers * dimensions if len(numbers) == 1 else numbers)
+
+
+def _filled(layer: nn.Module, given: dict[str, Any]) -> nn.Module:
+    layer.weight, layer.bias = _parameter(given["weight"]), _parameter(given.get("bias"))  # type: ignore[assignment]
+    return layer
+
+
+def _norm(given: dict[str, Any]) -> nn.Module | None:
+    mean, variance = given.get("running_mean"), given.get("running_var")
+    values = [given.get(key) for key in ("weight", "bias")]
+    if (
+        not isinstance(mean, Tensor)
+        or not isinstance(variance, Tensor)
+        or any(isinstance(value, fx.Node) for value in values)
+    ):
+        return None
+    affine = isinstance(values[0], Tensor)
+    norm = _AnyBatchNorm(len(mean), eps=given.get("eps", 1e-5), affine=affine)
+    norm.running_mean, norm.running_var = mean.clone(), variance.clone()
+    if affine:
+        weight, bias = (_parameter(value) for value in values)
+        assert weight is not None
+        norm.weight = weight
+        norm.bias = bias if bias is not None else nn.Parameter(torch.zeros_like(weight))
+    return norm
+
+
+class _AnyBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm for any number of dimensions, in which alone torch's three classes differ."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
+def _free_path(traced: fx.GraphModule, node: fx.Node, used: set[str]) -> str:
+    """Find a path for a layer: that of the module that computed it if it did nothing else, or one inside."""
+    stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values() if path]
+    owner = stack[-1] if stack else ""
+    owner = owner if _exists(traced, owner) else ""
+    alone = owner and not list(traced.get_submodule(owner).children())
+    path = base = owner if alone else f"{owner}.{operation(node)}".removeprefix(".")
+    number = 1
+    while path in used or (path != owner and _exists(traced, path)):
+        number += 1
+        path = f"{base}_{number}"
+    return path
+
+
+def _exists(traced: fx.GraphModule, path: str) -> bool:
+    try:
+        traced.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _place(traced: fx.GraphModule, path: str, layer: nn.Module) -> None:
+    if _exists(traced, path):
+        traced.set_submodule(path, layer)
+    else:
+        traced.add_submodule(path, layer)

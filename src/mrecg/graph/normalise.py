@@ -1,0 +1,148 @@
+"""Rewrites after which a graph says only what matters in inference, each value where it is used."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from mrecg.graph.inplace import parameters
+from mrecg.graph.ops import is_weight_layer, module_of, operation
+
+_DROPOUTS = {
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "feature_dropout",
+    "alpha_dropout",
+    "stochastic_depth",
+}
+_SAME = {"detach", "alias", "lift_fresh_copy"}
+_ASSERTIONS = ("_assert", "_check")
+
+
+def drop_identities(traced: fx.GraphModule) -> None:
+    """Take out what only matters in training or for a check, so that nothing stands between layers.
+
+    Args:
+        traced: The graph, changed in place.
+    """
+    for node in reversed(list(traced.graph.nodes)):
+        if operation(node).startswith(_ASSERTIONS) and not node.users:
+            traced.graph.erase_node(node)
+    for node in list(traced.graph.nodes):
+        idle = isinstance(module_of(node), nn.Identity | nn.modules.dropout._DropoutNd)
+        if idle or operation(node) in _SAME or _is_idle_dropout(node):
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            traced.graph.erase_node(node)
+    traced.graph.eliminate_dead_code()
+
+
+def _is_idle_dropout(node: fx.Node) -> bool:
+    if node.op != "call_function" or getattr(node.target, "__name__", "") not in _DROPOUTS:
+        return False
+    given = dict(zip(parameters(node.target), node.args, strict=False)) | node.kwargs
+    return given.get("training") is False
+
+
+def untie(traced: fx.GraphModule) -> list[str]:
+    """Give each call of a shared weight layer or BatchNorm a layer of its own.
+
+    The calls see other values, so each gets integers of its own; in full precision nothing changes.
+
+    Args:
+        traced: The graph, changed in place.
+
+    Returns:
+        A note on each layer that is called more than once.
+    """
+    calls: dict[str, int] = {}
+    notes = {}
+    for node in traced.graph.nodes:
+        layer = module_of(node)
+        if not (is_weight_layer(node) or isinstance(layer, nn.modules.batchnorm._BatchNorm)):
+            continue
+        path = str(node.target)
+        calls[path] = calls.get(path, 0) + 1
+        if calls[path] > 1:
+            own = f"{path}_call{calls[path]}"
+            assert layer is not None
+            traced.add_submodule(own, copy.deepcopy(layer))
+            node.target = own
+            if is_weight_layer(node):
+                notes[path] = f"{path} is called {calls[path]} times: each call is quantized on its own"
+    return list(notes.values())
+
+
+@torch.no_grad()
+def localise_sizes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> None:
+    """Read each size where it is used, so that no number stays alive across the whole network.
+
+    ``batch = x.shape[0]`` at the beginning and ``view(batch, -1)`` at the end would leave no place to cut.
+    The number of images is read from the tensor at hand instead; other sizes become constants of this input
+    shape. Only sizes that outlive the tensor they were read from are touched.
+
+    Args:
+        traced: The graph, changed in place.
+        input_shape: Channels, height and width of an image.
+    """
+    outlive = _outliving(traced)
+    if not outlive:
+        return
+    few, more = (_values(traced, (images, *input_shape)) for images in (2, 3))
+    for node in outlive:
+        value = tuple(few[node]) if isinstance(few[node], torch.Size) else few[node]
+        for user in list(node.users):
+            if few[node] == more[node]:
+                user.args, user.kwargs = _with(user, node, value)
+            elif value == 2:
+                tensor = next((s for s in user.all_input_nodes if _images(few, s) == 2), None)
+                if tensor is not None:
+                    with traced.graph.inserting_before(user):
+                        size = traced.graph.call_method("size", (tensor, 0))
+                    size.meta = dict(user.meta)
+                    user.replace_input_with(node, size)
+    traced.graph.eliminate_dead_code()
+
+
+def _images(values: dict[fx.Node, Any], node: fx.Node) -> int:
+    value = values.get(node)
+    return value.shape[0] if isinstance(value, Tensor) and value.dim() > 1 else 0
+
+
+def _with(user: fx.Node, node: fx.Node, value: Any) -> tuple[Any, Any]:
+    def swap(found: fx.Node) -> Any:
+        return value if found is node else found
+
+    return fx.node.map_arg(user.args, swap), fx.node.map_arg(user.kwargs, swap)
+
+
+def _outliving(traced: fx.GraphModule) -> list[fx.Node]:
+    """Sizes that are used after the last use of the tensor that they came from."""
+    nodes = list(traced.graph.nodes)
+    position = {node: i for i, node in enumerate(nodes)}
+    last = {node: max((position[user] for user in node.users), default=-1) for node in nodes}
+    origin: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        sources = node.all_input_nodes
+        if operation(node) in ("size", "getattr", "sym_size") and (
+            operation(node) != "getattr" or node.args[1] == "shape"
+        ):
+            origin[node] = sources[0]
+        elif sources and node.op in ("call_function", "call_method") and all(s in origin for s in sources):
+            origin[node] = origin[sources[0]]  # arithmetic with sizes
+    return [node for node, tensor in origin.items() if last[node] > last[tensor]]
+
+
+def _values(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
+    values: dict[fx.Node, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            values[n] = super().run_node(n)
+            return values[n]
+
+    parameter = next(traced.parameters(), torch.zeros(1))
+    Recorder(traced).run(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
+    return values

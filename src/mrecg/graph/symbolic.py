@@ -1,0 +1,119 @@
+"""Trace a model with torch.fx, module by module, and keep whole what has no weights and cannot be traced."""
+
+import inspect
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from torch import fx, nn
+
+from mrecg.errors import GraphError
+from mrecg.graph.ops import WEIGHT_LAYERS
+from mrecg.graph.same_padding import pads_itself
+
+
+class UntraceableError(GraphError):
+    """torch.fx cannot follow a model; another way may."""
+
+
+def symbolic_trace(model: nn.Module) -> tuple[fx.Graph, list[str]]:
+    """Trace a model with torch.fx.
+
+    Layers of torch.nn are leaves; what inherits from one and has a forward of its own is traced into, so that
+    its weights and what it does with them are seen. A module that stops the tracer and holds no weights (a
+    padding that depends on the size of the image) is kept whole, as a leaf.
+
+    Args:
+        model: The network, in evaluation mode.
+
+    Returns:
+        The graph, and a note on every module that was kept whole.
+
+    Raises:
+        UntraceableError: A module with weights stops the tracer; the message names the line.
+    """
+    leaves: set[nn.Module] = set()
+    notes: list[str] = []
+    options = list(inspect.signature(model.forward).parameters.values())[1:]
+    # An option that keeps its default is a constant: with a proxy in its place, "if mask is not None" holds.
+    defaults = {
+        option.name: option.default for option in options if option.default is not option.empty
+    } or None
+    while True:
+        tracer = _Tracer(leaves)
+        try:
+            graph = tracer.trace(model, concrete_args=defaults)
+            _drop_options(graph, [option.default is not option.empty for option in options])
+            return graph, notes
+        except Exception as error:  # fx lets through whatever the model's own code raises
+            path, module = tracer.stopped_in
+            reason = f"{_reason(error)}{stopping_line(error)}"
+            if module is None or module is model or _has_weights(module):
+                raise UntraceableError(
+                    f"{type(model).__name__} cannot be traced by torch.fx: {reason}"
+                ) from error
+            leaves.add(module)
+            notes.append(f"{path} ({type(module).__name__}) is kept whole: {reason}")
+
+
+def _drop_options(graph: fx.Graph, has_default: list[bool]) -> None:
+    """Take out the inputs that keep their defaults, with the checks of their values."""
+    inputs = [node for node in graph.nodes if node.op == "placeholder"][1:]
+    for node, drop in zip(inputs, has_default, strict=False):
+        if drop:
+            _erase(node)
+
+
+def _erase(node: fx.Node) -> None:
+    for user in list(node.users):
+        _erase(user)
+    node.graph.erase_node(node)
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, leaves: set[nn.Module]) -> None:
+        super().__init__()
+        self.leaves = leaves
+        self.stopped_in: tuple[str, nn.Module | None] = ("", None)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if m in self.leaves or pads_itself(m):
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if self.stopped_in[1] is None:  # the innermost module sees the error first
+                self.stopped_in = (self.path_of_module(m), m)
+            raise
+
+
+def _has_weights(module: nn.Module) -> bool:
+    layers = any(isinstance(part, WEIGHT_LAYERS) for part in module.modules())
+    return layers or any(parameter.dim() > 1 for parameter in module.parameters())
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def stopping_line(error: BaseException) -> str:
+    """Name the line of the model's code that raised.
+
+    Args:
+        error: What was raised while the model ran.
+
+    Returns:
+        `` (at FILE:LINE: CODE)``; empty where only torch's own code was involved.
+    """
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename and "/mrecg/graph/" not in frame.filename
+    ]
+    last = frames[-1] if frames else None
+    return f" (at {last.filename}:{last.lineno}: {last.line})" if last else ""

@@ -1,0 +1,46 @@
+"""Calling a model's constructor, and its tensors by name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from mrecg.errors import ConfigError
+
+COUNTER = "num_batches_tracked"
+"""BatchNorm's count of training batches: files from before torch 0.4.1 lack it, and inference ignores it."""
+
+
+def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str) -> nn.Module:
+    """Call a constructor.
+
+    Args:
+        make: A class or function.
+        arguments: Its keyword arguments.
+        name: What to call the model in a message.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConfigError: The arguments are refused, or no model comes back.
+    """
+    try:
+        model = make(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model.arguments: {name} refuses {dict(arguments)}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model.target: {name} returns {type(model).__name__}, not an nn.Module")
+    return model
+
+
+def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the tensors that inference depends on.
+
+    Args:
+        state: A state dict.
+
+    Returns:
+        All but the counters of BatchNorm, in order.
+    """
+    return {name: value for name, value in state.items() if name.rpartition(".")[2] != COUNTER}

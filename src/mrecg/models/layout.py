@@ -1,0 +1,166 @@
+"""Reading a checkpoint file without running code, and finding the state dict in it."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mrecg.errors import CheckpointError, one_of
+from mrecg.models.fetch import KEY
+
+HOLDERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+)
+"""Keys under which training code keeps a state dict."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every name."""
+
+State = dict[str, Tensor]
+
+
+def read(path: Path) -> Any:
+    """Read a file.
+
+    Args:
+        path: A ``.safetensors`` file, or one that ``torch.load(weights_only=True)`` reads.
+
+    Returns:
+        Its content: tensors in containers, on the CPU.
+
+    Raises:
+        CheckpointError: The file is damaged, or its content cannot be had without running code.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(path))
+        except SafetensorError as error:
+            raise CheckpointError(f"{KEY}: {path} cannot be loaded: {error}") from error
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        needed = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it needs {needed[1]}" if needed else str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{KEY}: {path} cannot be loaded without running its code: {reason}; "
+            "where you trust it, save its state dict alone to a new file"
+        ) from error
+    except Exception as error:  # a damaged file stops the unpickler anywhere
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        raise CheckpointError(f"{KEY}: {path} cannot be loaded: {reason}") from error
+
+
+def locate(content: Any, key: str | None, what: str) -> tuple[State, str | None]:
+    """Find the state dict in a file's content.
+
+    Args:
+        content: What `read` gave.
+        key: ``model.checkpoint_key``: a key, or several joined by dots; None: wherever there is only one.
+        what: The file, for messages.
+
+    Returns:
+        The state dict, and where it was; None: at the top.
+
+    Raises:
+        CheckpointError: There is none, there are several, or there is none at the key.
+    """
+    if key is not None and not _is_state(content):
+        inner = _at(content, key)
+        found = {f"{key}.{path}" if path else key: state for path, state in _states(inner).items()}
+        if not found:
+            holding = [str(name) for name in _entries(content) if _states(content[name])]
+            choices = [*_states(content), *holding]
+            raise one_of(
+                "model.checkpoint_key", key, dict.fromkeys(choices) or ["nothing"], error=CheckpointError
+            )
+    else:
+        found = _states(content)
+        if key is not None:
+            raise CheckpointError(
+                f"model.checkpoint_key: {key} is not in {what}, whose tensors are at the top; leave it null"
+            )
+    if not found:
+        there = ", ".join(map(str, _entries(content))) or type(content).__name__
+        raise CheckpointError(
+            f"{KEY}: {what} holds no state dict; looked for it at the top, {', '.join(HOLDERS)}; "
+            f"found {there}; model.checkpoint_key names another place"
+        )
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{KEY}: {what} holds several state dicts: choose one by model.checkpoint_key from "
+            f"{', '.join(found)}"
+        )
+    path, state = next(iter(found.items()))
+    return state, path or None
+
+
+def unwrapped(state: State, own: Mapping[str, Tensor], what: str) -> State:
+    """Drop what DataParallel and torch.compile put before the names.
+
+    Args:
+        state: The file's state dict.
+        own: The model's; a prefix that it has itself is not dropped.
+        what: The file, for messages.
+
+    Returns:
+        The same tensors, in the same order.
+
+    Raises:
+        CheckpointError: Two names become one.
+    """
+    wrappers = [prefix for prefix in WRAPPERS if not any(name.startswith(prefix) for name in own)]
+    short: State = {}
+    for name, value in state.items():
+        bare = name
+        while prefix := next((p for p in wrappers if bare.startswith(p)), ""):
+            bare = bare.removeprefix(prefix)
+        if bare in short:
+            raise CheckpointError(f"{KEY}: {what} holds {bare} twice, with and without {', '.join(wrappers)}")
+        short[bare] = value
+    return short
+
+
+def _is_state(content: Any) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content)
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+    )
+
+
+def _entries(content: Any) -> Mapping[Any, Any]:
+    return content if isinstance(content, Mapping) else {}
+
+
+def _states(content: Any) -> dict[str, State]:
+    """State dicts by the dotted path of the known keys that lead to them."""
+    if _is_state(content):
+        return {"": dict(content)}
+    return {
+        f"{key}.{path}" if path else key: state
+        for key in HOLDERS
+        if key in _entries(content)
+        for path, state in _states(content[key]).items()
+    }
+
+
+def _at(content: Any, key: str) -> Any:
+    """What is at a key, or at several joined by dots; None where nothing is."""
+    entries = _entries(content)
+    if key in entries:
+        return entries[key]
+    first, dot, rest = key.partition(".")
+    return _at(entries[first], rest) if dot and first in entries else None

@@ -1,0 +1,89 @@
+"""What a model's images are made into: what the user says, then what the metadata of its weights says."""
+
+from dataclasses import replace
+
+from mrecg.config.inputs import ModelConfig
+from mrecg.data import digits
+from mrecg.data.preprocessing import Preprocessing
+from mrecg.errors import ConfigError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of ImageNet's training images, on [0, 1]; what torchvision's models are trained with."""
+
+
+def resolve(config: ModelConfig) -> Preprocessing:
+    """Decide how a model's images are prepared; nothing is downloaded and no model is built.
+
+    Where the user asks for another size than the metadata's, the metadata's resize changes in proportion.
+
+    Args:
+        config: The model group.
+
+    Returns:
+        The complete record; as many means and deviations as channels.
+
+    Raises:
+        ConfigError: A name is unknown, a shape is not configured where no metadata has it, or the numbers of
+            channels differ.
+    """
+    said, own = _metadata(config), config.preprocessing
+    shape = config.input_shape or said.input_shape
+    resize, scaled = own.resize or said.resize, False
+    if own.resize is None and resize is not None and max(shape[1:]) != max(said.input_shape[1:]):
+        resize, scaled = resize * max(shape[1:]) // max(said.input_shape[1:]), True
+    given = {"input_shape": config.input_shape, "mean": own.mean, "std": own.std}
+    given |= {"resize": own.resize, "interpolation": own.interpolation}
+    configured = [key for key, value in given.items() if value is not None]
+    parts = [said.origin] if len(configured) < len(given) else []
+    parts += [f"{' and '.join(configured)} configured"] if configured else []
+    parts += ["resize in proportion"] if scaled else []
+    return replace(
+        said,
+        input_shape=shape,
+        mean=_per_channel("mean", own.mean or said.mean, shape[0]),
+        std=_per_channel("std", own.std or said.std, shape[0]),
+        resize=resize,
+        interpolation=own.interpolation or said.interpolation,
+        origin=", ".join(parts),
+    )
+
+
+def _metadata(config: ModelConfig) -> Preprocessing:
+    if config.source == "torchvision":
+        from mrecg.models import from_torchvision
+
+        return from_torchvision.metadata(config)
+    if config.source == "timm":
+        from mrecg.models import from_timm
+
+        return from_timm.metadata(config)
+    if config.source == "embedded":
+        return Preprocessing(
+            input_shape=(3, digits.SIZE, digits.SIZE),
+            mean=(digits.MEAN,),
+            std=(digits.STD,),
+            origin="embedded",
+        )
+    if config.input_shape is None:
+        raise ConfigError(
+            f"model.input_shape: needs [channels, height, width] for model.source={config.source}, "
+            "which has no metadata to read it from"
+        )
+    return Preprocessing(
+        input_shape=config.input_shape,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        origin="ImageNet's mean and std, not resized",
+    )
+
+
+def _per_channel(key: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    if len(values) == 1:
+        return values * channels
+    if len(values) != channels:
+        raise ConfigError(
+            f"model.preprocessing.{key}: {len(values)} values {list(values)} for the {channels} channels of "
+            f"model.input_shape; give model.preprocessing.{key} one value, or one a channel"
+        )
+    return values
