@@ -17,6 +17,8 @@ from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
 from mrecg.measure import Accuracy, accuracy
 from mrecg.models.build import build
+from mrecg.models.preprocessing import resolve
+from mrecg.models.records import Weights
 from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Display, Quiet
@@ -25,7 +27,7 @@ from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
 from mrecg.report import write_report
-from mrecg.result import IMAGES, Result, load, write_json, write_weights, write_yaml
+from mrecg.result import IMAGES, WEIGHTS_ORIGIN, Result, load, write_json, write_weights, write_yaml
 from mrecg.summary import Clock, summarise
 from mrecg.track.trackers import Trackers, tracked
 
@@ -49,10 +51,21 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> R
     write_json(
         folder / "environment.json", environment.describe(environment.resolve_device(config.trainer.device))
     )
-    model = build(config.model, seed=config.seed)
+    built = build(config.model, seed=config.seed)
+    write_json(folder / WEIGHTS_ORIGIN, built.weights.as_dict())
+    if display is not None and (note := built.weights.note()):
+        display.note(note)
     images = read(config, built.preprocessing, display=display)
     with tracked(config, folder) as trackers:
-        result = quantize(model, images, config, display=display, trackers=trackers)
+        result = quantize(
+            built.model,
+            images,
+            config,
+            display=display,
+            trackers=trackers,
+            weights=built.weights,
+            preprocessing=built.preprocessing,
+        )
         write_json(folder / IMAGES, result.images)
         write_weights(folder, result.network)
         write_json(folder / "summary.json", result.summary)
@@ -83,6 +96,8 @@ def quantize(
     *,
     display: Display | None = None,
     trackers: Trackers | None = None,
+    weights: Weights | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> Result:
     """Quantize a model.
 
@@ -92,6 +107,8 @@ def quantize(
         config: The configuration; its model and data groups are not looked at any more.
         display: Shows progress.
         trackers: Gets plan, curves and unit errors while the run goes on.
+        weights: Where the model's weights come from; None: they were given in Python.
+        preprocessing: How the images were prepared; None: they were given in Python.
 
     Returns:
         The result.
@@ -107,6 +124,8 @@ def quantize(
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         _check_fit(network, calibration)
+        for note in network.notes:
+            display.note(f"graph: {note}")
     with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
         for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
             advance(1)
@@ -144,11 +163,14 @@ def quantize(
             accuracies=(full, low),
             clock=clock,
             device=device,
+            weights=weights,
+            preprocessing=preprocessing,
         ),
         config=config,
         environment=environment.describe(device),
         network=network,
         images=images.as_dict(),
+        weights=weights.as_dict() if weights else {},
     )
 
 
@@ -277,10 +299,15 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     """
     device = environment.resolve_device(config.trainer.device)
     if config.run is None:
-        what, model, source = f"{config.model.name} (FP)", build(config.model, seed=config.seed), config
+        built = build(config.model, seed=config.seed)
+        what, model, source = f"{config.model.name} (FP)", built.model, config
+        preprocessing = built.preprocessing
+        if display is not None and (note := built.weights.note()):
+            display.note(note)
     else:
         result = load(config.run)
         what, model, source = str(config.run), result.model, result.config
+        preprocessing = resolve(source.model)
     images = data.load(source.data, preprocessing=preprocessing, calibration=False)
     if not len(images):
         raise DataError(f"data={images.name}: has no images to evaluate on; see data.evaluation_path")

@@ -37,6 +37,9 @@ class Display(Protocol):
     def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
         """Show a stage of ``total`` items; the function it gives is called with the number of items done."""
 
+    def note(self, text: str) -> None:
+        """Say one line."""
+
     def reconstruction(self, name: str) -> AbstractContextManager[Listener]:
         """Show a reconstruction; the listener it gives follows the steps."""
 
@@ -48,6 +51,9 @@ class Quiet:
     def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
         """Give a function that does nothing."""
         yield lambda done: None
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
     @contextmanager
     def reconstruction(self, name: str) -> Iterator[Listener]:
@@ -74,6 +80,10 @@ class Screen:
         with _bar(self.console, name) as update:
             update(0, total, "")
             yield lambda done: update(done, None, "")
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        self.console.print(f"  {text}", highlight=False, soft_wrap=True, markup=False)
 
     @contextmanager
     def reconstruction(self, name: str) -> Iterator[Listener]:

@@ -23,13 +23,14 @@ from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.report import write_report
 from mrecg.track.csv_files import CsvFiles
 
-WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES = (
+WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN = (
     "quantized.safetensors",
     "summary.json",
     "plan.json",
     "config.yaml",
     "environment.json",
     "images.json",
+    "weights.json",
 )
 
 
@@ -49,6 +50,8 @@ class Result:
         network: The network cut into its units.
         images: The content of images.json: which images were drawn, by name; empty where a loaded folder has
             none.
+        weights: The content of weights.json: where the FP weights come from; empty for a model passed in
+            Python.
     """
 
     model: nn.Module
@@ -60,6 +63,7 @@ class Result:
     environment: dict[str, Any]
     network: QuantizedNetwork
     images: dict[str, Any]
+    weights: dict[str, Any]
 
     def save(self, folder: Path | str) -> Path:
         """Write the run folder: config, environment, plan, curves, weights, summary and report.
@@ -84,6 +88,7 @@ class Result:
         write_json(folder / ENVIRONMENT, self.environment)
         write_json(folder / PLAN, self.plan.as_dict())
         write_json(folder / IMAGES, self.images)
+        write_json(folder / WEIGHTS_ORIGIN, self.weights)
         write_weights(folder, self.network)
         write_json(folder / SUMMARY, self.summary)
         write_report([folder], folder / "report.html")
@@ -163,7 +168,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
             raise CheckpointError(
                 f"{folder}: its model was passed from Python; call load(folder, model=...) with it"
             )
-        model = build(config.model, seed=config.seed)
+        model = build(config.model, seed=config.seed).model
     plan = Plan.from_dict(json.loads((folder / PLAN).read_text()))
     summary = json.loads((folder / SUMMARY).read_text())
     parts = cut(
@@ -175,7 +180,6 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
     network = QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
     network.to(torch.device("cpu"))  # for its memory order, on which the last bits of the outputs depend
     _fill(network, load_file(folder / WEIGHTS), folder)
-    environment, images = folder / ENVIRONMENT, folder / IMAGES
     return Result(
         model=network.model,
         plan=plan,
@@ -183,10 +187,17 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         groups=(),
         summary=summary,
         config=config,
-        environment=json.loads(environment.read_text()) if environment.is_file() else {},
+        environment=_read(folder / ENVIRONMENT),
         network=network,
-        images=json.loads(images.read_text()) if images.is_file() else {},
+        images=_read(folder / IMAGES),
+        weights=_read(folder / WEIGHTS_ORIGIN),
     )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What a file holds that older runs lack."""
+    content: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return content
 
 
 def _fill(network: QuantizedNetwork, state: dict[str, Tensor], folder: Path) -> None:

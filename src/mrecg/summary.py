@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ import torch
 from mrecg import environment
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import Images
+from mrecg.data.preprocessing import Preprocessing
 from mrecg.measure import Accuracy, oscillation_index
+from mrecg.models.records import Weights
 from mrecg.planner.schedule import Plan
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction
@@ -44,6 +46,8 @@ def summarise(
     accuracies: tuple[Accuracy | None, Accuracy | None],
     clock: Clock,
     device: torch.device,
+    weights: Weights | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> dict[str, Any]:
     """Make the content of summary.json; other programs rely on its keys.
 
@@ -56,6 +60,8 @@ def summarise(
         accuracies: Of the FP and of the quantized network; None without evaluation images.
         clock: Seconds by stage.
         device: Where the run took place.
+        weights: Where the model's weights come from; None: given in Python.
+        preprocessing: How the images were prepared; None: given in Python.
 
     Returns:
         Plain values.
@@ -84,6 +90,8 @@ def summarise(
         "batch_size": config.trainer.batch_size,
         "calibration_images": len(images.calibration),
         "calibration": draws["calibration"],
+        "weights": weights.facts() if weights else {"origin": "python"},
+        "preprocessing": asdict(preprocessing) if preprocessing else None,
         "device": str(device),
         "fp": full,
         "quantized": low,

@@ -127,7 +127,9 @@ class PlannerConfig:
                 f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}"
             )
         if self.not_comparable == "loss" and self.name != "modcap":
-            raise ValueError(f"planner.not_comparable: loss goes with planner=modcap; {self.name} needs it not")
+            raise ValueError(
+                f"planner.not_comparable: loss goes with planner=modcap; {self.name} needs it not"
+            )
         return self
 
 

@@ -20,6 +20,8 @@ from mrecg.errors import DataError
 MEAN, STD = 0.1307, 0.3081
 """Pixel mean and standard deviation of MNIST's training set, on [0, 1]."""
 
+SIZE = 32
+"""Pixels a side: the 28 of MNIST, padded."""
 SPLIT_SEED = 20230323
 TRAIN_IMAGES = 4000
 

@@ -1,17 +1,36 @@
-"""Build a model from its config (the embedded one, torchvision's, any callable) and load its weights."""
+"""Build a model from its config, with its weights and what it wants its images to be."""
 
-import pickle
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mrecg.config.build import existing, imported
+from mrecg.config.build import imported
 from mrecg.config.inputs import ModelConfig
-from mrecg.errors import CheckpointError, ConfigError, one_of
+from mrecg.data.preprocessing import Preprocessing
+from mrecg.errors import ConfigError
+from mrecg.models.checkpoint import load_checkpoint
+from mrecg.models.construct import construct, tensors_of
+from mrecg.models.preprocessing import resolve
+from mrecg.models.records import Weights, as_named, unloaded
 
 
-def build(config: ModelConfig, *, seed: int) -> nn.Module:
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A model, ready to be quantized.
+
+    Attributes:
+        model: In evaluation mode.
+        weights: Where its weights come from.
+        preprocessing: What it wants its images to be.
+    """
+
+    model: nn.Module
+    weights: Weights
+    preprocessing: Preprocessing
+
+
+def build(config: ModelConfig, *, seed: int) -> Built:
     """Build a model with its weights.
 
     Args:
@@ -19,100 +38,57 @@ def build(config: ModelConfig, *, seed: int) -> nn.Module:
         seed: Seed of random initial weights, where no other weights are given.
 
     Returns:
-        The model in evaluation mode.
+        The model in evaluation mode, with the records of its weights and images.
 
     Raises:
-        ConfigError: The name is unknown, the constructor refuses its arguments, or a path does not exist.
-        CheckpointError: The checkpoint does not fit the model, or would need code to be run.
+        ConfigError: The name is unknown, the constructor refuses its arguments, a package is missing, or a
+            path does not exist.
+        CheckpointError: The weights cannot be had, do not fit the model, or would need code to be run.
     """
-    if config.source == "embedded" and config.checkpoint is None:
-        from mrecg.models import embedded
-
-        return embedded.load()
+    if config.source == "python":
+        raise ConfigError(
+            "model.source: python is for a model passed to mrecg.quantize; choose a group model=..."
+        )
+    preprocessing = resolve(config)  # first: it costs nothing, and a mistake in it shows at once
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _construct(config)
+        model, weights = _with_weights(config, seed)
+    return Built(model=model.eval(), weights=weights, preprocessing=preprocessing)
+
+
+def _with_weights(config: ModelConfig, seed: int) -> tuple[nn.Module, Weights]:
+    if config.source == "embedded" and config.checkpoint is None:
+        from mrecg.models import embedded
+        from mrecg.models.fetch import digest
+
+        model = embedded.load()
+        return model, as_named("embedded", tensors_of(model.state_dict()), sha256=digest(embedded.WEIGHTS))
+    if config.weights is not None:
+        if config.source == "timm":
+            from mrecg.models import from_timm
+
+            return from_timm.published(config)
+        from mrecg.models import from_torchvision
+
+        return from_torchvision.published(config)
+    model = _architecture(config)
     if config.checkpoint is not None:
-        load_checkpoint(model, existing(config.checkpoint, "model.checkpoint"))
-    return model.eval()
+        return model, load_checkpoint(model, config)
+    return model, unloaded(f"random, seed {seed}", tensors_of(model.state_dict()))
 
 
-def _construct(config: ModelConfig) -> nn.Module:
+def _architecture(config: ModelConfig) -> nn.Module:
+    if config.source == "torchvision":
+        from mrecg.models import from_torchvision
+
+        return from_torchvision.architecture(config)
+    if config.source == "timm":
+        from mrecg.models import from_timm
+
+        return from_timm.architecture(config)
     if config.source == "embedded":
         from mrecg.models import embedded
 
         return embedded.build()
-    if config.source == "torchvision":
-        from torchvision import models
-
-        if config.name not in models.list_models():
-            raise one_of("model.name", config.name, models.list_models())
-        # Without published weights torchvision's own quick initialisation is wanted where it has one.
-        make, arguments = (
-            models.get_model,
-            {"name": config.name, "weights": config.weights, **config.arguments},
-        )
-    elif config.target is None:
-        raise ConfigError(
-            "model.source: python is for a model passed to mrecg.quantize; choose a group model=..."
-        )
-    else:
-        make, arguments = imported(config.target), dict(config.arguments)
-    try:
-        model = make(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"model.arguments: {config.name} refuses {arguments}: {error}") from error
-    if not isinstance(model, nn.Module):
-        raise ConfigError(f"model.target: {config.target} returns {type(model).__name__}, not an nn.Module")
-    return model
-
-
-def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Load a local state dict, strictly. Never executes code from the file.
-
-    Args:
-        model: The model to fill.
-        path: A ``.safetensors`` file, or one that ``torch.load(weights_only=True)`` reads; the state dict
-            itself or a dict that holds it under ``state_dict`` or ``model``; a ``module.`` prefix is dropped.
-
-    Raises:
-        CheckpointError: The file needs code to load, or its names or shapes are not the model's.
-    """
-    state = _read(path)
-    own = model.state_dict()
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
-    if missing or extra or wrong:
-        found = [("missing", missing), ("not the model's", extra), ("of another shape", wrong)]
-        details = "; ".join(f"{len(keys)} {what} (first {keys[0]})" for what, keys in found if keys)
-        raise CheckpointError(f"model.checkpoint: {path} does not fit the model: {details}")
-    model.load_state_dict(state)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return dict(load_file(path))
-        except SafetensorError as error:
-            raise CheckpointError(f"model.checkpoint: {path} cannot be loaded: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"model.checkpoint: {path} cannot be loaded without running its code: {reason}"
-        ) from error
-    except Exception as error:  # a damaged file stops the unpickler anywhere
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
-        raise CheckpointError(f"model.checkpoint: {path} cannot be loaded: {reason}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(
-            f"model.checkpoint: {path} holds no state dict; looked for it at the top, state_dict, model"
-        )
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    assert config.target is not None
+    return construct(imported(config.target), config.arguments, config.target)

@@ -62,7 +62,9 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
         )
     try:
         model: nn.Module = timm.create_model(name, pretrained=True, **config.arguments)
-    except Exception as error:  # the arguments are right, so it is the download, by whatever library timm uses
+    except (
+        Exception
+    ) as error:  # the arguments are right, so it is the download, by whatever library timm uses
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
         raise CheckpointError(
             f"model.weights: {origin} cannot be downloaded: {reason}; "

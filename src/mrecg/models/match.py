@@ -119,7 +119,7 @@ def _first_difference(file: Tensors, own: Tensors) -> str:
 
 def _classifier(own: Tensors, other: Tensors, wrong: Sequence[str]) -> str:
     """Say what to do where only the number of the last layer's outputs differs."""
-    last = next(reversed(own)).rpartition(".")[0]
+    last = list(own)[-1].rpartition(".")[0]
     weight = f"{last}.weight"
     if weight not in own or not set(wrong) <= {weight, f"{last}.bias"}:
         return ""

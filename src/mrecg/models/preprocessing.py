@@ -32,7 +32,7 @@ def resolve(config: ModelConfig) -> Preprocessing:
     resize, scaled = own.resize or said.resize, False
     if own.resize is None and resize is not None and max(shape[1:]) != max(said.input_shape[1:]):
         resize, scaled = resize * max(shape[1:]) // max(said.input_shape[1:]), True
-    given = {"input_shape": config.input_shape, "mean": own.mean, "std": own.std}
+    given: dict[str, object] = {"input_shape": config.input_shape, "mean": own.mean, "std": own.std}
     given |= {"resize": own.resize, "interpolation": own.interpolation}
     configured = [key for key, value in given.items() if value is not None]
     parts = [said.origin] if len(configured) < len(given) else []

@@ -71,9 +71,7 @@ def unloaded(origin: str, names: Iterable[str]) -> Weights:
     Returns:
         The record, with an empty mapping.
     """
-    return Weights(
-        origin=origin, sha256=None, key=None, match=None, tensors=len(tuple(names)), mapping=()
-    )
+    return Weights(origin=origin, sha256=None, key=None, match=None, tensors=len(tuple(names)), mapping=())
 
 
 def as_named(origin: str, names: Iterable[str], *, sha256: str | None) -> Weights:
