@@ -3,9 +3,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from unit_contract import check_contract
 
 from mrecg.errors import ConfigError
-from mrecg.graph.ops import is_activation, is_weight_layer, module_of
+from mrecg.graph.ops import is_activation, module_of
 from mrecg.graph.partition import MAX_CHAIN, Unit, partition
 from mrecg.graph.trace import trace
 
@@ -73,27 +74,6 @@ def test_contract(name: str, granularity: str, skeleton_of: Trace) -> None:
     check_contract(traced, units)
     for unit in units:
         assert unit.facts.residual or len(unit.layers) <= (1 if granularity == "layer" else MAX_CHAIN)
-
-
-def check_contract(traced: fx.GraphModule, units: tuple[Unit, ...]) -> None:
-    nodes = {node.name: node for node in traced.graph.nodes}
-    # Every weight layer, and every other node, is in exactly one unit, in order.
-    layers = [layer for unit in units for layer in unit.layers]
-    assert layers == [str(node.target) for node in nodes.values() if is_weight_layer(node)]
-    inside = [name for unit in units for name in unit.nodes]
-    assert inside == [n.name for n in nodes.values() if n.op not in ("placeholder", "output", "get_attr")]
-    assert len(set(names(units))) == len(units)
-    # Inputs chain up, and nothing crosses a border but the one tensor.
-    assert nodes[units[0].input].op == "placeholder"
-    assert [unit.input for unit in units[1:]] == [unit.output for unit in units[:-1]]
-    (result,) = next(node for node in nodes.values() if node.op == "output").all_input_nodes
-    assert units[-1].output == result.name
-    for unit in units:
-        assert unit.layers and unit.output == unit.nodes[-1]
-        known = {unit.input, *unit.nodes}
-        for name in unit.nodes:
-            sources = [source for source in nodes[name].all_input_nodes if source.op != "get_attr"]
-            assert {source.name for source in sources} <= known
 
 
 def test_layers_of_mobilenet_keep_shortcuts_whole(skeleton_of: Trace) -> None:

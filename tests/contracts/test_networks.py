@@ -1,0 +1,121 @@
+"""What must hold for every network of conf/model and for everything odd: from the trace to the loaded run."""
+
+from functools import cache
+from pathlib import Path
+
+import odd_nets
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+from unit_contract import check_contract
+
+import mrecg
+from mrecg.config.inputs import ModelConfig
+from mrecg.config.paths import CONF
+from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.graph.cut import Cut, cut
+from mrecg.models.build import build
+from mrecg.planner.plan import make_plan
+
+LIMIT = 16
+PIXELS = {"inception_v3": 96}
+"""Images have 64 pixels a side, or as many as a network needs, or 16 for the odd ones."""
+GENERIC = ("target", "torchvision")
+NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem not in GENERIC)
+every_network = pytest.mark.parametrize("name", [*NAMES, *odd_nets.NETS])
+
+
+@cache
+def network(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
+    torch.manual_seed(0)
+    if name in odd_nets.NETS:
+        return odd_nets.NETS[name]().eval(), (3, 16, 16)
+    values = yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text())
+    if values["source"] in ("timm", "embedded"):
+        pytest.importorskip("timm")
+    model = build(ModelConfig(**values), seed=0).model
+    if name == "vgg16_bn":  # its classifier has nine tenths of the weights, and nothing to show
+        model.classifier[0], model.classifier[3] = nn.Linear(25088, 64), nn.Linear(64, 64)
+        model.classifier[6] = nn.Linear(64, 10)
+    pixels = 32 if "cifar" in name or name == "embedded" else PIXELS.get(name, 64)
+    return model, (3, pixels, pixels)
+
+
+@pytest.fixture(autouse=True)
+def _one_at_a_time():
+    yield
+    network.cache_clear()
+
+
+def images_of(shape: tuple[int, int, int], count: int = 4) -> Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@every_network
+@torch.no_grad()
+def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path, randomised) -> None:
+    model, shape = network(name)
+    if "lite" not in name and name != "embedded":
+        randomised(model)
+    images = images_of(shape)
+    expected = model(images)
+    for granularity in ("layer", "block"):
+        found = cut(model, granularity, input_shape=shape, max_unit_layers=LIMIT)
+        check_contract(found.graph, found.units)
+        assert max(len(unit.layers) for unit in found.units) <= LIMIT
+        assert relative(found.graph(images), expected) < 1e-5
+    check_plans(found)
+    with torch.enable_grad():
+        result = mrecg.quantize(
+            model,
+            images,
+            weight_bits=4,
+            activation_bits=4,
+            method="brecq_joint",
+            merge_count=1,
+            steps=2,
+            progress=False,
+            planner={"name": "modcap"},
+            calibration={"weight_range": "minmax", "activation_range": "minmax"},
+            trainer={"batch_size": 2, "chunk": 2, "log_every": 1, "device": "cpu"},
+            data={"batch_size": 4},
+        )
+    assert [unit.name for unit in result.units] == [unit.name for unit in found.units]
+    reassembled = images
+    for unit in result.network.full:
+        reassembled = unit(reassembled)
+    assert relative(reassembled, expected) < 1e-5
+    outputs = result.model(images)
+    assert outputs.isfinite().all() and not torch.equal(outputs, expected)
+    result.save(tmp_path / "run")
+    assert torch.equal(mrecg.load(tmp_path / "run", model=model).model(images), outputs)
+
+
+def check_plans(found: Cut) -> None:
+    facts = [unit.facts for unit in found.units]
+    for count in (0, 1, 3):
+        plan = make_plan(
+            facts,
+            {layer: 4 for unit in found.units for layer in unit.layers},
+            granularity=GranularityConfig(name="mixed"),
+            planner=PlannerConfig(name="modcap", merge_count=count),
+            model="any",
+            graph_notes=found.notes,
+        )
+        assert len(plan.merges) == count or (len(plan.merges) < count and plan.note)
+        assert [unit for group in plan.groups for unit in group] == [unit.name for unit in facts]
+        assert len(plan.not_comparable) == len(facts) - 1 and plan.graph_notes == found.notes
+        assert all(capacity > 0 for capacity in plan.criteria[0].capacities)
+    stages = make_plan(
+        facts, {}, granularity=GranularityConfig(name="stage"), planner=PlannerConfig(), model="any"
+    )
+    whole = make_plan(
+        facts, {}, granularity=GranularityConfig(name="network"), planner=PlannerConfig(), model="any"
+    )
+    assert len(whole.groups) == 1 <= len(stages.groups) <= len(facts)
+    assert len(stages.groups) == facts[-1].stage + 1
