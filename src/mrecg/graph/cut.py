@@ -89,15 +89,11 @@ def _unquantized(graph: fx.GraphModule) -> list[tuple[str, str]]:
     for node in graph.graph.nodes:
         module = module_of(node)
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            source = node.all_input_nodes[0].name
-            found.append(
-                (str(node.target), f"BatchNorm behind {source}, which is no weight layer of its own")
-            )
+            found.append((str(node.target), "BatchNorm that follows no weight layer of its own"))
         elif is_normalisation(node):
+            kind = type(module).__name__ if module else operation(node)
             path = str(node.target) if module else common_path([node])
-            found.append(
-                (path, f"{type(module).__name__ if module else operation(node)} depends on its input")
-            )
+            found.append((path, f"{kind}, which depends on its input"))
         elif isinstance(module, _INSIDE):
             found.append((str(node.target), f"weights inside {type(module).__name__}"))
         elif is_matrix_product(node):

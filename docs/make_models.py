@@ -1,0 +1,129 @@
+"""Write docs/models.md: what becomes of every network of conf/model. ``python docs/make_models.py``."""
+
+import logging
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+from mrecg.config.inputs import ModelConfig
+from mrecg.config.paths import CONF
+from mrecg.graph.cut import Cut, cut
+from mrecg.models.build import build
+from mrecg.planner.capacity import comparable
+
+TARGET = Path(__file__).with_name("models.md")
+GENERIC = ("target", "timm", "torchvision")
+"""Files that name no network of their own."""
+PIXELS = 96
+"""Units do not depend on the size of the images; this is the least that all networks take."""
+COLUMNS = (
+    "`model=`",
+    "parameters (M)",
+    "weight layers",
+    "units",
+    "largest unit",
+    "stages",
+    "comparable neighbours",
+    "trace",
+    "not quantized, and why",
+)
+HEAD = """# Networks
+
+What `granularity=block` makes of each network in `conf/model/`. Made by `python docs/make_models.py`; a test
+compares. Any other traceable network works the same way (`model=torchvision model.name=...`,
+`model=timm model.name=...`, `model=target model.target=...`, or `mrecg.quantize(model, images)`);
+`mrecg plan planner=modcap model=...` shows its units.
+
+"""
+FOOT = """
+- **Largest unit** in weight layers. **Stages**: groups of `granularity=stage`.
+- **Comparable neighbours**: pairs of units with the same strides, kinds of layer and shortcut, for which
+  module capacity was derived. The plan names what differs in the others; `planner.not_comparable` excludes
+  them or ranks them by the loss.
+- **Not quantized**: everything else that has weights is. First and last layer have 8 bits (`bits.boundary`).
+"""
+
+
+def names() -> list[str]:
+    """List the networks that have a file of their own."""
+    return sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem not in GENERIC)
+
+
+def row(name: str) -> tuple[str, list[str]]:
+    """Make the line of one network.
+
+    Args:
+        name: The file in conf/model, without its suffix.
+
+    Returns:
+        A line of the table, and the notes on its graph.
+    """
+    config = ModelConfig(**yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text()))
+    built = build(config, seed=0)
+    channels, height, _ = built.preprocessing.input_shape
+    pixels = min(height, PIXELS)
+    found = cut(built.model, input_shape=(channels, pixels, pixels))
+    facts = [unit.facts for unit in found.units]
+    cells = [
+        f"`{name}`",
+        f"{sum(p.numel() for p in built.model.parameters()) / 1e6:.2f}",
+        sum(len(unit.layers) for unit in found.units),
+        len(facts),
+        max(len(unit.layers) for unit in found.units),
+        facts[-1].stage + 1,
+        f"{sum(not comparable(*pair) for pair in pairwise(facts))} of {len(facts) - 1}",
+        found.route,
+        "; ".join(left_alone(found)) or "–",
+    ]
+    return _line(cells), [f"- `{name}`: {note}." for note in found.notes]
+
+
+def left_alone(found: Cut) -> list[str]:
+    """Say what stays in floating point.
+
+    Args:
+        found: A cut network.
+
+    Returns:
+        A phrase for each reason.
+    """
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in found.unquantized:
+        by_reason.setdefault(reason, []).append(path)
+    return [f"{len(paths)} × {reason} (`{paths[0]}`)" for reason, paths in by_reason.items()]
+
+
+def _line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def page(rows: Iterable[tuple[str, list[str]]]) -> str:
+    """Put the page together.
+
+    Args:
+        rows: What `row` made.
+
+    Returns:
+        Markdown.
+    """
+    lines, notes = zip(*rows, strict=True)
+    table = "\n".join([_line(COLUMNS), "|" + "---|" * len(COLUMNS), *lines])
+    said = "\n".join(["", "Large units:", "", *(note for several in notes for note in several)])
+    return f"{HEAD}{table}\n{FOOT}{said}\n"
+
+
+def main() -> None:
+    """Write the page."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    rows = []
+    for name in names():
+        rows.append(row(name))
+        logging.info("%s", rows[-1][0])
+    TARGET.write_text(page(rows))
+
+
+if __name__ == "__main__":
+    main()
