@@ -1,6 +1,7 @@
 """Rewrites after which a graph says only what matters in inference, each value where it is used."""
 
 import copy
+import operator
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def localise_sizes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> None
 
     ``batch = x.shape[0]`` at the beginning and ``view(batch, -1)`` at the end would leave no place to cut.
     The number of images is read from the tensor at hand instead; other sizes become constants of this input
-    shape. Only sizes that outlive the tensor they were read from are touched.
+    shape. Only sizes that stand beside a weight layer after their tensor is gone are touched.
 
     Args:
         traced: The graph, changed in place.
@@ -103,6 +104,12 @@ def localise_sizes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> None
                         size = traced.graph.call_method("size", (tensor, 0))
                     size.meta = dict(user.meta)
                     user.replace_input_with(node, size)
+    for node in list(traced.graph.nodes):
+        if node.op == "call_function" and not node.all_input_nodes and node.target in vars(operator).values():
+            assert callable(node.target)
+            value = node.target(*node.args)
+            for user in list(node.users):
+                user.args, user.kwargs = _with(user, node, value)
     traced.graph.eliminate_dead_code()
 
 
@@ -119,7 +126,7 @@ def _with(user: fx.Node, node: fx.Node, value: Any) -> tuple[Any, Any]:
 
 
 def _outliving(traced: fx.GraphModule) -> list[fx.Node]:
-    """Sizes that are used after the last use of the tensor that they came from."""
+    """Sizes that are alive beside a weight layer, where the tensor that they came from no longer is."""
     nodes = list(traced.graph.nodes)
     position = {node: i for i, node in enumerate(nodes)}
     last = {node: max((position[user] for user in node.users), default=-1) for node in nodes}
@@ -132,7 +139,8 @@ def _outliving(traced: fx.GraphModule) -> list[fx.Node]:
             origin[node] = sources[0]
         elif sources and node.op in ("call_function", "call_method") and all(s in origin for s in sources):
             origin[node] = origin[sources[0]]  # arithmetic with sizes
-    return [node for node, tensor in origin.items() if last[node] > last[tensor]]
+    layers = [i for i, node in enumerate(nodes) if is_weight_layer(node)]
+    return [node for node, tensor in origin.items() if any(last[tensor] < i < last[node] for i in layers)]
 
 
 def _values(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Any]:

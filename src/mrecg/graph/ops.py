@@ -38,8 +38,8 @@ _ACTIVATION_NAMES = {
     "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "silu", "gelu", "mish", "hardswish",
     "hardsigmoid", "hardtanh", "sigmoid", "tanh", "softplus", "clamp", "clamp_min", "clip",
 }  # fmt: skip
-_ADDITIONS = {"add", "sub", "rsub", "subtract"}
 _PRODUCTS = {"mul", "multiply", "div", "truediv", "true_divide", "divide", "maximum", "minimum"}
+_SIZES = {"size", "sym_size", "dim", "numel", "len"}
 _CONCATENATIONS = {"cat", "concat", "concatenate", "stack"}
 _PRODUCTS_OF_MATRICES = {"matmul", "bmm", "mm", "einsum", "scaled_dot_product_attention", "baddbmm", "addmm"}
 CONVOLUTIONS = {
@@ -140,29 +140,44 @@ def is_normalisation(node: fx.Node) -> bool:
     return isinstance(module_of(node), _NORMALISATIONS) or operation(node) in _NORMALISATION_NAMES
 
 
+def is_number(node: fx.Node) -> bool:
+    """Tell whether a node reads or computes a size, not a tensor."""
+    name, sources = operation(node), node.all_input_nodes
+    if name == "getattr":
+        return node.args[1] in ("shape", "ndim")
+    return name in _SIZES or (bool(name) and bool(sources) and all(is_number(source) for source in sources))
+
+
 def tensor_inputs(node: fx.Node) -> int:
-    """Count the values that a node computes with; parameters and constants are none."""
-    return len([source for source in node.all_input_nodes if source.op != "get_attr"])
+    """Count the values that a node computes with; parameters, constants and sizes are none."""
+    sources = node.all_input_nodes
+    return sum(source.op != "get_attr" and not is_number(source) for source in sources)
+
+
+def is_concatenation(node: fx.Node) -> bool:
+    """Tell whether a node only puts tensors one behind the other."""
+    return operation(node) in _CONCATENATIONS
 
 
 def is_join(node: fx.Node) -> bool:
-    """Tell whether a node joins two or more tensors: add, multiply or concatenate."""
-    return operation(node) in _CONCATENATIONS or is_arithmetic_join(node)
-
-
-def is_addition(node: fx.Node) -> bool:
-    """Tell whether a node is a join that adds (or subtracts)."""
-    return operation(node) in _ADDITIONS and tensor_inputs(node) > 1
+    """Tell whether a node joins tensors, in whatever form: add, multiply, concatenate, blend."""
+    computes = node.op in ("call_function", "call_method", "call_module")
+    return is_concatenation(node) or (computes and tensor_inputs(node) > 1)
 
 
 def is_gate(node: fx.Node) -> bool:
     """Tell whether a node is a join that multiplies (or divides)."""
-    return operation(node) in _PRODUCTS and tensor_inputs(node) > 1
+    return (operation(node) in _PRODUCTS or is_matrix_product(node)) and tensor_inputs(node) > 1
+
+
+def is_addition(node: fx.Node) -> bool:
+    """Tell whether a node is a join that adds, or makes new values in another way than by a product."""
+    return is_join(node) and not is_gate(node) and not is_concatenation(node)
 
 
 def is_arithmetic_join(node: fx.Node) -> bool:
     """Tell whether a join makes new values (add, multiply), not only a longer tensor."""
-    return is_addition(node) or is_gate(node)
+    return is_join(node) and not is_concatenation(node)
 
 
 def downsamples(node: fx.Node) -> bool:

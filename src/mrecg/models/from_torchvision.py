@@ -1,4 +1,4 @@
-"""torchvision's classifiers: their architectures, their published weights and what these want images to be."""
+"""torchvision's classifiers: architectures, published weights, and what these want images to be."""
 
 import sys
 from http.client import HTTPException

@@ -56,9 +56,12 @@ def plan_figure(plan: Plan, path: Path) -> Path:
         axes.set_title(criterion_title(criterion).partition(":")[0], loc="left", fontsize=9.5, color=SOFT)
         chosen = chosen_pairs(plan)
         tints = [colours[i] if i in chosen else PLAIN for i in range(count - 1)]
-        bottom.bar([i + 0.5 for i in range(count - 1)], criterion.differences, color=tints, width=0.42)
+        bars = bottom.bar([i + 0.5 for i in range(count - 1)], criterion.differences, color=tints, width=0.42)
+        for bar, reason in zip(bars, plan.not_comparable, strict=False):
+            bar.set(**({"fill": False, "edgecolor": bar.get_facecolor(), "linewidth": 1.2} if reason else {}))
         said = criterion_title(criterion).partition(": ")[2]
         rule = f"; merged ones coloured{'' if decided(plan) else ', not chosen by it'}" if chosen else ""
+        rule += "; hollow: not comparable" if any(plan.not_comparable) else ""
         bottom.set_title(f"Pairs of neighbours: {said}{rule}", loc="left", fontsize=9.5, color=SOFT)
         _dress(bottom)
     _frames(axes, plan, colours)

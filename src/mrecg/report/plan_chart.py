@@ -21,6 +21,7 @@ _DIFFERENCES = {
     "log_ratio": "log ratio |ln(a / b)|",
     "fall": "squared fall (a − b)², 0 where it rises",
     "rise": "rise b − a, 0 where it falls",
+    "rank": "rank of the pair, by the loss where the two are not comparable",
 }
 
 
@@ -85,7 +86,7 @@ def plan_chart(plan: Plan) -> str:
         # The heading stands on the guides of the chosen pairs; a halo in the style sheet keeps it readable.
         heading = criterion_title(criterion) + (" (decides)" if decides else "")
         parts.append(svg.text(at.left, y - 4, heading, class_="rowtitle strong" if decides else "rowtitle"))
-        parts.append(_bars(criterion, chosen, at, y + 14 + BARS))
+        parts.append(_bars(criterion, chosen, plan.not_comparable, at, y + 14 + BARS))
     attributes: dict[str, svg.Attribute] = {
         "class": "chart",
         "viewBox": f"0 0 {at.width:.0f} {max(bottom - 16, top - 14):.0f}",
@@ -141,7 +142,9 @@ def _strip(plan: Plan, at: Columns) -> str:
     return "".join(parts)
 
 
-def _bars(criterion: Criterion, chosen: Sequence[int], at: Columns, base: float) -> str:
+def _bars(
+    criterion: Criterion, chosen: Sequence[int], differing: Sequence[str], at: Columns, base: float
+) -> str:
     highest = max((d for d in criterion.differences if d > 0), default=1.0)
     ranked = sorted(range(len(criterion.differences)), key=lambda i: -criterion.differences[i])
     own = {i for i in ranked[: len(chosen)] if criterion.differences[i] > 0}
@@ -149,13 +152,15 @@ def _bars(criterion: Criterion, chosen: Sequence[int], at: Columns, base: float)
     parts = [svg.line(at.left, base, at.width - RIGHT, base, "axis")]
     for i, difference in enumerate(criterion.differences):
         x, height = at.centre(i + 0.5), max(0.0, difference) / highest * (BARS - 8)
+        reason = differing[i] if i < len(differing) else ""  # plans of older runs do not have them
         box: dict[str, svg.Attribute] = {
-            "class": "bar in" if i in chosen else "bar",
+            "class": f"bar{' in' if i in chosen else ''}{' odd' if reason else ''}",
             "x": x - thick / 2,
             "rx": 1.5,
         }
         box |= {"y": base - height, "width": thick, "height": height}
         said = f"{at.units[i]} → {at.units[i + 1]}: {compact(difference)}"
+        said += f"; not comparable: {reason}" if reason else ""
         parts.append(svg.element("rect", box, svg.title(said)))
         if i in chosen and at.band > 30:
             parts.append(

@@ -85,8 +85,9 @@ def plan(tree: DictConfig) -> None:
     picture = plan_figure(made, folder / "plan.png")
     console = results_console()
     console.print(plan_table(made, title=config.name))
-    if made.note:
-        console.print(made.note, highlight=False)
+    for note in (made.note, *made.graph_notes):
+        if note:
+            console.print(note, highlight=False, markup=False)
     console.print(
         f"plan: {_short(folder / 'plan.json')}\npicture: {_short(picture)}", soft_wrap=True, highlight=False
     )

@@ -26,8 +26,8 @@ def plan_table(plan: Plan, *, title: str) -> Table:
         shown.add(criterion.name)
         table.add_column(f"{criterion.difference.replace('_', ' ')} to next", justify="right")
     table.add_column("merged with next")
-    table.add_column("differs in")
-    reasons = {merge.left: merge.not_comparable for merge in plan.merges}
+    table.add_column("not comparable: differs in")
+    merged_left = {merge.left for merge in plan.merges}
     for i, unit in enumerate(plan.units):
         cells: list[str] = []
         seen: set[str] = set()
@@ -36,9 +36,10 @@ def plan_table(plan: Plan, *, title: str) -> Table:
                 cells.append(f"{criterion.capacities[i]:.4g}")
             seen.add(criterion.name)
             cells.append("" if i == len(plan.units) - 1 else f"{criterion.differences[i]:.3g}")
-        merged = unit in reasons
+        merged = unit in merged_left
+        reason = plan.not_comparable[i] if i < len(plan.not_comparable) else ""
         table.add_row(
-            str(plan.group_of(unit)), unit, *cells, "yes" if merged else "", reasons.get(unit, ""),
+            str(plan.group_of(unit)), unit, *cells, "yes" if merged else "", reason,
             style="bold" if merged or any(merge.right == unit for merge in plan.merges) else None,
         )  # fmt: skip
     return table
