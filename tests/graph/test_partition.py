@@ -28,8 +28,8 @@ GOLDEN = {
     "resnet18": ["conv1", *blocks(2, 2, 2, 2), "fc"],
     "resnet50": ["conv1", *blocks(3, 4, 6, 3), "fc"],
     "vgg16_bn": [
-        *("features.0-features.7", "features.10-features.17", "features.20-features.27"),
-        *("features.30-features.37", "features.40", "classifier"),
+        *("features.0-7", "features.10-17", "features.20-27"),
+        *("features.30-37", "features.40", "classifier"),
     ],
     "efficientnet_b0": [
         *("features.0", "features.1", "features.2.0", "features.2.1", "features.3.0", "features.3.1"),
@@ -134,7 +134,7 @@ def test_a_model_without_hierarchy_is_cut_around_its_joins() -> None:
     traced = trace(Functional()).graph
     units = partition(traced)
     check_contract(traced, units)
-    assert names(units) == ["convs.0", "convs.1-convs.2", "convs.3-convs.4", "convs.5-fc"]
+    assert names(units) == ["convs.0", "convs.1-2", "convs.3-4", "convs.5-fc"]
     assert [unit.facts.residual for unit in units] == [False, True, True, False]
     assert names(partition(traced, "layer")) == [*names(units)[:3], "convs.5", "fc"]
 
@@ -157,3 +157,43 @@ def test_a_gate_alone_is_no_block(skeleton_of: Trace) -> None:
 def test_unknown_granularity_lists_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"granularity: 'blocks' is not a choice.*choose from layer, block"):
         partition(trace(nn.Sequential(nn.Linear(2, 2))).graph, "blocks")
+
+
+STAGES = {
+    "resnet18": [1, 2, 2, 2, 2, 1],
+    "resnet50": [1, 3, 4, 6, 3, 1],
+    "mobilenet_v2": [1, 1, 2, 3, 7, 4, 1],
+    "efficientnet_b0": [1, 1, 2, 2, 3, 3, 4, 1, 1],
+    "regnet_x_400mf": [1, 1, 2, 7, 12, 1],
+    "convnext_tiny": [1, 3, 4, 10, 4, 1],
+    "shufflenet_v2_x1_0": [1, 4, 8, 4, 1],
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_begin_where_the_image_gets_smaller_or_the_parent_changes(
+    name: str, skeleton_of: Trace
+) -> None:
+    stages = [unit.facts.stage for unit in partition(skeleton_of(name))]
+    assert [stages.count(stage) for stage in range(stages[-1] + 1)] == STAGES[name]
+    assert stages == sorted(stages)
+
+
+class Blended(nn.Module):
+    """Joins that have no name in any list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.convs[0](x))
+        x = torch.lerp(x, self.convs[1](x), 0.3)
+        x = torch.where(x > 0, x, self.convs[2](x))
+        return torch.addcmul(x, x, self.convs[3](x))
+
+
+def test_any_operation_on_several_tensors_is_a_join() -> None:
+    units = partition(trace(Blended()).graph)
+    assert [unit.layers for unit in units] == [(f"convs.{i}",) for i in range(4)]
+    assert [unit.facts.residual for unit in units] == [False, True, True, True]

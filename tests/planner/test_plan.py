@@ -1,11 +1,13 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from torch import fx
 
+from mrecg.config.build import run_config
 from mrecg.config.schema import DIFFERENCES, BitsConfig, GranularityConfig, PlannerConfig
-from mrecg.errors import PlanError
+from mrecg.errors import ConfigError, PlanError
 from mrecg.graph.facts import LayerFacts, UnitFacts
 from mrecg.graph.partition import partition
 from mrecg.planner.plan import Probe, make_plan, needs_probe
@@ -154,3 +156,72 @@ def test_published_errors() -> None:
         plan(name="published")
     with pytest.raises(PlanError, match=r"planner\.schedule=resnet18: 'layer1\.1' is not a choice"):
         plan(name="published", schedule="resnet18")
+
+
+STRIDED = tuple(
+    replace(unit, stage=stage, layers=(replace(unit.layers[0], stride=stride),))
+    for unit, stage, stride in zip(UNITS, (0, 1, 1, 2, 3), (1, 1, 1, 2, 1), strict=True)
+)
+
+
+def strided(**planner: Any) -> Plan:
+    return make_plan(
+        STRIDED,
+        BITS,
+        granularity=GranularityConfig(name="mixed"),
+        planner=PlannerConfig(name="modcap", merge_boundary=True, **planner),
+        model="tiny",
+        probe=PROBE,
+    )
+
+
+def test_pairs_that_are_not_comparable_are_marked() -> None:
+    assert strided(merge_count=1).not_comparable == ("", "", "stride", "stride")
+    assert plan("block").not_comparable == ("",) * 4
+
+
+def test_pairs_that_are_not_comparable_can_be_left_out() -> None:
+    # ModCap: 20, 80, 40, 288, 180; the largest differences are u2-u3 and u3-u4, which differ in stride.
+    assert set(strided(merge_count=2).merged) == {("u2", "u3", "u4")}
+    left_out = strided(merge_count=4, not_comparable="exclude")
+    assert left_out.merged == (("u0", "u1", "u2"),) and "among the comparable ones" in left_out.note
+
+
+def test_pairs_that_are_not_comparable_can_be_ranked_by_the_loss() -> None:
+    # The losses fall from u1 to u2 only, so the pairs that differ in stride have nothing to merge for.
+    found = strided(merge_count=4, not_comparable="loss")
+    assert found.merged == (("u0", "u1", "u2"),)
+    decider = found.criteria[0]
+    assert (decider.name, decider.difference) == ("modcap", "rank")
+    assert decider.differences == (0.5, 0.25, 0.0, 0.0)
+    assert [merge.difference for merge in found.merges] == [0.5, 0.25]
+
+
+def test_ranking_by_the_loss_needs_a_probe_and_modcap() -> None:
+    planner = PlannerConfig(name="modcap", not_comparable="loss")
+    assert needs_probe(GranularityConfig(name="mixed"), planner)
+    with pytest.raises(PlanError, match="not_comparable=loss needs a probe run"):
+        plan(name="modcap", merge_count=1, not_comparable="loss")
+    with pytest.raises(ConfigError, match=r"planner\.not_comparable: loss goes with planner=modcap; error"):
+        run_config({"planner": {"name": "error", "not_comparable": "loss"}})
+
+
+def test_a_stage_is_one_group() -> None:
+    found = make_plan(
+        STRIDED, BITS, granularity=GranularityConfig(name="stage"), planner=PlannerConfig(), model="tiny"
+    )
+    assert found.groups == (("u0",), ("u1", "u2"), ("u3",), ("u4",)) and found.planner == ""
+
+
+def test_notes_on_the_graph_travel_with_the_plan() -> None:
+    found = make_plan(
+        UNITS,
+        BITS,
+        granularity=GranularityConfig(name="block"),
+        planner=PlannerConfig(),
+        model="tiny",
+        graph_notes=["a dense block was cut"],
+    )
+    assert Plan.from_dict(found.as_dict()) == found and found.graph_notes == ("a dense block was cut",)
+    old = {k: v for k, v in found.as_dict().items() if k not in ("graph_notes", "not_comparable")}
+    assert Plan.from_dict(old).not_comparable == ()

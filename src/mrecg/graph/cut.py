@@ -59,16 +59,18 @@ def cut(
     units = partition(graph, granularity, max_unit_layers=max_unit_layers)
     large = [unit for unit in units if len(unit.layers) > max_unit_layers]
     on_meta = any(parameter.is_meta for parameter in graph.parameters())
+    about = []
     for unit in reversed(large):
         known = input_shape is not None and not on_meta
         parts = pack(graph, unit, input_shape, limit=max_unit_layers) if input_shape and known else 1
         what = f"{unit.name} has {len(unit.layers)} weight layers and no place with a single tensor inside: "
-        notes.append(
+        about.append(
             f"{what}cut into {parts} units where several tensors leave together (granularity.max_unit_layers="
             f"{max_unit_layers})"
             if parts > 1
             else f"{what}left whole{'' if known else ', for want of model.input_shape'}"
         )
+    notes += reversed(about)
     if large:
         units = partition(graph, granularity, max_unit_layers=max_unit_layers)
     return Cut(

@@ -205,16 +205,25 @@ def _block_spans(
 
 
 def _name(pieces: list[Piece], modules: dict[str, tuple[int, int]], begin: int, end: int) -> str:
-    """Name a span by the outermost module that is exactly it, else by the first and last module inside."""
+    """Name a span by the outermost module that is exactly it, else by the first and last module inside.
+
+    What both have in common is said once: ``features.0-7``.
+    """
     exact = _outermost(modules, begin, end)
     if exact:
         return exact
     layers = [node for piece in pieces[begin:end] for node in piece if is_weight_layer(node)]
     if len(layers) == 1:
         return str(layers[0].target)
-    first, last = (_outermost(modules, i, i + 1) for i in (begin, end - 1))
     common = common_path(layers)
-    return f"{first or _below(common, layers[0])}-{last or _below(common, layers[-1])}"
+    first = _outermost(modules, begin, begin + 1) or _below(common, layers[0])
+    last = _outermost(modules, end - 1, end) or _below(common, layers[-1])
+    shared = 0
+    for a, b in zip(first.split("."), last.split(".")[:-1], strict=False):
+        if a != b:
+            break
+        shared += 1
+    return f"{first}-{'.'.join(last.split('.')[shared:])}"
 
 
 def common_path(nodes: Piece) -> str:

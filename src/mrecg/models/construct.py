@@ -1,6 +1,6 @@
 """Calling a model's constructor, and its tensors by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,6 +9,21 @@ from mrecg.errors import ConfigError
 
 COUNTER = "num_batches_tracked"
 """BatchNorm's count of training batches: files from before torch 0.4.1 lack it, and inference ignores it."""
+
+
+def check_arguments(arguments: Mapping[str, Any], loading: Iterable[str]) -> None:
+    """Refuse arguments by which a constructor would load weights that no record tells of.
+
+    Args:
+        arguments: The configured keyword arguments.
+        loading: Keywords that load weights.
+
+    Raises:
+        ConfigError: One of them is among the arguments.
+    """
+    for key in loading:
+        if key in arguments:
+            raise ConfigError(f"model.arguments: {key} is not for arguments; give model.weights=DEFAULT")
 
 
 def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str) -> nn.Module:

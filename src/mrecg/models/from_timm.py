@@ -12,9 +12,10 @@ from torch import nn
 from mrecg.config.inputs import ModelConfig
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, ConfigError, one_of
-from mrecg.models.construct import construct, tensors_of
+from mrecg.models.construct import check_arguments, construct, tensors_of
 from mrecg.models.records import Weights, as_named
 
+LOADING = ("pretrained", "checkpoint_path")
 NEAREST = 8
 """Of more than a thousand names, as many are shown."""
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -33,6 +34,7 @@ def architecture(config: ModelConfig) -> nn.Module:
         ConfigError: timm is not there, the name is unknown, or the constructor refuses its arguments.
     """
     timm, name = _timm(), _full_name(config)
+    check_arguments(config.arguments, LOADING)
     arguments = {"model_name": name, "pretrained": False, **config.arguments}
     return construct(timm.create_model, arguments, name)
 

@@ -1,5 +1,6 @@
 """torchvision's classifiers: architectures, published weights, and what these want images to be."""
 
+import pickle
 import sys
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -13,10 +14,11 @@ from torchvision import models
 from mrecg.config.inputs import ModelConfig
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, one_of
-from mrecg.models.construct import construct, tensors_of
+from mrecg.models.construct import check_arguments, construct, tensors_of
 from mrecg.models.fetch import digest
 from mrecg.models.records import Weights, as_named
 
+LOADING = ("weights", "pretrained")
 RECENTRED = ("googlenet", "inception_v3")
 """Networks trained on inputs of mean and deviation 0.5; with published weights torchvision lets them turn
 ImageNet's normalisation into this one themselves (``transform_input``), and the metadata is for that case."""
@@ -35,6 +37,7 @@ def architecture(config: ModelConfig) -> nn.Module:
         ConfigError: The name is unknown, or the constructor refuses its arguments.
     """
     _check_name(config)
+    check_arguments(config.arguments, LOADING)
     own = {"transform_input": _transforms_input(config)} if config.name in RECENTRED else {}
     # Without published weights torchvision's own quick initialisation is wanted where it has one.
     arguments = {"weights": None, **own, **config.arguments}
@@ -56,6 +59,8 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
     """
     member = _member(config)
     assert member is not None
+    file = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlparse(member.url).path).name
+    check_arguments(config.arguments, LOADING)
     arguments = {"weights": member, "progress": sys.stderr.isatty(), **config.arguments}
     try:
         model = construct(_maker(config.name), arguments, config.name)
@@ -64,10 +69,9 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
             f"model.weights: {member} cannot be downloaded: {error}; "
             "without a network, give model.checkpoint=FILE instead"
         ) from error
-    except RuntimeError as error:
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"model.weights: {member} cannot be loaded: {reason}") from error
-    file = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlparse(member.url).path).name
+        raise CheckpointError(f"model.weights: {member} cannot be loaded from {file}: {reason}") from error
     checksum = digest(file) if file.is_file() else None
     return model, as_named(f"torchvision {member}", tensors_of(model.state_dict()), sha256=checksum)
 

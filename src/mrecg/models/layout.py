@@ -52,10 +52,16 @@ def read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        needed = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it needs {needed[1]}" if needed else str(error).splitlines()[0]
+        said = " ".join(str(error).split())
+        needed = re.search(r"GLOBAL (\S+)", said)
+        if needed is None:  # torch advises to run the code of whatever is no pickle, a web page for example
+            reason = re.search(r"WeightsUnpickler error: (.+?) Check ", said)
+            raise CheckpointError(
+                f"{KEY}: {path} cannot be loaded: it is damaged or no file of torch.save: "
+                f"{reason[1] if reason else said}"
+            ) from error
         raise CheckpointError(
-            f"{KEY}: {path} cannot be loaded without running its code: {reason}; "
+            f"{KEY}: {path} cannot be loaded without running its code: it needs {needed[1]}; "
             "where you trust it, save its state dict alone to a new file"
         ) from error
     except Exception as error:  # a damaged file stops the unpickler anywhere

@@ -123,8 +123,10 @@ def _classifier(own: Tensors, other: Tensors, wrong: Sequence[str]) -> str:
     weight = f"{last}.weight"
     if weight not in own or not set(wrong) <= {weight, f"{last}.bias"}:
         return ""
-    outputs, had = other[weight].shape[0], own[weight].shape[0]
+    found, expected = other[weight].shape, own[weight].shape
+    if len(found) != len(expected) or found[1:] != expected[1:] or found == expected:
+        return ""
     return (
-        f"; its last layer has {outputs} outputs, the model's {had}: "
-        f"set model.arguments={{num_classes: {outputs}}}"
+        f"; its last layer has {found[0]} outputs, the model's {expected[0]}: "
+        f"set model.arguments={{num_classes: {found[0]}}}"
     )

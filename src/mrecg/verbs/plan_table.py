@@ -18,7 +18,7 @@ def plan_table(plan: Plan, *, title: str) -> Table:
     how = f"{plan.granularity}{f' by {plan.planner}' if plan.planner else ''}"
     table = Table(title=f"{title}: {len(plan.units)} units in {len(plan.groups)} groups, {how}")
     table.add_column("group", justify="right")
-    table.add_column("unit")
+    table.add_column("unit", no_wrap=True)
     shown: set[str] = set()  # two criteria may rank the same capacities
     for criterion in plan.criteria:
         if criterion.name not in shown:
