@@ -48,7 +48,7 @@ def quantize(
         activation_bits: 2 to 8, or 32.
         method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint`` or ``qdrop``; or a dict with this name and
             hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``.
-        granularity: ``layer``, ``block``, ``mixed`` or ``network``; or a dict, for example
+        granularity: ``layer``, ``block``, ``mixed``, ``stage`` or ``network``; or a dict, for example
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
         merge_count: Pairs of neighbours to merge at most, for mixed granularity; None: the schema's default.
         steps: Optimisation steps a unit.

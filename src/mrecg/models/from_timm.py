@@ -16,6 +16,7 @@ from mrecg.models.construct import check_arguments, construct, tensors_of
 from mrecg.models.records import Weights, as_named
 
 LOADING = ("pretrained", "checkpoint_path")
+"""Arguments of timm's that load weights."""
 NEAREST = 8
 """Of more than a thousand names, as many are shown."""
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")

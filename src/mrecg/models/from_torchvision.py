@@ -19,6 +19,7 @@ from mrecg.models.fetch import digest
 from mrecg.models.records import Weights, as_named
 
 LOADING = ("weights", "pretrained")
+"""Arguments of torchvision's that load weights."""
 RECENTRED = ("googlenet", "inception_v3")
 """Networks trained on inputs of mean and deviation 0.5; with published weights torchvision lets them turn
 ImageNet's normalisation into this one themselves (``transform_input``), and the metadata is for that case."""

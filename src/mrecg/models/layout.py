@@ -55,10 +55,10 @@ def read(path: Path) -> Any:
         said = " ".join(str(error).split())
         needed = re.search(r"GLOBAL (\S+)", said)
         if needed is None:  # torch advises to run the code of whatever is no pickle, a web page for example
-            reason = re.search(r"WeightsUnpickler error: (.+?) Check ", said)
+            core = re.search(r"WeightsUnpickler error: (.+?) Check ", said)
             raise CheckpointError(
                 f"{KEY}: {path} cannot be loaded: it is damaged or no file of torch.save: "
-                f"{reason[1] if reason else said}"
+                f"{core[1] if core else said}"
             ) from error
         raise CheckpointError(
             f"{KEY}: {path} cannot be loaded without running its code: it needs {needed[1]}; "
