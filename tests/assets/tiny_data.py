@@ -56,6 +56,8 @@ class Squares(Dataset[Any]):
             "numpy": np.int64(index % 3),
             "text": "cat",
             "float": 1.0,
+            "bool": True,
+            "several": torch.tensor([1, 2]),
             "negative": -1,
         }
         return image, labels[self.label], "a note"

@@ -58,6 +58,45 @@ def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
     assert "<html" in Path("page.html").read_text()
 
 
+def test_calibration_images_are_read_only_where_they_are_used(
+    mrecg: Call, small: list[str], tmp_path: Path
+) -> None:
+    for i in range(12):
+        (tmp_path / f"{i}.png").write_bytes(b"no picture")
+    broken = [*small, f"data.calibration_path={tmp_path}"]
+    code, out, err = mrecg("evaluate", *broken)
+    assert code == 0, err
+    assert "on 12 images" in out
+    for verb in ("quantize", "plan"):
+        code, _, err = mrecg(verb, *broken)
+        assert code == 2 and err.splitlines()[-1].endswith("0.png'))")
+    code, _, err = mrecg("plan", *broken, "planner=modcap")
+    assert code == 0, err
+
+
+def test_images_of_any_data_set(mrecg: Call, small: list[str]) -> None:
+    words = [word for word in small if not word.startswith("data")]
+    code, _, err = mrecg(
+        *(
+            "quantize",
+            *words,
+            "granularity=block",
+            "data=dataset",
+            "data.calibration_dataset=tiny_data.Squares",
+        ),
+        *("data.calibration_arguments={size:9,label:null}", "data.evaluation_dataset=tiny_data.Squares"),
+        *("data.evaluation_arguments={kind:float}", "data.calibration_images=4", "data.workers=2"),
+    )
+    assert code == 0, err
+    (run,) = runs()
+    drawn, found = json.loads((run / "images.json").read_text()), summary(run)
+    assert drawn["evaluation"]["names"] == list("012345") and len(drawn["calibration"]["names"]) == 4
+    for part, (images, available, seed) in {"calibration": (4, 9, 0), "evaluation": (6, 6, None)}.items():
+        brief = {"images": images, "available": available, "seed": seed, "sha256": drawn[part]["sha256"]}
+        assert found[part] == brief and {**brief, "names": drawn[part]["names"]} == drawn[part]
+    assert found["data"] == "dataset" and found["quantized"] is not None
+
+
 def test_plan_prints_a_table(mrecg: Call, small: list[str]) -> None:
     code, out, _ = mrecg("plan", *small, "planner=modcap", "planner.merge_count=1", "data=none")
     assert code == 0
@@ -134,7 +173,13 @@ def test_a_defect_shows_its_traceback_and_leaves_a_summary(
         (["evaluate", "run=nowhere"], 2, "nowhere: is no finished run, config.yaml is missing"),
         (["quantize", "model.checkpoint=nowhere.pth"], 2, "model.checkpoint: nowhere.pth does not exist"),
         (["evaluate", "data.evaluation_path=null"], 2, "has no images to evaluate on"),
-        (["quantize", "model.input_shape=[1,16,16]"], 2, "the model takes (1, 16, 16)"),
+        (["quantize", "data=digits"], 2, "images of shape (3, 32, 32), the model takes (3, 16, 16)"),
+        (
+            ["quantize", "model.input_shape=[3,17,16]"],
+            2,
+            "is 16 x 16 pixels (height x width) with data.resize=model",
+        ),
+        (["quantize", "model.input_shape=[1,16,16]"], 2, "model.preprocessing.mean: 3 values"),
         (
             ["quantize", "granularity=fixed", "granularity.groups=[[first,third]]"],
             2,
@@ -184,7 +229,7 @@ def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
     (run,) = runs()
     assert summary(run)["status"] == "completed" and summary(run)["optimisation_steps"] == 10
     said = [line.strip().split(":")[0] for line in done.stderr.splitlines()]
-    assert said == ["run", "calibrate", "reconstruct", "evaluate"]  # and no warning of any library
+    assert said == ["run", "images", "calibrate", "reconstruct", "evaluate"]  # and no warning of any library
 
 
 @pytest.mark.shared_data

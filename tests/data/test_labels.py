@@ -33,6 +33,7 @@ def table(folder: Path, text: str) -> Path:
         ("file,label\na.png,1\nb.png,0\n", CLASSES, [2, 0]),  # a name before an index
         ("\ufefflabel, file ,more\r\n0, a.png,x\r\n\r\n3,b.png,y\r\n", None, [0, 3]),  # as spreadsheets write
         ('file,label\na.png,"dog, big"\nb.png,cat\n', None, [1, 0]),
+        ("\nfile,label\n\na.png,0,more,cells\nb.png,1", None, [0, 1]),
         ("file,label\n./a.png,0\nb.png,+3\n", None, [0, 3]),
     ],
 )
@@ -70,6 +71,9 @@ def test_files_lie_below_the_folder(folder: Path) -> None:
         ("file,label\na.png,1.0\nb.png,10.0\n", None, r"line 2: label '1\.0' is no name and no index"),
         ("file,label\na.png,1.0\n", CLASSES, r"line 2: label: '1\.0' is not a choice"),
         ('file,label\na.png,"cat\n', None, r"line 2: unexpected end of data"),
+        ('file,label\n\na.png,1\nb.png,"cat\nc.png,3\n', None, r"line 4: unexpected end of data"),
+        ('file,label\na.png,1\nb.png,"cat" x\nc.png,3\n', None, r"line 3: ',' expected after '\"'"),
+        ('file,label,more\na.png,1,"x\ny"\n\nx.png,2\n', None, r"line 5: 'x\.png' is no file"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_wrong_is_an_error(
@@ -96,8 +100,8 @@ def test_classes_come_from_sub_folders_or_lines(tmp_path: Path) -> None:
         (tmp_path / "folders" / name).mkdir(parents=True)
     (tmp_path / "folders" / "file").touch()
     assert class_names(tmp_path / "folders") == ["a", "b"]
-    (tmp_path / "names.txt").write_text("\n tench, Tinca \n\ngoldfish\n")
-    assert class_names(tmp_path / "names.txt") == ["tench, Tinca", "goldfish"]
+    (tmp_path / "names.txt").write_text("\ufeff\n tench, Tinca \r\n\ngold\u2028fish\n", "utf-8")
+    assert class_names(tmp_path / "names.txt") == ["tench, Tinca", "gold\u2028fish"]
 
 
 @pytest.mark.parametrize(

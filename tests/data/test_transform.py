@@ -61,16 +61,24 @@ def test_the_outcome_is_that_of_torchvisions_presets(weights: Any, shape: tuple[
 def test_resizing_smooths_and_interpolates_as_told(how: Interpolation, resize: int) -> None:
     wants = Preprocessing(input_shape=(3, 16, 16), mean=(0.5,), std=(0.25,), resize=resize, interpolation=how)
     ours = Transform.of(DataConfig(), wants)(picture(60, 40), "x")
+    preset = models.ResNet18_Weights.IMAGENET1K_V1.transforms(
+        crop_size=16,
+        resize_size=resize,
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+        interpolation=InterpolationMode(how),
+    )
+    assert torch.equal(ours, preset(picture(60, 40)))
     reference = v2.Compose(
         [
             v2.Resize(resize, InterpolationMode(how), antialias=True),
             v2.CenterCrop(16),
             v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
+            v2.ToDtype(torch.float32, scale=True),  # divides in another order than the presets
             v2.Normalize([0.5] * 3, [0.25] * 3),
         ]
     )
-    assert torch.equal(ours, reference(picture(60, 40)))
+    torch.testing.assert_close(ours, reference(picture(60, 40)).as_subclass(torch.Tensor), rtol=0, atol=1e-6)
     others = set(get_args(Interpolation)) - {how}
     for other in others if resize != 40 else ():  # at 40 nothing is resized
         changed = Transform.of(DataConfig(), replace(wants, interpolation=other))(picture(60, 40), "x")
@@ -86,7 +94,7 @@ def test_the_config_has_its_way_over_the_model(
     expected = Transform(replace(wants, resize=None), shorter, "")(picture(30, 34), "x")
     assert ours.shape == (3, 16, 16) and torch.equal(ours, expected)
     if key == "none":
-        middle = torch.from_numpy(np.asarray(picture(30, 34)))[7:23, 9:25].permute(2, 0, 1) / 255
+        middle = torch.from_numpy(np.array(picture(30, 34)))[7:23, 9:25].permute(2, 0, 1) / 255
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (wants.mean, wants.std))
         torch.testing.assert_close(ours, (middle - mean) / std)
 
@@ -153,6 +161,18 @@ def test_deep_pixels_are_not_clipped_but_refused(
     Image.fromarray(np.full((16, 16), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"deep\.png: has pixels of Pillow's mode I;16; wants 8 bits"):
         images(calibration_path=tmp_path, calibration_images=1)
+    Image.fromarray(np.full((16, 16), 0.5, dtype=np.float32)).save(tmp_path / "deep.tiff")
+    (tmp_path / "deep.png").unlink()
+    with pytest.raises(DataError, match=r"deep\.tiff: has pixels of Pillow's mode F; wants 8 bits"):
+        images(calibration_path=tmp_path, calibration_images=1)
+
+
+def test_a_mode_that_pillow_does_not_convert_is_an_error(preprocessing: Preprocessing) -> None:
+    grey = Transform.of(
+        DataConfig(), replace(preprocessing, input_shape=(1, 16, 16), mean=(0.5,), std=(1.0,))
+    )
+    with pytest.raises(DataError, match=r"^x: conversion from LAB to .* not supported$"):
+        grey(Image.new("LAB", (16, 16)), "x")
 
 
 @pytest.mark.shared_data

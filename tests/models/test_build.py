@@ -1,4 +1,5 @@
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +19,7 @@ from mrecg.models.fetch import digest
 from mrecg.models.records import Weights
 
 Tiny = Callable[..., ModelConfig]
-TIMM = "mobilenetv2_035"
+TIMM = "mobilenetv2_050"
 """Of timm's networks with published weights, one that is built fast."""
 
 
@@ -66,6 +67,12 @@ def test_torchvision_models_are_built_by_name() -> None:
     assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
 
 
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_no_warning_of_torchvisions_is_seen(name: str) -> None:
+    with torch.device("meta"), warnings.catch_warnings(action="error"):
+        build(ModelConfig(source="torchvision", name=name), seed=0)
+
+
 def test_timm_models_are_built_by_name() -> None:
     pytest.importorskip("timm")
     built = build(ModelConfig(source="timm", name=TIMM, arguments={"num_classes": 7}), seed=0)
@@ -111,16 +118,17 @@ def test_the_missing_package_timm_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"name": "mobilenetv2_35"},
-         r"^model\.name: 'mobilenetv2_35' is not a choice \(did you mean 'mobilenetv2_035'\?\); choose from "
-         r"mobilenetv2_035, (\w+, ){7}\d+ more of timm\.list_models\(\)$"),
+        ({"name": "mobilenetv2_50"},
+         r"^model\.name: 'mobilenetv2_50' is not a choice \(did you mean 'mobilenetv2_050'\?\); choose from "
+         r"mobilenetv2_050, (\w+, ){7}\d+ more of timm\.list_models\(\)$"),
         ({"weights": "none_such"},
          r"^model\.weights: 'none_such' is not a choice; choose from DEFAULT, \w*in1k"),
-        ({"name": "test_vit4", "weights": "DEFAULT"}, r"^model\.weights: timm publishes none for test_vit4"),
-        ({"arguments": {"depth": 3}}, r"^model\.arguments: mobilenetv2_035 refuses .*depth"),
+        ({"name": "mobilenetv2_035", "weights": "DEFAULT"},
+         r"^model\.weights: timm publishes none for mobilenetv2_035; give model\.checkpoint=FILE$"),
+        ({"arguments": {"depth": 3}}, r"^model\.arguments: mobilenetv2_050 refuses .*depth"),
         ({"arguments": {"pretrained": True}}, r"^model\.arguments: pretrained is not for arguments"),
         ({"weights": "DEFAULT", "arguments": {"num_classes": 3}},
-         r"^model\.arguments: num_classes=3, and timm mobilenetv2_035\.\w+ has 1000"),
+         r"^model\.arguments: num_classes=3, and timm mobilenetv2_050\.\w+ has 1000"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_timm_model_is_named(values: dict[str, Any], message: str) -> None:
@@ -191,11 +199,3 @@ def test_timm_without_a_network_is_an_error_in_one_line(monkeypatch: pytest.Monk
         "cannot be downloaded: URLError <urlopen error no network in tests>; "
         "without a network, give model.checkpoint=FILE instead"
     )
-
-
-def test_googlenet_computes_what_its_arguments_say() -> None:
-    for given, expected in (({}, False), ({"transform_input": True}, True)):
-        arguments = {"init_weights": False, "aux_logits": False, **given}
-        config = ModelConfig(source="torchvision", name="googlenet", arguments=arguments)
-        with torch.device("meta"):
-            assert build(config, seed=0).model.transform_input is expected

@@ -20,7 +20,9 @@ def other(**changed: tuple[int, ...]) -> Shapes:
 
 
 def under_other_names(shapes: Shapes) -> Shapes:
-    return {f"x{place}.{name.rpartition('.')[2]}": shape for place, (name, shape) in enumerate(shapes.items())}
+    return {
+        f"x{place}.{name.rpartition('.')[2]}": shape for place, (name, shape) in enumerate(shapes.items())
+    }
 
 
 @pytest.mark.parametrize(

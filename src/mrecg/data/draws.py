@@ -1,6 +1,7 @@
 """Which images were drawn: seeded, named and hashed, so that two runs can be seen to use the same ones."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -91,6 +92,6 @@ def digest_of(names: Iterable[str], tensor: Tensor) -> str:
     """
     digest = hashlib.sha256()
     for name in names:
-        digest.update(name.encode() + b"\0")
+        digest.update(os.fsencode(name) + b"\0")  # file names need not be UTF-8
     add_tensor(digest, tensor)
     return digest.hexdigest()

@@ -21,8 +21,6 @@ def sub_folders(folder: Path) -> list[str]:
     Returns:
         Their names.
     """
-    if not folder.is_dir():
-        return []
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
@@ -134,26 +132,40 @@ def _numbering(rows: Sequence[_Row], classes: Sequence[str] | None, path: Path) 
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    reader = csv.DictReader(_text(path, "data.labels_path"), strict=True)
-    try:
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        if not set(COLUMNS) <= set(columns):
-            found = ", ".join(columns) or "none"
-            raise DataError(f"data.labels_path: {path} has the columns {found}; wants {', '.join(COLUMNS)}")
-        reader.fieldnames = columns
-        for values in reader:
-            file, label = ((values[name] or "").strip() for name in COLUMNS)
-            if not file or not label:
-                missing = "label" if file else "file"
-                raise DataError(f"data.labels_path: {path} line {reader.line_num}: has no {missing}")
-            yield _Row(reader.line_num, file, label)
-    except csv.Error as error:
-        raise DataError(f"data.labels_path: {path} line {reader.line_num}: {error}") from error
+    records = _records(path)
+    _, header = next(records, (0, []))
+    columns = [name.strip() for name in header]
+    if not set(COLUMNS) <= set(columns):
+        found = ", ".join(columns) or "none"
+        raise DataError(f"data.labels_path: {path} has the columns {found}; wants {', '.join(COLUMNS)}")
+    for line, cells in records:
+        values = dict(zip(columns, (cell.strip() for cell in cells), strict=False))  # a line may end early
+        file, label = (values.get(name, "") for name in COLUMNS)
+        if not file or not label:
+            missing = "label" if file else "file"
+            raise DataError(f"data.labels_path: {path} line {line}: has no {missing}")
+        yield _Row(line, file, label)
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Lines that are not blank, each with the number of the line that it begins on."""
+    reader = csv.reader(_text(path, "data.labels_path"), strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # A quote that is not closed is noticed at the end of the file; it stands where the line begins.
+            raise DataError(f"data.labels_path: {path} line {line}: {error}") from error
+        if cells:
+            yield line, cells
 
 
 def _text(path: Path, key: str) -> list[str]:
-    """Lines of a file; the mark that some programs put before UTF-8 is dropped."""
+    """Lines of a file as editors count them; the mark that some programs put before UTF-8 is dropped."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise DataError(f"{key}: {path} is no text file in UTF-8 ({error})") from error

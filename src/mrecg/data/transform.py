@@ -66,7 +66,10 @@ class Transform:
             raise DataError(f"{name}: has pixels of Pillow's mode {picture.mode}; wants 8 bits a channel")
         mean = self._channels("mean", self.preprocessing.mean)
         std = self._channels("std", self.preprocessing.std)
-        picture = picture.convert(MODES[channels])
+        try:
+            picture = picture.convert(MODES[channels])
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from error
         if self.resize is not None:
             how = InterpolationMode(self.preprocessing.interpolation)
             picture = functional.resize(picture, [self.resize], how, antialias=True)

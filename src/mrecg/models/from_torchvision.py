@@ -39,8 +39,9 @@ def architecture(config: ModelConfig) -> nn.Module:
     """
     _check_name(config)
     check_arguments(config.arguments, LOADING)
-    own = {"transform_input": _transforms_input(config)} if config.name in RECENTRED else {}
-    # Without published weights torchvision's own quick initialisation is wanted where it has one.
+    own: dict[str, Any] = {}
+    if config.name in RECENTRED:  # init_weights is torchvision's default; it warns where that is not said
+        own = {"transform_input": _transforms_input(config), "init_weights": True}
     arguments = {"weights": None, **own, **config.arguments}
     return construct(_maker(config.name), arguments, config.name)
 
