@@ -137,8 +137,8 @@ def test_a_saved_result_is_loaded(
 ) -> None:
     folder = outcome.save(tmp_path / "run")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("config.yaml", "curves", "environment.json", "plan.json"),
-        *("quantized.safetensors", "report.html", "summary.json", "units.csv"),
+        *("config.yaml", "curves", "environment.json", "images.json", "plan.json"),
+        *("quantized.safetensors", "report.html", "summary.json", "units.csv", "weights.json"),
     ]
     loaded = mrecg.load(folder, model=tiny)
     assert torch.equal(loaded.model(tiny_images), outcome.model(tiny_images))
@@ -179,8 +179,8 @@ def test_two_runs_give_the_same_bytes(tiny_config: Config, tmp_path: Path) -> No
 def test_a_run_folder_is_complete_and_is_loaded_by_itself(tiny_config: Config, tmp_path: Path) -> None:
     result = pipeline.run(tiny_config(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("config.yaml", "curves", "environment.json", "plan.json"),
-        *("quantized.safetensors", "report.html", "summary.json", "units.csv"),
+        *("config.yaml", "curves", "environment.json", "images.json", "plan.json"),
+        *("quantized.safetensors", "report.html", "summary.json", "units.csv", "weights.json"),
     }
     loaded = mrecg.load(tmp_path)
     x = torch.randn(3, 3, 16, 16)

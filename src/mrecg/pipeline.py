@@ -170,7 +170,7 @@ def quantize(
         environment=environment.describe(device),
         network=network,
         images=images.as_dict(),
-        weights=weights.as_dict() if weights else {},
+        weights=weights.as_dict() if weights else {"origin": "python"},
     )
 
 

@@ -50,8 +50,8 @@ class Result:
         network: The network cut into its units.
         images: The content of images.json: which images were drawn, by name; empty where a loaded folder has
             none.
-        weights: The content of weights.json: where the FP weights come from; empty for a model passed in
-            Python.
+        weights: The content of weights.json: where the FP weights come from; empty where a loaded folder has
+            none.
     """
 
     model: nn.Module

@@ -69,7 +69,7 @@ def test_calibration_images_are_read_only_where_they_are_used(
     assert "on 12 images" in out
     for verb in ("quantize", "plan"):
         code, _, err = mrecg(verb, *broken)
-        assert code == 2 and err.splitlines()[-1].endswith("0.png'))")
+        assert code == 2 and "0.png: is no image that can be read" in err.splitlines()[-1]
     code, _, err = mrecg("plan", *broken, "planner=modcap")
     assert code == 0, err
 
@@ -77,15 +77,10 @@ def test_calibration_images_are_read_only_where_they_are_used(
 def test_images_of_any_data_set(mrecg: Call, small: list[str]) -> None:
     words = [word for word in small if not word.startswith("data")]
     code, _, err = mrecg(
-        *(
-            "quantize",
-            *words,
-            "granularity=block",
-            "data=dataset",
-            "data.calibration_dataset=tiny_data.Squares",
-        ),
-        *("data.calibration_arguments={size:9,label:null}", "data.evaluation_dataset=tiny_data.Squares"),
-        *("data.evaluation_arguments={kind:float}", "data.calibration_images=4", "data.workers=2"),
+        *("quantize", *words, "granularity=block", "data=dataset"),
+        *("data.calibration_dataset=tiny_data.Squares", "data.calibration_arguments={size:9,label:null}"),
+        *("data.evaluation_dataset=tiny_data.Squares", "data.evaluation_arguments={kind:float}"),
+        *("data.calibration_images=4", "data.workers=2"),
     )
     assert code == 0, err
     (run,) = runs()

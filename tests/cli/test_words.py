@@ -95,7 +95,7 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
         (["quantize", "data=dataset"], ["data.calibration_dataset", "needs package.module.name"]),
         (["quantize", "data.labels_path=a.csv"], ["data.labels_path", "goes with data.evaluation_path"]),
         (["quantize", "data.mean=[0.5]"], ["data.mean", "unknown key"]),
-        (["quantize", "model.preprocessing.means=[0.5]"], ["unknown key", "did you mean model.preprocessing.mean"]),
+        (["quantize", "model.preprocessing.means=[0.5]"], ["unknown key", "mean model.preprocessing.mean?"]),
         (["quantize", "model=target"], ["model.target", "needs package.module.name"]),
         (["quantize", "trainer.device=gpu"], ["trainer.device", "'gpu'", "cuda:N"]),
         (["quantize", "--nonsense"], ["--nonsense"]),

@@ -50,7 +50,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"^planner\.name: 'los' is not a choice \(did you mean 'loss'\?\); .*modcap, loss, ",
     ),
     ({"bits": {"stem_output": "mid"}}, r"^bits\.stem_output: 'mid' is not a choice; choose from low, high$"),
-    ({"granularity": {"name": "stage"}}, r"^granularity\.name: .*layer, block, mixed, fixed, network$"),
+    ({"granularity": {"name": "stages"}}, r"^granularity\.name: .*mixed, fixed, stage, network$"),
     # Methods.
     (
         {"method": {"name": "qdorp"}},
@@ -122,7 +122,15 @@ def test_the_configuration_is_frozen() -> None:
         {},
         {"method": {"name": "brecq", "regulariser": 0.1, "beta_decay": "cosine"}, "seed": 3},
         {
-            "model": {"source": "target", "target": "a.b", "arguments": {"depth": 3, "x": [1, 2]}},
+            "model": {
+                "source": "target",
+                "target": "a.b",
+                "arguments": {"depth": 3, "x": [1, 2]},
+                "input_shape": [3, 8, 8],
+                "checkpoint": "a.pth",
+                "rename": {"^a": "b"},
+                "preprocessing": {"mean": [0.5], "interpolation": "bicubic"},
+            },
             "data": {"source": "image_folder", "calibration_path": "some/where", "resize": 8},
             "granularity": {"name": "fixed", "groups": [["a", "b"], ["c", "d"]]},
             "bits": {"boundary": None, "weight": 32},

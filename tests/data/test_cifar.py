@@ -28,7 +28,7 @@ def source(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def root(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files of one of them with 4 images each, in their authors' format; torchvision is told their sums."""
+    """The files of one of them with 4 images each, in their authors' format; torchvision knows their sums."""
     reader, draw = READERS[source], np.random.default_rng(0)
     folder = tmp_path / "cifar" / reader.base_folder
     folder.mkdir(parents=True)

@@ -138,12 +138,12 @@ def test_other_modes_become_colour(mode: str, preprocessing: Preprocessing) -> N
 @pytest.mark.parametrize(
     ("changes", "wants", "error", "message"),
     [
-        ({"resize": 15}, {}, DataError, r"\.(png|jpg): is 15 x 15 pixels .*data\.resize=15, too small for .*16 x"),
+        ({"resize": 15}, {}, DataError, r"\.(png|jpg): is 15 x 15 pixels .*resize=15, too small .*16 x 16"),
         ({}, {"resize": 12}, DataError, r"is 12 x 12 pixels \(height x width\) with data\.resize=model, too"),
         ({"resize": "none"}, {"input_shape": (3, 16, 20)}, DataError, r"resize=none \(as stored\).* 16 x 20"),
         ({}, {"input_shape": (3, 17, 16)}, DataError, r"data\.resize=model \(as stored\).* 17 x 16"),
         ({}, {"input_shape": (4, 16, 16)}, DataError, r"is a picture, and the model takes 4 channels"),
-        ({}, {"input_shape": (1, 16, 16)}, ConfigError, r"^model\.preprocessing\.mean: has 3 .*takes 1 channels"),
+        ({}, {"input_shape": (1, 16, 16)}, ConfigError, r"^model\.preprocessing\.mean: has 3 .*takes 1 ch"),
         ({}, {"std": (1.0, 1.0)}, ConfigError, r"^model\.preprocessing\.std: has 2 values .*give 1 or 3"),
         ({}, {"std": (0.0,)}, ConfigError, r"^model\.preprocessing\.std: \[0\.0\] is not right"),
     ],

@@ -33,7 +33,12 @@ def register() -> None:
     values = plain(RunConfig())
     del values["method"]
     root = OmegaConf.create(values)
-    OmegaConf.set_struct(root.model.arguments, False)  # its keys are the model's, not ours
+    for group in root.values():
+        for value in group.values() if isinstance(group, DictConfig) else ():
+            if isinstance(value, DictConfig) and not value:
+                OmegaConf.set_struct(
+                    value, False
+                )  # arguments: its keys are the user's, not ours
     store.store(name="schema", node=root)
     for name, kind in METHODS.items():
         store.store(group="schema/method", name=name, node=plain(kind()))

@@ -12,7 +12,7 @@ from mrecg.errors import ConfigError
 from mrecg.models.checkpoint import load_checkpoint
 from mrecg.models.construct import construct, tensors_of
 from mrecg.models.preprocessing import resolve
-from mrecg.models.records import Weights, as_named, unloaded
+from mrecg.models.records import RANDOM, Weights, as_named, unloaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def _with_weights(config: ModelConfig, seed: int) -> tuple[nn.Module, Weights]:
     model = _architecture(config)
     if config.checkpoint is not None:
         return model, load_checkpoint(model, config)
-    return model, unloaded(f"random, seed {seed}", tensors_of(model.state_dict()))
+    return model, unloaded(f"{RANDOM}, seed {seed}", tensors_of(model.state_dict()))
 
 
 def _architecture(config: ModelConfig) -> nn.Module:

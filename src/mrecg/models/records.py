@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 NOTED = 3
 """Pairs of names that a line on the screen shows."""
+RANDOM = "random"
+"""How the origin of weights that nobody trained begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,11 @@ class Weights:
         return {**self.facts(), "mapping": dict(self.mapping)}
 
     def note(self) -> str | None:
-        """Say in one line that names were changed; None where they were not."""
+        """Say in one line that names were changed, or that nothing was trained; None where neither is so."""
+        if self.origin.startswith(RANDOM):
+            return (
+                f"weights: {self.origin}; model.checkpoint=FILE or model.weights=DEFAULT gives trained ones"
+            )
         changed = [pair for pair in self.mapping if pair[0] != pair[1]]
         if not changed:
             return None
