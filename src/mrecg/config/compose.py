@@ -36,9 +36,7 @@ def register() -> None:
     for group in root.values():
         for value in group.values() if isinstance(group, DictConfig) else ():
             if isinstance(value, DictConfig) and not value:
-                OmegaConf.set_struct(
-                    value, False
-                )  # arguments: its keys are the user's, not ours
+                OmegaConf.set_struct(value, False)  # arguments: the keys are the user's, not ours
     store.store(name="schema", node=root)
     for name, kind in METHODS.items():
         store.store(group="schema/method", name=name, node=plain(kind()))

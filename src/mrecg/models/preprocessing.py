@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from mrecg.config.inputs import ModelConfig
-from mrecg.data import digits
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError
 
@@ -59,12 +58,9 @@ def _metadata(config: ModelConfig) -> Preprocessing:
 
         return from_timm.metadata(config)
     if config.source == "embedded":
-        return Preprocessing(
-            input_shape=(3, digits.SIZE, digits.SIZE),
-            mean=(digits.MEAN,),
-            std=(digits.STD,),
-            origin="embedded",
-        )
+        from mrecg.models import embedded
+
+        return embedded.PREPROCESSING
     if config.input_shape is None:
         raise ConfigError(
             f"model.input_shape: needs [channels, height, width] for model.source={config.source}, "
