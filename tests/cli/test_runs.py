@@ -224,7 +224,8 @@ def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
     (run,) = runs()
     assert summary(run)["status"] == "completed" and summary(run)["optimisation_steps"] == 10
     said = [line.strip().split(":")[0] for line in done.stderr.splitlines()]
-    assert said == ["run", "images", "calibrate", "reconstruct", "evaluate"]  # and no warning of any library
+    # Random weights are announced, and no library warns.
+    assert said == ["run", "weights", "images", "calibrate", "reconstruct", "evaluate"]
 
 
 @pytest.mark.shared_data

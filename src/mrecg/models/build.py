@@ -1,7 +1,6 @@
-"""Build a model from its config: architecture, weights, and what its images are made into."""
+"""Build a model from its config, with its weights and what it wants its images to be."""
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import torch
 from torch import nn
@@ -12,19 +11,18 @@ from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError
 from mrecg.models.checkpoint import load_checkpoint
 from mrecg.models.construct import construct, tensors_of
-from mrecg.models.fetch import digest
 from mrecg.models.preprocessing import resolve
-from mrecg.models.records import Weights, as_named, unloaded
+from mrecg.models.records import RANDOM, Weights, as_named, unloaded
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A model that is ready for use.
+    """A model, ready to be quantized.
 
     Attributes:
-        model: The network with its weights, in evaluation mode.
-        weights: Where these come from.
-        preprocessing: What its images are made into.
+        model: In evaluation mode.
+        weights: Where its weights come from.
+        preprocessing: What it wants its images to be.
     """
 
     model: nn.Module
@@ -40,67 +38,57 @@ def build(config: ModelConfig, *, seed: int) -> Built:
         seed: Seed of random initial weights, where no other weights are given.
 
     Returns:
-        The model, the record of its weights, and its preprocessing.
+        The model in evaluation mode, with the records of its weights and images.
 
     Raises:
-        ConfigError: A name is unknown, the constructor refuses its arguments, a package or a file is missing.
+        ConfigError: The name is unknown, the constructor refuses its arguments, a package is missing, or a
+            path does not exist.
         CheckpointError: The weights cannot be had, do not fit the model, or would need code to be run.
     """
-    preprocessing = resolve(config)  # first: it costs nothing and finds what is wrong with the names
-    model = architecture(config, seed=seed)
-    if config.checkpoint is not None:
-        weights = load_checkpoint(model, config)
-    elif config.weights is not None:
-        model, weights = _collection(config).published(config)
-    elif config.source == "embedded":
-        from mrecg.models import embedded
-
-        model = embedded.load()
-        weights = as_named("embedded", tensors_of(model.state_dict()), sha256=digest(embedded.WEIGHTS))
-    else:
-        weights = unloaded(f"random, seed {seed}", tensors_of(model.state_dict()))
+    if config.source == "python":
+        raise ConfigError(
+            "model.source: python is for a model passed to mrecg.quantize; choose a group model=..."
+        )
+    preprocessing = resolve(config)  # first: it costs nothing, and a mistake in it shows at once
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, weights = _with_weights(config, seed)
     return Built(model=model.eval(), weights=weights, preprocessing=preprocessing)
 
 
-def architecture(config: ModelConfig, *, seed: int) -> nn.Module:
-    """Build a model without its weights: nothing is downloaded and no checkpoint is read.
+def _with_weights(config: ModelConfig, seed: int) -> tuple[nn.Module, Weights]:
+    if config.source == "embedded" and config.checkpoint is None:
+        from mrecg.models import embedded
+        from mrecg.models.fetch import digest
 
-    Args:
-        config: The model group.
-        seed: Seed of the random weights that it has instead.
+        model = embedded.load()
+        return model, as_named("embedded", tensors_of(model.state_dict()), sha256=digest(embedded.WEIGHTS))
+    if config.weights is not None:
+        if config.source == "timm":
+            from mrecg.models import from_timm
 
-    Returns:
-        The model in evaluation mode.
+            return from_timm.published(config)
+        from mrecg.models import from_torchvision
 
-    Raises:
-        ConfigError: A name is unknown, the constructor refuses its arguments, or a package is missing.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _construct(config).eval()
+        return from_torchvision.published(config)
+    model = _architecture(config)
+    if config.checkpoint is not None:
+        return model, load_checkpoint(model, config)
+    return model, unloaded(f"{RANDOM}, seed {seed}", tensors_of(model.state_dict()))
 
 
-def _construct(config: ModelConfig) -> nn.Module:
+def _architecture(config: ModelConfig) -> nn.Module:
+    if config.source == "torchvision":
+        from mrecg.models import from_torchvision
+
+        return from_torchvision.architecture(config)
+    if config.source == "timm":
+        from mrecg.models import from_timm
+
+        return from_timm.architecture(config)
     if config.source == "embedded":
         from mrecg.models import embedded
 
         return embedded.build()
-    if config.source in ("torchvision", "timm"):
-        model: nn.Module = _collection(config).architecture(config)
-        return model
-    if config.target is None:
-        raise ConfigError(
-            "model.source: python is for a model passed to mrecg.quantize; choose a group model=..."
-        )
+    assert config.target is not None
     return construct(imported(config.target), config.arguments, config.target)
-
-
-def _collection(config: ModelConfig) -> ModuleType:
-    """The module that knows the models of a library; imported here, as both libraries load slowly."""
-    if config.source == "timm":
-        from mrecg.models import from_timm
-
-        return from_timm
-    from mrecg.models import from_torchvision
-
-    return from_torchvision

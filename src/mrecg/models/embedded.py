@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mrecg.data import digits
-from mrecg.data.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +37,6 @@ SETTING = [
 
 WEIGHTS = Path(__file__).parent / "weights" / "mobilenet_v2_digits.safetensors"
 CARD = WEIGHTS.with_suffix(".json")
-PREPROCESSING = Preprocessing(
-    input_shape=(3, 32, 32), mean=(digits.MEAN,), std=(digits.STD,), origin="embedded"
-)
 
 
 def build() -> nn.Module:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from mrecg.config.inputs import ModelConfig
+from mrecg.data import digits
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError
 
@@ -58,9 +59,12 @@ def _metadata(config: ModelConfig) -> Preprocessing:
 
         return from_timm.metadata(config)
     if config.source == "embedded":
-        from mrecg.models import embedded
-
-        return embedded.PREPROCESSING
+        return Preprocessing(
+            input_shape=(3, digits.SIZE, digits.SIZE),
+            mean=(digits.MEAN,),
+            std=(digits.STD,),
+            origin="embedded",
+        )
     if config.input_shape is None:
         raise ConfigError(
             f"model.input_shape: needs [channels, height, width] for model.source={config.source}, "
