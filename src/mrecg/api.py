@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from mrecg import environment, pipeline
+from mrecg import environment, pipeline, planning
 from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import from_python
@@ -125,8 +125,8 @@ def plan(
         "planner": chosen,
     }
     config = _with(values, overrides)
-    network = pipeline.cut(model, config, config.model.input_shape)
-    return pipeline.plan_units(network.units, network.policy.layers, config, None, network.notes)
+    network = planning.cut(model, config, config.model.input_shape)
+    return planning.plan_units(network.units, network.policy.layers, config, None, network.notes)
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mrecg import environment, probes
 from mrecg.config.build import plain
@@ -12,17 +12,14 @@ from mrecg.data import images as data
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import DataError
-from mrecg.graph.cut import Cut
-from mrecg.graph.cut import cut as cut_graph
-from mrecg.graph.partition import Unit
 from mrecg.measure import Accuracy, accuracy
 from mrecg.models.build import build
 from mrecg.models.preprocessing import resolve
 from mrecg.models.records import Weights
-from mrecg.planner.plan import Probe, make_plan, needs_probe
+from mrecg.planner.plan import needs_probe
 from mrecg.planner.schedule import Plan
+from mrecg.planning import check_fit, cut, make_schedule, plan_units, units_of
 from mrecg.progress import Display, Quiet
-from mrecg.quant.network import QuantizedNetwork
 from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
@@ -123,7 +120,7 @@ def quantize(
     with clock("plan"):
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
-        _check_fit(network, calibration)
+        check_fit(network, calibration)
         for note in network.notes:
             display.note(f"graph: {note}")
     with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
@@ -174,93 +171,6 @@ def quantize(
     )
 
 
-def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
-    """Trace a model, fold it, cut it into units and put the quantizers in.
-
-    Args:
-        model: The full-precision network.
-        config: Granularity and bits.
-        input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
-
-    Returns:
-        The network, not yet calibrated.
-    """
-    parts = units_of(model, config, input_shape)
-    return QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
-
-
-def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> Cut:
-    """Trace a model, fold it and cut it into the units that the configured groups are made of."""
-    base = "layer" if config.granularity.name == "layer" else "block"
-    limit = config.granularity.max_unit_layers
-    return cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
-
-
-@torch.no_grad()
-def _check_fit(network: QuantizedNetwork, images: Tensor) -> None:
-    """Show the model one image before the work begins."""
-    try:
-        nn.Sequential(*network.full)(images[:1])
-    except RuntimeError as error:
-        shape, reason = tuple(images.shape[1:]), " ".join(str(error).split())
-        raise DataError(
-            f"the model does not take images of shape {shape}, {images.dtype}: {reason}"
-        ) from error
-
-
-def make_schedule(
-    network: QuantizedNetwork, images: Tensor, config: RunConfig, *, display: Display | None = None
-) -> Plan:
-    """Plan the groups of a calibrated network, with a probe run where the planner needs one.
-
-    Args:
-        network: The calibrated network; the probe works on a copy.
-        images: Calibration images on its device.
-        config: Granularity and planner.
-        display: Shows the probe's progress.
-
-    Returns:
-        The plan.
-    """
-    probe: Probe | None = None
-    if needs_probe(config.granularity, config.planner):
-        probe = probes.recall(network, images, config)
-        if probe is None:
-            with (display or Quiet()).reconstruction("probe for the plan") as progress:
-                probe = probes.run(network, images, config, progress)
-    return plan_units(network.units, network.policy.layers, config, probe, network.notes)
-
-
-def plan_units(
-    units: tuple[Unit, ...],
-    bits: dict[str, int],
-    config: RunConfig,
-    probe: Probe | None,
-    notes: tuple[str, ...],
-) -> Plan:
-    """Plan from facts and an optional probe.
-
-    Args:
-        units: The units in order.
-        bits: Weight bits by layer.
-        config: Granularity and planner.
-        probe: Numbers of a plain run.
-        notes: What is to be known about the units.
-
-    Returns:
-        The plan.
-    """
-    return make_plan(
-        [unit.facts for unit in units],
-        bits,
-        granularity=config.granularity,
-        planner=config.planner,
-        model=config.model.name,
-        probe=probe,
-        graph_notes=notes,
-    )
-
-
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     """Plan without quantizing; images are read only where the planner needs a probe run.
 
@@ -281,7 +191,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     network = cut(built.model, config, shape).to(device)
     images = read(config, built.preprocessing, display=display)
     calibration = images.calibration.to(device, memory_format=torch.channels_last)
-    _check_fit(network, calibration)
+    check_fit(network, calibration)
     for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
         pass
     return make_schedule(network, calibration, config, display=display)

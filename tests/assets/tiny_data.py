@@ -75,6 +75,13 @@ class Stream(IterableDataset[Any]):
         return iter(as_list(2))
 
 
+class SizedStream(Stream):
+    """Has a length, and still no items by index."""
+
+    def __len__(self) -> int:
+        return 4
+
+
 class Endless(Dataset[Any]):
     """Items by index without a length."""
 

@@ -55,6 +55,8 @@ def test_float_tensors_are_taken_as_they_are(kind: str, items: Load) -> None:
     wide = {"input_shape": (3, 16, 16), "mean": (0.5, 0.5), "std": (0.0,)}
     again = items(calibration_arguments={"kind": kind}, evaluation=None, wants=wide)
     assert torch.equal(again.calibration, expected)
+    ((x, _),) = items(evaluation_arguments={"kind": kind}).batches()
+    assert x.dtype == torch.float32 and torch.equal(x[3], tiny_data.preprocessed(3))
 
 
 def test_images_alone_are_enough_for_calibration(items: Load) -> None:
@@ -88,6 +90,7 @@ def test_a_function_can_give_the_data(items: Load) -> None:
         (SQUARES, {"sise": 2}, ConfigError, GIVEN + r"tiny_data\.Squares refuses .*'sise'"),
         (SQUARES, {"size": -1}, ConfigError, GIVEN + r".*: size must be 0 or more$"),
         ("tiny_data.Stream", {}, DataError, NAMED + r"tiny_data\.Stream gives Stream; wants a data"),
+        ("tiny_data.SizedStream", {}, DataError, NAMED + r"tiny_data\.SizedStream gives SizedStream; wants"),
         ("tiny_data.Endless", {}, DataError, NAMED + r".* gives Endless; wants a data set"),
         ("builtins.dict", {}, DataError, r"^data\.calibration_images: 4 images .* there are 0$"),
         (SQUARES, {"kind": "dict"}, DataError, NAMED + r"item 0 has an image of type dict; wants"),

@@ -53,7 +53,10 @@ def test_random_weights_are_called_random(tiny_model: Tiny) -> None:
     assert built.weights == Weights(
         origin="random, seed 3", sha256=None, key=None, match=None, tensors=len(counted), mapping=()
     )
-    assert not built.model.training and built.weights.note() is None
+    assert not built.model.training
+    assert built.weights.note() == (
+        "weights: random, seed 3; model.checkpoint=FILE or model.weights=DEFAULT gives trained ones"
+    )
 
 
 def test_a_target_gets_its_arguments(tiny_model: Tiny) -> None:

@@ -1,12 +1,15 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from mrecg.config.inputs import ModelConfig
+from mrecg.config.paths import CONF
 from mrecg.errors import CheckpointError
 from mrecg.models import regnet
 from mrecg.models.build import build
@@ -14,14 +17,23 @@ from mrecg.models.build import build
 Save = Callable[..., Path]
 
 
-def config(checkpoint: Path) -> ModelConfig:
+def config(checkpoint: Path, **values: Any) -> ModelConfig:
+    own = {"checkpoint_match": "order", **values}
     return ModelConfig(
         source="target",
         target="mrecg.models.regnet.regnet_x_600mf",
         input_shape=(3, 224, 224),
         checkpoint=str(checkpoint),
-        checkpoint_match="order",
+        **own,
     )
+
+
+def advised_names() -> dict[str, str]:
+    """What the comment of the YAML file tells its reader to set."""
+    lines = (CONF / "model" / "regnet_x_600mf.yaml").read_text().splitlines()
+    comment = [line.removeprefix("# ") for line in lines if line.startswith("#")]
+    rename: dict[str, str] = yaml.safe_load("\n".join(comment[comment.index("rename:") :]))["rename"]
+    return rename
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +66,17 @@ def test_it_is_the_published_network() -> None:
     assert regnet.regnet_x_600mf(num_classes=3).fc.out_features == 3
 
 
+@pytest.mark.parametrize("match", ["order", "name"])
 @torch.no_grad()
 def test_with_timms_weights_it_computes_what_timms_does(
-    timms: nn.Module, saved: Save, randomised: Callable[[nn.Module], nn.Module]
+    match: str, timms: nn.Module, saved: Save, randomised: Callable[[nn.Module], nn.Module]
 ) -> None:
-    randomised(timms)
-    path = saved(in_the_published_order(timms.state_dict()))
-    built = build(config(path), seed=0)
+    state = randomised(timms).state_dict()
+    if match == "order":
+        built = build(config(saved(in_the_published_order(state))), seed=0)
+    else:
+        built = build(config(saved(state), checkpoint_match="name", rename=advised_names()), seed=0)
+    assert built.weights.match == match and built.weights.renamed == built.weights.tensors
     assert sum(p.numel() for p in timms.parameters()) == sum(p.numel() for p in built.model.parameters())
     images = torch.randn(2, 3, 96, 96)
     expected = timms(images)

@@ -77,7 +77,7 @@ def add_tensor(digest: Digest, tensor: Tensor) -> None:
     """
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     # A flat array is hashed in place; tobytes() would copy what may be a gigabyte of images.
-    digest.update(tensor.detach().cpu().contiguous().numpy().ravel())
+    digest.update(tensor.detach().cpu().numpy().ravel())
 
 
 def digest_of(names: Iterable[str], tensor: Tensor) -> str:

@@ -54,7 +54,7 @@ class Weights:
 
     def note(self) -> str | None:
         """Say in one line that names were changed, or that nothing was trained; None where neither is so."""
-        if self.origin.startswith(RANDOM):
+        if self.match is None and self.origin.startswith(RANDOM):
             return (
                 f"weights: {self.origin}; model.checkpoint=FILE or model.weights=DEFAULT gives trained ones"
             )

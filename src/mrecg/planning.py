@@ -1,0 +1,119 @@
+"""From a model to its calibrated units and their plan."""
+
+import torch
+from torch import Tensor, nn
+
+from mrecg import probes
+from mrecg.config.schema import RunConfig
+from mrecg.errors import DataError
+from mrecg.graph.cut import Cut
+from mrecg.graph.cut import cut as cut_graph
+from mrecg.graph.partition import Unit
+from mrecg.planner.plan import Probe, make_plan, needs_probe
+from mrecg.planner.schedule import Plan
+from mrecg.progress import Display, Quiet
+from mrecg.quant.network import QuantizedNetwork
+
+
+def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
+    """Trace a model, fold it, cut it into units and put the quantizers in.
+
+    Args:
+        model: The full-precision network.
+        config: Granularity and bits.
+        input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+
+    Returns:
+        The network, not yet calibrated.
+    """
+    parts = units_of(model, config, input_shape)
+    return QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
+
+
+def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> Cut:
+    """Trace a model, fold it and cut it into the units that the configured groups are made of.
+
+    Args:
+        model: The full-precision network.
+        config: Granularity.
+        input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+
+    Returns:
+        The graph and its units.
+    """
+    base = "layer" if config.granularity.name == "layer" else "block"
+    limit = config.granularity.max_unit_layers
+    return cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
+
+
+@torch.no_grad()
+def check_fit(network: QuantizedNetwork, images: Tensor) -> None:
+    """Show the model one image before the work begins.
+
+    Args:
+        network: The network.
+        images: Calibration images on its device.
+
+    Raises:
+        DataError: It does not take them.
+    """
+    try:
+        nn.Sequential(*network.full)(images[:1])
+    except RuntimeError as error:
+        shape, reason = tuple(images.shape[1:]), " ".join(str(error).split())
+        raise DataError(
+            f"the model does not take images of shape {shape}, {images.dtype}: {reason}"
+        ) from error
+
+
+def make_schedule(
+    network: QuantizedNetwork, images: Tensor, config: RunConfig, *, display: Display | None = None
+) -> Plan:
+    """Plan the groups of a calibrated network, with a probe run where the planner needs one.
+
+    Args:
+        network: The calibrated network; the probe works on a copy.
+        images: Calibration images on its device.
+        config: Granularity and planner.
+        display: Shows the probe's progress.
+
+    Returns:
+        The plan.
+    """
+    probe: Probe | None = None
+    if needs_probe(config.granularity, config.planner):
+        probe = probes.recall(network, images, config)
+        if probe is None:
+            with (display or Quiet()).reconstruction("probe for the plan") as progress:
+                probe = probes.run(network, images, config, progress)
+    return plan_units(network.units, network.policy.layers, config, probe, network.notes)
+
+
+def plan_units(
+    units: tuple[Unit, ...],
+    bits: dict[str, int],
+    config: RunConfig,
+    probe: Probe | None,
+    notes: tuple[str, ...],
+) -> Plan:
+    """Plan from facts and an optional probe.
+
+    Args:
+        units: The units in order.
+        bits: Weight bits by layer.
+        config: Granularity and planner.
+        probe: Numbers of a plain run.
+        notes: What is to be known about the units.
+
+    Returns:
+        The plan.
+    """
+    return make_plan(
+        [unit.facts for unit in units],
+        bits,
+        granularity=config.granularity,
+        planner=config.planner,
+        model=config.model.name,
+        probe=probe,
+        graph_notes=notes,
+    )
