@@ -29,6 +29,12 @@ def test_own_names_need_no_note() -> None:
     assert found.note() is None and found.renamed == 0 and found.sha256 == "cd"
 
 
+def test_weights_that_nobody_trained_are_announced() -> None:
+    note = unloaded("random, seed 1", "ab").note()
+    assert note is not None and note.startswith("weights: random, seed 1; model.checkpoint=FILE or ")
+    assert as_named("random_init.pth", "ab", sha256=None).note() is None  # a file is not what it is called
+
+
 def test_without_a_file_there_is_no_mapping() -> None:
     found = unloaded("python", iter("abc"))
     assert found.note() is None and found.as_dict() == {
