@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mrecg.errors import DataError
 from mrecg.measure import Accuracy, accuracy, oscillation_index
 
 CPU = torch.device("cpu")
@@ -53,3 +54,9 @@ def test_the_index_is_the_way_that_was_lost(curve: list[float]) -> None:
     assert oscillation_index([7 - 2 * e for e in curve]) == pytest.approx(
         2 * oscillation_index(curve), abs=1e-6
     )
+
+
+def test_a_label_that_the_model_does_not_have_is_an_error() -> None:
+    batches = [(torch.zeros(2, 3, 1, 1), torch.tensor([0, 3]))]
+    with pytest.raises(DataError, match=r"label 3, the model 3 outputs; see data\.classes_path"):
+        accuracy(nn.Flatten(), batches, device=CPU)

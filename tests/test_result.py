@@ -19,6 +19,7 @@ from mrecg import pipeline, probes
 from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, ConfigError, DataError, GraphError, PlanError
+from mrecg.models.build import build
 from mrecg.result import Result
 
 Config = Callable[..., RunConfig]
@@ -70,10 +71,19 @@ def test_published_schedules_are_for_models_that_have_one(tiny: nn.Module, tiny_
         quick(tiny, tiny_images, planner={"name": "published"})
 
 
-@pytest.mark.parametrize("granularity", ["layer", "block", "network"])
+@pytest.mark.parametrize("granularity", ["layer", "block", "stage", "network"])
 def test_other_granularities(granularity: str, tiny: nn.Module, tiny_images: Tensor) -> None:
     result = quick(tiny, tiny_images, granularity=granularity)
-    assert len(result.groups) == len(result.plan.groups) == (1 if granularity == "network" else 5)
+    assert (
+        len(result.groups)
+        == len(result.plan.groups)
+        == {
+            "layer": 5,
+            "block": 5,
+            "stage": 4,
+            "network": 1,
+        }[granularity]
+    )
 
 
 def test_fixed_groups(tiny: nn.Module, tiny_images: Tensor) -> None:
@@ -191,6 +201,19 @@ def test_a_run_folder_is_complete_and_is_loaded_by_itself(tiny_config: Config, t
     what, found = pipeline.evaluate(tiny_config(run=str(tmp_path)))
     assert what == str(tmp_path) and found.images == 12
     assert result.summary["quantized"] == {"top1": found.top1, "top5": found.top5}
+
+
+def test_a_run_is_loaded_when_its_checkpoint_is_gone(
+    tiny_config: Config, tiny: nn.Module, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.pth"
+    model = tiny_config().model
+    torch.save(build(model, seed=3).model.state_dict(), weights)
+    result = pipeline.run(tiny_config(model={"checkpoint": str(weights)}), tmp_path / "run")
+    assert result.summary["weights"]["origin"] == str(weights)
+    weights.unlink()
+    x = torch.randn(3, 3, 16, 16)
+    assert torch.equal(mrecg.load(tmp_path / "run").model(x), result.model(x))
 
 
 def test_loading_says_what_is_wrong(outcome: Result, tiny: nn.Module, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from mrecg.errors import DataError
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -41,10 +43,18 @@ def accuracy(
 
     Returns:
         The accuracies; top-5 counts all classes where there are fewer than five.
+
+    Raises:
+        DataError: A label is no index of the model's outputs.
     """
     top1 = top5 = images = 0
     for x, labels in batches:
         logits = model(x.to(device, memory_format=torch.channels_last))
+        if int(labels.max()) >= logits.shape[1]:
+            raise DataError(
+                f"an evaluation image has label {int(labels.max())}, the model {logits.shape[1]} outputs; "
+                "see data.classes_path"
+            )
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()
         hits = ranked == labels.unsqueeze(1)
         top1 += int(hits[:, 0].sum())

@@ -14,7 +14,7 @@ from mrecg.config.build import plain, run_config
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError
 from mrecg.graph.cut import cut
-from mrecg.models.build import build
+from mrecg.models.build import architecture
 from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import QuantizedLayer
@@ -147,7 +147,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
     Args:
         folder: The run folder.
         model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
-            it is built from the run's own config. Its weights do not matter.
+            it is built from the run's own config, without its weights, which do not matter.
 
     Returns:
         The result; its ``model`` gives the outputs that it gave when it was saved.
@@ -168,7 +168,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
             raise CheckpointError(
                 f"{folder}: its model was passed from Python; call load(folder, model=...) with it"
             )
-        model = build(config.model, seed=config.seed).model
+        model = architecture(config.model)
     plan = Plan.from_dict(json.loads((folder / PLAN).read_text()))
     summary = json.loads((folder / SUMMARY).read_text())
     parts = cut(

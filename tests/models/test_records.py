@@ -46,8 +46,3 @@ def test_without_a_file_there_is_no_mapping() -> None:
         "renamed": 0,
         "mapping": {},
     }
-
-
-def test_weights_that_nobody_trained_are_announced() -> None:
-    note = unloaded("random, seed 3", iter("abc")).note()
-    assert note is not None and note.startswith("weights: random, seed 3; model.checkpoint=FILE")

