@@ -15,7 +15,7 @@ from mrecg.quant.drop import Drop
 from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.cache import GroupCache
-from mrecg.reconstruct.engine import _fit_in_chunks
+from mrecg.reconstruct.engine import fit_in_chunks
 from mrecg.reconstruct.methods import Pass, passes_of
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.reconstruct.unit_module import GroupReconstruction, reconstruction_loss
@@ -211,7 +211,7 @@ def test_losses_and_parameters_are_those_of_the_reference(
     module, points, _ = module_of([low], task, cache)
     masks = Masks(task.keep)
     with injected(masks):
-        _fit_in_chunks(module, STEPS, 3, CPU)
+        fit_in_chunks(module, STEPS, 3, CPU)
 
     assert masks.drawn == reference.masks.drawn == (0 if task.keep == 1 else 3 * STEPS)
     assert [point.step for point in points] == list(range(STEPS))
@@ -241,7 +241,7 @@ def test_chunks_do_not_matter(task: Pass, tiny_network: Network, cache: GroupCac
     for chunk in (1, 7, 3):
         low = tiny_network(dtype=F64).low[1]
         module, points, chunks = module_of([low], task, cache)
-        _fit_in_chunks(module, STEPS, chunk, CPU)
+        fit_in_chunks(module, STEPS, chunk, CPU)
         assert module.calls == math.ceil(STEPS / chunk) == len(chunks)
         assert sum(chunks) == STEPS and max(chunks) == chunk
         assert module.rounding is not None
@@ -258,7 +258,7 @@ def test_chunks_do_not_matter(task: Pass, tiny_network: Network, cache: GroupCac
 def test_scales_stay_positive(unit: tuple[nn.Module, nn.Module], cache: GroupCache) -> None:
     _, low = unit
     module, _, _ = module_of([low], task_of(QDrop(lr_scale=1.0)), cache)
-    _fit_in_chunks(module, STEPS, STEPS, CPU)
+    fit_in_chunks(module, STEPS, STEPS, CPU)
     assert all(float(q.scale.detach()) > 0 for q in activations_of(low))
 
 
@@ -266,7 +266,7 @@ def test_only_every_so_many_points_are_logged_and_the_last(
     unit: tuple[nn.Module, nn.Module], cache: GroupCache
 ) -> None:
     module, points, _ = module_of([unit[1]], BRECQ, cache, log_every=4)
-    _fit_in_chunks(module, STEPS, 5, CPU)
+    fit_in_chunks(module, STEPS, 5, CPU)
     assert [point.step for point in points] == [0, 4, 6]
 
 
@@ -276,7 +276,7 @@ def test_full_precision_parameters_are_not_touched(
     full, low = unit
     before = {name: value.clone() for name, value in full.state_dict().items()}
     module, _, _ = module_of([low], QDROP, cache)
-    _fit_in_chunks(module, STEPS, 3, CPU)
+    fit_in_chunks(module, STEPS, 3, CPU)
     module.harden()
     assert all(torch.equal(value, before[name]) for name, value in full.state_dict().items())
     assert not any(p.requires_grad for p in full.parameters())
@@ -288,7 +288,7 @@ def test_the_end_of_a_fit_moves_nothing(
     # Lightning's teardown calls cpu(), which on a GPU would take the units away from the network.
     monkeypatch.setattr(nn.Module, "cpu", lambda self: pytest.fail("the module was moved"))
     module, _, _ = module_of([unit[1]], QDROP, cache)
-    _fit_in_chunks(module, STEPS, 3, CPU)
+    fit_in_chunks(module, STEPS, 3, CPU)
     assert module.cpu() is module
 
 
@@ -304,7 +304,7 @@ def test_an_interrupt_is_an_interrupt(
     before = signal.getsignal(signal.SIGINT)
     module, _, _ = module_of([unit[1]], QDROP, cache)
     with pytest.raises(KeyboardInterrupt):
-        _fit_in_chunks(module, STEPS, 3, CPU)
+        fit_in_chunks(module, STEPS, 3, CPU)
     assert signal.getsignal(signal.SIGINT) == before
 
 

@@ -69,7 +69,7 @@ def reconstruct(
     walk = _Walk(network, plan, trainer, seed, eval_batch, listener)
     results: list[GroupResult] = []
     units: tuple[UnitResult, ...] = ()
-    with _quiet_lightning(), _deterministic():
+    with quiet_lightning(), _deterministic():
         tasks = passes_of(method, depthwise=depthwise)
         for task in tasks:
             units, groups = walk.run(task, images, report_units=task is tasks[-1])
@@ -176,7 +176,7 @@ class _Walk:
             seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
             report=report,
         )
-        _fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
+        fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
         module.harden()
         for scale in learned:
             scale.requires_grad_(False)
@@ -184,7 +184,15 @@ class _Walk:
         return curve
 
 
-def _fit_in_chunks(module: GroupReconstruction, steps: int, chunk: int, device: torch.device) -> None:
+def fit_in_chunks(module: GroupReconstruction, steps: int, chunk: int, device: torch.device) -> None:
+    """Let Lightning run the steps of a group, a chunk of them as one batch.
+
+    Args:
+        module: The group.
+        steps: Optimisation steps.
+        chunk: Steps a batch.
+        device: Where the group is.
+    """
     edges = torch.tensor([(begin, min(begin + chunk, steps)) for begin in range(0, steps, chunk)])
     trainer = L.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
@@ -208,7 +216,7 @@ def _fit_in_chunks(module: GroupReconstruction, steps: int, chunk: int, device: 
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Keep one banner and one hint a group off the screen; a reconstruction has dozens of short fits."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

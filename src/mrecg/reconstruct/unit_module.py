@@ -72,7 +72,7 @@ class GroupReconstruction(L.LightningModule):
         self._cache, self._report = cache, report
         device = cache.quantized.device
         self._generator = torch.Generator(device).manual_seed(seed)
-        self._drop = Drop(task.keep, self._generator)
+        self.drop = Drop(task.keep, self._generator)
         self.rounding = (
             SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
         )
@@ -105,19 +105,29 @@ class GroupReconstruction(L.LightningModule):
         begin, end = chunk.tolist()
         points = []
         mode = "off" if self.task.activations == "off" else "drop" if self.task.keep < 1 else "on"
-        with quantization(self.group, activations=mode, drop=self._drop):  # type: ignore[arg-type]
+        with quantization(self.group, activations=mode, drop=self.drop):  # type: ignore[arg-type]
             for step in range(begin, end):
-                point = self._step(step, optimizer, log=step % self.log_every == 0 or step == self.steps - 1)
+                point = self.step(step, optimizer, log=step % self.log_every == 0 or step == self.steps - 1)
                 if point is not None:
                     points.append(point)
         self._report(points, end - begin)
 
-    def _step(self, step: int, optimizer: torch.optim.Optimizer, *, log: bool) -> CurvePoint | None:
+    def step(self, step: int, optimizer: torch.optim.Optimizer, *, log: bool) -> CurvePoint | None:
+        """Run one optimisation step; quantization of the group has been switched as the pass wants it.
+
+        Args:
+            step: Its number, from 0.
+            optimizer: What `configure_optimizers` made.
+            log: Whether to give a point of the curve, which waits for the device.
+
+        Returns:
+            The point; None where none was asked for.
+        """
         images = len(self._cache.quantized)
         index = torch.randperm(images, generator=self._generator, device=self._generator.device)[: self.batch]
         x = take(self._cache.quantized, index)
         if self.task.keep < 1:
-            x = self._drop.mix(x, take(self._cache.full, index))
+            x = self.drop.mix(x, take(self._cache.full, index))
         h, beta = None, None
         if self.rounding is not None:
             h = self.rounding.fraction()
