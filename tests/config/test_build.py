@@ -50,6 +50,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"^planner\.name: 'los' is not a choice \(did you mean 'loss'\?\); .*modcap, loss, ",
     ),
     ({"bits": {"stem_output": "mid"}}, r"^bits\.stem_output: 'mid' is not a choice; choose from low, high$"),
+    (
+        {"data": {"resize": "small"}},
+        r"^data\.resize: 'small' is not right: wants a valid integer, .*, or model or none$",
+    ),
+    (
+        {"data": {"resize": 0}},
+        r"^data\.resize: 0 is not right: wants a number greater than or equal to 1, or model or none$",
+    ),
+    ({"data": {"seed": 2**40}}, r"^data\.seed: 1099511627776 is not right: .*less than 2147483648"),
     ({"granularity": {"name": "stages"}}, r"^granularity\.name: .*mixed, fixed, stage, network$"),
     # Methods.
     (

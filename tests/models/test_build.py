@@ -107,7 +107,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("values", "message"), WRONG)
-def test_what_is_wrong_is_named(values: dict[str, Any], message: str) -> None:
+def test_what_is_wrong_is_named(values: dict[str, Any], message: str, no_network: None) -> None:
     with pytest.raises(ConfigError, match=message):
         build(ModelConfig(input_shape=(3, 8, 8), **values), seed=0)
 
@@ -134,8 +134,11 @@ def test_the_missing_package_timm_is_named(monkeypatch: pytest.MonkeyPatch) -> N
          r"^model\.arguments: num_classes=3, and timm mobilenetv2_050\.\w+ has 1000"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_timm_model_is_named(values: dict[str, Any], message: str) -> None:
-    pytest.importorskip("timm")
+def test_what_is_wrong_with_a_timm_model_is_named(
+    values: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = pytest.importorskip("timm.models._builder")
+    monkeypatch.setattr(builder, "load_pretrained", lambda *_, **__: None)  # nothing is to be downloaded
     with pytest.raises(ConfigError, match=message):
         build(ModelConfig(source="timm", **{"name": TIMM, **values}), seed=0)
 

@@ -49,6 +49,8 @@ def _explain(error: ValidationError) -> str:
     parts = [str(part) for part in first["loc"]]
     if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in METHODS:
         del parts[1]
+    if parts[-1].startswith(_ALTERNATIVE):
+        return _explain_alternatives(error)
     key = ".".join(parts)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     method = first_method(parts, error)
@@ -66,6 +68,21 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "value_error" and keys_of(parts, method):
         return f"{message}{more}"  # a rule across a group's fields names its keys itself
     return f"{key}: {first['input']!r} is not right: {message[0].lower()}{message[1:]}{more}"
+
+
+_ALTERNATIVE = ("constrained-", "literal[")
+"""How pydantic names the members of a union at the end of a location."""
+
+
+def _explain_alternatives(error: ValidationError) -> str:
+    """Say what a key takes that takes a number or a word; each alternative has a complaint of its own."""
+    complaints = error.errors(include_url=False)
+    key = ".".join(str(part) for part in complaints[0]["loc"][:-1])
+    words = [c["ctx"]["expected"].replace("'", "") for c in complaints if c["type"] == "literal_error"]
+    numbers = [c["msg"].removeprefix("Input should be ") for c in complaints if c["type"] != "literal_error"]
+    numbers = [text if text.startswith("a ") else f"a number {text}" for text in numbers]
+    wanted = ", or ".join([*numbers[:1], *words])
+    return f"{key}: {complaints[0]['input']!r} is not right: wants {wanted}"
 
 
 def first_method(parts: list[str], error: ValidationError) -> str | None:

@@ -130,7 +130,7 @@ class DataConfig:
     """Images a forward pass in calibration, caching and evaluation."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read evaluation images; the result does not depend on it."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the draw of images; apart from the run's seed, so that seeds compare on the same images."""
 
     @model_validator(mode="after")
