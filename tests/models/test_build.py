@@ -1,3 +1,4 @@
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -169,6 +170,26 @@ def test_a_damaged_file_of_torchvision_is_named(
     squeezenet_file.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"^model\.weights: .* loaded from .*{squeezenet_file.name}: "):
         build(squeezenet(weights="DEFAULT"), seed=0)
+
+
+class Code:
+    """Leaves a file where its code runs."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.trace,)
+
+
+def test_a_published_file_that_needs_code_is_refused(
+    squeezenet_file: Path, no_network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
+    torch.save({"classifier": Code(tmp_path / "ran")}, squeezenet_file)
+    with pytest.raises(CheckpointError, match=r"^model\.weights: .* loaded from "):
+        build(squeezenet(weights="DEFAULT"), seed=0)
+    assert not (tmp_path / "ran").exists() and "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
 def test_torchvision_without_a_network_is_an_error_in_one_line(hub: Path, no_network: None) -> None:

@@ -13,6 +13,7 @@ from mrecg.config.inputs import ModelConfig
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, ConfigError, one_of
 from mrecg.models.construct import check_arguments, construct, tensors_of
+from mrecg.models.layout import without_code
 from mrecg.models.records import Weights, as_named
 
 LOADING = ("pretrained", "checkpoint_path")
@@ -64,7 +65,8 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
             "leave it away, or give model.checkpoint=FILE"
         )
     try:
-        model: nn.Module = timm.create_model(name, pretrained=True, **config.arguments)
+        with without_code():
+            model: nn.Module = timm.create_model(name, pretrained=True, **config.arguments)
     except (
         Exception
     ) as error:  # the arguments are right, so it is the download, by whatever library timm uses

@@ -1,6 +1,5 @@
 """torchvision's classifiers: architectures, published weights, and what these want images to be."""
 
-import pickle
 import sys
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -13,9 +12,10 @@ from torchvision import models
 
 from mrecg.config.inputs import ModelConfig
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.errors import CheckpointError, one_of
+from mrecg.errors import CheckpointError, MrecgError, one_of
 from mrecg.models.construct import check_arguments, construct, tensors_of
 from mrecg.models.fetch import digest
+from mrecg.models.layout import without_code
 from mrecg.models.records import Weights, as_named
 
 LOADING = ("weights", "pretrained")
@@ -65,14 +65,17 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
     check_arguments(config.arguments, LOADING)
     arguments = {"weights": member, "progress": sys.stderr.isatty(), **config.arguments}
     try:
-        model = construct(_maker(config.name), arguments, config.name)
+        with without_code():
+            model = construct(_maker(config.name), arguments, config.name)
     except (OSError, HTTPException) as error:
         raise CheckpointError(
             f"model.weights: {member} cannot be downloaded: {error}; "
             "without a network, give model.checkpoint=FILE instead"
         ) from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except MrecgError:
+        raise
+    except Exception as error:  # a damaged file stops the unpickler anywhere
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
         raise CheckpointError(f"model.weights: {member} cannot be loaded from {file}: {reason}") from error
     checksum = digest(file) if file.is_file() else None
     return model, as_named(f"torchvision {member}", tensors_of(model.state_dict()), sha256=checksum)

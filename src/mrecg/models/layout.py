@@ -1,8 +1,10 @@
 """Reading a checkpoint file without running code, and finding the state dict in it."""
 
+import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 State = dict[str, Tensor]
+FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 def read(path: Path) -> Any:
@@ -67,6 +70,23 @@ def read(path: Path) -> Any:
     except Exception as error:  # a damaged file stops the unpickler anywhere
         reason = f"{type(error).__name__} {error}".splitlines()[0]
         raise CheckpointError(f"{KEY}: {path} cannot be loaded: {reason}") from error
+
+
+@contextmanager
+def without_code() -> Iterator[None]:
+    """Let torch.load refuse what needs code, also where a library asks it not to.
+
+    torch.hub loads published weights with ``weights_only=False``; torch reads this variable at every call.
+    """
+    before = os.environ.get(FORCE)
+    os.environ[FORCE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FORCE]
+        else:
+            os.environ[FORCE] = before
 
 
 def locate(content: Any, key: str | None, what: str) -> tuple[State, str | None]:
