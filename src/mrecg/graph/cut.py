@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import fx, nn
 
-from mrecg.graph.ops import is_matrix_product, is_normalisation, module_of, operation
+from mrecg.graph.ops import attribute_of, is_matrix_product, is_normalisation, module_of, operation
 from mrecg.graph.pack import pack
 from mrecg.graph.partition import MAX_UNIT, Unit, common_path, partition
 from mrecg.graph.trace import trace
@@ -102,13 +101,6 @@ def _unquantized(graph: fx.GraphModule) -> list[tuple[str, str]]:
             found.append((node.name, "product of two activations"))
         elif node.op == "get_attr" and all(is_normalisation(user) for user in node.users):
             continue
-        elif node.op == "get_attr" and isinstance(_value(graph, str(node.target)), nn.Parameter):
+        elif node.op == "get_attr" and isinstance(attribute_of(graph, str(node.target)), nn.Parameter):
             found.append((str(node.target), "parameter in an operation of its own"))
     return found
-
-
-def _value(graph: fx.GraphModule, path: str) -> torch.Tensor:
-    owner, _, leaf = path.rpartition(".")
-    value = getattr(graph.get_submodule(owner), leaf)
-    assert isinstance(value, torch.Tensor)
-    return value

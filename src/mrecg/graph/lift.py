@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from mrecg.graph.ops import CONVOLUTIONS, is_functional_layer, operation
+from mrecg.graph.ops import CONVOLUTIONS, attribute_of, is_functional_layer, operation
 
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
@@ -34,7 +34,7 @@ def fold_constants(traced: fx.GraphModule) -> None:
     values: dict[fx.Node, Any] = {}
     for node in list(traced.graph.nodes):
         if node.op == "get_attr":
-            values[node] = _attribute(traced, str(node.target))
+            values[node] = attribute_of(traced, str(node.target))
             continue
         sources = node.all_input_nodes
         known = sources and all(source in values for source in sources)
@@ -65,11 +65,6 @@ def _keep(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> fx.Node:
 
 def _is_random(node: fx.Node) -> bool:
     return any(word in operation(node) for word in _RANDOM)
-
-
-def _attribute(module: nn.Module, path: str) -> Any:
-    owner, _, leaf = path.rpartition(".")
-    return getattr(module.get_submodule(owner), leaf)
 
 
 def lift_layers(traced: fx.GraphModule) -> None:
@@ -125,7 +120,7 @@ def _bound(traced: fx.GraphModule, node: fx.Node, order: tuple[str, ...]) -> dic
     """A node's arguments by name, constants as tensors."""
     given: dict[str, Any] = dict(zip(order, node.args, strict=False)) | dict(node.kwargs)
     return {
-        key: _attribute(traced, str(value.target))
+        key: attribute_of(traced, str(value.target))
         if isinstance(value, fx.Node) and value.op == "get_attr"
         else value
         for key, value in given.items()

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from mrecg.graph.inplace import parameters
 from mrecg.graph.ops import is_weight_layer, module_of, operation
+from mrecg.graph.shapes import values_of
 
 _DROPOUTS = {
     "dropout",
@@ -91,7 +92,7 @@ def localise_sizes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> None
     outlive = _outliving(traced)
     if not outlive:
         return
-    few, more = (_values(traced, (images, *input_shape)) for images in (2, 3))
+    few, more = (values_of(traced, (images, *input_shape)) for images in (2, 3))
     for node in outlive:
         value = tuple(few[node]) if isinstance(few[node], torch.Size) else few[node]
         for user in list(node.users):
@@ -141,16 +142,3 @@ def _outliving(traced: fx.GraphModule) -> list[fx.Node]:
             origin[node] = origin[sources[0]]  # arithmetic with sizes
     layers = [i for i, node in enumerate(nodes) if is_weight_layer(node)]
     return [node for node, tensor in origin.items() if any(last[tensor] < i < last[node] for i in layers)]
-
-
-def _values(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
-    values: dict[fx.Node, Any] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            values[n] = super().run_node(n)
-            return values[n]
-
-    parameter = next(traced.parameters(), torch.zeros(1))
-    Recorder(traced).run(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
-    return values

@@ -4,6 +4,8 @@ An operation has one name, whether it is a module, a function, a method, an oper
 ``torch.export``'s overloads, and whether it works in place.
 """
 
+from typing import cast
+
 import torch
 from torch import fx, nn
 
@@ -89,6 +91,20 @@ def module_of(node: fx.Node) -> nn.Module | None:
     owner = node.graph.owning_module
     assert owner is not None
     return owner.get_submodule(str(node.target))
+
+
+def attribute_of(module: nn.Module, path: str) -> torch.Tensor:
+    """Look up the parameter or buffer that a ``get_attr`` node reads.
+
+    Args:
+        module: The graph's module.
+        path: Dotted path of the tensor.
+
+    Returns:
+        The tensor.
+    """
+    owner, _, leaf = path.rpartition(".")
+    return cast(torch.Tensor, getattr(module.get_submodule(owner), leaf))
 
 
 def operation(node: fx.Node) -> str:

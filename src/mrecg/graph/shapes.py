@@ -1,10 +1,34 @@
-"""Shapes of the values of a graph."""
+"""Values of a graph, and their shapes."""
+
+from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 
 @torch.no_grad()
+def values_of(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
+    """Run zeros through the graph and keep what every node gives.
+
+    Args:
+        traced: The graph.
+        shape: Of the input, with the batch dimension.
+
+    Returns:
+        Tensors, sizes and whatever else there is, by node.
+    """
+    values: dict[fx.Node, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            values[n] = super().run_node(n)
+            return values[n]
+
+    parameter = next(traced.parameters(), torch.zeros(1))
+    Recorder(traced).run(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
+    return values
+
+
 def output_shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Run one zero image through the graph and note the shape of every tensor.
 
@@ -15,15 +39,8 @@ def output_shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[
     Returns:
         Shape without the batch dimension, by node name.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> object:
-            value = super().run_node(n)
-            if isinstance(value, torch.Tensor) and n.op != "get_attr":
-                shapes[n.name] = tuple(value.shape[1:])
-            return value
-
-    parameter = next(traced.parameters(), torch.zeros(1))
-    Recorder(traced).run(torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype))
-    return shapes
+    return {
+        node.name: tuple(value.shape[1:])
+        for node, value in values_of(traced, (1, *input_shape)).items()
+        if isinstance(value, Tensor) and node.op != "get_attr"
+    }

@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 
 from mrecg.config.schema import BitsConfig, CalibrationConfig
 from mrecg.errors import CheckpointError
+from mrecg.graph.ops import attribute_of
 from mrecg.graph.partition import Unit
 from mrecg.quant.modules import (
     ActivationQuantizer,
@@ -186,7 +187,7 @@ def _build(
             env[node] = graph.call_module(path, (copied,))
     for node in list(env):
         if node.op == "get_attr":
-            _place(root, str(node.target), _attribute(traced, str(node.target)))
+            _place(root, str(node.target), attribute_of(traced, str(node.target)))
     assert last is not None
     graph.output(env[last])
     return fx.GraphModule(root, graph).eval()
@@ -203,10 +204,3 @@ def _place(root: nn.Module, path: str, value: nn.Module | Tensor) -> None:
         root.register_buffer(leaf, value)
     else:
         setattr(root, leaf, value)
-
-
-def _attribute(module: nn.Module, path: str) -> Tensor:
-    owner, _, leaf = path.rpartition(".")
-    found = getattr(module.get_submodule(owner), leaf)
-    assert isinstance(found, Tensor)
-    return found
