@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mrecg.quant import ranges
 from mrecg.quant.affine import dequantize, fake_quantize, qmax, quantize
 from mrecg.quant.drop import Drop
+from mrecg.quant.observer import Observer
 
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     3: F.conv_transpose1d,
@@ -129,42 +130,6 @@ class QuantizedLayer(nn.Module):
     def extra_repr(self) -> str:
         """Bits, for the module's printed form."""
         return f"bits={self.bits}"
-
-
-class Observer:
-    """Collects the range, then the histogram, of one activation over two passes.
-
-    Args:
-        bins: Bins of the histogram.
-    """
-
-    def __init__(self, bins: int) -> None:
-        self.bins = bins
-        self.low = self.high = torch.zeros(1)
-        self.sums = self.counts = torch.zeros(1, bins, dtype=torch.float64)
-        self.seen_range = False
-        self.second_pass = False
-
-    @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
-        """Take in one batch.
-
-        Args:
-            x: Activations of any shape.
-        """
-        if not self.second_pass:
-            low, high = x.amin().reshape(1).clamp(max=0), x.amax().reshape(1).clamp(min=0)
-            self.low = torch.minimum(self.low, low) if self.seen_range else low
-            self.high = torch.maximum(self.high, high) if self.seen_range else high
-            self.seen_range = True
-            return
-        sums, counts = ranges.histogram(x.reshape(1, -1), self.low, self.high, bins=self.bins)
-        self.sums, self.counts = self.sums.to(sums) + sums, self.counts.to(counts) + counts
-
-    def summary(self) -> ranges.Summary:
-        """What was seen, as a weighted summary of one row."""
-        points = (self.sums / self.counts.clamp(min=1)).to(self.low.dtype)
-        return ranges.Summary(points, self.counts.to(self.low.dtype), self.low, self.high)
 
 
 class ActivationQuantizer(nn.Module):

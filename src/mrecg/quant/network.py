@@ -11,12 +11,12 @@ from mrecg.graph.ops import attribute_of
 from mrecg.graph.partition import Unit
 from mrecg.quant.modules import (
     ActivationQuantizer,
-    Observer,
     QuantizedLayer,
     activations_of,
     layers_of,
     quantization,
 )
+from mrecg.quant.observer import Observer
 from mrecg.quant.policy import Policy, policy
 
 

@@ -1,0 +1,62 @@
+"""How kernels are compiled, and how their work is divided among threads."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any, TypeVar, cast
+
+import numba
+import torch
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+CHUNK = 4096
+"""Elements that are summed before a partial sum is written: sums do not depend on the number of threads."""
+GRAIN = 32
+"""Chunks a thread takes, at least; less is not worth waking it."""
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function of arrays that runs without Python's lock.
+
+    Contractions and reordered sums are allowed; divisions stay exact and NaNs stay NaNs.
+    """
+    compiled: Any = numba.njit(
+        cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}
+    )(function)
+    return cast(Function, compiled)
+
+
+def inline(function: Function) -> Function:
+    """Compile a function into every kernel that calls it."""
+    compiled: Any = numba.njit(inline="always", error_model="numpy")(function)
+    return cast(Function, compiled)
+
+
+def chunks(size: int) -> int:
+    """Number of chunks of an array."""
+    return (size + CHUNK - 1) // CHUNK
+
+
+def divide(run: Callable[[int, int], object], count: int, *, grain: int = GRAIN) -> None:
+    """Divide pieces of work among torch's number of threads.
+
+    Args:
+        run: Does the pieces from its first argument up to, not including, its second.
+        count: How many there are.
+        grain: Pieces a thread takes, at least.
+    """
+    threads = min(torch.get_num_threads(), count // max(1, grain))
+    if threads < 2:
+        run(0, count)
+        return
+    edges = [count * i // threads for i in range(threads + 1)]
+    waiting = [_pool(threads - 1).submit(run, a, b) for a, b in pairwise(edges[1:])]
+    run(edges[0], edges[1])
+    for task in waiting:
+        task.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="mrecg-kernel")
