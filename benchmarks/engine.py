@@ -22,10 +22,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mrecg import environment
+from mrecg.cache import Cache, Store
 from mrecg.config.inputs import ModelConfig
 from mrecg.config.methods import QDrop
 from mrecg.config.paths import CONF
-from mrecg.config.schema import BitsConfig, CalibrationConfig
+from mrecg.config.schema import BitsConfig, CacheConfig, CalibrationConfig
 from mrecg.graph.cut import cut
 from mrecg.models.build import build
 from mrecg.quant.modules import activations_of, layers_of, quantization
@@ -114,7 +115,7 @@ def unit_times(
     """Let the step and its floor take turns."""
     module = reconstruction_of(low, cache, steps=10_000)
     optimizer = module.configure_optimizers()
-    floor = floor_of(full, cache.full[:BATCH], cache.target[:BATCH])
+    floor = floor_of(full, next(cache.full.batches(BATCH)), next(cache.target.batches(BATCH)))
     ours: list[float] = []
     least: list[float] = []
     with quantization(low, activations="drop", drop=module.drop):
@@ -168,11 +169,12 @@ def measure(name: str, *, rounds: int, device: torch.device) -> dict[str, Any]:
     """
     environment.reset_peak_memory(device)
     network, images = network_of(name, device)
+    kept = Cache(CacheConfig(), device)
 
     def forward() -> None:
-        values = images
+        values = Store.of(images)
         for unit in network.full:
-            values = advance(unit, values, batch=BATCH)
+            values = advance(unit, values, kept, batch=BATCH)
 
     forward()
     one_pass = statistics.median(timed(forward, device) for _ in range(3))
@@ -192,11 +194,11 @@ def measure(name: str, *, rounds: int, device: torch.device) -> dict[str, Any]:
     prefix = 0.0
     units: list[UnitTimes] = []
     share = 0.0
-    full = quantized = images
+    full = quantized = Store.of(images)
     for i, unit in enumerate(network.units):
         low, plain = network.low[i], network.full[i]
         begin = time.perf_counter()
-        target, behind = advance(plain, full, batch=BATCH), advance(low, quantized, batch=BATCH)
+        target, behind = advance(plain, full, kept, batch=BATCH), advance(low, quantized, kept, batch=BATCH)
         prefix += 1e3 * (time.perf_counter() - begin)
         cache = GroupCache(quantized, full, target)
         units.append(unit_times(unit.name, low, plain, cache, rounds=rounds, device=device))

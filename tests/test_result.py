@@ -114,6 +114,8 @@ def test_the_summary_has_every_key(outcome: Result) -> None:
         assert set(summary[kind]) == {"top1", "top5"} and all(map(is_fraction, summary[kind].values()))
         assert type(summary["size_bytes"][kind]) is int
     assert summary["peak_memory_mb"] > 0
+    assert set(summary["cache"]) == {"dtype", "peak_mb", "disk_mb"} and summary["cache"]["dtype"] == "float32"
+    assert summary["cache"]["peak_mb"] > 0 == summary["cache"]["disk_mb"]
     oscillation = summary["oscillation"]
     assert set(oscillation) == {"error_index", "error_peak", "loss_index", "loss_peak"}
     assert all(isinstance(value, float) and value >= 0 for value in oscillation.values())

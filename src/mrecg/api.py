@@ -83,7 +83,7 @@ def quantize(
     }
     config = _with(values, overrides)
     images = from_python(config.data, calibration_images, evaluation)
-    with environment.cpu_threads(config.trainer.threads):
+    with environment.computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
     if save_to is not None:
         result.save(save_to)

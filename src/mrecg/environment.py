@@ -13,8 +13,11 @@ from typing import Any
 import torch
 
 from mrecg.errors import ConfigError
+from mrecg.kernels.switch import fused
 
 PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy")
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may use."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -80,21 +83,59 @@ def processor() -> str:
 
 
 @contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Let torch use this many CPU threads inside the ``with`` block.
+def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
+    """Choose how torch computes on the CPU inside the ``with`` block.
 
     Args:
-        count: How many; None: as it is.
+        threads: How many threads it uses; None: as it is.
+        kernels: ``fused`` or ``plain``.
 
     Yields:
         Nothing.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(threads or before)
     try:
-        yield
+        with fused(kernels == "fused"):
+            yield
     finally:
         torch.set_num_threads(before)
+
+
+def available_memory(device: torch.device) -> int:
+    """Memory that can still be taken without harm.
+
+    Args:
+        device: A GPU or the CPU.
+
+    Returns:
+        Bytes; on the CPU no more than a container's own limit leaves.
+    """
+    if device.type == "cuda":
+        spare = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + spare)
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = Path("/proc/meminfo")
+    if memory.is_file():
+        for line in memory.read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                free = int(line.split()[1]) * 1024
+    return min(free, _left_in_container())
+
+
+def _left_in_container() -> int:
+    """Bytes that the control group leaves (version 2, then 1); very many without a limit."""
+    old = CONTROL_GROUP / "memory"
+    for limit, used in (
+        (CONTROL_GROUP / "memory.max", CONTROL_GROUP / "memory.current"),
+        (old / "memory.limit_in_bytes", old / "memory.usage_in_bytes"),
+    ):
+        if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
+            facts = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
+            # Pages of files that nobody maps are counted as used, but given away when memory is needed.
+            kept = int(used.read_text()) - int(facts.get("inactive_file", 0))
+            return max(int(most) - max(kept, 0), 0)
+    return sys.maxsize
 
 
 def reset_peak_memory(device: torch.device) -> None:

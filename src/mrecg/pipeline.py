@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mrecg import environment, probes
+from mrecg.cache import check as check_cache
 from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
@@ -115,6 +116,7 @@ def quantize(
     """
     display, trackers = display or Quiet(), trackers or Trackers()
     device = environment.resolve_device(config.trainer.device)
+    check_cache(config.cache, device)
     environment.reset_peak_memory(device)
     clock = Clock()
     with clock("plan"):
@@ -136,6 +138,7 @@ def quantize(
             plan,
             method=config.method,
             trainer=config.trainer,
+            cache=config.cache,
             seed=config.seed,
             eval_batch=config.data.batch_size,
             listener=Broadcast(progress, *trackers.listeners),

@@ -58,6 +58,7 @@ def run(network: QuantizedNetwork, images: Tensor, config: RunConfig, listener: 
         ),
         method=config.method if steps else Rtn(),
         trainer=replace(config.trainer, steps=max(steps, 1)),
+        cache=config.cache,
         seed=config.seed,
         eval_batch=config.data.batch_size,
         listener=listener,
@@ -136,6 +137,7 @@ def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: in
         "calibration": values["calibration"],
         "method": values["method"] if steps else "rtn",
         "trainer": trainer,
+        "lossless_cache": config.cache.dtype != "bfloat16",
         "batch": config.data.batch_size,
         "seed": config.seed,
         "threads": torch.get_num_threads(),
@@ -143,8 +145,13 @@ def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: in
         "units": [unit.nodes for unit in network.units],
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
-    for package in ("quant", "reconstruct"):  # a probe of other code would be another probe
-        for file in sorted((Path(__file__).parent / package).rglob("*.py")):
+    here = Path(__file__).parent  # a probe of other code would be another probe
+    for folder, pattern in (
+        (here, "cache.py"),
+        (here / "quant", "**/*.py"),
+        (here / "reconstruct", "**/*.py"),
+    ):
+        for file in sorted(folder.glob(pattern)):
             digest.update(file.read_bytes())
     for tensor in [*network.traced.state_dict().values(), images]:
         add_tensor(digest, tensor)

@@ -112,5 +112,6 @@ def summarise(
         },
         "peak_memory_mb": environment.peak_memory_mb(device),
         "size_bytes": quantized_bytes(network),
+        "cache": asdict(outcome.cache),
         "status": "completed",
     }

@@ -47,6 +47,7 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
         "granularity",
         "planner",
         "trainer",
+        "cache",
         "logger",
         "experiment",
     ):
@@ -98,6 +99,7 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
         (["quantize", "model.preprocessing.means=[0.5]"], ["unknown key", "mean model.preprocessing.mean?"]),
         (["quantize", "model=target"], ["model.target", "needs package.module.name"]),
         (["quantize", "trainer.device=gpu"], ["trainer.device", "'gpu'", "cuda:N"]),
+        (["quantize", "cache.device=gpu"], ["cache.device", "'gpu'", "auto, cuda, cpu, disk"]),
         (["quantize", "--nonsense"], ["--nonsense"]),
         (["plan", "planner.merge_count=-1"], ["planner.merge_count", "-1"]),
         (["evaluate", "run=a", "data.batch_size=0"], ["data.batch_size", "0"]),

@@ -40,6 +40,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"^bits\.activation: 16 is not right: must be 2 to 8, or 32 for not quantized",
     ),
     ({"seed": -1}, r"^seed: -1 is not right"),
+    ({"cache": {"budget_mb": -1}}, r"^cache\.budget_mb: -1 is not right: .*greater than or equal to 0"),
     (
         {"trainer": {"device": "gpu"}},
         r"^trainer\.device: 'gpu' is not right: choose from auto, cpu, cuda, cuda:N",
@@ -49,6 +50,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"planner": {"name": "los"}},
         r"^planner\.name: 'los' is not a choice \(did you mean 'loss'\?\); .*modcap, loss, ",
     ),
+    ({"cache": {"dtype": "int8"}}, r"^cache\.dtype: 'int8' is not a choice.*float32, bfloat16, uint8-exact$"),
     ({"bits": {"stem_output": "mid"}}, r"^bits\.stem_output: 'mid' is not a choice; choose from low, high$"),
     (
         {"data": {"resize": "small"}},

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mrecg.config.methods import METHODS, LearnedRounding
-from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
@@ -33,6 +33,7 @@ def two_steps(network: QuantizedNetwork, images: Tensor, name: str) -> Reconstru
         ),
         method=METHODS[name](),
         trainer=TrainerConfig(steps=2, batch_size=4, log_every=1),
+        cache=CacheConfig(),
         seed=3,
         eval_batch=8,
     )

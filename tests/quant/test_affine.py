@@ -4,7 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mrecg.quant.affine import dequantize, fake_quantize, in_memory_order, qmax, quantize
+from mrecg.kernels.switch import fused
+from mrecg.quant.affine import (
+    Settings,
+    dequantize,
+    fake_quantize,
+    from_memory_order,
+    in_memory_order,
+    qmax,
+    quantize,
+)
+from mrecg.quant.drop import Draw
 
 F64 = torch.float64
 bits_of = st.integers(1, 8)
@@ -64,7 +74,9 @@ def test_zero_stays_exactly_zero(grid: tuple[Tensor, Tensor, int]) -> None:
 def test_ties_go_to_even() -> None:
     x = torch.tensor([-1.5, -0.5, 0.5, 1.5, 2.5])
     assert quantize(x, torch.tensor(1.0), torch.tensor(2.0), 7).tolist() == [0, 2, 2, 4, 4]
-    assert fake_quantize(x, torch.tensor(1.0), torch.tensor(2.0), 7).tolist() == [-2, 0, 0, 2, 2]
+    for on in (True, False):
+        with fused(on):
+            assert fake_quantize(x, torch.tensor(1.0), Settings(2.0, 7)).tolist() == [-2, 0, 0, 2, 2]
 
 
 def straight_through(x: Tensor, scale: Tensor, zero: float, top: int) -> Tensor:
@@ -80,19 +92,16 @@ def straight_through(x: Tensor, scale: Tensor, zero: float, top: int) -> Tensor:
 
 
 @pytest.mark.parametrize("zero", [0, 5, 15])
-@pytest.mark.parametrize("as_tensor", [True, False])
 @pytest.mark.parametrize("layout", ["vector", "images", "channels_last"])
-def test_gradients_equal_an_independent_straight_through(zero: int, as_tensor: bool, layout: str) -> None:
+def test_gradients_equal_an_independent_straight_through(zero: int, layout: str) -> None:
     x = 8 * torch.randn(4, 6, 5, 5, dtype=F64)
     x = {"vector": x.flatten(), "images": x, "channels_last": x.to(memory_format=torch.channels_last)}[layout]
     upstream, factor = torch.randn_like(x), 0.125
     results = []
     for ours in (True, False):
         leaf, scale = x.clone().requires_grad_(), torch.tensor([0.7], dtype=F64, requires_grad=True)
-        point = torch.tensor([float(zero)], dtype=F64) if as_tensor else float(zero)
-        out = (
-            fake_quantize(leaf, scale, point, 15, factor) if ours else straight_through(leaf, scale, zero, 15)
-        )
+        settings = Settings(float(zero), 15, factor)
+        out = fake_quantize(leaf, scale, settings) if ours else straight_through(leaf, scale, zero, 15)
         torch.autograd.backward(out, upstream)
         assert leaf.grad is not None and scale.grad is not None
         results.append((out.detach(), leaf.grad, scale.grad))
@@ -108,12 +117,74 @@ def test_input_and_scale_are_not_changed() -> None:
     before = x.detach().clone()
     upstream = torch.randn(9)
     upstream_before = upstream.clone()
-    torch.autograd.backward(fake_quantize(x, scale, 3.0, 7), upstream)
+    torch.autograd.backward(fake_quantize(x, scale, Settings(3.0, 7)), upstream)
     assert (
         torch.equal(x, before)
         and scale.item() == pytest.approx(0.3)
         and torch.equal(upstream, upstream_before)
     )
+
+
+@pytest.mark.parametrize("bounds", [(0.0, float("inf")), (0.0, 1.5), (-1.0, 1.0)])
+def test_bounds_are_the_activation_function_before(bounds: tuple[float, float]) -> None:
+    x, upstream = torch.randn(500, dtype=F64), torch.randn(500, dtype=F64)
+    x[:3] = torch.tensor([*bounds, 0.7]).nan_to_num(posinf=3.0)
+    results = []
+    for inside in (True, False):
+        leaf, scale = x.clone().requires_grad_(), torch.tensor([0.2], dtype=F64, requires_grad=True)
+        settings = Settings(2.0, 7, 0.5)
+        if inside:
+            out = fake_quantize(leaf, scale, settings._replace(bounds=bounds))
+        else:
+            out = fake_quantize(torch.nn.functional.hardtanh(leaf, *bounds), scale, settings)
+        torch.autograd.backward(out, upstream)
+        assert leaf.grad is not None and scale.grad is not None
+        results.append((out.detach(), leaf.grad, scale.grad))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+LAYOUTS = {
+    "vector": lambda x: x.flatten(),
+    "images": lambda x: x,
+    "channels_last": lambda x: x.to(memory_format=torch.channels_last),
+    "strided": lambda x: x[:, ::2, 1:],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("threshold", [0, 64, 128, 255, 256, None])
+@pytest.mark.parametrize("bounds", [(0.0, 6.0), (float("-inf"), float("inf"))])
+def test_the_fused_kernel_is_the_plain_operations(
+    layout: str, threshold: int | None, bounds: tuple[float, float]
+) -> None:
+    x = LAYOUTS[layout](4 * torch.randn(5, 8, 17, 19))
+    draw = None if threshold is None else Draw(123456789, threshold)
+    settings = Settings(5.0, 15, 0.01, bounds, draw)
+    upstream, results = torch.randn_like(x), []
+    for on in (True, False):
+        leaf, scale = x.clone().requires_grad_(), torch.tensor([0.31], requires_grad=True)
+        with fused(on):
+            out = fake_quantize(leaf, scale, settings)
+        torch.autograd.backward(out, upstream)
+        assert leaf.grad is not None and scale.grad is not None
+        results.append((out.detach(), leaf.grad, scale.grad))
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+    torch.testing.assert_close(results[0][2], results[1][2], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_what_is_not_a_number_stays_so(on: bool) -> None:
+    x = torch.tensor([float("nan"), 1.0], requires_grad=True)
+    with fused(on):
+        out = fake_quantize(x, torch.tensor([0.5]), Settings(0.0, 15, 1.0, (0.0, 6.0)))
+    assert out[0].isnan() and out[1] == 1.0
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 3), (2, 3, 4, 5), (2, 3, 1, 1), (2, 3, 2, 2, 2)])
+def test_memory_order_can_be_undone(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    assert torch.equal(from_memory_order(in_memory_order(x), x), x)
 
 
 def test_memory_order_is_the_same_for_both_layouts() -> None:

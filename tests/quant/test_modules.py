@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Literal
 
 import pytest
@@ -6,16 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mrecg.kernels import activation, jit
+from mrecg.kernels.switch import fused
 from mrecg.quant import ranges
-from mrecg.quant.drop import Drop
+from mrecg.quant.drop import Draw, Drop, scramble
 from mrecg.quant.modules import (
     ActivationQuantizer,
-    Observer,
     QuantizedLayer,
     activations_of,
     layers_of,
     quantization,
 )
+from mrecg.quant.observer import Observer
 
 F64 = torch.float64
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -87,7 +90,7 @@ def test_hardening_changes_the_weight_and_keeps_full_precision() -> None:
 
 
 def drop(keep: float, seed: int = 0) -> Drop:
-    return Drop(keep, torch.Generator().manual_seed(seed))
+    return Drop(keep, seed)
 
 
 @pytest.mark.parametrize("keep", [0.25, 0.5, 0.9])
@@ -101,7 +104,7 @@ def test_drop_keeps_the_asked_fraction(keep: float, channels_last: bool) -> None
     assert from_kept.float().mean().item() == pytest.approx(keep, abs=4 * (0.25 / x.numel()) ** 0.5 + 1 / 512)
     # A channel or an image is not preferred.
     assert from_kept.float().mean((0, 2, 3)).sub(keep).abs().max() < 0.06
-    assert mixed.stride() == x.stride()
+    assert mixed.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_drop_at_the_ends_takes_one_side() -> None:
@@ -109,20 +112,64 @@ def test_drop_at_the_ends_takes_one_side() -> None:
     assert torch.equal(drop(1.0).mix(x, y), x) and torch.equal(drop(0.0).mix(x, y), y)
 
 
-def test_drop_follows_its_generator_and_the_memory_order() -> None:
+def test_drop_follows_its_seed_and_the_memory_order() -> None:
     x, y = torch.zeros(2, 5, 3, 3), torch.ones(2, 5, 3, 3)
     first, again, other = (drop(0.5, seed).mix(x, y) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     last = torch.channels_last
     packed = drop(0.5).mix(x.to(memory_format=last), y.to(memory_format=last))
-    # The same random bits, laid out as the memory is.
-    assert torch.equal(packed.permute(0, 2, 3, 1).flatten(), first.flatten())
+    assert torch.equal(packed, first)  # images are counted channels-last, however they lie
     source = drop(0.5)
-    assert not torch.equal(source.mix(x, y), source.mix(x, y))
+    one, two = source.mix(x, y), source.mix(x, y)
+    assert not torch.equal(one, two)  # another place
+    source.begin(1)
+    assert not torch.equal(source.mix(x, y), one)  # another step
+    source.begin(0)
+    assert torch.equal(source.mix(x, y), drop_at(0).mix(x, y))
+
+
+def drop_at(step: int) -> Drop:
+    source = drop(0.5)
+    source.begin(step)
+    return source
+
+
+def splitmix(state: int) -> Iterator[int]:
+    """SplitMix64 as published."""
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) & (2**64 - 1)
+        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+        yield z ^ (z >> 31)
+
+
+@pytest.mark.parametrize("key", [0, 1234567, 2**64 - 1])
+def test_the_bytes_are_those_of_splitmix(key: int) -> None:
+    source = splitmix(key)
+    expected = b"".join(next(source).to_bytes(8, "little") for _ in range(4))
+    for dtype in (F64, torch.float32):
+        mask = Draw(key, 100).mask(torch.empty(30, dtype=dtype))
+        assert mask.tolist() == [float(byte < 100) for byte in expected[:30]] and mask.dtype == dtype
+    assert scramble(key, 2) == list(islice(splitmix(key), 3))[2]
+    kept, dropped = torch.ones(30), torch.zeros(30)
+    out = torch.empty(30)
+    activation.mix(kept.numpy(), dropped.numpy(), out.numpy(), key=key, threshold=100)
+    assert out.tolist() == [float(byte < 100) for byte in expected[:30]]
+
+
+@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 70_000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_fused_and_plain_drop_are_equal(size: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(jit.divide, "__kwdefaults__", {"grain": 1})
+    x, y = torch.randn(size), torch.randn(size)
+    with fused(False):
+        expected = drop_at(3).mix(x, y)
+    assert torch.equal(drop_at(3).mix(x, y), expected)
 
 
 def test_drop_passes_each_gradient_to_its_source() -> None:
-    x, y = torch.randn(64, requires_grad=True), torch.randn(64, requires_grad=True)
+    x, y = (torch.randn(64, requires_grad=True) for _ in range(2))
     mixed = drop(0.5).mix(x, y)
     torch.autograd.backward(mixed, torch.ones(64))
     assert x.grad is not None and y.grad is not None

@@ -2,8 +2,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+from mrecg.kernels.switch import fused
 from mrecg.quant import ranges
 from mrecg.quant.affine import dequantize, quantize
 
@@ -142,3 +145,118 @@ def test_work_is_cut_into_parts_without_a_trace(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ranges, "_WORK", 500)
     parts = ranges.search(ranges.summarise(values, bins=64), 7, norm=NORM, candidates=20)
     assert torch.equal(whole[0], parts[0]) and torch.equal(whole[1], parts[1])
+
+
+def float32_rows(channels: int, count: int, magnitude: float = 1.0) -> Tensor:
+    """Rows of several kinds: normal, heavy tails, ReLU, one side only, few different values."""
+    values = torch.randn(channels, count)
+    kinds = [values, values.pow(3), values.relu(), -values.abs() - 1, values.mul(2).round()]
+    return torch.stack([kinds[i % len(kinds)][i] for i in range(channels)]) * magnitude
+
+
+def both_ways(values: Tensor, top: int, *, symmetric: bool = False) -> list[tuple[Tensor, Tensor]]:
+    found = []
+    for on in (True, False):
+        with fused(on):
+            summary = ranges.summarise(values, bins=8 * (top + 1))
+            found.append(ranges.search(summary, top, norm=NORM, candidates=80, symmetric=symmetric))
+    return found
+
+
+@given(
+    channels=st.integers(1, 12),
+    count=st.sampled_from([1, 2, 9, 64, 65, 300, 512, 513, 2000]),
+    bits=st.sampled_from([2, 4, 8]),
+    magnitude=st.sampled_from([1e-3, 1.0, 1e4]),
+    symmetric=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_fused_search_is_as_good_as_the_plain_one(
+    channels: int, count: int, bits: int, magnitude: float, symmetric: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    values, top = float32_rows(channels, count, magnitude), 2**bits - 1
+    kernel, plain = both_ways(values, top, symmetric=symmetric)
+    points = ranges.summarise(values, bins=8 * (top + 1))
+    ours, theirs = (
+        true_error_of_points(points, scale.double(), zero.double(), top) for scale, zero in (kernel, plain)
+    )
+    # Errors at the level of rounding are none: extremes that stand on the grid, in channels of few values.
+    noise = count * (1e-5 * plain[0].double()) ** NORM
+    assert (ours <= (1 + 1e-5) * theirs + noise).all()
+    assert torch.isclose(kernel[0], plain[0], rtol=1e-6).float().mean() >= 0.8 or channels < 5
+
+
+def true_error_of_points(summary: ranges.Summary, scale: Tensor, zero: Tensor, top: int) -> Tensor:
+    points, scale, zero = summary.points.double(), scale.unsqueeze(1), zero.unsqueeze(1)
+    error = (dequantize(quantize(points, scale, zero, top), scale, zero) - points).abs().pow(NORM)
+    return (error * summary.counts).sum(1)
+
+
+@pytest.mark.parametrize("top", [3, 15])
+def test_fused_search_is_brute_force(top: int) -> None:
+    values = torch.randn(4, 40).pow(3)
+    scale, zero = ranges.search(ranges.summarise(values, bins=64), top, norm=NORM, candidates=20)
+    for i, row in enumerate(values.double()):
+        expected_scale, expected_zero = brute_force(row, top, 20)
+        assert scale[i].item() == pytest.approx(expected_scale, rel=1e-6)
+        assert zero[i].item() == expected_zero
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0, 2.4, 8.0])
+def test_any_norm_of_the_schema(norm: float) -> None:
+    values = float32_rows(5, 200)
+    found = []
+    for on in (True, False):
+        with fused(on):
+            found.append(ranges.search(ranges.summarise(values, bins=64), 15, norm=norm, candidates=40))
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("count", [9, 900])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_end_as_in_the_plain_search(
+    bad: float, count: int, symmetric: bool
+) -> None:
+    values = torch.randn(4, count)
+    values[1, count // 2] = bad
+    values[2] = 0
+    for kernel, plain in zip(*both_ways(values, 15, symmetric=symmetric), strict=True):
+        torch.testing.assert_close(kernel, plain, equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (6, 700)])
+def test_fused_histograms_and_extremes_are_the_plain_ones(shape: tuple[int, int]) -> None:
+    values = torch.randn(shape).clamp(-1, 2)
+    found = []
+    for on in (True, False):
+        with fused(on):
+            ends = ranges.extremes(values)
+            found.append((*ends, *ranges.histogram(values, *ends, bins=100)))
+    assert all(a.dtype == b.dtype for a, b in zip(*found, strict=True))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+def test_rows_need_not_be_contiguous() -> None:
+    values = torch.randn(700, 5).t()
+    for got, expected in zip(both_ways(values, 15)[0], both_ways(values.contiguous(), 15)[0], strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_one_row_is_no_copy_where_there_are_no_gaps() -> None:
+    images, volumes = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5, 6)
+    dense = [
+        images,
+        images.contiguous(memory_format=torch.channels_last),
+        volumes.contiguous(memory_format=torch.channels_last_3d),
+        images.transpose(0, 3),
+        torch.randn(7),
+        torch.tensor(3.0),
+    ]
+    for x in dense:
+        row = ranges.in_one_row(x)
+        assert row.shape == (1, x.numel()) and row.data_ptr() == x.data_ptr()
+        assert row.sort().values.equal(x.reshape(1, -1).sort().values)
+    for x in (images[:, :, ::2], images[:, :1], images[:1, :1, :1, :1].expand(2, 3, 4, 5)):
+        assert ranges.in_one_row(x).sort().values.equal(x.reshape(1, -1).sort().values)

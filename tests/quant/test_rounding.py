@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrecg.quant.affine import dequantize, quantize
-from mrecg.quant.rounding import beta_at, initial_alpha, regulariser, soft_fraction, soft_weight
+from mrecg.quant.rounding import (
+    beta_at,
+    fraction_slope,
+    initial_alpha,
+    regulariser,
+    regulariser_slope,
+    soft_fraction,
+    soft_weight,
+)
 
 F64 = torch.float64
 
@@ -32,8 +40,6 @@ def test_soft_weight_starts_at_the_weight_and_at_the_clipped_weight_outside() ->
     clipped = torch.maximum(torch.minimum(weight, high), low)
     assert (clipped != weight).any() and (clipped == weight).any()
     torch.testing.assert_close(soft_weight(base, h, scale, zero, top), clipped, rtol=1e-9, atol=1e-12)
-    per_weight = torch.full_like(weight, top)
-    assert torch.equal(soft_weight(base, h, scale, zero, per_weight), soft_weight(base, h, scale, zero, top))
 
 
 def test_alpha_from_zero_rounds_up_and_the_start_is_the_nearest() -> None:
@@ -52,6 +58,17 @@ def test_regulariser_is_the_published_sum(beta: float) -> None:
     expected = sum(1 - abs(2 * value - 1) ** beta for value in h.tolist())
     assert regulariser(h, beta).item() == pytest.approx(expected)
     assert regulariser(torch.tensor([0.0, 1.0]), beta).item() == 0
+
+
+@pytest.mark.parametrize("beta", [2.0, 7.5, 20.0])
+def test_slopes_are_those_of_autograd(beta: float) -> None:
+    alpha = torch.linspace(-6, 6, 41, dtype=F64).requires_grad_()
+    (slope,) = torch.autograd.grad(soft_fraction(alpha).sum(), alpha)
+    torch.testing.assert_close(fraction_slope(alpha), slope, rtol=1e-9, atol=0)
+    assert (slope == 0).any() and (slope > 0).any()
+    h = torch.linspace(0, 1, 21, dtype=F64).requires_grad_()
+    (slope,) = torch.autograd.grad(regulariser(h, beta), h)
+    torch.testing.assert_close(regulariser_slope(h, beta), slope, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.2, 0.33])

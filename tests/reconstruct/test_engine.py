@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.config.methods import AdaRound, Brecq, BrecqJoint, LearnedRounding, QDrop, Rtn
-from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import activations_of, layers_of
@@ -40,6 +40,7 @@ def run(
     *,
     groups: Sequence[Sequence[str]] = (),
     seed: int = 0,
+    cache: CacheConfig | None = None,
     **settings: Any,
 ) -> Reconstruction:
     options: dict[str, Any] = {"steps": 3, "batch_size": 4, "chunk": 2, "log_every": 1}
@@ -50,6 +51,7 @@ def run(
         plan_of(network, groups),
         method=method,
         trainer=TrainerConfig(**{**options, **settings}),
+        cache=cache or CacheConfig(),
         seed=seed,
         eval_batch=5,
         listener=listener,

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mrecg.kernels import jit
+from mrecg.kernels.switch import fused
 from mrecg.quant.modules import QuantizedLayer
-from mrecg.quant.rounding import regulariser
+from mrecg.quant.rounding import soft_fraction
 from mrecg.reconstruct.soft import SoftRounding
 
 F64 = torch.float64
@@ -51,7 +53,7 @@ def test_the_soft_weight_starts_at_the_weight() -> None:
     made = layers()
     soft = SoftRounding(made)
     assert soft.alpha.dtype == F64 and soft.alpha.numel() == sum(layer.reference.numel() for layer in made)
-    soft.lend(soft.fraction())
+    soft.lend()
     for layer in made:
         assert layer.soft is not None
         low, high = -layer.zero_point * layer.scale, (layer.top - layer.zero_point) * layer.scale
@@ -66,18 +68,22 @@ def test_weights_regulariser_and_gradient_are_those_of_single_layers(beta: float
         soft.alpha.add_(torch.randn_like(soft.alpha))
     probes = [torch.randn_like(layer.reference) for layer in made]
 
-    h = soft.fraction()
-    soft.lend(h)
-    total = 0.3 * regulariser(h, beta)
+    soft.lend()
+    total = torch.zeros((), dtype=F64)
     for layer, probe in zip(made, probes, strict=True):
         assert layer.soft is not None
         total = total + (layer.soft * probe).square().sum()
     total.backward()  # type: ignore[no-untyped-call]
+    penalty = soft.collect(weight=0.3, beta=beta)
+    assert penalty is not None
+    total = total.detach() + penalty
 
     alphas = [part.detach().clone().requires_grad_() for part in rows(soft, soft.alpha, made)]
     expected = torch.zeros((), dtype=F64)
     assert soft.alpha.grad is not None
-    for layer, alpha, probe, own in zip(made, alphas, probes, rows(soft, h, made), strict=True):
+    for layer, alpha, probe, own in zip(
+        made, alphas, probes, rows(soft, soft_fraction(soft.alpha.detach()), made), strict=True
+    ):
         fraction, weight = reference(layer, alpha)
         torch.testing.assert_close(own, fraction, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(layer.soft, weight, rtol=1e-6, atol=1e-12)
@@ -96,7 +102,7 @@ def test_hardening_rounds_up_where_alpha_is_not_negative() -> None:
     with torch.no_grad():
         soft.alpha.copy_(torch.randn_like(soft.alpha))
         soft.alpha[::7] = 0.0
-    soft.lend(soft.fraction())
+    soft.lend()
     soft.harden()
     for layer, alpha in zip(made, rows(soft, soft.alpha.detach(), made), strict=True):
         up = torch.floor(layer.reference / layer.scale) + layer.zero_point + (alpha >= 0)
@@ -116,8 +122,37 @@ def test_nothing_of_the_network_is_a_parameter_of_the_rounding() -> None:
 def test_soft_weights_have_the_memory_order_of_the_layer() -> None:
     made = layers()
     soft = SoftRounding(made)
-    soft.lend(soft.fraction())
+    soft.lend()
     for layer in (layer for layer in made if layer.reference.dim() == 4):
         assert layer.soft is not None
         assert layer.soft.is_contiguous(memory_format=torch.channels_last)
         assert layer.soft.stride() == layer.reference.stride() or 1 in layer.reference.shape
+
+
+@pytest.mark.parametrize("beta", [None, 2.0, 20.0])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_fused_kernels_are_the_plain_operations(
+    beta: float | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(jit.divide, "__kwdefaults__", {"grain": 1})
+    layer = QuantizedLayer(nn.Conv2d(16, 64, 3).to(memory_format=torch.channels_last), bits=2)
+    layer.calibrate(kind="lp", norm=2.4, candidates=10)
+    results = []
+    noise, probe = torch.randn(layer.reference.numel()), torch.randn_like(layer.reference)
+    for on in (True, False):
+        soft = SoftRounding([layer])
+        with torch.no_grad():
+            soft.alpha.add_(2 * noise)
+        with fused(on):
+            soft.lend()
+            assert layer.soft is not None
+            torch.autograd.backward((layer.soft * probe).square().sum())
+            penalty = soft.collect(weight=0.3, beta=beta)
+        assert (penalty is None) == (beta is None) and soft.alpha.grad is not None
+        results.append(
+            (layer.soft.detach(), soft.alpha.grad, torch.tensor(0.0) if penalty is None else penalty)
+        )
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=2e-5, atol=1e-6)
+    assert (results[0][1] == 0).any() and (results[0][1] != 0).any()

@@ -10,15 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mrecg.cache import Store
 from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
-from mrecg.quant.drop import Drop
+from mrecg.quant.drop import Draw
 from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.cache import GroupCache
 from mrecg.reconstruct.engine import fit_in_chunks
+from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.methods import Pass, passes_of
 from mrecg.reconstruct.records import CurvePoint
-from mrecg.reconstruct.unit_module import GroupReconstruction, reconstruction_loss
+from mrecg.reconstruct.unit_module import GroupReconstruction
 
 F64 = torch.float64
 STEPS, BATCH, IMAGES, SEED = 7, 4, 10, 11
@@ -47,7 +49,7 @@ def cache(unit: tuple[nn.Module, nn.Module]) -> GroupCache:
     full = torch.randn(IMAGES, 4, 8, 8, dtype=F64).relu()
     quantized = (full + 0.1 * torch.randn_like(full)).contiguous(memory_format=torch.channels_last)
     full = full.contiguous(memory_format=torch.channels_last)
-    return GroupCache(quantized, full, unit[0](full))
+    return GroupCache(Store.of(quantized), Store.of(full), Store.of(unit[0](full)))
 
 
 class Counted(GroupReconstruction):
@@ -93,15 +95,31 @@ def module_of(
 
 
 class Masks:
-    """Bernoulli masks of a shape, the same sequence for both sides."""
+    """Bernoulli masks, one for every place in the order of the forward passes."""
 
     def __init__(self, keep: float) -> None:
-        self.keep, self.generator = keep, torch.Generator().manual_seed(99)
-        self.drawn = 0
+        self.keep, self.places = keep, dict[int, int]()
+
+    def draw(self, place: int, like: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(99 + place)
+        return (torch.rand(like.shape, generator=generator, dtype=F64) < self.keep).to(like.dtype)
+
+    def of(self, draw: Draw, like: Tensor) -> Tensor:
+        """The mask of a draw; the backward pass asks for it again."""
+        return self.draw(self.places.setdefault(draw.key, len(self.places)), like)
 
     def __call__(self, like: Tensor) -> Tensor:
-        self.drawn += 1
-        return (torch.rand(like.shape, generator=self.generator, dtype=F64) < self.keep).to(like.dtype)
+        self.places[len(self.places)] = 0
+        return self.draw(len(self.places) - 1, like)
+
+
+def order(step: int) -> Tensor:
+    """The images of a step: one step of SplitMix64, as published, seeds the shuffle."""
+    bits = 2**64 - 1
+    z = (SEED + (step + 1) * 0x9E3779B97F4A7C15) & bits
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & bits
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & bits
+    return torch.randperm(IMAGES, generator=torch.Generator().manual_seed(z ^ (z >> 31)))[:BATCH]
 
 
 class Round(torch.autograd.Function):
@@ -149,7 +167,6 @@ class Reference:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, [lambda t: 1.0, lambda t: (1 + math.cos(math.pi * t / STEPS)) / 2]
         )
-        self.generator = torch.Generator().manual_seed(SEED)
 
     def h(self, alpha: Tensor) -> Tensor:
         return torch.clamp(torch.sigmoid(alpha) * 1.2 - 0.1, 0, 1)
@@ -172,11 +189,11 @@ class Reference:
     def step(self, t: int, cache: GroupCache) -> tuple[float, float | None, float]:
         plan = self.task.rounding
         assert plan is not None
-        index = torch.randperm(IMAGES, generator=self.generator)[:BATCH]
-        x = cache.quantized[index]
+        index = order(t)
+        x = cache.quantized.take(index)
         if self.task.keep < 1:
-            x = torch.where(self.masks(x).bool(), x, cache.full[index])
-        loss = ((self.block(x) - cache.target[index]) ** 2).sum(dim=1).mean()
+            x = torch.where(self.masks(x).bool(), x, cache.full.take(index))
+        loss = ((self.block(x) - cache.target.take(index)) ** 2).sum(dim=1).mean()
         penalty = None
         if t >= 0.2 * STEPS:
             beta = 2 + 18 * (1 - (t - 0.2 * STEPS) / (0.8 * STEPS))
@@ -193,7 +210,7 @@ class Reference:
 @contextmanager
 def injected(masks: Masks) -> Iterator[None]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(Drop, "_mask", lambda self, like: masks(like))
+    patch.setattr(Draw, "mask", lambda draw, like: masks.of(draw, like))  # noqa: PLW0108  a method of Draw
     try:
         yield
     finally:
@@ -213,7 +230,7 @@ def test_losses_and_parameters_are_those_of_the_reference(
     with injected(masks):
         fit_in_chunks(module, STEPS, 3, CPU)
 
-    assert masks.drawn == reference.masks.drawn == (0 if task.keep == 1 else 3 * STEPS)
+    assert len(masks.places) == len(reference.masks.places) == (0 if task.keep == 1 else 3 * STEPS)
     assert [point.step for point in points] == list(range(STEPS))
     for point, (loss, penalty, total) in zip(points, expected, strict=True):
         assert point.reconstruction == pytest.approx(loss, rel=1e-6)
@@ -224,7 +241,7 @@ def test_losses_and_parameters_are_those_of_the_reference(
     for quantizer, scale in zip(activations_of(low), reference.scales, strict=True):
         torch.testing.assert_close(quantizer.scale, scale, rtol=1e-6, atol=0.0)
     assert module.rounding is not None
-    module.rounding.lend(module.rounding.fraction())
+    module.rounding.lend()
     before = [layer.hard.clone() for layer in layers_of(low)]
     for layer, alpha in zip(layers_of(low), reference.alphas, strict=True):
         torch.testing.assert_close(layer.soft, reference.weight(layer, alpha), rtol=1e-6, atol=1e-9)

@@ -151,6 +151,8 @@ class TrainerConfig:
     """auto, cpu, cuda or cuda:N."""
     threads: PositiveInt | None = None
     """CPU threads of torch; null: its own choice. One is robust on a busy machine and repeats on any."""
+    kernels: Literal["fused", "plain"] = "fused"
+    """Fused kernels where there are some (float32 on the CPU), or torch operations that compute the same."""
 
     @field_validator("device")
     @classmethod
@@ -158,6 +160,23 @@ class TrainerConfig:
         if value not in ("auto", "cpu", "cuda") and not (value.startswith("cuda:") and value[5:].isdigit()):
             raise ValueError("choose from auto, cpu, cuda, cuda:N")
         return value
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CacheConfig:
+    """How the activations of the calibration images are kept between the units."""
+
+    dtype: Literal["float32", "bfloat16", "uint8-exact"] = "float32"
+    """float32; uint8-exact (quantized activations as integers of their grid, read back without a loss, the
+    rest as float32); or bfloat16 (everything rounded: half the memory, with a loss)."""
+    device: Literal["auto", "cuda", "cpu", "disk"] = "auto"
+    """Where the cache begins; what is over budget goes on from cuda to cpu to disk. auto: where the network
+    is."""
+    budget_mb: Annotated[int, Field(ge=0)] | None = None
+    """Memory of the cache in each of cuda and cpu, MB; null: 60 % of what is available at the start."""
+    folder: Path | None = None
+    """Folder of what is on disk, best on a fast disk; null: the system's temporary folder (which may itself
+    be memory)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -196,6 +215,8 @@ class RunConfig:
     """How groups are chosen."""
     trainer: TrainerConfig = Field(default_factory=TrainerConfig)
     """The optimisation."""
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    """How activations are kept between the units."""
     logger: LoggerConfig = Field(default_factory=LoggerConfig)
     """Where curves go."""
     name: str = "run"

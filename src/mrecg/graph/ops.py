@@ -4,6 +4,7 @@ An operation has one name, whether it is a module, a function, a method, an oper
 ``torch.export``'s overloads, and whether it works in place.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -149,6 +150,32 @@ def is_activation(node: fx.Node) -> bool:
     return isinstance(module_of(node), ACTIVATIONS) or (
         operation(node) in _ACTIVATION_NAMES and tensor_inputs(node) == 1
     )
+
+
+def clamp_of(node: fx.Node) -> tuple[float, float] | None:
+    """Tell between which ends an activation function clamps, if it does nothing else.
+
+    Args:
+        node: Any node.
+
+    Returns:
+        The ends, infinite where there is none; None for every other node.
+    """
+    module, name = module_of(node), operation(node)
+    if isinstance(module, nn.Hardtanh):  # ReLU6 is one
+        return float(module.min_val), float(module.max_val)
+    if isinstance(module, nn.ReLU) or name == "relu":
+        return 0.0, math.inf
+    if name == "relu6":
+        return 0.0, 6.0
+    keys = {"hardtanh": ("min_val", "max_val"), "clamp": ("min", "max"), "clip": ("min", "max")}.get(name)
+    if keys is None or tensor_inputs(node) != 1:
+        return None
+    default = 1.0 if name == "hardtanh" else math.inf
+    given = dict(zip(keys, node.args[1:], strict=False)) | dict(node.kwargs)
+    low, high = given.get(keys[0], -default), given.get(keys[1], default)
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    return (low, high) if isinstance(low, (int, float)) and isinstance(high, (int, float)) else None
 
 
 def is_normalisation(node: fx.Node) -> bool:

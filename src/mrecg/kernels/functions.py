@@ -36,8 +36,9 @@ def exp(x: Any) -> Any:
 def log(x: Any) -> Any:
     """Natural logarithm of a positive, normal x."""
     bits = np.float32(x).view(np.int32)
-    e = (bits - _HALF_SQRT_TWO) >> _MANTISSA
-    m = np.int32(bits - (e << _MANTISSA)).view(np.float32) - F(1)
+    # Numba widens sums of 32-bit integers, and half as many fit into a vector then.
+    e = np.int32(np.int32(bits - _HALF_SQRT_TWO) >> _MANTISSA)
+    m = np.int32(bits - np.int32(e << _MANTISSA)).view(np.float32) - F(1)
     p = F(7.0376836292e-2)
     p = p * m + F(-1.1514610310e-1)
     p = p * m + F(1.1676998740e-1)

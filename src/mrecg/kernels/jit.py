@@ -4,33 +4,36 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import torch
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 CHUNK = 4096
 """Elements that are summed before a partial sum is written: sums do not depend on the number of threads."""
 GRAIN = 32
 """Chunks a thread takes, at least; less is not worth waking it."""
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function of arrays that runs without Python's lock.
 
     Contractions and reordered sums are allowed; divisions stay exact and NaNs stay NaNs.
     """
-    compiled: Any = numba.njit(
-        cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}
-    )(function)
-    return cast(Function, compiled)
+    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})(
+        function
+    )
 
 
-def inline(function: Function) -> Function:
+def inline(function: Callable[..., Any]) -> Any:
     """Compile a function into every kernel that calls it."""
-    compiled: Any = numba.njit(inline="always", error_model="numpy")(function)
-    return cast(Function, compiled)
+    return numba.njit(inline="always", error_model="numpy")(function)
+
+
+@inline
+def part(array: Any, chunk: Any) -> Any:
+    """A chunk of an array. Indices into it start at 0, which lets the compiler drop checks and vectorise."""
+    return array[chunk * CHUNK : min((chunk + 1) * CHUNK, array.size)]
 
 
 def chunks(size: int) -> int:

@@ -6,10 +6,16 @@ Rounding is half to even. Scale and zero point broadcast against x; the zero poi
 float.
 """
 
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from mrecg.kernels import activation
+from mrecg.kernels.switch import serves
+
+UNBOUNDED = (float("-inf"), float("inf"))
+"""The bounds of no activation function."""
 
 
 def qmax(bits: int) -> int:
@@ -59,35 +65,100 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     return (q - zero_point) * scale
 
 
+class Settings(NamedTuple):
+    """How an activation is quantized.
+
+    Attributes:
+        zero_point: Integer on which 0.0 stands.
+        top: Largest integer of the grid, `qmax`.
+        grad_factor: Factor on the scale's gradient; LSQ uses ``1 / sqrt(numel * top)``.
+        bounds: Ends of an activation function that clamps before; ReLU has 0 and infinity.
+        draw: Which elements are quantized; None: all.
+    """
+
+    zero_point: float
+    top: int
+    grad_factor: float = 1.0
+    bounds: tuple[float, float] = UNBOUNDED
+    draw: "Mask | None" = None
+
+    @property
+    def grid(self) -> tuple[float, float]:
+        """The grid's ends, counted from the zero point."""
+        return -self.zero_point, self.top - self.zero_point
+
+
+class Mask(Protocol):
+    """Random bytes by a key; those below the threshold quantize. See `mrecg.quant.drop.Draw`."""
+
+    @property
+    def key(self) -> int:
+        """0 to 2^64 - 1."""
+
+    @property
+    def threshold(self) -> int:
+        """0 to 256."""
+
+    def mask(self, like: Tensor) -> Tensor:
+        """1 where an element is quantized, else 0; shape and type of the argument."""
+
+
 class _LearnableFakeQuantize(torch.autograd.Function):
     """Quantize and dequantize; the gradient passes x straight through and reaches the scale as in LSQ."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | float, settings: tuple[int, float]
-    ) -> Tensor:
-        top, ctx.grad_factor = settings
+    def forward(ctx: Any, x: Tensor, scale: Tensor, settings: Settings) -> Tensor:
+        ctx.settings, ctx.fused = settings, serves(x, scale)
         ctx.save_for_backward(x, scale)
-        ctx.low, ctx.high = -zero_point, top - zero_point
-        return torch.round(x / scale).clamp_(ctx.low, ctx.high).mul_(scale)
+        if ctx.fused:
+            flat = in_memory_order(x)
+            out = torch.empty_like(flat)
+            activation.quantize(flat.detach().numpy(), out.numpy(), **_numbers(scale, settings))
+            return from_memory_order(out, x)
+        low, high = settings.grid
+        if settings.bounds != UNBOUNDED:
+            x = x.clamp(*settings.bounds)
+        quantized = torch.round(x / scale).clamp_(low, high).mul_(scale)
+        return quantized if settings.draw is None else torch.lerp(x, quantized, settings.draw.mask(x))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         x, scale = ctx.saved_tensors
-        ratio = x / scale
+        settings: Settings = ctx.settings
+        if ctx.fused:
+            flat = in_memory_order(x)
+            out = torch.empty_like(flat)
+            arrays = flat.detach().numpy(), in_memory_order(grad).detach().numpy(), out.numpy()
+            learned = activation.gradients(*arrays, **_numbers(scale, settings))
+            grad_scale = scale.new_full(scale.shape, learned * settings.grad_factor)
+            return from_memory_order(out, x), grad_scale if ctx.needs_input_grad[1] else None, None
+        low, high = settings.bounds
+        active = ((x > low) & (x < high)).to(x.dtype)
+        ratio = x.clamp(low, high) / scale
         rounded = torch.round(ratio)
-        level = rounded.clamp(ctx.low, ctx.high)
-        # 1 inside the range, 0 outside, in floating point: masks of another type are not vectorised.
-        inside = torch.sub(level, rounded, out=rounded).abs_().clamp_(max=1).neg_().add_(1)
-        grad_x = grad * inside
-        grad_scale = None
-        if ctx.needs_input_grad[1]:
-            # d/ds of s * clamp(round(x / s)): the level itself, less x / s where the value was not clipped.
-            level.addcmul_(ratio, inside, value=-1)
-            grad_scale = torch.dot(in_memory_order(level), in_memory_order(grad)) * ctx.grad_factor
-            grad_scale = grad_scale.reshape(scale.shape)
-        return grad_x, grad_scale, None, None
+        level = rounded.clamp(*settings.grid)
+        inside = (level == rounded).to(x.dtype)
+        # d/ds of s * clamp(round(x / s)): the level itself, less x / s where the value was not clipped.
+        slope = level.addcmul(ratio, inside, value=-1)
+        if settings.draw is not None:
+            mask = settings.draw.mask(x)
+            inside, slope = torch.lerp(torch.ones_like(inside), inside, mask), slope * mask
+        # Summed in float64, so that the order of the terms does not show.
+        total = (slope * grad).sum(dtype=torch.float64) * settings.grad_factor
+        grad_scale = total.to(scale.dtype).reshape(scale.shape) if ctx.needs_input_grad[1] else None
+        return grad * active * inside, grad_scale, None
+
+
+def _numbers(scale: Tensor, settings: Settings) -> dict[str, Any]:
+    draw = settings.draw
+    return {
+        "scale": float(scale),
+        "grid": settings.grid,
+        "bounds": settings.bounds,
+        "key": draw.key if draw else 0,
+        "threshold": draw.threshold if draw else activation.ALL,
+    }
 
 
 def in_memory_order(x: Tensor) -> Tensor:
@@ -102,24 +173,37 @@ def in_memory_order(x: Tensor) -> Tensor:
     return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(-1)
 
 
-def fake_quantize(
-    x: Tensor, scale: Tensor, zero_point: Tensor | float, top: int, grad_factor: float = 1.0
-) -> Tensor:
-    """Quantize and dequantize per tensor, with the gradient of Learned Step Size Quantization.
+def from_memory_order(flat: Tensor, like: Tensor) -> Tensor:
+    """Undo `in_memory_order`.
+
+    Args:
+        flat: Shape (numel,).
+        like: A tensor of the shape that comes back.
+
+    Returns:
+        A view of ``flat``; images are channels-last.
+    """
+    if like.dim() != 4:
+        return flat.view(like.shape)
+    n, c, h, w = like.shape
+    return flat.view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def fake_quantize(x: Tensor, scale: Tensor, settings: Settings) -> Tensor:
+    """Clamp, quantize and dequantize per tensor, with the gradient of Learned Step Size Quantization.
 
     Args:
         x: Any shape.
         scale: One positive number (shape ``()`` or ``(1,)``).
-        zero_point: One whole number, 0 to ``top``; as a Python number it costs least.
-        top: Largest integer of the grid, `qmax`.
-        grad_factor: Factor on the scale's gradient; LSQ uses ``1 / sqrt(numel * top)``.
+        settings: Grid, activation function and drop.
 
     Returns:
-        ``x`` on the grid, same shape. The gradient for ``x`` is 1 inside the range and 0 outside; for the
-        scale it is ``round(x/s) - x/s`` inside and the clipped level outside.
+        ``x`` behind its activation function, on the grid where it is quantized; same shape. The gradient for
+        ``x`` is 1 inside the range and 0 outside (where it is not quantized, that of the activation
+        function); for the scale it is ``round(x/s) - x/s`` inside and the clipped level outside.
 
     Source:
         Esser et al., Learned Step Size Quantization, arXiv 1902.08153, equations 3 and 5, with a zero point.
     """
-    out: Tensor = _LearnableFakeQuantize.apply(x, scale, zero_point, (top, grad_factor))
+    out: Tensor = _LearnableFakeQuantize.apply(x, scale, settings)
     return out

@@ -1,46 +1,127 @@
 """Quantization drop: masks that keep the quantization of a random part of the elements.
 
-Source: Wei et al., QDrop, arXiv 2203.05740.
+Every random byte follows from a key and the element's place in memory order (channels last for images), by
+SplitMix64. There is no state: the same draws come out on any device, in any order, and in the backward pass
+again.
+
+Source: Wei et al., QDrop, arXiv 2203.05740; Steele, Lea and Flood, Fast Splittable Pseudorandom Number
+Generators, 2014.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mrecg.kernels import activation
+from mrecg.kernels.activation import ALL, FIRST, GOLDEN, SECOND
+from mrecg.kernels.switch import serves
+from mrecg.quant.affine import from_memory_order, in_memory_order
+
+_WORD = 1 << 64
+
+
+class Draw(NamedTuple):
+    """One set of random bytes, and which of them quantize.
+
+    Attributes:
+        key: 0 to 2^64 - 1.
+        threshold: Bytes below it do; 0 to 256, 256 for all.
+    """
+
+    key: int
+    threshold: int
+
+    def mask(self, like: Tensor) -> Tensor:
+        """Draw 1 where an element is quantized, else 0.
+
+        Args:
+            like: Any shape and floating type.
+
+        Returns:
+            The mask in that shape and type.
+        """
+        count = in_memory_order(like).numel()
+        below = _bytes(self.key, count, like.device).short() < self.threshold
+        return from_memory_order(below.to(like.dtype), like)
+
 
 class Drop:
-    """Random masks for quantization drop, from one generator.
+    """The draws of a group: one for every place where an element can be dropped, in every step.
 
     Args:
         keep: Probability that an element is quantized, in 1/256.
-        generator: Source of the random bits, on the device of the activations.
+        seed: Of the group.
     """
 
-    def __init__(self, keep: float, generator: torch.Generator) -> None:
-        self.threshold = round(keep * 256)
-        self.generator = generator
+    def __init__(self, keep: float, seed: int) -> None:
+        self.threshold = round(keep * ALL)
+        self.seed = seed
+        self.begin(0)
+
+    def begin(self, step: int) -> None:
+        """Start the draws of an optimisation step.
+
+        Args:
+            step: Its number.
+        """
+        self._step_key, self._place = scramble(self.seed, step), 0
+
+    def draw(self) -> Draw:
+        """Give the next place its draw."""
+        self._place += 1
+        return Draw(scramble(self._step_key, self._place), self.threshold)
 
     def mix(self, kept: Tensor, dropped: Tensor) -> Tensor:
         """Take each element from the first tensor with probability ``keep``, else from the second.
 
         Args:
             kept: Any shape.
-            dropped: Same shape and memory layout.
+            dropped: Same shape.
 
         Returns:
-            The mixture.
+            The mixture; images are channels-last.
         """
-        if self.threshold <= 0 or self.threshold >= 256:
-            return kept if self.threshold >= 256 else dropped
-        return torch.lerp(dropped, kept, self._mask(kept))
+        draw = self.draw()
+        if draw.threshold <= 0 or draw.threshold >= ALL:
+            return kept if draw.threshold >= ALL else dropped
+        if kept.requires_grad or dropped.requires_grad or not serves(kept, dropped):
+            return torch.lerp(dropped, kept, draw.mask(kept))
+        out = torch.empty_like(in_memory_order(kept))
+        arrays = (in_memory_order(kept).numpy(), in_memory_order(dropped).numpy(), out.numpy())
+        activation.mix(*arrays, key=draw.key, threshold=draw.threshold)
+        return from_memory_order(out, kept)
 
-    def _mask(self, like: Tensor) -> Tensor:
-        """Draw 1 with the probability ``keep``, else 0, in the tensor's type and memory order."""
-        # One 64-bit draw decides eight elements. Floating-point arithmetic is vectorised, comparisons are
-        # not: clamp(threshold - byte, 0, 1) is 1 exactly where byte < threshold.
-        words = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
-        bits = words.random_(-(2**63), None, generator=self.generator).view(torch.uint8)[: like.numel()]
-        flat = bits.to(like.dtype).neg_().add_(self.threshold).clamp_(0, 1)
-        if like.dim() == 4 and not like.is_contiguous():
-            n, c, h, w = like.shape
-            return flat.view(n, h, w, c).permute(0, 3, 1, 2)
-        return flat.view(like.shape)
+
+def scramble(key: int, number: int) -> int:
+    """Derive a key from a key and a number: one step of SplitMix64.
+
+    Args:
+        key: 0 to 2^64 - 1.
+        number: Not negative.
+
+    Returns:
+        0 to 2^64 - 1.
+    """
+    z = (key + (number + 1) * GOLDEN) % _WORD
+    z = ((z ^ (z >> 30)) * FIRST) % _WORD
+    z = ((z ^ (z >> 27)) * SECOND) % _WORD
+    return z ^ (z >> 31)
+
+
+def _bytes(key: int, count: int, device: torch.device) -> Tensor:
+    """The random bytes of a key, shape (count,): what the kernels draw, in torch's signed integers."""
+    z = torch.arange(1, (count + 7) // 8 + 1, dtype=torch.int64, device=device) * _signed(GOLDEN)
+    z += _signed(key)
+    for shift, factor in ((30, FIRST), (27, SECOND)):
+        z = (z ^ _shifted(z, shift)) * _signed(factor)
+    return (z ^ _shifted(z, 31)).view(torch.uint8)[:count]
+
+
+def _signed(word: int) -> int:
+    return word - _WORD if word >= _WORD // 2 else word
+
+
+def _shifted(z: Tensor, by: int) -> Tensor:
+    """Shift right with zeros coming in; torch's own shift copies the sign."""
+    return (z >> by) & ((1 << (64 - by)) - 1)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrecg.quant import ranges
-from mrecg.quant.affine import dequantize, fake_quantize, qmax, quantize
+from mrecg.quant.affine import UNBOUNDED, Settings, dequantize, fake_quantize, qmax, quantize
 from mrecg.quant.drop import Drop
 from mrecg.quant.observer import Observer
 
@@ -100,8 +100,7 @@ class QuantizedLayer(nn.Module):
                 summary, self.top, norm=norm, candidates=candidates, symmetric=self.symmetric
             )
         else:
-            low, high = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
-            scale, zero = ranges.grid(low, high, self.top, symmetric=self.symmetric)
+            scale, zero = ranges.grid(*ranges.extremes(rows), self.top, symmetric=self.symmetric)
         self.scale.copy_(scale.reshape(self.scale.shape))
         self.zero_point.copy_(zero.reshape(self.scale.shape))
         self.harden(quantize(self.reference, self.scale, self.zero_point, self.top))
@@ -133,17 +132,21 @@ class QuantizedLayer(nn.Module):
 
 
 class ActivationQuantizer(nn.Module):
-    """Quantizes one activation per tensor, with a learnable scale.
+    """Quantizes one activation per tensor, with a learnable scale, behind a clamping activation function.
 
     Modes: ``off`` passes the tensor through, ``on`` quantizes, ``drop`` quantizes a random part of the
-    elements, ``observe`` passes through and collects statistics.
+    elements, ``observe`` passes through and collects statistics; the activation function acts in all.
+
+    Args:
+        bits: Bit width.
+        bounds: Ends of the activation function: 0 and infinity for ReLU.
     """
 
     zero_point: Tensor
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, *, bounds: tuple[float, float] = UNBOUNDED) -> None:
         super().__init__()
-        self.bits = bits
+        self.bits, self.bounds = bits, bounds
         self.scale = nn.Parameter(torch.ones(1), requires_grad=False)
         self.register_buffer("zero_point", torch.zeros(1))
         self.mode: Literal["off", "on", "drop", "observe"] = "on"
@@ -177,15 +180,15 @@ class ActivationQuantizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pass through, quantize, or quantize in part, by the mode."""
-        if self.mode == "off":
-            return x
-        if self.mode == "observe":
-            assert self.observer is not None
-            self.observer.observe(x)
+        if self.mode in ("off", "observe"):
+            x = x if self.bounds == UNBOUNDED else x.clamp(*self.bounds)
+            if self.mode == "observe":
+                assert self.observer is not None
+                self.observer.observe(x)
             return x
         factor = (x.numel() * self.top) ** -0.5 if self.scale.requires_grad else 1.0
-        low_bit = fake_quantize(x, self.scale, self._zero(), self.top, factor)
-        return self.drop.mix(low_bit, x) if self.mode == "drop" and self.drop is not None else low_bit
+        draw = self.drop.draw() if self.mode == "drop" and self.drop is not None else None
+        return fake_quantize(x, self.scale, Settings(self._zero(), self.top, factor, self.bounds, draw))
 
     def _zero(self) -> float:
         # Reading a tensor's value would stop a GPU at every call; it changes with calibration or loading.
@@ -195,8 +198,8 @@ class ActivationQuantizer(nn.Module):
         return cached[2]
 
     def extra_repr(self) -> str:
-        """Bits, for the module's printed form."""
-        return f"bits={self.bits}"
+        """Bits and bounds, for the module's printed form."""
+        return f"bits={self.bits}" + (f", bounds={self.bounds}" if self.bounds != UNBOUNDED else "")
 
 
 def layers_of(module: nn.Module) -> list[QuantizedLayer]:

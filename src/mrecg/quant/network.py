@@ -7,8 +7,9 @@ from torch import Tensor, fx, nn
 
 from mrecg.config.schema import BitsConfig, CalibrationConfig
 from mrecg.errors import CheckpointError
-from mrecg.graph.ops import attribute_of
+from mrecg.graph.ops import attribute_of, clamp_of
 from mrecg.graph.partition import Unit
+from mrecg.quant.affine import UNBOUNDED
 from mrecg.quant.modules import (
     ActivationQuantizer,
     QuantizedLayer,
@@ -46,8 +47,11 @@ class QuantizedNetwork:
             path: QuantizedLayer(traced.get_submodule(path), bits=width, symmetric=bits.symmetric_weights)
             for path, width in self.policy.layers.items()
         }
-        parts |= {_path(name): ActivationQuantizer(width) for name, width in self.policy.activations.items()}
         nodes = {node.name: node for node in traced.graph.nodes}
+        parts |= {
+            _path(name): ActivationQuantizer(width, bounds=clamp_of(nodes[name]) or UNBOUNDED)
+            for name, width in self.policy.activations.items()
+        }
         inside = [(unit.input, [nodes[name] for name in unit.nodes]) for unit in units]
         self.full = [_build(traced, source, part, {}, ()) for source, part in inside]
         self.low = [_build(traced, source, part, parts, self.policy.activations) for source, part in inside]
@@ -162,7 +166,10 @@ def _build(
     parts: dict[str, nn.Module],
     quantized: Iterable[str],
 ) -> fx.GraphModule:
-    """Copy nodes into a graph of their own, with quantizers behind those that are named."""
+    """Copy nodes into a graph of their own, with quantizers behind those that are named.
+
+    A quantizer takes over the ReLU (or other clamp) before it: one pass over the activation instead of two.
+    """
     graph = fx.Graph()
     names = {node.name: node for node in traced.graph.nodes}
     env: dict[fx.Node, fx.Node] = {names[source]: graph.placeholder("x")}
@@ -172,19 +179,25 @@ def _build(
             env[node] = graph.node_copy(node)
         return env[node]
 
+    def quantize(node: fx.Node, value: fx.Node) -> fx.Node:
+        path = _path(node.name)
+        _place(root, path, parts[path])
+        return graph.call_module(path, (value,))
+
     root = nn.Module()
     quantized, last = set(quantized), None
     for node in nodes:
-        copied = graph.node_copy(node, value_of)
         last = node
+        if node.name in quantized and clamp_of(node) is not None:
+            env[node] = quantize(node, value_of(node.all_input_nodes[0]))
+            continue
+        copied = graph.node_copy(node, value_of)
         if node.op == "call_module":
             path = str(node.target)
             _place(root, path, parts.get(path, traced.get_submodule(path)))
         env[node] = copied
         if node.name in quantized:
-            path = _path(node.name)
-            _place(root, path, parts[path])
-            env[node] = graph.call_module(path, (copied,))
+            env[node] = quantize(node, copied)
     for node in list(env):
         if node.op == "get_attr":
             _place(root, str(node.target), attribute_of(traced, str(node.target)))

@@ -27,13 +27,14 @@ class Observer:
         Args:
             x: Activations of any shape.
         """
+        values = ranges.in_one_row(x)
         if not self.second_pass:
-            low, high = x.amin().reshape(1).clamp(max=0), x.amax().reshape(1).clamp(min=0)
+            low, high = ranges.extremes(values)
             self.low = torch.minimum(self.low, low) if self.seen_range else low
             self.high = torch.maximum(self.high, high) if self.seen_range else high
             self.seen_range = True
             return
-        sums, counts = ranges.histogram(x.reshape(1, -1), self.low, self.high, bins=self.bins)
+        sums, counts = ranges.histogram(values, self.low, self.high, bins=self.bins)
         self.sums, self.counts = self.sums.to(sums) + sums, self.counts.to(counts) + counts
 
     def summary(self) -> ranges.Summary:

@@ -2,16 +2,21 @@
 
 The error of a candidate is computed from a weighted summary of the values (a histogram), so a candidate costs
 O(bins) whatever the tensor's size. Shapes: C channels (1 for a whole tensor), P points of the summary, K
-candidates.
+candidates. Fused kernels do this for float32 on the CPU; what is written out here is the reference for them,
+and serves everything else.
 
 Source: the L_p range of BRECQ, arXiv 2102.05426, and all that follow it; p = 2.4.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from mrecg.kernels import ranges as kernels
+from mrecg.kernels.switch import serves
 from mrecg.quant.affine import dequantize, quantize
 
 EXACT_POINTS = 512
@@ -37,6 +42,35 @@ class Summary:
     high: Tensor
 
 
+def in_one_row(x: Tensor) -> Tensor:
+    """Flatten a tensor in the order of its memory, so that one without gaps is not copied.
+
+    Args:
+        x: Any shape.
+
+    Returns:
+        Shape (1, numel).
+    """
+    order = sorted(range(x.dim()), key=x.stride, reverse=True)
+    return x.permute(order).reshape(1, -1)
+
+
+def extremes(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the smallest range that holds 0 and all values of a row.
+
+    Args:
+        values: Shape (C, N), N > 0.
+
+    Returns:
+        Smallest value or 0 and largest value or 0, each of shape (C,); NaN where a row has a NaN.
+    """
+    if serves(values) and values.numel():
+        low, high = map(torch.from_numpy, kernels.extremes(_array(values)))
+    else:
+        low, high = values.amin(1), values.amax(1)
+    return low.clamp(max=0), high.clamp(min=0)
+
+
 def summarise(values: Tensor, *, bins: int) -> Summary:
     """Summarise the rows of a matrix by histograms whose bins stand for the mean of what fell into them.
 
@@ -47,7 +81,7 @@ def summarise(values: Tensor, *, bins: int) -> Summary:
     Returns:
         The summary, P = min(N, bins) or N.
     """
-    low, high = values.amin(1).clamp(max=0), values.amax(1).clamp(min=0)
+    low, high = extremes(values)
     if values.shape[1] <= EXACT_POINTS:
         return Summary(values, torch.ones_like(values), low, high)
     sums, counts = histogram(values, low, high, bins=bins)
@@ -67,6 +101,11 @@ def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[
         Sums and counts, each of shape (C, bins), float64: float32 stops counting at 2^24, which one batch of
         activations can put into a single bin.
     """
+    if serves(values, low, high) and values.numel():
+        sums, counts = map(
+            torch.from_numpy, kernels.histogram(_array(values), _array(low), _array(high), bins)
+        )
+        return sums, counts
     width = ((high - low) / bins).clamp(min=torch.finfo(values.dtype).tiny).unsqueeze(1)
     sums = values.new_zeros(values.shape[0], bins, dtype=torch.float64)
     counts = torch.zeros_like(sums)
@@ -148,9 +187,18 @@ def search(
     # Full range first: ties keep the wider range.
     shrink = 1 - torch.arange(candidates, dtype=summary.low.dtype, device=summary.low.device) / candidates
     low, high = summary.low, summary.high
+    if serves(summary.points, summary.counts, low, high):
+        arrays = map(_array, (summary.points, summary.counts, low, high, shrink))
+        found = kernels.search(*arrays, top=top, norm=norm, symmetric=symmetric)
+        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
     for ends in ("both",) if symmetric else ("both", "low", "high"):
         lows = low.unsqueeze(1) * (shrink if ends != "high" else torch.ones_like(shrink))
         highs = high.unsqueeze(1) * (shrink if ends != "low" else torch.ones_like(shrink))
         best = lp_error(summary, lows, highs, top, norm=norm, symmetric=symmetric).argmin(1, keepdim=True)
         low, high = lows.gather(1, best).squeeze(1), highs.gather(1, best).squeeze(1)
     return grid(low, high, top, symmetric=symmetric)
+
+
+def _array(x: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = x.detach().contiguous().numpy()
+    return array

@@ -39,7 +39,7 @@ def initial_alpha(fraction: Tensor) -> Tensor:
     return -torch.log((ZETA - GAMMA) / (fraction - GAMMA) - 1)
 
 
-def soft_weight(base: Tensor, h: Tensor, scale: Tensor, zero_point: Tensor, top: Tensor | int) -> Tensor:
+def soft_weight(base: Tensor, h: Tensor | float, scale: Tensor, zero_point: Tensor, top: int) -> Tensor:
     """The weight while its rounding is learned.
 
     Args:
@@ -47,14 +47,26 @@ def soft_weight(base: Tensor, h: Tensor, scale: Tensor, zero_point: Tensor, top:
         h: `soft_fraction` of alpha, same shape.
         scale: Broadcasts against ``base``.
         zero_point: Broadcasts against ``base``.
-        top: Largest integer of the grid; one number, or one a weight.
+        top: Largest integer of the grid.
 
     Returns:
         ``s * (clamp(base + h, 0, top) - z)``.
     """
-    integer = (base + h).clamp(min=0)
-    integer = torch.minimum(integer, top) if isinstance(top, Tensor) else integer.clamp(max=top)
-    return (integer - zero_point) * scale
+    return ((base + h).clamp(0, top) - zero_point) * scale
+
+
+def fraction_slope(alpha: Tensor) -> Tensor:
+    """Derivative of `soft_fraction`.
+
+    Args:
+        alpha: Rounding variable, any shape.
+
+    Returns:
+        ``(zeta - gamma) * sigmoid(alpha) * (1 - sigmoid(alpha))``, and 0 where h is clipped.
+    """
+    sigmoid = torch.sigmoid(alpha)
+    stretched = sigmoid * (ZETA - GAMMA) + GAMMA
+    return sigmoid * (1 - sigmoid) * (ZETA - GAMMA) * ((stretched >= 0) & (stretched <= 1))
 
 
 def regulariser(h: Tensor, beta: float) -> Tensor:
@@ -68,6 +80,20 @@ def regulariser(h: Tensor, beta: float) -> Tensor:
         ``sum(1 - |2 h - 1|^beta)``, one number.
     """
     return (1 - (2 * h - 1).abs().pow(beta)).sum()
+
+
+def regulariser_slope(h: Tensor, beta: float) -> Tensor:
+    """Derivative of `regulariser` with respect to h.
+
+    Args:
+        h: `soft_fraction` of alpha.
+        beta: Exponent, > 1.
+
+    Returns:
+        ``-2 beta |2 h - 1|^(beta - 1) sign(2 h - 1)``, shape of ``h``.
+    """
+    distance = 2 * h - 1
+    return distance.abs().pow_(beta - 1).mul_(distance.sign()).mul_(-2 * beta)
 
 
 def beta_at(step: int, steps: int, *, warmup: float, start: float, end: float, decay: str) -> float | None:

@@ -1,12 +1,16 @@
 """The rolling cache: what enters a group, and what should leave it, for all calibration images.
 
-It moves forward one unit at a time, so no prefix is ever run again. Tensors of images are held channels-last.
+It moves forward one unit at a time, so no prefix is ever run again.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from mrecg.cache import Cache, Grid, Store
 
 
 @dataclass(frozen=True)
@@ -19,44 +23,31 @@ class GroupCache:
         target: Full-precision output of the group's last unit, shape (N, ...).
     """
 
-    quantized: Tensor
-    full: Tensor
-    target: Tensor
-
-
-def take(values: Tensor, index: Tensor) -> Tensor:
-    """Pick images, keeping the channels-last order that plain indexing would lose.
-
-    Args:
-        values: Shape (N, ...).
-        index: Shape (B,), integers.
-
-    Returns:
-        Shape (B, ...).
-    """
-    if values.dim() != 4:
-        return values.index_select(0, index)
-    return values.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+    quantized: Store
+    full: Store
+    target: Store
 
 
 @torch.no_grad()
-def advance(unit: nn.Module, values: Tensor, *, batch: int) -> Tensor:
+def advance(unit: nn.Module, values: Store, cache: Cache, *, batch: int, grid: Grid | None = None) -> Store:
     """Run a unit over all images.
 
     Args:
         unit: The unit.
         values: What enters it, shape (N, ...).
+        cache: Keeps what leaves it.
         batch: Images a forward pass.
+        grid: The grid on which the unit's output may stand.
 
     Returns:
         What leaves it, shape (N, ...).
     """
-    out = torch.cat([unit(x) for x in torch.split(values, batch)])
-    return out.contiguous(memory_format=torch.channels_last) if out.dim() == 4 else out
+    out: Iterator[Tensor] = (unit(x) for x in values.batches(batch))
+    return cache.write(out, values.images, grid=grid)
 
 
 @torch.no_grad()
-def deviation(quantized: Tensor, full: Tensor, *, batch: int) -> tuple[float, float]:
+def deviation(quantized: Store, full: Store, *, batch: int) -> tuple[float, float]:
     """Compare a quantized activation with its full-precision counterpart.
 
     Args:
@@ -69,8 +60,8 @@ def deviation(quantized: Tensor, full: Tensor, *, batch: int) -> tuple[float, fl
         over channels, mean over images and space.
     """
     squared = norm = 0.0
-    for q, f in zip(torch.split(quantized, batch), torch.split(full, batch), strict=True):
+    for q, f in zip(quantized.batches(batch), full.batches(batch), strict=True):
         squared += float((q - f).square().sum(dtype=torch.float64))
         norm += float(f.square().sum(dtype=torch.float64))
-    positions = quantized.numel() // quantized.shape[1]
+    positions = math.prod(quantized.shape) // quantized.shape[1]
     return squared / max(norm, torch.finfo(torch.float64).tiny), squared / positions

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mrecg.cache import Cache, CacheUse, Grid, Store
 from mrecg.config.methods import LearnedRounding, Rtn
-from mrecg.config.schema import TrainerConfig
+from mrecg.config.schema import CacheConfig, TrainerConfig
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.network import QuantizedNetwork
@@ -32,19 +33,22 @@ class Reconstruction:
     Attributes:
         units: Every base unit's error and loss in the finished network, in order.
         groups: Every group's curve, in the order of the optimisation.
+        cache: What the rolling cache took.
     """
 
     units: tuple[UnitResult, ...]
     groups: tuple[GroupResult, ...]
+    cache: CacheUse
 
 
 def reconstruct(
     network: QuantizedNetwork,
-    images: Tensor,
+    images: Tensor | Store,
     plan: Plan,
     *,
     method: Rtn | LearnedRounding,
     trainer: TrainerConfig,
+    cache: CacheConfig,
     seed: int,
     eval_batch: int,
     listener: Listener | None = None,
@@ -53,28 +57,35 @@ def reconstruct(
 
     Args:
         network: The calibrated network.
-        images: Calibration images of shape (N, C, H, W), on the network's device.
+        images: Calibration images of shape (N, C, H, W), on the network's device; the cache reads them where
+            they are.
         plan: Which units are optimised jointly; made for the network's units.
         method: The method's hyper-parameters.
         trainer: Steps, batch size and chunk.
+        cache: How activations are kept.
         seed: Seed of all draws.
         eval_batch: Images a forward pass when the cache advances.
         listener: Who is told of every chunk and unit.
 
     Returns:
-        Unit errors and curves. The same arguments give the same result, bit by bit, on the same machine.
+        Unit errors and curves. The same arguments give the same result, bit by bit, on the same machine; so
+        they do wherever the cache lies, unless it is bfloat16.
+
+    Raises:
+        ConfigError: The cache has no place to be, or no room there.
     """
     listener = listener or Silent()
+    first = images if isinstance(images, Store) else Store.of(images)
     depthwise = any(layer.kind == "depthwise" for unit in network.units for layer in unit.facts.layers)
-    walk = _Walk(network, plan, trainer, seed, eval_batch, listener)
     results: list[GroupResult] = []
     units: tuple[UnitResult, ...] = ()
-    with quiet_lightning(), _deterministic():
+    with Cache(cache, first.device) as kept, quiet_lightning(), _deterministic():
+        walk = _Walk(network, plan, trainer, kept, seed, eval_batch, listener)
         tasks = passes_of(method, depthwise=depthwise)
         for task in tasks:
-            units, groups = walk.run(task, images, report_units=task is tasks[-1])
+            units, groups = walk.run(task, first, report_units=task is tasks[-1])
             results += groups
-    return Reconstruction(units=units, groups=tuple(results))
+    return Reconstruction(units=units, groups=tuple(results), cache=kept.use)
 
 
 def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int:
@@ -96,12 +107,13 @@ class _Walk:
     network: QuantizedNetwork
     plan: Plan
     trainer: TrainerConfig
+    cache: Cache
     seed: int
     eval_batch: int
     listener: Listener
 
     def run(
-        self, task: Pass, images: Tensor, *, report_units: bool
+        self, task: Pass, images: Store, *, report_units: bool
     ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
         """Walk over all groups once."""
         steps = self._steps(task)
@@ -113,21 +125,24 @@ class _Walk:
             begin = time.perf_counter()
             first = len(units)
             members = range(first, first + len(names))
-            targets: list[Tensor] = []
+            targets: list[Store] = []
             for i in members:
-                targets.append(
-                    advance(self.network.full[i], targets[-1] if targets else full, batch=self.eval_batch)
-                )
+                targets.append(self._advance(self.network.full[i], targets[-1] if targets else full))
             curve: list[CurvePoint] = []
             if steps[number]:
                 cache = GroupCache(quantized, full, targets[-1])
                 curve = self._fit(
                     [self.network.low[i] for i in members], task, cache, group_name(names), steps[number]
                 )
+            if full is not images:
+                full.free()
             for i, name, target in zip(members, names, targets, strict=True):
-                with quantization(self.network.low[i], activations=task.activations):
-                    quantized = advance(self.network.low[i], quantized, batch=self.eval_batch)
+                entered, quantized = quantized, self._advance_low(i, quantized, task)
+                if entered is not images:
+                    entered.free()
                 error, loss = deviation(quantized, target, batch=self.eval_batch)
+                if target is not targets[-1]:
+                    target.free()
                 units.append(UnitResult(name=name, group=number, error=error, loss=loss))
                 if report_units:
                     self.listener.unit(i, units[-1])
@@ -141,7 +156,20 @@ class _Walk:
                     curve=tuple(curve),
                 )
             )
+        full.free()
+        quantized.free()
         return tuple(units), groups
+
+    def _advance(self, unit: nn.Module, values: Store, grid: Grid | None = None) -> Store:
+        return advance(unit, values, self.cache, batch=self.eval_batch, grid=grid)
+
+    def _advance_low(self, i: int, values: Store, task: Pass) -> Store:
+        unit = self.network.low[i]
+        quantizers = activations_of(unit) if task.activations == "on" else []
+        # Nearly always the last one makes the output; the cache looks whether it does.
+        grid = (quantizers[-1].scale, quantizers[-1].zero_point, quantizers[-1].top) if quantizers else None
+        with quantization(unit, activations=task.activations):
+            return self._advance(unit, values, grid)
 
     def _steps(self, task: Pass) -> list[int]:
         """Steps of every group; none where there is nothing to learn, as in a head without activations."""
@@ -171,7 +199,7 @@ class _Walk:
             task=task,
             cache=cache,
             steps=steps,
-            batch=min(self.trainer.batch_size, len(cache.quantized)),
+            batch=min(self.trainer.batch_size, cache.quantized.images),
             log_every=self.trainer.log_every,
             seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
             report=report,

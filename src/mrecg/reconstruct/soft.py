@@ -1,6 +1,7 @@
 """The soft rounding of all layers of a group, as one flat parameter.
 
-One sigmoid, one clamp and one power a step serve all layers, so the cost does not grow with their number.
+One pass computes the soft weights of all layers and one the gradient of their alphas, so the cost does not
+grow with the number of layers, and autograd never sees more than the weights themselves.
 """
 
 from collections.abc import Sequence
@@ -8,8 +9,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mrecg.kernels import rounding as kernels
+from mrecg.kernels.switch import serves
 from mrecg.quant.modules import QuantizedLayer
-from mrecg.quant.rounding import initial_alpha, soft_fraction, soft_weight
+from mrecg.quant.rounding import (
+    fraction_slope,
+    initial_alpha,
+    regulariser,
+    regulariser_slope,
+    soft_fraction,
+    soft_weight,
+)
 
 
 def _flatten(weight: Tensor) -> Tensor:
@@ -27,53 +37,96 @@ def _unflatten(flat: Tensor, like: Tensor) -> Tensor:
 class SoftRounding(nn.Module):
     """Holds alpha for a group's layers and gives them their soft weights.
 
+    In each step: `lend`, the group's forward and backward pass, `collect`, the optimiser's step on `alpha`.
+
     Args:
         layers: The quantized layers; their grids are fixed from here on.
 
     Attributes:
-        alpha: The rounding variables of all layers, one after the other.
+        alpha: The rounding variables of all layers, one after the other, shape (weights of the group,).
     """
 
-    base: Tensor
-    scale: Tensor
-    zero_point: Tensor
-    top: Tensor
+    offset: Tensor
+    gain: Tensor
+    weight: Tensor
+    pull: Tensor
 
     def __init__(self, layers: Sequence[QuantizedLayer]) -> None:
         super().__init__()
         self._layers = tuple(layers)  # a tuple: they belong to the network, not to this module
         self._sizes = [layer.reference.numel() for layer in layers]
-        expanded = [
-            [_flatten(t.expand_as(layer.reference)) for t in (layer.scale, layer.zero_point)]
-            for layer in layers
-        ]
-        weight = torch.cat([_flatten(layer.reference.detach()) for layer in layers])
-        self.register_buffer("scale", torch.cat([scale for scale, _ in expanded]))
-        self.register_buffer("zero_point", torch.cat([zero for _, zero in expanded]))
-        tops = [torch.full_like(scale, layer.top) for (scale, _), layer in zip(expanded, layers, strict=True)]
-        self.register_buffer("top", torch.cat(tops))
-        floor = torch.floor(weight / self.scale)
-        self.register_buffer("base", floor + self.zero_point)
-        self.alpha = nn.Parameter(initial_alpha(weight / self.scale - floor))
+        alphas, offsets, gains = zip(*map(_start, layers), strict=True)
+        self.alpha = nn.Parameter(torch.cat(alphas))
+        # A soft weight is offset + h * gain. Beyond the ends of the grid rounding changes nothing: no gain.
+        self.register_buffer("offset", torch.cat(offsets))
+        self.register_buffer("gain", torch.cat(gains))
+        self.register_buffer("weight", torch.empty_like(self.offset))
+        self.register_buffer("pull", torch.empty_like(self.offset))
 
-    def fraction(self) -> Tensor:
-        """h(alpha) of all weights, shape (weights of the group,)."""
-        return soft_fraction(self.alpha)
+    def lend(self) -> None:
+        """Give every layer its soft weight for this step, as a leaf of the step's graph."""
+        with torch.no_grad():
+            if serves(self.alpha):
+                arrays = (t.detach().numpy() for t in (self.alpha, self.offset, self.gain, self.weight))
+                kernels.soften(*arrays)
+            else:
+                torch.addcmul(self.offset, soft_fraction(self.alpha), self.gain, out=self.weight)
+        for layer, part in zip(self._layers, torch.split(self.weight, self._sizes), strict=True):
+            layer.soft = _unflatten(part, layer.reference).requires_grad_()
 
-    def lend(self, h: Tensor) -> None:
-        """Give every layer its soft weight for this step.
+    @torch.no_grad()
+    def collect(self, *, weight: float, beta: float | None) -> Tensor | None:
+        """Turn the gradients of the soft weights into that of `alpha`, and add the regulariser's.
 
         Args:
-            h: What `fraction` returned; the regulariser uses it too.
+            weight: Lambda of the regulariser.
+            beta: Its exponent; None leaves it out.
+
+        Returns:
+            The regulariser times lambda; None where it was left out.
         """
-        flat = soft_weight(self.base, h, self.scale, self.zero_point, self.top)
-        for layer, part in zip(self._layers, torch.split(flat, self._sizes), strict=True):
-            layer.soft = _unflatten(part, layer.reference)
+        for layer, part in zip(self._layers, torch.split(self.pull, self._sizes), strict=True):
+            assert layer.soft is not None and layer.soft.grad is not None
+            part.copy_(_flatten(layer.soft.grad))
+        if self.alpha.grad is None:
+            self.alpha.grad = torch.empty_like(self.alpha)
+        regularised = beta is not None and weight > 0
+        if serves(self.alpha):
+            tensors = (self.alpha, self.gain, self.pull, self.alpha.grad)
+            penalty = kernels.gradient(
+                *(t.detach().numpy() for t in tensors),
+                regulariser=weight if regularised else 0.0,
+                beta=beta or 1.0,
+            )
+            return self.alpha.new_tensor(weight * penalty) if regularised else None
+        slope = self.pull * self.gain
+        if not regularised:
+            torch.mul(slope, fraction_slope(self.alpha), out=self.alpha.grad)
+            return None
+        assert beta is not None
+        h = soft_fraction(self.alpha)
+        slope.add_(regulariser_slope(h, beta), alpha=weight)
+        torch.mul(slope, fraction_slope(self.alpha), out=self.alpha.grad)
+        return weight * regulariser(h, beta)
 
     @torch.no_grad()
     def harden(self) -> None:
         """Round every weight up where alpha >= 0, else down, and take the soft weights back."""
-        integers = torch.minimum((self.base + (self.alpha >= 0)).clamp(min=0), self.top)
-        for layer, part in zip(self._layers, torch.split(integers, self._sizes), strict=True):
+        for layer, alpha in zip(self._layers, torch.split(self.alpha, self._sizes), strict=True):
             layer.soft = None
-            layer.harden(_unflatten(part, layer.reference))
+            up = _unflatten((alpha >= 0).to(alpha.dtype), layer.reference)
+            layer.harden((_base(layer) + up).clamp(0, layer.top))
+
+
+def _base(layer: QuantizedLayer) -> Tensor:
+    """The integer below each weight; it may lie beyond the ends of the grid."""
+    return torch.floor(layer.reference.detach() / layer.scale) + layer.zero_point
+
+
+def _start(layer: QuantizedLayer) -> tuple[Tensor, Tensor, Tensor]:
+    """Alpha, offset and gain of a layer, flat."""
+    weight = layer.reference.detach()
+    ratio, base = weight / layer.scale, _base(layer)
+    low, high = (soft_weight(base, h, layer.scale, layer.zero_point, layer.top) for h in (0.0, 1.0))
+    alpha = initial_alpha(ratio - torch.floor(ratio))
+    return _flatten(alpha), _flatten(low), _flatten(high - low)

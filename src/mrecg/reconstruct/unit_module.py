@@ -1,7 +1,8 @@
 """The LightningModule that optimises one group.
 
 One ``training_step`` runs a chunk of optimisation steps (manual optimisation), so that Lightning's own cost
-of a step is paid once a chunk. Every random draw comes from one generator, seeded by run, pass and group.
+of a step is paid once a chunk. Every random draw follows from the group's seed and the step's number: no
+generator has a state to keep.
 """
 
 import math
@@ -13,30 +14,16 @@ from torch import Tensor, nn
 
 from mrecg.quant.drop import Drop
 from mrecg.quant.modules import activations_of, layers_of, quantization
-from mrecg.quant.rounding import beta_at, regulariser
-from mrecg.reconstruct.cache import GroupCache, take
+from mrecg.quant.rounding import beta_at
+from mrecg.reconstruct.cache import GroupCache
+from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.methods import Pass
+from mrecg.reconstruct.order import Order
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.reconstruct.soft import SoftRounding
 
 SMALLEST_SCALE = 1e-6
 """Activation steps are kept at least this large, so that they stay positive."""
-
-
-def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
-    """Squared error, summed over channels, mean over batch and space.
-
-    Args:
-        out: Shape (B, C, ...).
-        target: Same shape.
-
-    Returns:
-        One number.
-
-    Source:
-        BRECQ, arXiv 2102.05426, with the scale of its published code, to which lambda is tied.
-    """
-    return (out - target).square().sum(1).mean()
 
 
 class GroupReconstruction(L.LightningModule):
@@ -70,13 +57,12 @@ class GroupReconstruction(L.LightningModule):
         self.group = nn.Sequential(*units)
         self.task, self.steps, self.batch, self.log_every = task, steps, batch, log_every
         self._cache, self._report = cache, report
-        device = cache.quantized.device
-        self._generator = torch.Generator(device).manual_seed(seed)
-        self.drop = Drop(task.keep, self._generator)
+        self.drop = Drop(task.keep, seed)
+        self._order = Order(cache.quantized.images, batch, seed=seed, device=cache.quantized.device)
         self.rounding = (
             SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
         )
-        self._scales = [q.scale for q in activations_of(self.group)] if task.scales else []
+        self._scales: list[Tensor] = [q.scale for q in activations_of(self.group)] if task.scales else []
 
     def cpu(self) -> "GroupReconstruction":
         """Stay where it is: Lightning ends each fit by this call, and the units belong to the network."""
@@ -123,18 +109,18 @@ class GroupReconstruction(L.LightningModule):
         Returns:
             The point; None where none was asked for.
         """
-        images = len(self._cache.quantized)
-        index = torch.randperm(images, generator=self._generator, device=self._generator.device)[: self.batch]
-        x = take(self._cache.quantized, index)
+        index = self._order.at(step)
+        x = self._cache.quantized.take(index)
         if self.task.keep < 1:
-            x = self.drop.mix(x, take(self._cache.full, index))
-        h, beta = None, None
+            self.drop.begin(step)
+            x = self.drop.mix(x, self._cache.full.take(index))
         if self.rounding is not None:
-            h = self.rounding.fraction()
-            self.rounding.lend(h)
-        reconstruction = reconstruction_loss(self.group(x), take(self._cache.target, index))
-        total, penalty = reconstruction, None
-        if h is not None and self.task.rounding is not None:
+            self.rounding.lend()
+        reconstruction = reconstruction_loss(self.group(x), self._cache.target.take(index))
+        optimizer.zero_grad()
+        reconstruction.backward()  # type: ignore[no-untyped-call]
+        penalty, beta = None, None
+        if self.rounding is not None and self.task.rounding is not None:
             plan = self.task.rounding
             beta = beta_at(
                 step,
@@ -144,25 +130,21 @@ class GroupReconstruction(L.LightningModule):
                 end=plan.beta_end,
                 decay=plan.beta_decay,
             )
-            if beta is not None and plan.regulariser > 0:
-                penalty = plan.regulariser * regulariser(h, beta)
-                total = reconstruction + penalty
+            penalty = self.rounding.collect(weight=plan.regulariser, beta=beta)
         for part in optimizer.param_groups:
             if part["cosine"]:
                 part["lr"] = part["peak"] * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        with torch.no_grad():
-            for scale in self._scales:
-                scale.clamp_(min=SMALLEST_SCALE)
+        if self._scales:
+            with torch.no_grad():
+                torch._foreach_clamp_min_(self._scales, SMALLEST_SCALE)
         if not log:
             return None
         return CurvePoint(
             step=step,
             reconstruction=reconstruction.item(),
             rounding=None if penalty is None else penalty.item(),
-            total=total.item(),
+            total=reconstruction.item() + (0.0 if penalty is None else penalty.item()),
             beta=beta,
         )
 

@@ -30,7 +30,7 @@ def quantize(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
-    from mrecg.environment import cpu_threads
+    from mrecg.environment import computing
     from mrecg.report import load_run, terminal_table
 
     config = from_hydra(tree)
@@ -38,7 +38,7 @@ def quantize(tree: DictConfig) -> None:
     display = Screen(f"{_title()}: {config.name}")
     log.info("%s begins in %s", config.name, folder)
     try:
-        with cpu_threads(config.trainer.threads):
+        with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
             result = pipeline.run(config, folder, display=display)
     except BaseException as error:
         expected = isinstance(error, MrecgError | KeyboardInterrupt)
@@ -72,14 +72,14 @@ def plan(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
-    from mrecg.environment import cpu_threads
+    from mrecg.environment import computing
     from mrecg.report import plan_figure
     from mrecg.result import write_json
     from mrecg.verbs.plan_table import plan_table
 
     config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with cpu_threads(config.trainer.threads):
+    with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / "plan.json", made.as_dict())
     picture = plan_figure(made, folder / "plan.png")
@@ -100,11 +100,11 @@ def evaluate(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
-    from mrecg.environment import cpu_threads
+    from mrecg.environment import computing
     from mrecg.result import write_json
 
     config = from_hydra(tree)
-    with cpu_threads(config.trainer.threads):
+    with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         what, found = pipeline.evaluate(config, display=Screen(""))
     line = f"{what}: top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} images"
     results_console().print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,37 @@
+"""The reconstruction loss and its gradient in one pass."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrecg.kernels.jit import chunks, divide, kernel, part
+
+Floats = NDArray[np.float32]
+
+
+@kernel
+def _squared(out, target, grad, sums, factor, begin, end):
+    for chunk in range(begin, end):
+        outs, targets, grads = part(out, chunk), part(target, chunk), part(grad, chunk)
+        total = 0.0
+        for i in range(grads.size):
+            difference = outs[i] - targets[i]
+            total += np.float64(difference * difference)
+            grads[i] = difference * factor
+        sums[chunk] = total
+
+
+def squared(out: Floats, target: Floats, grad: Floats, *, factor: float) -> float:
+    """Sum the squared differences.
+
+    Args:
+        out: Shape (N,).
+        target: Shape (N,).
+        grad: Gets ``factor * (out - target)``.
+        factor: Any number.
+
+    Returns:
+        The sum, in float64 and a fixed order.
+    """
+    number, sums = np.float32(factor), np.empty(chunks(out.size))
+    divide(lambda begin, end: _squared(out, target, grad, sums, number, begin, end), sums.size)
+    return float(sums.sum())

@@ -1,0 +1,141 @@
+"""The fused path against plain torch operations, and both against repetition."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from mrecg.cache import Store
+from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
+from mrecg.kernels import jit
+from mrecg.kernels.switch import fused
+from mrecg.quant.modules import activations_of, layers_of
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct import loss as losses
+from mrecg.reconstruct.cache import GroupCache
+from mrecg.reconstruct.engine import fit_in_chunks
+from mrecg.reconstruct.methods import passes_of
+from mrecg.reconstruct.records import CurvePoint
+from mrecg.reconstruct.unit_module import GroupReconstruction
+
+CPU = torch.device("cpu")
+Network = Callable[..., QuantizedNetwork]
+METHODS = [BrecqJoint(), QDrop()]
+
+
+def fit(
+    network: QuantizedNetwork, images: Tensor, method: LearnedRounding, steps: int
+) -> tuple[list[CurvePoint], Tensor, list[float]]:
+    """Fit first and second block jointly."""
+    (task,) = passes_of(method, depthwise=False)
+    with torch.no_grad():
+        full, quantized = network.full[0](images), network.low[0](images)
+        target = network.full[2](network.full[1](full))
+    points: list[CurvePoint] = []
+    low = network.low[1:3]
+    for unit in low:
+        for quantizer in activations_of(unit):
+            quantizer.scale.requires_grad_()
+    module = GroupReconstruction(
+        low,
+        task=task,
+        cache=GroupCache(Store.of(quantized), Store.of(full), Store.of(target)),
+        steps=steps,
+        batch=8,
+        log_every=1,
+        seed=5,
+        report=lambda logged, done: points.extend(logged),
+    )
+    fit_in_chunks(module, steps, 50, CPU)
+    assert module.rounding is not None
+    alpha = module.rounding.alpha.detach().clone()
+    module.harden()
+    return points, alpha, [float(q.scale.detach()) for unit in low for q in activations_of(unit)]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_two_hundred_steps_of_the_fused_path_are_those_of_plain_torch(
+    method: LearnedRounding, tiny_network: Network, tiny_images: Tensor
+) -> None:
+    results = []
+    for on in (True, False):
+        with fused(on):
+            results.append(fit(tiny_network(), tiny_images, method, 200))
+    (ours, alpha, scales), (plain, plain_alpha, plain_scales) = results
+    assert len(ours) == len(plain) == 200
+    for one, other in zip(ours, plain, strict=True):
+        assert one.reconstruction == pytest.approx(other.reconstruction, rel=1e-4)
+        assert one.total == pytest.approx(other.total, rel=1e-4)
+    assert ours[-1].rounding is not None and max(alpha.abs()) > 1  # it went somewhere
+    assert scales == pytest.approx(plain_scales, rel=1e-4)
+    torch.testing.assert_close(alpha, plain_alpha, rtol=1e-3, atol=1e-3)
+
+
+def test_the_number_of_threads_does_not_show(
+    tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = fit(tiny_network(), tiny_images, METHODS[1], 20)
+    # Of the kernels: torch's own convolutions may add in another order.
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(jit.divide, "__kwdefaults__", {"grain": 1})
+    three = fit(tiny_network(), tiny_images, METHODS[1], 20)
+    assert one[0] == three[0] and torch.equal(one[1], three[1]) and one[2] == three[2]
+
+
+def test_a_step_runs_the_kernels_once_each(
+    tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mrecg.kernels import activation, rounding
+    from mrecg.kernels import loss as loss_kernel
+
+    calls: dict[str, int] = {}
+    for place, name in [
+        (activation, "quantize"),
+        (activation, "gradients"),
+        (activation, "mix"),
+        (rounding, "soften"),
+        (rounding, "gradient"),
+        (loss_kernel, "squared"),
+    ]:
+        original = getattr(place, name)
+
+        def counted(
+            *args: object, _name: str = name, _original: Callable[..., object] = original, **kw: object
+        ):  # type: ignore[no-untyped-def]
+            calls[_name] = calls.get(_name, 0) + 1
+            return _original(*args, **kw)
+
+        monkeypatch.setattr(place, name, counted)
+    network = tiny_network()
+    quantizers = sum(len(activations_of(unit)) for unit in network.low[1:3])
+    layers = sum(len(layers_of(unit)) for unit in network.low[1:3])
+    steps = 4
+    with torch.no_grad():
+        network.low[0](tiny_images)
+    before = calls.pop("quantize")
+    fit(network, tiny_images, METHODS[1], steps)
+    # Once a quantizer and step, and once in the prefix; once a step for all layers together.
+    assert calls == {
+        "quantize": before + steps * quantizers,
+        "gradients": steps * quantizers,
+        "mix": steps,
+        "soften": steps,
+        "gradient": steps,
+        "squared": steps,
+    }
+    assert quantizers > 1 and layers > 1
+
+
+def test_the_fused_loss_is_the_loss() -> None:
+    for shape in [(3, 5, 7, 9), (4, 6), (2, 3, 40, 41)]:
+        results = []
+        out, target = torch.randn(shape), torch.randn(shape)
+        for on in (True, False):
+            leaf = out.clone().requires_grad_()
+            with fused(on):
+                value = losses.reconstruction_loss(leaf, target)
+            torch.autograd.backward(3 * value)
+            results.append((value.detach(), leaf.grad))
+        for ours, plain in zip(*results, strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-8)
