@@ -183,6 +183,7 @@ def test_a_defect_shows_its_traceback_and_leaves_a_summary(
         (["quantize", "granularity=fixed", "granularity.groups=[[first,secnd]]"], 2, "did you mean 'second'"),
         (["quantize", "planner=published"], 2, "planner.schedule: 'tiny' is not a choice"),
         (["plan", "data=none"], 2, "data=none has no images"),
+        (["quantize", "cache.folder=nowhere"], 2, "cache.folder: nowhere is not writable"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
