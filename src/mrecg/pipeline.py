@@ -126,7 +126,9 @@ def quantize(
         for note in network.notes:
             display.note(f"graph: {note}")
     with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
-        for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
+        for _ in network.calibrate(
+            calibration, config.calibration, batch=config.data.batch_size, cache=config.cache
+        ):
             advance(1)
     with clock("plan"):
         plan = make_schedule(network, calibration, config, display=display)
@@ -195,7 +197,9 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     images = read(config, built.preprocessing, display=display)
     calibration = images.calibration.to(device, memory_format=torch.channels_last)
     check_fit(network, calibration)
-    for _ in network.calibrate(calibration, config.calibration, batch=config.data.batch_size):
+    for _ in network.calibrate(
+        calibration, config.calibration, batch=config.data.batch_size, cache=config.cache
+    ):
         pass
     return make_schedule(network, calibration, config, display=display)
 

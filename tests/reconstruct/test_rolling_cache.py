@@ -169,12 +169,13 @@ def test_nothing_is_left(
 
     listener = Stops()
     setattr(listener, during, lambda *_: listener.stop())
+    network = tiny_network()  # calibration has a cache of its own
     made: list[Cache] = []
     enter = Cache.__enter__
     monkeypatch.setattr(Cache, "__enter__", lambda cache: made.append(cache) or enter(cache))  # type: ignore[func-returns-value]
     try:
         run(
-            tiny_network(),
+            network,
             tiny_images,
             QDrop(),
             MERGED,

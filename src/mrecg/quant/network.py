@@ -1,11 +1,13 @@
 """A network cut into units, each in full precision and quantized, and the quantized whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
 
-from mrecg.config.schema import BitsConfig, CalibrationConfig
+from mrecg.cache import Cache, Store
+from mrecg.config.schema import BitsConfig, CacheConfig, CalibrationConfig
 from mrecg.errors import CheckpointError
 from mrecg.graph.ops import attribute_of, clamp_of
 from mrecg.graph.partition import Unit
@@ -76,18 +78,24 @@ class QuantizedNetwork:
         return self
 
     @torch.no_grad()
-    def calibrate(self, images: Tensor, config: CalibrationConfig, *, batch: int) -> Iterator[str]:
+    def calibrate(
+        self, images: Tensor, config: CalibrationConfig, *, batch: int, cache: CacheConfig | None = None
+    ) -> Iterator[str]:
         """Find every range: weights from the weights, activations from full-precision activations.
 
         Args:
             images: Shape (N, C, H, W), on the network's device.
             config: How ranges are found.
             batch: Images a forward pass.
+            cache: Where activations are kept, exactly whatever its type; None: by the schema's defaults.
 
         Yields:
             The name of each unit when it is done.
         """
-        values = images
+        with Cache(replace(cache or CacheConfig(), dtype="float32"), images.device) as kept:
+            yield from self._calibrate(Store.of(images), config, batch, kept)
+
+    def _calibrate(self, values: Store, config: CalibrationConfig, batch: int, kept: Cache) -> Iterator[str]:
         for unit, low in zip(self.units, self.low, strict=True):
             for layer in layers_of(low):
                 layer.calibrate(kind=config.weight_range, norm=config.norm, candidates=config.candidates)
@@ -95,13 +103,14 @@ class QuantizedNetwork:
             for quantizer in quantizers:
                 quantizer.observer = Observer(config.bins)
             with quantization(low, weights=False, activations="observe"):
-                out = torch.cat([low(x) for x in torch.split(values, batch)])
+                out = kept.write((low(x) for x in values.batches(batch)), values.images)
                 if config.activation_range == "lp" and quantizers:
                     for quantizer in quantizers:
                         assert quantizer.observer is not None
                         quantizer.observer.second_pass = True
-                    for x in torch.split(values, batch):
+                    for x in values.batches(batch):
                         low(x)
+            values.free()
             for quantizer in quantizers:
                 quantizer.calibrate(
                     kind=config.activation_range, norm=config.norm, candidates=config.candidates
