@@ -1,1 +1,1 @@
-"""Measurements of speed; nothing here is a test."""
+"""Measurements of speed, memory and growth; nothing here is a test."""

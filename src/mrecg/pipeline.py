@@ -141,6 +141,7 @@ def quantize(
             method=config.method,
             trainer=config.trainer,
             cache=config.cache,
+            precision=config.precision,
             seed=config.seed,
             eval_batch=config.data.batch_size,
             listener=Broadcast(progress, *trackers.listeners),

@@ -84,6 +84,7 @@ def summarise(
         "merged_pairs": len(plan.merges),
         "groups": [list(group) for group in plan.groups],
         "seed": config.seed,
+        "precision": config.precision,
         "steps": config.trainer.steps,
         "steps_per": config.trainer.steps_per,
         "optimisation_steps": sum(group.steps for group in outcome.groups),

@@ -16,7 +16,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"^bits\.weigth: unknown key \(did you mean bits\.weight\?\); bits has weight, activa",
     ),
     ({"bit": {}}, r"^bit: unknown key \(did you mean bits\?\); the top level has model, data, bits"),
-    ({"trainer": {"zzz": 1}}, r"^trainer\.zzz: unknown key; trainer has steps, steps_per"),
+    ({"trainer": {"zzz": 1}}, r"^trainer\.zzz: unknown key; trainer has steps, lr_factor, steps_per"),
     # Wrong types.
     (
         {"trainer": {"steps": "many"}},

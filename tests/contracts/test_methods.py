@@ -34,6 +34,7 @@ def two_steps(network: QuantizedNetwork, images: Tensor, name: str) -> Reconstru
         method=METHODS[name](),
         trainer=TrainerConfig(steps=2, batch_size=4, log_every=1),
         cache=CacheConfig(),
+        precision=32,
         seed=3,
         eval_batch=8,
     )

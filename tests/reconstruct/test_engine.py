@@ -52,6 +52,7 @@ def run(
         method=method,
         trainer=TrainerConfig(**{**options, **settings}),
         cache=cache or CacheConfig(),
+        precision=32,
         seed=seed,
         eval_batch=5,
         listener=listener,

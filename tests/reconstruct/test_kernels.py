@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mrecg.cache import Store
 from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
+from mrecg.config.schema import Precision
 from mrecg.kernels import jit
 from mrecg.kernels.switch import fused
-from mrecg.quant.modules import activations_of, layers_of
+from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct import loss as losses
 from mrecg.reconstruct.cache import GroupCache
@@ -25,7 +27,11 @@ METHODS = [BrecqJoint(), QDrop()]
 
 
 def fit(
-    network: QuantizedNetwork, images: Tensor, method: LearnedRounding, steps: int
+    network: QuantizedNetwork,
+    images: Tensor,
+    method: LearnedRounding,
+    steps: int,
+    precision: Precision = 32,
 ) -> tuple[list[CurvePoint], Tensor, list[float]]:
     """Fit first and second block jointly."""
     (task,) = passes_of(method, depthwise=False)
@@ -44,6 +50,7 @@ def fit(
         steps=steps,
         batch=8,
         log_every=1,
+        precision=precision,
         seed=5,
         report=lambda logged, done: points.extend(logged),
     )
@@ -139,3 +146,64 @@ def test_the_fused_loss_is_the_loss() -> None:
             results.append((value.detach(), leaf.grad))
         for ours, plain in zip(*results, strict=True):
             torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-8)
+
+
+class Reads(TorchDispatchMode):
+    """Counts what a GPU would have to be waited for."""
+
+    WAITS = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "masked_select")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.overloadpacket.__name__
+        if name in self.WAITS:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_step_of_plain_operations_waits_for_no_value(
+    method: LearnedRounding, tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[list[str]] = []
+    original = GroupReconstruction.step
+
+    def watched(self: GroupReconstruction, step: int, optimizer: torch.optim.Optimizer) -> object:
+        with Reads() as found:
+            out = original(self, step, optimizer)
+        reads.append(found.seen)
+        return out
+
+    monkeypatch.setattr(GroupReconstruction, "step", watched)
+    with Reads() as found:
+        torch.ones(1).item()
+    assert found.seen  # it would see one
+    with fused(False):
+        points, _, _ = fit(tiny_network(), tiny_images, method, 12)
+    # Each quantizer's zero point is read once, in the first step.
+    assert len(points) == len(reads) == 12 and len(reads[0]) <= 4 and not any(reads[1:])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_bfloat16_is_close_and_leaves_float32_behind(
+    method: LearnedRounding, tiny_network: Network, tiny_images: Tensor
+) -> None:
+    exact, alpha, scales = fit(tiny_network(), tiny_images, method, 20)
+    points, low_alpha, low_scales = fit(tiny_network(), tiny_images, method, 20, precision="bf16")
+    assert [p.reconstruction for p in points] != [p.reconstruction for p in exact]
+    for low, full in zip(points, exact, strict=True):
+        assert low.reconstruction == pytest.approx(full.reconstruction, rel=0.2)
+    assert low_alpha.dtype == alpha.dtype == torch.float32
+    assert low_scales == pytest.approx(scales, rel=0.05)
+
+
+def test_grouped_convolutions_stay_in_float32() -> None:
+    seen = {}
+    for groups in (1, 4):
+        layer = QuantizedLayer(nn.Conv2d(4, 4, 3, groups=groups), bits=4)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen[groups] = layer(torch.randn(1, 4, 5, 5)).dtype
+    assert seen == {1: torch.bfloat16, 4: torch.float32}

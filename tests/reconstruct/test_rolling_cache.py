@@ -51,6 +51,7 @@ def run(
         method=method,
         trainer=TrainerConfig(steps=3, batch_size=4, chunk=2, log_every=1),
         cache=CacheConfig(**cache),
+        precision=32,
         seed=0,
         eval_batch=5,
         listener=listener,

@@ -83,6 +83,7 @@ def module_of(
             steps=STEPS,
             batch=BATCH,
             log_every=log_every,
+            precision=32,
             seed=SEED,
             report=report,
         ),

@@ -13,6 +13,7 @@ from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
 from mrecg.config.methods import STRICT, MethodConfig, QDrop
 
 BitWidth = Annotated[int, Field(ge=2, le=32)]
+Precision = Literal[32, "bf16"]
 FLOAT_BITS = 32
 """A bit width of 32 means: not quantized."""
 
@@ -139,6 +140,8 @@ class TrainerConfig:
 
     steps: PositiveInt = 20_000
     """Optimisation steps a unit."""
+    lr_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Factor on all learning rates of the method, which were chosen for 20,000 steps; fewer need more."""
     steps_per: Literal["unit", "group"] = "unit"
     """Whether a merged group gets these steps once for each member (equal total) or once in all."""
     batch_size: PositiveInt = 32
@@ -221,6 +224,10 @@ class RunConfig:
     """Where curves go."""
     name: str = "run"
     """Name of the run, in its folder and in W&B."""
+    precision: Precision = 32
+    """Floating type of convolutions and linear layers in the optimisation: 32 (float32, exact), or bf16
+    (faster where the processor has it). Grouped convolutions and all else stay in float32: ranges, hardened
+    units, accuracy."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the optimisation's draws (and of random initial weights)."""
     run: Path | None = None

@@ -71,6 +71,7 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("hard", weight.detach().clone(), persistent=False)
         self.soft: Tensor | None = None
         self.quantized = True
+        self._grouped = getattr(layer, "groups", 1) > 1
 
     @property
     def reference(self) -> Tensor:
@@ -124,7 +125,12 @@ class QuantizedLayer(nn.Module):
         """Run the layer with its soft weight if there is one, else its hard one, or in full precision."""
         if not self.quantized:
             return apply_weight(self.layer, x, self.reference)
-        return apply_weight(self.layer, x, self.hard if self.soft is None else self.soft)
+        weight = self.hard if self.soft is None else self.soft
+        if self._grouped and torch.is_autocast_enabled(x.device.type):
+            # The gradients of grouped convolutions are slower in bfloat16 than in float32.
+            with torch.autocast(x.device.type, enabled=False):
+                return apply_weight(self.layer, x.to(weight.dtype), weight)
+        return apply_weight(self.layer, x, weight)
 
     def extra_repr(self) -> str:
         """Bits, for the module's printed form."""
@@ -186,6 +192,7 @@ class ActivationQuantizer(nn.Module):
                 assert self.observer is not None
                 self.observer.observe(x)
             return x
+        x = x.to(self.scale.dtype)  # a grid of 8 bits is finer than bfloat16
         factor = (x.numel() * self.top) ** -0.5 if self.scale.requires_grad else 1.0
         draw = self.drop.draw() if self.mode == "drop" and self.drop is not None else None
         return fake_quantize(x, self.scale, Settings(self._zero(), self.top, factor, self.bounds, draw))

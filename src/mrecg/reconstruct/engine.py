@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from mrecg.cache import Cache, CacheUse, Grid, Store
 from mrecg.config.methods import LearnedRounding, Rtn
-from mrecg.config.schema import CacheConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, Precision, TrainerConfig
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.network import QuantizedNetwork
@@ -49,6 +49,7 @@ def reconstruct(
     method: Rtn | LearnedRounding,
     trainer: TrainerConfig,
     cache: CacheConfig,
+    precision: Precision,
     seed: int,
     eval_batch: int,
     listener: Listener | None = None,
@@ -63,6 +64,7 @@ def reconstruct(
         method: The method's hyper-parameters.
         trainer: Steps, batch size and chunk.
         cache: How activations are kept.
+        precision: Of the convolutions while a group is optimised.
         seed: Seed of all draws.
         eval_batch: Images a forward pass when the cache advances.
         listener: Who is told of every chunk and unit.
@@ -80,8 +82,8 @@ def reconstruct(
     results: list[GroupResult] = []
     units: tuple[UnitResult, ...] = ()
     with Cache(cache, first.device) as kept, quiet_lightning(), _deterministic():
-        walk = _Walk(network, plan, trainer, kept, seed, eval_batch, listener)
-        tasks = passes_of(method, depthwise=depthwise)
+        walk = _Walk(network, plan, trainer, precision, kept, seed, eval_batch, listener)
+        tasks = passes_of(method, depthwise=depthwise, lr_factor=trainer.lr_factor)
         for task in tasks:
             units, groups = walk.run(task, first, report_units=task is tasks[-1])
             results += groups
@@ -107,6 +109,7 @@ class _Walk:
     network: QuantizedNetwork
     plan: Plan
     trainer: TrainerConfig
+    precision: Precision
     cache: Cache
     seed: int
     eval_batch: int
@@ -201,6 +204,7 @@ class _Walk:
             steps=steps,
             batch=min(self.trainer.batch_size, cache.quantized.images),
             log_every=self.trainer.log_every,
+            precision=self.precision,
             seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
             report=report,
         )

@@ -7,11 +7,13 @@ generator has a state to keep.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
+from mrecg.config.schema import Precision
 from mrecg.quant.drop import Drop
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.rounding import beta_at
@@ -34,6 +36,41 @@ class _Adam(torch.optim.Adam):
             super()._cuda_graph_capture_health_check()
 
 
+class Losses(NamedTuple):
+    """The losses of a step, where they were computed.
+
+    Attributes:
+        step: Its number.
+        reconstruction: One number.
+        rounding: One number; None while the regulariser is off.
+        beta: Exponent of the regulariser; None while it is off.
+    """
+
+    step: int
+    reconstruction: Tensor
+    rounding: Tensor | None
+    beta: float | None
+
+
+def _read(logged: Sequence[Losses]) -> list[CurvePoint]:
+    """Read the losses of a chunk's logged steps, all at once."""
+    if not logged:
+        return []
+    none = torch.zeros_like(logged[0].reconstruction)
+    parts = [part for each in logged for part in (each.reconstruction, each.rounding)]
+    numbers = iter(torch.stack([none if part is None else part for part in parts]).tolist())
+    return [
+        CurvePoint(
+            step=each.step,
+            reconstruction=reconstruction,
+            rounding=None if each.rounding is None else rounding,
+            total=reconstruction + rounding,
+            beta=each.beta,
+        )
+        for each, reconstruction, rounding in zip(logged, numbers, numbers, strict=True)
+    ]
+
+
 class GroupReconstruction(L.LightningModule):
     """Learns the rounding and the activation steps of one group.
 
@@ -44,6 +81,7 @@ class GroupReconstruction(L.LightningModule):
         steps: Optimisation steps.
         batch: Images a step.
         log_every: Steps between two points of the curve.
+        precision: Of convolutions and linear layers.
         seed: Seed of this group's draws.
         report: Called behind each chunk with the points logged in it and the number of its steps.
     """
@@ -57,6 +95,7 @@ class GroupReconstruction(L.LightningModule):
         steps: int,
         batch: int,
         log_every: int,
+        precision: Precision,
         seed: int,
         report: Callable[[Sequence[CurvePoint], int], None],
     ) -> None:
@@ -65,6 +104,7 @@ class GroupReconstruction(L.LightningModule):
         self.group = nn.Sequential(*units)
         self.task, self.steps, self.batch, self.log_every = task, steps, batch, log_every
         self._cache, self._report = cache, report
+        self._bf16 = precision == "bf16"
         self.drop = Drop(task.keep, seed)
         self._order = Order(cache.quantized.images, batch, seed=seed, device=cache.quantized.device)
         self.rounding = (
@@ -97,25 +137,24 @@ class GroupReconstruction(L.LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         begin, end = chunk.tolist()
-        points = []
+        logged = []
         mode = "off" if self.task.activations == "off" else "drop" if self.task.keep < 1 else "on"
         with quantization(self.group, activations=mode, drop=self.drop):  # type: ignore[arg-type]
             for step in range(begin, end):
-                point = self.step(step, optimizer, log=step % self.log_every == 0 or step == self.steps - 1)
-                if point is not None:
-                    points.append(point)
-        self._report(points, end - begin)
+                losses = self.step(step, optimizer)
+                if step % self.log_every == 0 or step == self.steps - 1:
+                    logged.append(losses)
+        self._report(_read(logged), end - begin)
 
-    def step(self, step: int, optimizer: torch.optim.Optimizer, *, log: bool) -> CurvePoint | None:
+    def step(self, step: int, optimizer: torch.optim.Optimizer) -> Losses:
         """Run one optimisation step; quantization of the group has been switched as the pass wants it.
 
         Args:
             step: Its number, from 0.
             optimizer: What `configure_optimizers` made.
-            log: Whether to give a point of the curve, which waits for the device.
 
         Returns:
-            The point; None where none was asked for.
+            Its losses, on the device: reading them would wait for it.
         """
         index = self._order.at(step)
         x = self._cache.quantized.take(index)
@@ -124,7 +163,9 @@ class GroupReconstruction(L.LightningModule):
             x = self.drop.mix(x, self._cache.full.take(index))
         if self.rounding is not None:
             self.rounding.lend()
-        reconstruction = reconstruction_loss(self.group(x), self._cache.target.take(index))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16):
+            out = self.group(x)
+        reconstruction = reconstruction_loss(out.to(x.dtype), self._cache.target.take(index))
         optimizer.zero_grad()
         reconstruction.backward()  # type: ignore[no-untyped-call]
         penalty, beta = None, None
@@ -146,15 +187,7 @@ class GroupReconstruction(L.LightningModule):
         if self._scales:
             with torch.no_grad():
                 torch._foreach_clamp_min_(self._scales, SMALLEST_SCALE)
-        if not log:
-            return None
-        return CurvePoint(
-            step=step,
-            reconstruction=reconstruction.item(),
-            rounding=None if penalty is None else penalty.item(),
-            total=reconstruction.item() + (0.0 if penalty is None else penalty.item()),
-            beta=beta,
-        )
+        return Losses(step, reconstruction.detach(), penalty, beta)
 
     def harden(self) -> None:
         """Fix the rounding that was learned."""

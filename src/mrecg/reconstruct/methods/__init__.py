@@ -15,16 +15,18 @@ DEPTHWISE_REGULARISER, DENSE_REGULARISER = 0.1, 0.01
 """Lambda where the config leaves it open: networks with and without depthwise convolutions."""
 
 
-def passes_of(method: Rtn | LearnedRounding, *, depthwise: bool) -> tuple[Pass, ...]:
+def passes_of(method: Rtn | LearnedRounding, *, depthwise: bool, lr_factor: float = 1.0) -> tuple[Pass, ...]:
     """Ask a method for its passes.
 
     Args:
         method: Its hyper-parameters.
         depthwise: Whether the network has depthwise convolutions; decides an open lambda.
+        lr_factor: Factor on its learning rates.
 
     Returns:
         The passes in order.
     """
     name = getattr(method, "name")  # noqa: B009  every hyper-parameter class has a literal name of its own
     build: PassBuilder = import_module(f"{__name__}.{name}").passes
-    return build(method, regulariser=DEPTHWISE_REGULARISER if depthwise else DENSE_REGULARISER)
+    tasks = build(method, regulariser=DEPTHWISE_REGULARISER if depthwise else DENSE_REGULARISER)
+    return tuple(task.faster(lr_factor) for task in tasks)

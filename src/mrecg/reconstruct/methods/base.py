@@ -1,6 +1,6 @@
 """What a method is made of: passes over the network, and what each learns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from mrecg.config.methods import LearnedRounding
@@ -80,6 +80,19 @@ class Pass:
     keep: float = 1.0
     rounding: LearnRounding | None = None
     scales: LearnScales | None = None
+
+    def faster(self, factor: float) -> "Pass":
+        """Raise the learning rates.
+
+        Args:
+            factor: By how much.
+
+        Returns:
+            The same pass with other learning rates.
+        """
+        rounding = self.rounding and replace(self.rounding, lr=factor * self.rounding.lr)
+        scales = self.scales and replace(self.scales, lr=factor * self.scales.lr)
+        return replace(self, rounding=rounding, scales=scales)
 
 
 class PassBuilder(Protocol):

@@ -1,0 +1,65 @@
+"""A unit as a run optimises it, on loan: behind a measurement it is what it was before."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from benchmarks.networks import BATCH, PRECISION, Subject
+from mrecg.config.methods import QDrop
+from mrecg.quant.modules import activations_of, layers_of
+from mrecg.reconstruct.methods import passes_of
+from mrecg.reconstruct.unit_module import GroupReconstruction
+
+
+@contextmanager
+def learning(subject: Subject, *, steps: int, method: QDrop | None = None) -> Iterator[GroupReconstruction]:
+    """Make the LightningModule that a run would make.
+
+    Args:
+        subject: The unit.
+        steps: Optimisation steps that are planned.
+        method: QDrop's hyper-parameters; None: the defaults.
+
+    Yields:
+        The module.
+    """
+    unit = subject.low
+    before = copy.deepcopy(unit.state_dict())
+    (task,) = passes_of(method or QDrop(), depthwise=subject.depthwise)
+    scales = [quantizer.scale for quantizer in activations_of(unit)]
+    for scale in scales:
+        scale.requires_grad_(True)
+    module = GroupReconstruction(
+        [unit],
+        task=task,
+        cache=subject.cache,
+        steps=steps,
+        batch=BATCH,
+        log_every=10,
+        precision=PRECISION,
+        seed=0,
+        report=lambda *_: None,
+    )
+    try:
+        yield module
+    finally:
+        module.harden()  # takes the soft weights back
+        for scale in scales:
+            scale.requires_grad_(False)
+            scale.grad = None
+        unit.load_state_dict(before)
+        for layer in layers_of(unit):
+            layer.refresh()
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Choose cuDNN's deterministic algorithms, as a run does."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
