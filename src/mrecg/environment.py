@@ -15,7 +15,7 @@ import torch
 from mrecg.errors import ConfigError
 from mrecg.kernels.switch import fused
 
-PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy")
+PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "numba")
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
 

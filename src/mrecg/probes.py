@@ -150,6 +150,7 @@ def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: in
     here = Path(__file__).parent  # a probe of other code would be another probe
     for folder, pattern in (
         (here, "cache.py"),
+        (here / "kernels", "**/*.py"),
         (here / "quant", "**/*.py"),
         (here / "reconstruct", "**/*.py"),
     ):

@@ -20,9 +20,15 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     Contractions and reordered sums are allowed; divisions stay exact and NaNs stay NaNs.
     """
-    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})(
-        function
-    )
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"contract", "nsz", "reassoc"},
+    }
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no place to keep it, neither beside the file nor in the user's folder
+        return numba.njit(**options)(function)
 
 
 def inline(function: Callable[..., Any]) -> Any:
