@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mrecg.allocator import recycling
 from mrecg.errors import ConfigError
 from mrecg.kernels.switch import fused
 
@@ -84,7 +85,7 @@ def processor() -> str:
 
 @contextmanager
 def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
-    """Choose how torch computes on the CPU inside the ``with`` block.
+    """Choose how torch computes on the CPU inside the ``with`` block, and keep freed memory for reuse there.
 
     Args:
         threads: How many threads it uses; None: as it is.
@@ -96,7 +97,7 @@ def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        with fused(kernels == "fused"):
+        with fused(kernels == "fused"), recycling():
             yield
     finally:
         torch.set_num_threads(before)
