@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
-from benchmarks.fits import STEPS, fit, share, steps_to_loss
+from benchmarks.fits import STEPS, lightning_seconds, share
+from benchmarks.goal import steps_to_loss
 from benchmarks.networks import PIXELS, network_of, subjects
 from benchmarks.passes import memory, passes
 from benchmarks.steps import Rounds, UnitTimes, overhead, summary, time_unit
 from mrecg import environment
-from mrecg.quant.modules import layers_of
 
-FULL = {"steps": 20, "plain": 3, "passes": 5, "fits": 3}
+FULL = {"steps": 20, "plain": 3, "passes": 9, "fits": 3}
 QUICK = {"steps": 4, "plain": 0, "passes": 1, "fits": 1}
 """Rounds of each measurement."""
 
@@ -47,11 +47,9 @@ def measure(name: str, *, rounds: dict[str, int], device: torch.device) -> dict[
     times: list[Rounds] = []
     units: list[UnitTimes] = []
     for subject in subjects(network, images):
-        lightning, _ = fit(subject, idle=True)
+        lightning = lightning_seconds(subject, rounds=rounds["fits"])
         times.append(time_unit(subject, rounds=rounds["steps"], plain_rounds=rounds["plain"]))
         units.append(summary(subject.name, times[-1], lightning))
-        if "steps_to_loss" not in found and len(layers_of(subject.low)) > 1:
-            found["steps_to_loss"] = steps_to_loss(subject)
     ratio, quartiles = overhead(times)
     found |= {"overhead": ratio, "overhead_quartiles": quartiles}
     own = sum(unit.lightning_ms for unit in units)
@@ -64,24 +62,26 @@ def measure(name: str, *, rounds: dict[str, int], device: torch.device) -> dict[
         ),
         "lightning_share_all": own / (own + STEPS * sum(unit.step_ms for unit in units)),
     }
+    found["steps_to_loss"] = steps_to_loss(name, device)
     return found | {"units": [asdict(unit) for unit in units]}
 
 
 def table_of(name: str, found: dict[str, Any]) -> Table:
     """Lay one network's numbers out."""
     low, high = found["overhead_quartiles"]
-    goal = found.get("steps_to_loss")
+    goal = found["steps_to_loss"]
     parts = [
         f"step / floor {found['overhead']:.2f} ({low:.2f} to {high:.2f})",
         f"weight ranges {found['weight_ranges_s']:.1f} s",
         f"activation ranges {found['calibration_passes']:.1f} forward passes",
-        f"prefix {found['prefix_passes']:.1f} forward passes",
+        f"prefix {found['prefix_passes']:.1f} forward passes, "
+        f"{found['advance_passes']:.1f} without the errors",
         f"Lightning {100 * found['lightning_share']:.1f} % of {found['lightning_unit']}, "
         f"{100 * found['lightning_share_all']:.1f} % of all",
         f"peak memory {found['peak_memory_mb']} MB, {found['memory_before_mb']} MB of it before",
+        f"loss of {goal['unit']} down to {goal['fraction']}: "
+        + (f"{goal['steps']} steps" if goal["steps"] else f"not in {goal['cap']} steps"),
     ]
-    if goal:
-        parts.append(f"loss down to {goal['fraction']} in {goal['steps']} steps, {goal['unit']}")
     table = Table(title=f"{name}, {found['pixels']} px", caption="\n".join(parts), caption_justify="left")
     for column in ("unit", "step ms", "±", "floor ms", "±", "order", "ratio", "±", "plain ms"):
         table.add_column(column, justify="left" if column in ("unit", "order") else "right")
@@ -107,12 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     machine.add_options(parser)
     chosen = parser.parse_args(arguments)
     device = environment.resolve_device(chosen.device)
+    rounds = QUICK if chosen.quick else FULL
     console, networks = Console(width=140), dict[str, Any]()
     for name in chosen.network or PIXELS:
-        networks[name] = measure(name, rounds=QUICK if chosen.quick else FULL, device=device)
+        with machine.as_in_a_run():
+            networks[name] = measure(name, rounds=rounds, device=device)
         console.print(table_of(name, networks[name]))
         if chosen.json:  # behind each network: an hour's work is not lost to the last one
-            machine.write({"device": machine.describe(device), "networks": networks}, chosen.json)
+            about = {"device": machine.describe(device), "rounds": rounds, "note": chosen.note}
+            machine.write(about | {"networks": networks}, chosen.json)
 
 
 if __name__ == "__main__":

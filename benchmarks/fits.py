@@ -1,4 +1,4 @@
-"""Whole fits of a unit: Lightning's share of them, and how soon the loss falls."""
+"""Whole fits of a unit: Lightning's share of them."""
 
 import statistics
 from collections.abc import Callable
@@ -7,17 +7,10 @@ from typing import Any
 from benchmarks.clock import timed
 from benchmarks.learning import learning, repeatable
 from benchmarks.networks import Subject
-from mrecg.config.methods import QDrop
-from mrecg.quant.modules import quantization
 from mrecg.reconstruct.engine import fit_in_chunks, quiet_lightning
 
 STEPS, CHUNK = 200, 50
-"""Steps of a fit in which Lightning's share is taken, and of a chunk, as in the default configuration."""
-FRACTION, CAP, WINDOW = 0.7, 500, 10
-"""The loss is to fall to this fraction of its first value, within so many steps; both are means over a
-window of steps."""
-RATE = 1e-2
-"""Learning rate of the rounding there."""
+"""Steps of a fit, and of a chunk as in the default configuration."""
 
 
 def fit(subject: Subject, *, idle: bool = False) -> tuple[float, float]:
@@ -25,65 +18,34 @@ def fit(subject: Subject, *, idle: bool = False) -> tuple[float, float]:
 
     Args:
         subject: The unit.
-        idle: Leave the optimisation steps out: all that is left is Lightning's.
+        idle: Take the first optimisation step only, in the place of all.
 
     Returns:
-        Seconds of the fit, and those of its optimisation steps.
+        Seconds of the fit, and those of its optimisation steps; what lies between them is Lightning's.
     """
     inside, device = 0.0, subject.device
+    done: list[object] = []
     with learning(subject, steps=STEPS) as module, quiet_lightning(), repeatable():
         step: Callable[..., object] = module.step
 
-        def counted(*args: Any, **kwargs: Any) -> None:
+        def counted(*args: Any, **kwargs: Any) -> object:
             nonlocal inside
-            if not idle:
-                inside += timed(lambda: step(*args, **kwargs), device)
+            if not (idle and done):
+                inside += timed(lambda: done.append(step(*args, **kwargs)), device)
+            return done[-1]
 
-        module.step = counted  # type: ignore[method-assign]
+        module.step = counted  # type: ignore[method-assign, assignment]
         whole = timed(lambda: fit_in_chunks(module, STEPS, CHUNK, device), device)
     return whole, inside
+
+
+def lightning_seconds(subject: Subject, *, rounds: int) -> float:
+    """Lightning's own time in a fit: the median of several idle ones."""
+    fits = [fit(subject, idle=True) for _ in range(rounds)]
+    return statistics.median(whole - inside for whole, inside in fits)
 
 
 def share(subject: Subject, *, rounds: int) -> float:
     """Fraction of a unit's fit that is not spent in optimisation steps: the median of several fits."""
     fits = [fit(subject) for _ in range(rounds)]
     return statistics.median(1 - inside / whole for whole, inside in fits)
-
-
-def steps_to_loss(subject: Subject) -> dict[str, Any]:
-    """Optimise until the reconstruction loss has fallen.
-
-    Args:
-        subject: The unit.
-
-    Returns:
-        ``unit``, ``method``, ``lr_rounding``, ``fraction``, ``cap``; ``steps`` and ``seconds``, both null
-        where the loss has not fallen that far.
-    """
-    losses: list[float] = []
-    seconds = 0.0
-    method = QDrop(lr_rounding=RATE)
-    with learning(subject, steps=CAP, method=method) as module, repeatable():
-        optimizer = module.configure_optimizers()
-
-        def step() -> None:
-            losses.append(float(module.step(len(losses), optimizer).reconstruction))
-
-        with quantization(subject.low, activations="drop", drop=module.drop):
-            while len(losses) < CAP and not fallen(losses):
-                seconds += timed(step, subject.device)
-    reached = fallen(losses)
-    return {
-        "unit": subject.name,
-        "method": method.name,
-        "lr_rounding": RATE,
-        "fraction": FRACTION,
-        "cap": CAP,
-        "steps": len(losses) if reached else None,
-        "seconds": seconds if reached else None,
-    }
-
-
-def fallen(losses: list[float]) -> bool:
-    """Tell whether the mean over the last steps is down to `FRACTION` of that over the first ones."""
-    return len(losses) > WINDOW and sum(losses[-WINDOW:]) <= FRACTION * sum(losses[:WINDOW])

@@ -39,6 +39,7 @@ def learning(subject: Subject, *, steps: int, method: QDrop | None = None) -> It
         batch=BATCH,
         log_every=10,
         precision=PRECISION,
+        graphs=False,
         seed=0,
         report=lambda *_: None,
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {name: facts[name] for name in FACTS} | {"numba": environment.installed("numba")}
 
 
+def as_in_a_run() -> AbstractContextManager[None]:
+    """Compute as a run does, floors and passes too: its kernels, and its way with freed memory."""
+    return environment.computing(threads=None, kernels="fused")
+
+
 def write(content: dict[str, Any], path: Path) -> None:
     """Write JSON with four digits of every number: more would be noise."""
     path.write_text(json.dumps(rounded(content), indent=1) + "\n")
@@ -32,7 +38,7 @@ def rounded(value: Any) -> Any:
         return float(f"{value:.4g}")
     if isinstance(value, dict):
         return {key: rounded(part) for key, part in value.items()}
-    return [rounded(part) for part in value] if isinstance(value, list) else value
+    return [rounded(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,3 +46,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument(
+        "--note", default="", help="what else the machine did meanwhile; kept with the numbers"
+    )

@@ -28,12 +28,13 @@ PRECISION: Precision = 32
 """Of the step, as of its floor."""
 
 
-def network_of(name: str, device: torch.device) -> tuple[QuantizedNetwork, Tensor]:
+def network_of(name: str, device: torch.device, bits: BitsConfig = BITS) -> tuple[QuantizedNetwork, Tensor]:
     """Build a network of conf/model, cut and calibrate it, and draw images for it.
 
     Args:
         name: One of `PIXELS`.
         device: Where to.
+        bits: Of weights and activations.
 
     Returns:
         The network and random images; time does not depend on what is on them.
@@ -41,7 +42,7 @@ def network_of(name: str, device: torch.device) -> tuple[QuantizedNetwork, Tenso
     config = ModelConfig(**yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text()))
     shape = (3, PIXELS[name], PIXELS[name])
     parts = cut(build(config, seed=0).model, input_shape=shape)
-    network = QuantizedNetwork(parts.graph, parts.units, BITS).to(device)
+    network = QuantizedNetwork(parts.graph, parts.units, bits).to(device)
     images = random_images(shape, device)
     calibrate(network, images)
     return network, images

@@ -1,6 +1,7 @@
 """What a run does besides optimising, counted in forward passes: ranges, the rolling cache, memory."""
 
 import statistics
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import interleaved, spread
-from benchmarks.networks import BATCH, EVAL_BATCH, PRECISION, calibrate, plan_of
+from benchmarks.networks import BATCH, EVAL_BATCH, PRECISION, calibrate, plan_of, subjects
 from mrecg import environment
 from mrecg.config.methods import LearnedRounding, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, CalibrationConfig, TrainerConfig
@@ -89,6 +90,7 @@ def passes(network: QuantizedNetwork, images: Tensor, *, rounds: int) -> dict[st
             # With the extremes as weight ranges, less the time of those, the activations are left.
             "extremes and activations": lambda: calibrate(network, images, extremes),
             "extremes": lambda: weights(extremes),
+            "advance": lambda: deque(subjects(network, images), maxlen=0),
             "prefix": lambda: reconstructed(network, images, plan, steps=1, method=Rtn()),
         },
         rounds=rounds,
@@ -107,6 +109,7 @@ def passes(network: QuantizedNetwork, images: Tensor, *, rounds: int) -> dict[st
         "calibration_passes_spread": _spread_of_passes(activations, one),
         "prefix_s": statistics.median(times["prefix"]),
         "prefix_passes": statistics.median(times["prefix"]) / statistics.median(one),
+        "advance_passes": statistics.median(times["advance"]) / statistics.median(one),
         "prefix_passes_spread": _spread_of_passes(times["prefix"], one),
     }
 

@@ -35,7 +35,7 @@ class UnitTimes:
         spread: Third minus first quartile of the step, as a fraction of the median.
         floor_spread: Likewise of the floor.
         ratio_spread: Likewise of step divided by floor, round by round.
-        lightning_ms: Lightning's own time in a fit, see `benchmarks.lightning`.
+        lightning_ms: Lightning's own time in a fit, see `benchmarks.fits`.
     """
 
     name: str

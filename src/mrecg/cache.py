@@ -1,7 +1,4 @@
-"""Activations of all calibration images: in memory, as integers of their grid, or on disk.
-
-A `Cache` has a budget. What does not fit goes on: from the GPU to the CPU's memory, from there to disk.
-"""
+"""Activations of all calibration images within a budget: from the GPU to the CPU's memory, then to disk."""
 
 import math
 import tempfile
@@ -63,8 +60,6 @@ class Store:
     Attributes:
         images: N.
         shape: (N, ...), images as (N, C, H, W).
-        device: Where `take` and `batches` give their tensors.
-        dtype: The floating type of what they give.
     """
 
     def __init__(
@@ -88,6 +83,11 @@ class Store:
             The store.
         """
         return cls(_rows(values), device=values.device, dtype=values.dtype)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the values lie where `take` gives them."""
+        return self._held().device == self.device
 
     def take(self, index: Tensor) -> Tensor:
         """Pick images.

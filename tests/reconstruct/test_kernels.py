@@ -51,6 +51,7 @@ def fit(
         batch=8,
         log_every=1,
         precision=precision,
+        graphs=False,
         seed=5,
         report=lambda logged, done: points.extend(logged),
     )

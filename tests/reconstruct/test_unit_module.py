@@ -84,6 +84,7 @@ def module_of(
             batch=BATCH,
             log_every=log_every,
             precision=32,
+            graphs=False,
             seed=SEED,
             report=report,
         ),

@@ -154,8 +154,10 @@ class TrainerConfig:
     """auto, cpu, cuda or cuda:N."""
     threads: PositiveInt | None = None
     """CPU threads of torch; null: its own choice. One is robust on a busy machine and repeats on any."""
+    cuda_graphs: bool = False
+    """On a GPU, record the step of each group once and replay it. Not yet tried on a device."""
     kernels: Literal["fused", "plain"] = "fused"
-    """Fused kernels where there are some (float32 on the CPU), or torch operations that compute the same."""
+    """Fused kernels where there are some (float32, CPU, CUDA), or torch operations that compute the same."""
 
     @field_validator("device")
     @classmethod

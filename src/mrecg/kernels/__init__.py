@@ -1,4 +1,4 @@
-"""Fused kernels for the CPU, compiled by Numba when first used and kept on disk after that.
+"""Fused kernels: Numba's for the CPU, Triton's for CUDA; compiled when first used, then kept on disk.
 
 Whatever a kernel computes, a plain torch function computes too, on any device and in any floating type; tests
 compare the two. Nothing here knows about networks: arrays in, arrays out.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mrecg.kernels import activation
-from mrecg.kernels.switch import serves
+from mrecg.kernels.switch import serving, triton_kernels
 
 UNBOUNDED = (float("-inf"), float("inf"))
 """The bounds of no activation function."""
@@ -92,8 +92,8 @@ class Mask(Protocol):
     """Random bytes by a key; those below the threshold quantize. See `mrecg.quant.drop.Draw`."""
 
     @property
-    def key(self) -> int:
-        """0 to 2^64 - 1."""
+    def key(self) -> int | Tensor:
+        """0 to 2^64 - 1, or its bits as int64, one element on the device."""
 
     @property
     def threshold(self) -> int:
@@ -108,12 +108,15 @@ class _LearnableFakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, settings: Settings) -> Tensor:
-        ctx.settings, ctx.fused = settings, serves(x, scale)
+        ctx.settings, ctx.fused = settings, serving(x, scale)
         ctx.save_for_backward(x, scale)
-        if ctx.fused:
+        if ctx.fused is not None:
             flat = in_memory_order(x)
             out = torch.empty_like(flat)
-            activation.quantize(flat.detach().numpy(), out.numpy(), **_numbers(scale, settings))
+            if ctx.fused == "numba":
+                activation.quantize(flat.detach().numpy(), out.numpy(), **_arguments(float(scale), settings))
+            else:
+                triton_kernels().quantize(flat, out, **_arguments(scale, settings))
             return from_memory_order(out, x)
         low, high = settings.grid
         if settings.bounds != UNBOUNDED:
@@ -126,12 +129,17 @@ class _LearnableFakeQuantize(torch.autograd.Function):
         (grad,) = grads
         x, scale = ctx.saved_tensors
         settings: Settings = ctx.settings
-        if ctx.fused:
-            flat = in_memory_order(x)
+        factor = settings.grad_factor
+        if ctx.fused is not None:
+            flat, upstream = in_memory_order(x), in_memory_order(grad)
             out = torch.empty_like(flat)
-            arrays = flat.detach().numpy(), in_memory_order(grad).detach().numpy(), out.numpy()
-            learned = activation.gradients(*arrays, **_numbers(scale, settings))
-            grad_scale = scale.new_full(scale.shape, learned * settings.grad_factor)
+            if ctx.fused == "numba":
+                arrays = flat.detach().numpy(), upstream.detach().numpy(), out.numpy()
+                learned = activation.gradients(*arrays, **_arguments(float(scale), settings))
+                grad_scale = scale.new_full(scale.shape, learned * factor)
+            else:
+                total = triton_kernels().gradients(flat, upstream, out, **_arguments(scale, settings))
+                grad_scale = (total * factor).to(scale.dtype).reshape(scale.shape)
             return from_memory_order(out, x), grad_scale if ctx.needs_input_grad[1] else None, None
         low, high = settings.bounds
         active = ((x > low) & (x < high)).to(x.dtype)
@@ -145,20 +153,34 @@ class _LearnableFakeQuantize(torch.autograd.Function):
             mask = settings.draw.mask(x)
             inside, slope = torch.lerp(torch.ones_like(inside), inside, mask), slope * mask
         # Summed in float64, so that the order of the terms does not show.
-        total = (slope * grad).sum(dtype=torch.float64) * settings.grad_factor
+        total = (slope * grad).sum(dtype=torch.float64) * factor
         grad_scale = total.to(scale.dtype).reshape(scale.shape) if ctx.needs_input_grad[1] else None
         return grad * active * inside, grad_scale, None
 
 
-def _numbers(scale: Tensor, settings: Settings) -> dict[str, Any]:
+def _arguments(scale: Tensor | float, settings: Settings) -> dict[str, Any]:
+    """A kernel's arguments; all are numbers where the scale is one (reading it would wait for a GPU)."""
     draw = settings.draw
+    key = draw.key if draw else 0
     return {
-        "scale": float(scale),
+        "scale": scale,
         "grid": settings.grid,
         "bounds": settings.bounds,
-        "key": draw.key if draw else 0,
+        "key": key if isinstance(scale, Tensor) else as_number(key),
         "threshold": draw.threshold if draw else activation.ALL,
     }
+
+
+def as_number(key: int | Tensor) -> int:
+    """Read a key.
+
+    Args:
+        key: A number, or a tensor with its bits as int64.
+
+    Returns:
+        0 to 2^64 - 1.
+    """
+    return int(key) % (1 << 64) if isinstance(key, Tensor) else key
 
 
 def in_memory_order(x: Tensor) -> Tensor:

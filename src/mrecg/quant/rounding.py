@@ -69,7 +69,7 @@ def fraction_slope(alpha: Tensor) -> Tensor:
     return sigmoid * (1 - sigmoid) * (ZETA - GAMMA) * ((stretched >= 0) & (stretched <= 1))
 
 
-def regulariser(h: Tensor, beta: float) -> Tensor:
+def regulariser(h: Tensor, beta: float | Tensor) -> Tensor:
     """Drive every h to 0 or 1.
 
     Args:
@@ -82,7 +82,7 @@ def regulariser(h: Tensor, beta: float) -> Tensor:
     return (1 - (2 * h - 1).abs().pow(beta)).sum()
 
 
-def regulariser_slope(h: Tensor, beta: float) -> Tensor:
+def regulariser_slope(h: Tensor, beta: float | Tensor) -> Tensor:
     """Derivative of `regulariser` with respect to h.
 
     Args:

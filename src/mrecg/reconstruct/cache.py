@@ -27,6 +27,11 @@ class GroupCache:
     full: Store
     target: Store
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether all of it lies on the device that uses it."""
+        return all(store.at_hand for store in (self.quantized, self.full, self.target))
+
 
 @torch.no_grad()
 def advance(unit: nn.Module, values: Store, cache: Cache, *, batch: int, grid: Grid | None = None) -> Store:

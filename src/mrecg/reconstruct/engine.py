@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from mrecg.cache import Cache, CacheUse, Grid, Store
 from mrecg.config.methods import LearnedRounding, Rtn
 from mrecg.config.schema import CacheConfig, Precision, TrainerConfig
+from mrecg.errors import ConfigError
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.network import QuantizedNetwork
@@ -74,8 +75,12 @@ def reconstruct(
         they do wherever the cache lies, unless it is bfloat16.
 
     Raises:
-        ConfigError: The cache has no place to be, or no room there.
+        ConfigError: The cache has no place to be, or no room there; CUDA graphs are asked for and cannot be.
     """
+    if trainer.cuda_graphs and images.device.type != "cuda":
+        raise ConfigError(
+            f"trainer.cuda_graphs: needs a GPU, the network is on {images.device}; set it to false"
+        )
     listener = listener or Silent()
     first = images if isinstance(images, Store) else Store.of(images)
     depthwise = any(layer.kind == "depthwise" for unit in network.units for layer in unit.facts.layers)
@@ -197,6 +202,11 @@ class _Walk:
         learned = [q.scale for unit in units for q in activations_of(unit)] if task.scales else []
         for scale in learned:
             scale.requires_grad_(True)
+        if self.trainer.cuda_graphs and not cache.at_hand:
+            raise ConfigError(
+                f"trainer.cuda_graphs: what {name} learns from has spilled from the GPU; "
+                "raise cache.budget_mb or set trainer.cuda_graphs=false"
+            )
         module = GroupReconstruction(
             units,
             task=task,
@@ -205,6 +215,7 @@ class _Walk:
             batch=min(self.trainer.batch_size, cache.quantized.images),
             log_every=self.trainer.log_every,
             precision=self.precision,
+            graphs=self.trainer.cuda_graphs,
             seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
             report=report,
         )

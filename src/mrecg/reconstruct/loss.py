@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mrecg.kernels import loss
-from mrecg.kernels.switch import serves
+from mrecg.kernels.switch import serving, triton_kernels
 from mrecg.quant.affine import from_memory_order, in_memory_order
 
 
@@ -14,18 +14,22 @@ class _FusedLoss(torch.autograd.Function):
     """Loss and gradient in one pass over both tensors."""
 
     @staticmethod
-    def forward(ctx: Any, out: Tensor, target: Tensor) -> Tensor:
+    def forward(ctx: Any, out: Tensor, target: Tensor, fused: str) -> Tensor:
         positions = out.numel() // out.shape[1]
         flat, wanted = in_memory_order(out).detach(), in_memory_order(target).detach()
         grad = torch.empty_like(flat)
+        ctx.grad, ctx.fused = from_memory_order(grad, out), fused
+        if fused == "triton":
+            mean: Tensor = triton_kernels().squared(flat, wanted, grad, factor=2 / positions) / positions
+            return mean.to(out.dtype)
         total = loss.squared(flat.numpy(), wanted.numpy(), grad.numpy(), factor=2 / positions)
-        ctx.grad = from_memory_order(grad, out)
         return out.new_tensor(total / positions)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad: Tensor = ctx.grad
-        return (grad if float(grads[0]) == 1 else grad * grads[0]), None
+        # Whether the factor is 1 can be seen on the CPU only: on a GPU that would wait.
+        return (grad if ctx.fused == "numba" and float(grads[0]) == 1 else grad * grads[0]), None, None
 
 
 def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
@@ -41,7 +45,8 @@ def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
     Source:
         BRECQ, arXiv 2102.05426, with the scale of its published code, to which lambda is tied.
     """
-    if serves(out, target):
-        fused: Tensor = _FusedLoss.apply(out, target)
-        return fused
+    fused = serving(out, target)
+    if fused is not None:
+        mean: Tensor = _FusedLoss.apply(out, target, fused)
+        return mean
     return (out - target).square().sum(1).mean()

@@ -5,12 +5,13 @@ grow with the number of layers, and autograd never sees more than the weights th
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mrecg.kernels import rounding as kernels
-from mrecg.kernels.switch import serves
+from mrecg.kernels.switch import serving, triton_kernels
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.rounding import (
     fraction_slope,
@@ -66,21 +67,24 @@ class SoftRounding(nn.Module):
     def lend(self) -> None:
         """Give every layer its soft weight for this step, as a leaf of the step's graph."""
         with torch.no_grad():
-            if serves(self.alpha):
-                arrays = (t.detach().numpy() for t in (self.alpha, self.offset, self.gain, self.weight))
-                kernels.soften(*arrays)
+            tensors = self.alpha, self.offset, self.gain, self.weight
+            fused = serving(self.alpha)
+            if fused == "numba":
+                kernels.soften(*(t.detach().numpy() for t in tensors))
+            elif fused == "triton":
+                triton_kernels().soften(*tensors)
             else:
                 torch.addcmul(self.offset, soft_fraction(self.alpha), self.gain, out=self.weight)
         for layer, part in zip(self._layers, torch.split(self.weight, self._sizes), strict=True):
             layer.soft = _unflatten(part, layer.reference).requires_grad_()
 
     @torch.no_grad()
-    def collect(self, *, weight: float, beta: float | None) -> Tensor | None:
+    def collect(self, *, weight: float, beta: float | Tensor | None) -> Tensor | None:
         """Turn the gradients of the soft weights into that of `alpha`, and add the regulariser's.
 
         Args:
             weight: Lambda of the regulariser.
-            beta: Its exponent; None leaves it out.
+            beta: Its exponent, on a GPU also as one element there; None leaves it out.
 
         Returns:
             The regulariser times lambda; None where it was left out.
@@ -91,23 +95,25 @@ class SoftRounding(nn.Module):
         if self.alpha.grad is None:
             self.alpha.grad = torch.empty_like(self.alpha)
         regularised = beta is not None and weight > 0
-        if serves(self.alpha):
+        exponent: Any = 1.0 if beta is None else beta
+        fused = serving(self.alpha)
+        if fused is not None:
             tensors = (self.alpha, self.gain, self.pull, self.alpha.grad)
-            penalty = kernels.gradient(
-                *(t.detach().numpy() for t in tensors),
-                regulariser=weight if regularised else 0.0,
-                beta=beta or 1.0,
-            )
+            factor = weight if regularised else 0.0
+            if fused == "triton":
+                total = weight * triton_kernels().gradient(*tensors, regulariser=factor, beta=exponent)
+                return total.to(self.alpha.dtype) if regularised else None
+            arrays = (t.detach().numpy() for t in tensors)
+            penalty = kernels.gradient(*arrays, regulariser=factor, beta=exponent)
             return self.alpha.new_tensor(weight * penalty) if regularised else None
         slope = self.pull * self.gain
         if not regularised:
             torch.mul(slope, fraction_slope(self.alpha), out=self.alpha.grad)
             return None
-        assert beta is not None
         h = soft_fraction(self.alpha)
-        slope.add_(regulariser_slope(h, beta), alpha=weight)
+        slope.add_(regulariser_slope(h, exponent), alpha=weight)
         torch.mul(slope, fraction_slope(self.alpha), out=self.alpha.grad)
-        return weight * regulariser(h, beta)
+        return weight * regulariser(h, exponent)
 
     @torch.no_grad()
     def harden(self) -> None:

@@ -22,6 +22,7 @@ from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.order import Order
 from mrecg.reconstruct.records import CurvePoint
+from mrecg.reconstruct.replay import Replay
 from mrecg.reconstruct.soft import SoftRounding
 
 SMALLEST_SCALE = 1e-6
@@ -82,8 +83,15 @@ class GroupReconstruction(L.LightningModule):
         batch: Images a step.
         log_every: Steps between two points of the curve.
         precision: Of convolutions and linear layers.
+        graphs: Whether steps are recorded as CUDA graphs and replayed.
         seed: Seed of this group's draws.
         report: Called behind each chunk with the points logged in it and the number of its steps.
+
+    Attributes:
+        order: Which images each step sees.
+        drop: The draws of quantization drop.
+        places: How many of them a step takes.
+        rounding: The soft rounding; None where there is nothing to round.
     """
 
     def __init__(
@@ -96,6 +104,7 @@ class GroupReconstruction(L.LightningModule):
         batch: int,
         log_every: int,
         precision: Precision,
+        graphs: bool,
         seed: int,
         report: Callable[[Sequence[CurvePoint], int], None],
     ) -> None:
@@ -106,11 +115,16 @@ class GroupReconstruction(L.LightningModule):
         self._cache, self._report = cache, report
         self._bf16 = precision == "bf16"
         self.drop = Drop(task.keep, seed)
-        self._order = Order(cache.quantized.images, batch, seed=seed, device=cache.quantized.device)
+        self.order = Order(cache.quantized.images, batch, seed=seed, device=cache.quantized.device)
         self.rounding = (
             SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
         )
-        self._scales: list[Tensor] = [q.scale for q in activations_of(self.group)] if task.scales else []
+        quantizers = activations_of(self.group)
+        self.places = 1 + len(quantizers) if task.keep < 1 else 0
+        self._scales: list[Tensor] = [q.scale for q in quantizers] if task.scales else []
+        self._rates: list[tuple[float, bool]] = []
+        self._graphs = graphs
+        self._replay: Replay | None = None
 
     def cpu(self) -> "GroupReconstruction":
         """Stay where it is: Lightning ends each fit by this call, and the units belong to the network."""
@@ -119,14 +133,14 @@ class GroupReconstruction(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam with a learning rate each for alpha and for the activation steps."""
         groups: list[dict[str, object]] = []
+        self._rates = []
         if self.rounding is not None and self.task.rounding is not None:
-            groups.append({"params": [self.rounding.alpha], "lr": self.task.rounding.lr, "cosine": False})
+            groups.append({"params": [self.rounding.alpha]})
+            self._rates.append((self.task.rounding.lr, False))
         if self._scales and self.task.scales is not None:
-            rate = self.task.scales.lr
-            groups.append(
-                {"params": self._scales, "lr": rate, "peak": rate, "cosine": self.task.scales.cosine}
-            )
-        return _Adam(groups, fused=True)
+            groups.append({"params": self._scales})
+            self._rates.append((self.task.scales.lr, self.task.scales.cosine))
+        return _Adam(groups, fused=True, capturable=self.order.device.type == "cuda")
 
     def training_step(self, chunk: Tensor) -> None:
         """Run one chunk of optimisation steps.
@@ -156,10 +170,30 @@ class GroupReconstruction(L.LightningModule):
         Returns:
             Its losses, on the device: reading them would wait for it.
         """
-        index = self._order.at(step)
+        if self._graphs:
+            if self._replay is None:
+                self._replay = Replay(self, optimizer)
+            return self._replay.step(step)
+        self.drop.begin(step)
+        for part, rate in zip(optimizer.param_groups, self.rates(step), strict=True):
+            part["lr"] = rate
+        return self.losses(step, *self.compute(self.order.at(step), self.beta(step), optimizer))
+
+    def compute(
+        self, index: Tensor, beta: float | Tensor | None, optimizer: torch.optim.Optimizer
+    ) -> tuple[Tensor, Tensor | None]:
+        """Forward, backward, and a step of the optimiser.
+
+        Args:
+            index: The images, shape (batch,).
+            beta: Exponent of the regulariser; None leaves it out.
+            optimizer: With the step's learning rates.
+
+        Returns:
+            Reconstruction loss and regulariser, one number each; None where that was left out.
+        """
         x = self._cache.quantized.take(index)
         if self.task.keep < 1:
-            self.drop.begin(step)
             x = self.drop.mix(x, self._cache.full.take(index))
         if self.rounding is not None:
             self.rounding.lend()
@@ -168,26 +202,37 @@ class GroupReconstruction(L.LightningModule):
         reconstruction = reconstruction_loss(out.to(x.dtype), self._cache.target.take(index))
         optimizer.zero_grad()
         reconstruction.backward()  # type: ignore[no-untyped-call]
-        penalty, beta = None, None
+        penalty = None
         if self.rounding is not None and self.task.rounding is not None:
-            plan = self.task.rounding
-            beta = beta_at(
-                step,
-                self.steps,
-                warmup=plan.warmup,
-                start=plan.beta_start,
-                end=plan.beta_end,
-                decay=plan.beta_decay,
-            )
-            penalty = self.rounding.collect(weight=plan.regulariser, beta=beta)
-        for part in optimizer.param_groups:
-            if part["cosine"]:
-                part["lr"] = part["peak"] * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+            penalty = self.rounding.collect(weight=self.task.rounding.regulariser, beta=beta)
         optimizer.step()
         if self._scales:
             with torch.no_grad():
                 torch._foreach_clamp_min_(self._scales, SMALLEST_SCALE)
-        return Losses(step, reconstruction.detach(), penalty, beta)
+        return reconstruction.detach(), penalty
+
+    def beta(self, step: int) -> float | None:
+        """Exponent of the regulariser in a step; None where there is none."""
+        plan = self.task.rounding
+        if self.rounding is None or plan is None or plan.regulariser == 0:
+            return None
+        return beta_at(
+            step,
+            self.steps,
+            warmup=plan.warmup,
+            start=plan.beta_start,
+            end=plan.beta_end,
+            decay=plan.beta_decay,
+        )
+
+    def rates(self, step: int) -> list[float]:
+        """Learning rate of each of the optimiser's groups in a step."""
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return [rate * cosine if falls else rate for rate, falls in self._rates]
+
+    def losses(self, step: int, reconstruction: Tensor, rounding: Tensor | None) -> Losses:
+        """Put a step's losses together."""
+        return Losses(step, reconstruction, rounding, self.beta(step))
 
     def harden(self) -> None:
         """Fix the rounding that was learned."""

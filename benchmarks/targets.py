@@ -1,0 +1,60 @@
+"""What the engine is to reach, and what of it was."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """An upper limit of one number.
+
+    Attributes:
+        key: The number in the JSON of a network.
+        name: In tables.
+        cpu: The limit on a CPU.
+        cuda: The limit on a GPU.
+        factor: What the number is multiplied with for the eye: 100 for percent.
+        unit: Behind the number.
+        only: The one network that has the target; empty: all.
+    """
+
+    key: str
+    name: str
+    cpu: float
+    cuda: float
+    factor: float = 1.0
+    unit: str = ""
+    only: str = ""
+
+    def limit(self, device: str) -> float:
+        """The limit on a device."""
+        return self.cuda if device.startswith("cuda") else self.cpu
+
+    def text(self, value: float) -> str:
+        """Write a number of this kind."""
+        return f"{self.factor * value:.2f}".rstrip("0").rstrip(".") + self.unit
+
+
+TARGETS = (
+    Target("overhead", "step / floor", 1.6, 1.5),
+    Target("lightning_share", "Lightning", 0.03, 0.05, factor=100, unit=" %"),
+    Target("calibration_passes", "activation ranges, passes", 4.0, 4.0),
+    Target("weight_ranges_s", "weight ranges", 3.0, 3.0, unit=" s", only="efficientnet_lite0"),
+    Target("prefix_passes", "cache, passes", 2.5, 2.5),
+)
+
+
+def missed(content: dict[str, Any]) -> Iterator[tuple[str, Target, float]]:
+    """List what is above its limit.
+
+    Args:
+        content: The JSON of `benchmarks.engine`.
+
+    Yields:
+        Network, target and number.
+    """
+    for name, found in content["networks"].items():
+        for target in TARGETS:
+            if target.only in ("", name) and found[target.key] > target.limit(content["device"]["device"]):
+                yield name, target, found[target.key]
