@@ -6,9 +6,11 @@ counts; the milliseconds belong to the machine.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,8 @@ from mrecg import environment
 FULL = {"steps": 20, "plain": 3, "passes": 9, "fits": 3}
 QUICK = {"steps": 4, "plain": 0, "passes": 1, "fits": 1}
 """Rounds of each measurement."""
+SMALL, MORE = 32, 3
+"""Networks for images of so few pixels get so many times the rounds: one busy second would cover all."""
 
 
 def measure(name: str, *, rounds: dict[str, int], device: torch.device) -> dict[str, Any]:
@@ -41,14 +45,15 @@ def measure(name: str, *, rounds: dict[str, int], device: torch.device) -> dict[
         unit, ``lightning_share_all`` of all units together; ``steps_to_loss``; and ``units``.
     """
     network, images = network_of(name, device)
+    more = MORE if PIXELS[name] <= SMALL else 1
     found: dict[str, Any] = {"pixels": PIXELS[name], "images": len(images)}
     found |= memory(network, images)
-    found |= passes(network, images, rounds=rounds["passes"])
+    found |= passes(network, images, rounds=more * rounds["passes"])
     times: list[Rounds] = []
     units: list[UnitTimes] = []
     for subject in subjects(network, images):
         lightning = lightning_seconds(subject, rounds=rounds["fits"])
-        times.append(time_unit(subject, rounds=rounds["steps"], plain_rounds=rounds["plain"]))
+        times.append(time_unit(subject, rounds=more * rounds["steps"], plain_rounds=rounds["plain"]))
         units.append(summary(subject.name, times[-1], lightning))
     ratio, quartiles = overhead(times)
     found |= {"overhead": ratio, "overhead_quartiles": quartiles}
@@ -75,7 +80,7 @@ def table_of(name: str, found: dict[str, Any]) -> Table:
         f"weight ranges {found['weight_ranges_s']:.1f} s",
         f"activation ranges {found['calibration_passes']:.1f} forward passes",
         f"prefix {found['prefix_passes']:.1f} forward passes, "
-        f"{found['advance_passes']:.1f} without the errors",
+        f"{found['advance_passes']:.1f} of them to advance",
         f"Lightning {100 * found['lightning_share']:.1f} % of {found['lightning_unit']}, "
         f"{100 * found['lightning_share_all']:.1f} % of all",
         f"peak memory {found['peak_memory_mb']} MB, {found['memory_before_mb']} MB of it before",
@@ -100,6 +105,15 @@ def table_of(name: str, found: dict[str, Any]) -> Table:
     return table
 
 
+def kept(path: Path | None, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Networks and note that a file already has, if it is of the same machine and rounds."""
+    if path is None or not path.is_file():
+        return {}, ""
+    content = json.loads(path.read_text())
+    same = all(content[key] == about[key] for key in ("device", "rounds"))
+    return (dict(content["networks"]), content["note"] or "") if same else ({}, "")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
@@ -108,14 +122,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     device = environment.resolve_device(chosen.device)
     rounds = QUICK if chosen.quick else FULL
-    console, networks = Console(width=140), dict[str, Any]()
+    about = {"device": machine.describe(device), "rounds": rounds}
+    console, (networks, note) = Console(width=140), kept(chosen.json, about)
+    about["note"] = chosen.note or note  # networks can come one by one
     for name in chosen.network or PIXELS:
         with machine.as_in_a_run():
             networks[name] = measure(name, rounds=rounds, device=device)
         console.print(table_of(name, networks[name]))
         if chosen.json:  # behind each network: an hour's work is not lost to the last one
-            about = {"device": machine.describe(device), "rounds": rounds, "note": chosen.note}
-            machine.write(about | {"networks": networks}, chosen.json)
+            ordered = {each: networks[each] for each in PIXELS if each in networks}
+            machine.write(about | {"networks": ordered}, chosen.json)
 
 
 if __name__ == "__main__":

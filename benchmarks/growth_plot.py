@@ -42,8 +42,9 @@ def _time(axes: "Axes", content: dict[str, Any], axis: str, title: str) -> None:
     axes.plot(ends, [line["intercept"] + line["slope"] * end for end in ends], color=SOFT, linewidth=1.2)
     axes.plot(x, [point["seconds"] for point in points], "o", color=BLUE, markersize=6)
     sign = "+" if line["intercept"] >= 0 else "−"
-    words = f"{line['slope']:.3g} s × {axis} {sign} {abs(line['intercept']):.2g} s\nR² = {line['r2']:.4f}"
-    axes.text(0.05, 0.95, words, transform=axes.transAxes, va="top", fontsize=9, color=SOFT)
+    words = f"{line['slope']:.3g} s × {axis} {sign} {abs(line['intercept']):.2f} s\nR² = {line['r2']:.3f}"
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    axes.text(0.05, 0.95, words, transform=axes.transAxes, va="top", fontsize=9, color=SOFT, bbox=ground)
     _dress(axes, title, axis if axis == "units" else "optimisation steps a unit", "seconds", x)
 
 

@@ -80,10 +80,10 @@ def _orders(content: dict[str, Any]) -> str:
 
 def _errors(content: dict[str, Any]) -> str:
     parts = [
-        f"{found['prefix_passes'] - found['advance_passes']:.2f} (`{name}`)"
+        f"{max(0.0, found['prefix_passes'] - found['advance_passes']):.2f} (`{name}`)"
         for name, found in content["networks"].items()
     ]
-    return f"Of the cache's passes, the errors of all units take {', '.join(parts)}."
+    return f"Of the cache's passes, errors and bookkeeping of the units take {', '.join(parts)}."
 
 
 def _kernels(content: dict[str, Any]) -> Iterator[str]:

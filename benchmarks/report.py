@@ -68,7 +68,7 @@ def section(file: str, content: dict[str, Any]) -> str:
     networks = content["networks"]
     lines = [f"## {title(content['device'])}", "", facts(content["device"]), ""]
     lines += [content["note"], ""] if content["note"] else []
-    lines += [f"`{command('engine', file, content['device'])}`", ""]
+    lines += [f"`{command('engine', file, content['device'])}` (`--network NAME` replaces one network)", ""]
     lines += [table(*summary(content)), ""]
     lines += [f"- {remark}" for remark in remarks(content)] + [""]
     lines += [table(*costs(networks)), ""]
@@ -123,7 +123,7 @@ def costs(networks: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         "one pass s",
         "calibration s",
         "cache s",
-        "without errors, passes",
+        "advancing alone, passes",
         "steps of all units ms",
     ]
     head += ["Lightning, all units", "memory MB (before)", "loss"]
@@ -178,9 +178,9 @@ def growth_section(file: str, content: dict[str, Any], picture: str) -> str:
         f"{sizes['images']} images).",
         *("", f"![Time against units and steps, memory against units]({picture})", ""),
         f"- Time against units: {lines['units']['slope']:.3g} s a unit at {sizes['steps_a_unit']} steps, "
-        f"R² of the straight line {lines['units']['r2']:.4f}.",
+        f"R² of the straight line {lines['units']['r2']:.3f}.",
         f"- Time against steps: {lines['steps']['slope']:.3g} s a step of {sizes['length']} units, R² of the "
-        f"straight line {lines['steps']['r2']:.4f}.",
+        f"straight line {lines['steps']['r2']:.3f}.",
         f"- {growth_of_memory(content['memory'])}",
         *("", table(*memory(content["memory"])), ""),
     ]

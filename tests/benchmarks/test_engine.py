@@ -36,6 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fits, "STEPS", 4)
     monkeypatch.setattr(fits, "CHUNK", 2)
     monkeypatch.setattr(goal, "CAP", 10)
+    monkeypatch.setattr(engine, "MORE", 1)
     for module in (engine, goal):
         monkeypatch.setattr(module, "network_of", tiny)
 
@@ -89,6 +90,17 @@ def test_it_measures_a_network(
 def test_quick_leaves_the_plain_kernels_out(small: None, tmp_path: Path) -> None:
     found = measured(tmp_path, "--quick")["networks"]["embedded"]
     assert all(unit["plain_ms"] is None for unit in found["units"])
+
+
+def test_a_file_keeps_the_other_networks_of_the_same_machine(small: None, tmp_path: Path) -> None:
+    file = tmp_path / "b.json"
+    content = measured(tmp_path, "--quick")
+    other = {"resnet18": {}, "embedded": {}}
+    file.write_text(json.dumps(content | {"networks": other}))
+    assert engine.kept(file, content) == other
+    assert list(measured(tmp_path, "--quick")["networks"]) == ["embedded", "resnet18"]
+    assert engine.kept(file, content | {"rounds": engine.FULL}) == {}
+    assert engine.kept(tmp_path / "none.json", content) == engine.kept(None, content) == {}
 
 
 def test_the_networks_are_those_of_conf() -> None:

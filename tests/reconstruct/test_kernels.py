@@ -15,7 +15,7 @@ from mrecg.kernels.switch import fused
 from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct import loss as losses
-from mrecg.reconstruct.cache import GroupCache
+from mrecg.reconstruct.cache import GroupCache, deviation
 from mrecg.reconstruct.engine import fit_in_chunks
 from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.records import CurvePoint
@@ -208,3 +208,11 @@ def test_grouped_convolutions_stay_in_float32() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             seen[groups] = layer(torch.randn(1, 4, 5, 5)).dtype
     assert seen == {1: torch.bfloat16, 4: torch.float32}
+
+
+@pytest.mark.parametrize("shape", [(11, 5, 7, 9), (11, 6), (11, 3, 40, 41)])
+def test_the_fused_deviation_is_the_deviation(shape: tuple[int, ...]) -> None:
+    quantized, full = Store.of(torch.randn(shape)), Store.of(torch.randn(shape))
+    ours = deviation(quantized, full, batch=4)
+    with fused(False):
+        assert ours == pytest.approx(deviation(quantized, full, batch=4), rel=1e-9)

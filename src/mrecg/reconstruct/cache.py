@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.cache import Cache, Grid, Store
+from mrecg.kernels import loss
+from mrecg.kernels.switch import serves
+from mrecg.quant.affine import in_memory_order
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,11 @@ def deviation(quantized: Store, full: Store, *, batch: int) -> tuple[float, floa
     """
     squared = norm = 0.0
     for q, f in zip(quantized.batches(batch), full.batches(batch), strict=True):
-        squared += float((q - f).square().sum(dtype=torch.float64))
-        norm += float(f.square().sum(dtype=torch.float64))
+        if serves(q, f):
+            error, size = loss.deviation(in_memory_order(q).numpy(), in_memory_order(f).numpy())
+        else:
+            error = float((q - f).square().sum(dtype=torch.float64))
+            size = float(f.square().sum(dtype=torch.float64))
+        squared, norm = squared + error, norm + size
     positions = math.prod(quantized.shape) // quantized.shape[1]
     return squared / max(norm, torch.finfo(torch.float64).tiny), squared / positions
