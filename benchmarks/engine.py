@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     device = environment.resolve_device(chosen.device)
     rounds = QUICK if chosen.quick else FULL
-    about = {"device": machine.describe(device), "rounds": rounds}
+    about: dict[str, Any] = {"device": machine.describe(device), "rounds": rounds}
     console, (networks, note) = Console(width=140), kept(chosen.json, about)
     about["note"] = chosen.note or note  # networks can come one by one
     for name in chosen.network or PIXELS:
