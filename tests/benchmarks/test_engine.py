@@ -97,12 +97,10 @@ def test_a_file_keeps_the_other_networks_of_the_same_machine(small: None, tmp_pa
     content = measured(tmp_path, "--quick")
     other = {"resnet18": {}, "embedded": {}}
     file.write_text(json.dumps(content | {"networks": other}))
-    assert engine.kept(file, content) == (other, "")
+    assert engine.kept(file, content) == (other, "quiet")
     assert list(measured(tmp_path, "--quick")["networks"]) == ["embedded", "resnet18"]
     assert engine.kept(file, content | {"rounds": engine.FULL}) == ({}, "")
     assert engine.kept(tmp_path / "none.json", content) == engine.kept(None, content) == ({}, "")
-    measured(tmp_path, "--quick", "--note", "busy")
-    assert measured(tmp_path, "--quick")["note"] == "busy"
 
 
 def test_the_networks_are_those_of_conf() -> None:
