@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.clock import timed
-from benchmarks.learning import learning, repeatable
+from benchmarks.learning import learning
 from benchmarks.networks import Subject
-from mrecg.reconstruct.engine import fit_in_chunks, quiet_lightning
+from mrecg.reconstruct.engine import deterministic, fit_in_chunks, quiet_lightning
 
 STEPS, CHUNK = 200, 50
 """Steps of a fit, and of a chunk as in the default configuration."""
@@ -25,7 +25,7 @@ def fit(subject: Subject, *, idle: bool = False) -> tuple[float, float]:
     """
     inside, device = 0.0, subject.device
     done: list[object] = []
-    with learning(subject, steps=STEPS) as module, quiet_lightning(), repeatable():
+    with learning(subject, steps=STEPS) as module, quiet_lightning(), deterministic():
         step: Callable[..., object] = module.step
 
         def counted(*args: Any, **kwargs: Any) -> object:

@@ -5,11 +5,12 @@ from typing import Any
 import torch
 
 from benchmarks.clock import timed
-from benchmarks.learning import learning, repeatable
+from benchmarks.learning import learning
 from benchmarks.networks import EVAL_BATCH, Subject, network_of, subjects
 from mrecg.config.methods import QDrop
 from mrecg.config.schema import BitsConfig
 from mrecg.quant.modules import layers_of, quantization
+from mrecg.reconstruct.engine import deterministic
 from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.unit_module import GroupReconstruction
 
@@ -37,7 +38,7 @@ def steps_to_loss(name: str, device: torch.device) -> dict[str, Any]:
     network, images = network_of(name, device, BITS)
     subject = next(each for each in subjects(network, images) if len(layers_of(each.low)) > 1)
     done, seconds = 0, 0.0
-    with learning(subject, steps=CAP, method=METHOD) as module, repeatable():
+    with learning(subject, steps=CAP, method=METHOD) as module, deterministic():
         optimizer = module.configure_optimizers()
 
         def some_steps() -> None:

@@ -4,8 +4,6 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from benchmarks.networks import BATCH, PRECISION, Subject
 from mrecg.config.methods import QDrop
 from mrecg.quant.modules import activations_of, layers_of
@@ -53,14 +51,3 @@ def learning(subject: Subject, *, steps: int, method: QDrop | None = None) -> It
         unit.load_state_dict(before)
         for layer in layers_of(unit):
             layer.refresh()
-
-
-@contextmanager
-def repeatable() -> Iterator[None]:
-    """Choose cuDNN's deterministic algorithms, as a run does."""
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

@@ -9,10 +9,11 @@ from itertools import count
 import torch
 
 from benchmarks.clock import Run, interleaved, ratios, spread
-from benchmarks.learning import learning, repeatable
+from benchmarks.learning import learning
 from benchmarks.networks import BATCH, Subject
 from mrecg.kernels.switch import fused
 from mrecg.quant.modules import quantization
+from mrecg.reconstruct.engine import deterministic
 from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.unit_module import GroupReconstruction
 
@@ -90,7 +91,7 @@ def step_of(module: GroupReconstruction) -> Run:
     optimizer, numbers = module.configure_optimizers(), count(AT)
 
     def step() -> None:
-        with repeatable():
+        with deterministic():
             module.step(next(numbers), optimizer)
 
     return step

@@ -86,7 +86,7 @@ def reconstruct(
     depthwise = any(layer.kind == "depthwise" for unit in network.units for layer in unit.facts.layers)
     results: list[GroupResult] = []
     units: tuple[UnitResult, ...] = ()
-    with Cache(cache, first.device) as kept, quiet_lightning(), _deterministic():
+    with Cache(cache, first.device) as kept, quiet_lightning(), deterministic():
         walk = _Walk(network, plan, trainer, precision, kept, seed, eval_batch, listener)
         tasks = passes_of(method, depthwise=depthwise, lr_factor=trainer.lr_factor)
         for task in tasks:
@@ -275,7 +275,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Choose convolution algorithms that repeat themselves."""
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

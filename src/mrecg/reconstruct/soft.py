@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mrecg.kernels import rounding as kernels
 from mrecg.kernels.switch import serving, triton_kernels
+from mrecg.quant.affine import from_memory_order, in_memory_order
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.rounding import (
     fraction_slope,
@@ -21,18 +22,6 @@ from mrecg.quant.rounding import (
     soft_fraction,
     soft_weight,
 )
-
-
-def _flatten(weight: Tensor) -> Tensor:
-    """Lay a weight out in the memory order of its layer (channels last for images)."""
-    return (weight.permute(0, 2, 3, 1) if weight.dim() == 4 else weight).reshape(-1)
-
-
-def _unflatten(flat: Tensor, like: Tensor) -> Tensor:
-    if like.dim() != 4:
-        return flat.view(like.shape)
-    o, i, h, w = like.shape
-    return flat.view(o, h, w, i).permute(0, 3, 1, 2)
 
 
 class SoftRounding(nn.Module):
@@ -76,7 +65,7 @@ class SoftRounding(nn.Module):
             else:
                 torch.addcmul(self.offset, soft_fraction(self.alpha), self.gain, out=self.weight)
         for layer, part in zip(self._layers, torch.split(self.weight, self._sizes), strict=True):
-            layer.soft = _unflatten(part, layer.reference).requires_grad_()
+            layer.soft = from_memory_order(part, layer.reference).requires_grad_()
 
     @torch.no_grad()
     def collect(self, *, weight: float, beta: float | Tensor | None) -> Tensor | None:
@@ -91,7 +80,7 @@ class SoftRounding(nn.Module):
         """
         for layer, part in zip(self._layers, torch.split(self.pull, self._sizes), strict=True):
             assert layer.soft is not None and layer.soft.grad is not None
-            part.copy_(_flatten(layer.soft.grad))
+            part.copy_(in_memory_order(layer.soft.grad))
         if self.alpha.grad is None:
             self.alpha.grad = torch.empty_like(self.alpha)
         regularised = beta is not None and weight > 0
@@ -120,7 +109,7 @@ class SoftRounding(nn.Module):
         """Round every weight up where alpha >= 0, else down, and take the soft weights back."""
         for layer, alpha in zip(self._layers, torch.split(self.alpha, self._sizes), strict=True):
             layer.soft = None
-            up = _unflatten((alpha >= 0).to(alpha.dtype), layer.reference)
+            up = from_memory_order((alpha >= 0).to(alpha.dtype), layer.reference)
             layer.harden((_base(layer) + up).clamp(0, layer.top))
 
 
@@ -135,4 +124,4 @@ def _start(layer: QuantizedLayer) -> tuple[Tensor, Tensor, Tensor]:
     ratio, base = weight / layer.scale, _base(layer)
     low, high = (soft_weight(base, h, layer.scale, layer.zero_point, layer.top) for h in (0.0, 1.0))
     alpha = initial_alpha(ratio - torch.floor(ratio))
-    return _flatten(alpha), _flatten(low), _flatten(high - low)
+    return in_memory_order(alpha), in_memory_order(low), in_memory_order(high - low)
