@@ -143,7 +143,7 @@ def _oscillation(axes: "Axes", panel: Panel, looks: dict[str, Style]) -> None:
             place = axes.get_xaxis_transform()
             (bar,) = axes.plot([first - 0.4, last + 0.4], [y, y], transform=place, linewidth=4, color=SOFT)
             bar.set(clip_on=False, solid_capstyle="round")
-    columns = 1 if len(panel.series) < 3 else 2
+    columns = 2 if len(panel.series) > 2 and count > 14 else 1  # two need the width of a long network
     room = 0.09 * math.ceil(len(panel.series) / columns)
     axes.set_ylim(0, highest * (1.04 + room) or 1.0)
     axes.set_xlim(-0.6, count - 0.4)
