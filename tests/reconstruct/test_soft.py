@@ -156,3 +156,18 @@ def test_the_fused_kernels_are_the_plain_operations(
     for ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, plain, rtol=2e-5, atol=1e-6)
     assert (results[0][1] == 0).any() and (results[0][1] != 0).any()
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_layer_that_the_loss_does_not_depend_on_stays(on: bool) -> None:
+    made = [QuantizedLayer(nn.Linear(5, 3), bits=2) for _ in range(2)]
+    for layer in made:
+        layer.calibrate(kind="minmax", norm=2.4, candidates=2)
+    with fused(on):
+        soft = SoftRounding(made)
+        soft.lend()
+        assert made[0].soft is not None
+        torch.autograd.backward(made[0].soft.square().sum())
+        soft.collect(weight=0.0, beta=None)
+    assert soft.alpha.grad is not None
+    assert (soft.alpha.grad[:15] != 0).any() and (soft.alpha.grad[15:] == 0).all()

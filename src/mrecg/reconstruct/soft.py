@@ -79,8 +79,11 @@ class SoftRounding(nn.Module):
             The regulariser times lambda; None where it was left out.
         """
         for layer, part in zip(self._layers, torch.split(self.pull, self._sizes), strict=True):
-            assert layer.soft is not None and layer.soft.grad is not None
-            part.copy_(in_memory_order(layer.soft.grad))
+            assert layer.soft is not None
+            if layer.soft.grad is None:  # the loss does not depend on this layer
+                part.zero_()
+            else:
+                part.copy_(in_memory_order(layer.soft.grad))
         if self.alpha.grad is None:
             self.alpha.grad = torch.empty_like(self.alpha)
         regularised = beta is not None and weight > 0
