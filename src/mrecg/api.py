@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ def quantize(
     activation_bits: int = 4,
     method: str | Mapping[str, Any] = "qdrop",
     granularity: str | Mapping[str, Any] = "mixed",
-    merge_count: int | None = None,
+    merge_count: int | Literal["auto"] | None = None,
     steps: int = 20_000,
     seed: int = 0,
     progress: bool = True,
@@ -46,11 +46,12 @@ def quantize(
         evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
-        method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint`` or ``qdrop``; or a dict with this name and
-            hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``.
+        method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``, ``genie_m``; or a
+            dict with this name and hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``.
         granularity: ``layer``, ``block``, ``mixed``, ``stage`` or ``network``; or a dict, for example
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
-        merge_count: Pairs of neighbours to merge at most, for mixed granularity; None: the schema's default.
+        merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the
+            curve of a block-wise probe run; None: the schema's default.
         steps: Optimisation steps a unit.
         seed: Seed of all draws.
         progress: Show progress on standard error.

@@ -144,6 +144,7 @@ def quantize(
             precision=config.precision,
             seed=config.seed,
             eval_batch=config.data.batch_size,
+            model=config.model.name,
             listener=Broadcast(progress, *trackers.listeners),
         )
         probes.store(network, calibration, config, plan, outcome)

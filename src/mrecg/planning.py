@@ -101,7 +101,7 @@ def plan_units(
     Args:
         units: The units in order.
         bits: Weight bits by layer.
-        config: Granularity and planner.
+        config: Granularity, planner, and the trainer's steps and batch size.
         probe: Numbers of a plain run.
         notes: What is to be known about the units.
 
@@ -116,4 +116,6 @@ def plan_units(
         model=config.model.name,
         probe=probe,
         graph_notes=notes,
+        steps_per=config.trainer.steps_per,
+        batch_size=config.trainer.batch_size,
     )

@@ -6,6 +6,7 @@ budget and seed, so its numbers are kept (``planner.probe_cache``) and a sweep p
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,28 @@ from mrecg.config.methods import Rtn
 from mrecg.config.schema import GranularityConfig, RunConfig
 from mrecg.data.draws import add_tensor
 from mrecg.environment import installed
-from mrecg.planner.plan import Probe, make_plan
+from mrecg.planner.plan import Probe, allowed_pairs, make_plan, needs_trials
 from mrecg.planner.schedule import Plan
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
 from mrecg.reconstruct.records import Listener
+from mrecg.reconstruct.trials import PairTrials
+
+TRIAL_SHARE, TRIAL_STEPS = 4, 100
+"""Where the probe's steps are open and it tries merges, it takes a quarter of the run's, but this many: the
+trials cost four times the probe itself."""
 
 
 def steps_of(config: RunConfig) -> int:
     """Optimisation steps a unit of the probe."""
-    own = config.planner.probe_steps
-    return config.trainer.steps if own is None else own
+    own, steps = config.planner.probe_steps, config.trainer.steps
+    if own is not None:
+        return own
+    return min(steps, max(TRIAL_STEPS, steps // TRIAL_SHARE)) if _trials(config) else steps
+
+
+def _trials(config: RunConfig) -> bool:
+    return needs_trials(config.granularity, config.planner)
 
 
 def run(network: QuantizedNetwork, images: Tensor, config: RunConfig, listener: Listener) -> Probe:
@@ -46,11 +58,13 @@ def run(network: QuantizedNetwork, images: Tensor, config: RunConfig, listener: 
     copy = QuantizedNetwork(network.traced, network.units, network.bits).to(images.device)
     copy.load_state({key: value.to(images.device) for key, value in network.state().items()})
     steps = steps_of(config)
+    units = [unit.facts for unit in network.units]
+    trials = PairTrials(allowed_pairs(units, config.planner)) if _trials(config) else None
     outcome = reconstruct(
         copy,
         images,
         make_plan(
-            [unit.facts for unit in network.units],
+            units,
             network.policy.layers,
             granularity=GranularityConfig(name="block"),
             planner=config.planner,
@@ -62,9 +76,13 @@ def run(network: QuantizedNetwork, images: Tensor, config: RunConfig, listener: 
         precision=config.precision,
         seed=config.seed,
         eval_batch=config.data.batch_size,
+        model=config.model.name,
         listener=listener,
+        trials=trials,
     )
     probe = _probe(outcome, steps)
+    if trials is not None:
+        probe = replace(probe, reach=tuple(trials.reach), pairs=tuple(trials.pairs))
     _write(network, images, config, steps, probe)
     return probe
 
@@ -82,11 +100,21 @@ def recall(network: QuantizedNetwork, images: Tensor, config: RunConfig) -> Prob
     """
     if config.planner.probe_cache is None:
         return None
-    file = config.planner.probe_cache / f"{_key(network, images, config, steps_of(config))}.json"
+    file = (
+        config.planner.probe_cache
+        / f"{_key(network, images, config, steps_of(config), trials=_trials(config))}.json"
+    )
     if not file.is_file():
         return None
     content = json.loads(file.read_text())
-    return Probe(losses=tuple(content["losses"]), errors=tuple(content["errors"]), steps=content["steps"])
+    pairs = content["pairs"]
+    return Probe(
+        losses=tuple(content["losses"]),
+        errors=tuple(content["errors"]),
+        steps=content["steps"],
+        reach=None if content["reach"] is None else tuple(content["reach"]),
+        pairs=None if pairs is None else tuple(math.nan if value is None else value for value in pairs),
+    )
 
 
 def store(
@@ -123,11 +151,16 @@ def _write(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: 
         "units": [unit.name for unit in network.units],
         "losses": probe.losses,
         "errors": probe.errors,
+        "reach": probe.reach,
+        # JSON has no NaN.
+        "pairs": probe.pairs and [None if math.isnan(value) else value for value in probe.pairs],
     }
-    (folder / f"{_key(network, images, config, steps)}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / f"{_key(network, images, config, steps, trials=probe.reach is not None)}.json").write_text(
+        json.dumps(content, indent=2) + "\n"
+    )
 
 
-def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: int) -> str:
+def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: int, *, trials: bool) -> str:
     """Hash everything that decides a probe's numbers."""
     values = plain(config)
     trainer: dict[str, Any] = {**values["trainer"], "steps": steps, "device": images.device.type}
@@ -145,6 +178,9 @@ def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: in
         "threads": torch.get_num_threads(),
         "versions": [installed(name) for name in ("mrecg", "torch")],
         "units": [unit.nodes for unit in network.units],
+        "trials": sorted(allowed_pairs([unit.facts for unit in network.units], config.planner))
+        if trials
+        else None,
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     here = Path(__file__).parent  # a probe of other code would be another probe

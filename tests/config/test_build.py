@@ -51,7 +51,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"^planner\.name: 'los' is not a choice \(did you mean 'loss'\?\); .*modcap, loss, ",
     ),
     ({"cache": {"dtype": "int8"}}, r"^cache\.dtype: 'int8' is not a choice.*float32, bfloat16, uint8-exact$"),
-    ({"bits": {"stem_output": "mid"}}, r"^bits\.stem_output: 'mid' is not a choice; choose from low, high$"),
+    ({"bits": {"stem_output": "mid"}}, r"^bits\.stem_output: 'mid' is not .*choose from low, high, 8$"),
     (
         {"data": {"resize": "small"}},
         r"^data\.resize: 'small' is not right: wants a valid integer, .*, or model or none$",
@@ -65,13 +65,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     # Methods.
     (
         {"method": {"name": "qdorp"}},
-        r"^method\.name: 'qdorp' .*mean 'qdrop'.*rtn, adaround, brecq, brecq_joint, qdrop$",
+        r"^method\.name: 'qdorp' .*mean 'qdrop'.*rtn, adaround, brecq, .*, qdrop, pd_quant, genie_m$",
     ),
     ({"method": {"lr_rounding": 0.1}}, r"^method\.name: is missing; choose from rtn, adaround"),
     ({"method": {"name": "rtn", "lr_rounding": 0.1}}, r"^method\.lr_rounding: unknown key; method has name$"),
     (
         {"method": {"name": "adaround", "keep_probability": 0.5}},
-        r"^method\.keep_probability: unknown key.*method has lr_rounding, .*beta_decay, name$",
+        r"^method\.keep_probability: unknown key.*method has lr_rounding, .*beta_decay, loss, name$",
     ),
     ({"method": {"name": "qdrop", "keep_probability": 2}}, r"^method\.keep_probability: 2 is not right"),
     (

@@ -104,7 +104,7 @@ class Shared:
 
     def calibrate(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def calibrate(network: QuantizedNetwork, *arguments: Any, **more: Any) -> Any:
-            key = str([unit.name for unit in network.units])
+            key = str((network.bits, [unit.name for unit in network.units]))
             if key not in self.kept:
                 yield from real(network, *arguments, **more)
                 self.kept[key] = (network, {k: v.clone() for k, v in network.state().items()})

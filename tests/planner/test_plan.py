@@ -63,7 +63,7 @@ def test_every_planner_merges_its_largest_differences(
         "difference", {"modcap": "squared", "loss": "fall", "error": "rise"}[planner["name"]]
     )
     assert {(c.name, c.difference) for c in found.criteria} == {
-        (name, kind) for name, kinds in DIFFERENCES.items() for kind in kinds
+        (name, kind) for name, kinds in DIFFERENCES.items() if name != "budget" for kind in kinds
     }
     for merge in found.merges:
         pair = NAMES.index(merge.left)
@@ -96,6 +96,72 @@ def test_granularities_that_need_no_planner() -> None:
     assert {c.name for c in fixed.criteria} == {"modcap"}
 
 
+@pytest.mark.parametrize(
+    ("planner", "merged"),
+    [
+        # The losses are 1, 9, 2, 2.5, 3: rises of 9, falls of 7, index 14. Without u1's: monotone.
+        ({"name": "loss"}, (("u1", "u2"),)),
+        # The same curve and ModCap's pairs: u2-u3 (index 13), u0-u1 (13), and u1-u2, which hides u1's.
+        ({"name": "modcap"}, (("u0", "u1", "u2", "u3"),)),
+        ({"name": "modcap", "oscillation_threshold": 0.93}, (("u2", "u3"),)),
+        # The errors are 0.1, 0.2, 0.8, 0.5, 0.55: index 0.6; the rise from u1 to u2 is the largest.
+        ({"name": "error", "oscillation_threshold": 1.0}, ()),
+    ],
+)
+def test_the_number_of_merges_can_be_found(
+    planner: dict[str, Any], merged: tuple[tuple[str, ...], ...]
+) -> None:
+    found = plan(probe=PROBE, merge_count="auto", **planner)
+    assert set(found.merged) == set(merged)
+    count = sum(len(group) - 1 for group in merged)
+    assert found.merge_count == len(found.merges) == count
+    assert found.groups == plan(probe=PROBE, **{**planner, "merge_count": count}).groups
+    assert f"merge_count=auto merges {count} pair" in found.note
+
+
+def test_the_note_says_how_many_merges_were_chosen_and_why() -> None:
+    assert plan(probe=PROBE, merge_count="auto", name="loss").note == (
+        "merge_count=auto merges 1 pair: predicted oscillation index of the loss 14 -> 0, wanted: 7. "
+        "Probe: a block-wise run of 7 steps a unit."
+    )
+    # A pair of u1 and u2 lies at their mean, and the fall behind it stays; u0 does not fit into the group.
+    probe = replace(PROBE, errors=(0.1, 0.2, 0.9, 0.1, 0.1))
+    stuck = plan(probe=probe, merge_count="auto", name="error", oscillation_threshold=0.1, max_group_size=2)
+    assert stuck.merged == (("u1", "u2"),)
+    assert "1 pair: predicted oscillation index of the error 1.6 -> 0.9, out of reach: 0.16." in stuck.note
+
+
+@pytest.mark.parametrize("name", ["modcap", "loss", "error"])
+def test_a_monotone_curve_is_left_alone(name: str) -> None:
+    calm = Probe(losses=(5.0, 4.0, 3.0, 2.0, 1.0), errors=(0.1, 0.2, 0.3, 0.4, 0.5), steps=7)
+    found = plan(probe=calm, merge_count="auto", name=name)
+    assert found.merged == () and found.merge_count == 0
+    assert "merge_count=auto merges nothing: the" in found.note and "does not oscillate" in found.note
+
+
+def test_an_open_number_of_merges_needs_a_probe() -> None:
+    mixed = GranularityConfig(name="mixed")
+    for name in ("modcap", "loss", "error"):
+        planner: dict[str, Any] = {"name": name, "merge_count": "auto"}
+        assert needs_probe(mixed, PlannerConfig(**planner))
+        assert not needs_probe(GranularityConfig(name="block"), PlannerConfig(**planner))
+    with pytest.raises(PlanError, match=r"planner\.merge_count=auto needs a probe run"):
+        plan(name="modcap", merge_count="auto")
+    assert not needs_probe(mixed, PlannerConfig(name="published", merge_count="auto"))
+
+
+def test_an_open_number_of_merges_changes_nothing_where_it_is_not_used() -> None:
+    assert plan("block", merge_count="auto").merge_count == 0
+    assert plan("fixed", groups=(("u1", "u2"),), merge_count="auto").merged == (("u1", "u2"),)
+
+
+@pytest.mark.parametrize("wrong", [-1, "all", 1.5])
+def test_a_number_of_merges_is_a_number_or_auto(wrong: object) -> None:
+    with pytest.raises(ConfigError, match=r"planner\.merge_count: .* is not right: wants .*, or auto"):
+        run_config({"planner": {"merge_count": wrong}})
+    assert run_config({"planner": {"merge_count": "auto"}}).planner.merge_count == "auto"
+
+
 @pytest.mark.parametrize("name", ["loss", "error"])
 def test_a_missing_probe_is_an_error_unless_nothing_is_merged(name: str) -> None:
     with pytest.raises(PlanError, match=f"planner={name} needs a probe run"):
@@ -113,8 +179,12 @@ def test_needs_probe_only_for_mixed_by_loss_or_error() -> None:
 
 
 def test_a_probe_of_another_graph_is_refused() -> None:
-    with pytest.raises(PlanError, match="the probe holds 2 numbers for 5 units"):
+    with pytest.raises(PlanError, match=r"the probe holds 2 numbers \(errors\) for 5 units"):
         plan(probe=Probe(losses=(1.0, 2.0), errors=(0.1, 0.2), steps=1))
+    for numbers in ("reach", "pairs"):
+        wrong: dict[str, Any] = {numbers: (0.1, 0.2, 0.3)}
+        with pytest.raises(PlanError, match=rf"the probe holds 3 numbers \({numbers}\) for 5 units"):
+            plan(probe=replace(PROBE, **wrong))
 
 
 def test_fewer_merges_than_asked_for_are_noted() -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from mrecg.config.schema import BitsConfig, CalibrationConfig
+from mrecg.cache import Cache
+from mrecg.config.schema import BitsConfig, CacheConfig, CalibrationConfig
 from mrecg.errors import CheckpointError
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
@@ -162,3 +163,68 @@ def test_to_lays_weights_out_channels_last(model_of: Build) -> None:
     assert stem.hard.is_contiguous(memory_format=torch.channels_last)
     assert stem.reference.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(net.model(x), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", [4, 32])
+@torch.no_grad()
+def test_the_input_is_quantized_in_the_first_unit_and_in_the_model(
+    model_of: Build, traced_of: Trace, activation: int
+) -> None:
+    traced, x = traced_of("embedded"), torch.randn(6, 3, 32, 32)
+    units = partition(traced)
+
+    def make(image: int) -> QuantizedNetwork:
+        return QuantizedNetwork(traced, units, BitsConfig(weight=4, activation=activation, input=image))
+
+    plain, net = make(32), make(3)
+    for each in (plain, net):
+        list(each.calibrate(x, CalibrationConfig(activation_range="minmax"), batch=4))
+    first = activations_of(net.low[0])[0]
+    assert first.bits == 3 and first.signed and first is activations_of(net.model)[0]
+    assert [len(activations_of(low)) for low in net.low] == [
+        len(activations_of(low)) + (i == 0) for i, low in enumerate(plain.low)
+    ]
+    assert not any(activations_of(full) for full in net.full)
+    # The range is that of the images, and the rest of the network was calibrated without that.
+    scale = (x.max() - x.min()) / 7
+    zero = torch.round(-x.min() / scale)
+    torch.testing.assert_close(first.scale.detach(), scale.reshape(1))
+    assert first.zero_point.item() == zero.item() > 0
+    state = net.state()
+    assert all(torch.equal(value, state[key]) for key, value in plain.state().items())
+    assert set(state) - set(plain.state()) == {
+        f"activation_quantizers.x.{k}" for k in ("scale", "zero_point")
+    }
+    coarse = (torch.round(x / first.scale) + zero).clamp(0, 7).sub(zero) * first.scale
+    coarse = coarse.to(memory_format=torch.channels_last)  # as kernels give it; sums depend on it
+    assert torch.equal(net.model(x), plain.model(coarse)) and torch.equal(net.low[0](x), plain.low[0](coarse))
+    assert torch.equal(chain(net.low, x), net.model(x))
+    with quantization(net.model, weights=False, activations="off"):
+        torch.testing.assert_close(net.model(x), model_of("embedded")(x), rtol=1e-4, atol=1e-4)
+    fresh = make(3)
+    fresh.load_state(state)
+    assert torch.equal(fresh.model(x), net.model(x))
+
+
+@pytest.mark.parametrize("activation", [3, 32])
+@torch.no_grad()
+def test_the_cache_holds_a_first_unit_with_quantized_input_exactly(traced_of: Trace, activation: int) -> None:
+    traced, x = traced_of("embedded"), torch.randn(6, 3, 32, 32)
+    net = QuantizedNetwork(traced, partition(traced), BitsConfig(weight=4, activation=activation, input=8))
+    list(net.calibrate(x, QUICK, batch=4))
+    last = activations_of(net.low[0])[-1]  # the unit's output, or its input where only that is quantized
+    with Cache(CacheConfig(dtype="uint8-exact"), x.device) as cache:
+        parts = (net.low[0](part) for part in torch.split(x, 4))
+        kept = cache.write(parts, 6, grid=(last.scale, last.zero_point, last.top))
+        assert torch.equal(next(kept.batches(6)), net.low[0](x))
+        assert cache.use.dtype == ("uint8-exact" if activation == 3 else "float32")
+
+
+@torch.no_grad()
+def test_weights_only_has_no_activation_quantizer(traced_of: Trace) -> None:
+    traced, x = traced_of("embedded"), torch.randn(2, 3, 32, 32)
+    net = QuantizedNetwork(traced, partition(traced), BitsConfig(weight=2, activation=32))
+    list(net.calibrate(x, QUICK, batch=2))
+    assert not any(activations_of(module) for module in (net.model, *net.low))
+    assert not any("activation_quantizers" in key for key in net.state())
+    assert torch.equal(net.model(x), chain(net.low, x)) and not torch.equal(net.model(x), chain(net.full, x))

@@ -3,9 +3,13 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, fx, nn
 
+from mrecg.config import compose
+from mrecg.config.build import plain, run_config
 from mrecg.config.schema import BitsConfig
+from mrecg.errors import ConfigError
 from mrecg.graph.ops import module_of
 from mrecg.graph.trace import trace
 from mrecg.quant.policy import Policy, policy
@@ -53,6 +57,56 @@ def test_stem_conventions(skeleton_of: Trace) -> None:
     assert next(iter(decide(traced, activation=3, stem_output="low").activations.values())) == 3
     high = list(decide(traced, activation=3, stem_output="high").activations.values())
     assert high[0] == 8 and set(high[1:-1]) == {3}
+
+
+@pytest.mark.parametrize("boundary", [None, 4, 8, 32])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_the_stem_can_have_8_bits_whatever_the_boundary(
+    skeleton_of: Trace, name: str, boundary: int | None
+) -> None:
+    traced = skeleton_of(name)
+    low, found = (decide(traced, activation=3, boundary=boundary, stem_output=stem) for stem in ("low", 8))
+    stem = next(iter(low.activations))
+    assert low.activations[stem] == 3
+    assert found == Policy(low.layers, low.activations | {stem: 8})  # and nothing else
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("activation", [4, 32])
+@pytest.mark.parametrize("boundary", [None, 8])
+def test_the_input_has_a_width_of_its_own(
+    skeleton_of: Trace, bits: int, activation: int, boundary: int | None
+) -> None:
+    traced = skeleton_of("resnet18")
+    without = decide(traced, activation=activation, boundary=boundary)
+    found = decide(traced, activation=activation, boundary=boundary, input=bits)
+    assert "x" not in without.activations
+    assert list(found.activations.items()) == [("x", bits), *without.activations.items()]
+    assert found.layers == without.layers
+
+
+class One(nn.Module):
+    """Its first layer is its last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        out: Tensor = self.fc(pixels.mean((2, 3)))
+        return out
+
+
+def test_the_input_of_a_single_layer_has_the_bits_of_the_input() -> None:
+    graph = trace(One()).graph
+    assert decide(graph, input=6).activations == {"pixels": 6} and not decide(graph).activations
+
+
+@pytest.mark.parametrize("stem", ["low", "high", 8])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "mobilenet_v3_small"])
+def test_weights_only_means_no_activation_at_all(skeleton_of: Trace, name: str, stem: str | int) -> None:
+    found = decide(skeleton_of(name), weight=2, activation=32, stem_output=stem)
+    assert not found.activations and set(found.layers.values()) == {2, 8}
 
 
 def test_without_a_boundary_all_are_alike(skeleton_of: Trace) -> None:
@@ -112,3 +166,33 @@ def test_squeeze_and_excitation_is_quantized_at_gate_and_product(skeleton_of: Tr
     found = list(decide(skeleton_of("mobilenet_v3_small")).activations)
     gates = [name for name in found if "scale_activation" in name]
     assert len(gates) == 9 and sum(name.startswith("mul") for name in found) == 9
+
+
+def test_the_options_arrive_from_the_command_line_and_survive_being_written() -> None:
+    axes = [
+        "bits.stem_output=low,high,8",
+        "bits.input=8",
+        "bits.per_tensor_weights=true",
+        "bits.boundary=null",
+    ]
+    found = [config.bits for config in compose.check(["-m", *axes]).configs]
+    assert [bits.stem_output for bits in found] == ["low", "high", 8]
+    assert all(bits.input == 8 and bits.per_tensor_weights and bits.boundary is None for bits in found)
+    for bits in found:
+        assert run_config({"bits": yaml.safe_load(yaml.safe_dump(plain(bits)))}).bits == bits
+    usual = run_config({}).bits
+    assert (usual.stem_output, usual.input, usual.per_tensor_weights) == ("low", 32, False)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stem_output": 4}, r"^bits\.stem_output: 4 is not a choice; choose from low, high, 8$"),
+        ({"input": 12}, r"^bits\.input: 12 is not right: must be 2 to 8, or 32 for not quantized$"),
+        ({"per_tensor_weights": "some"}, r"^bits\.per_tensor_weights: 'some' is not right: .*boolean"),
+    ],
+)
+def test_a_wrong_option_is_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        run_config({"bits": values})
+    assert "\n" not in str(error.value)

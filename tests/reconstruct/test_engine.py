@@ -13,8 +13,9 @@ from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
-from mrecg.reconstruct.engine import Reconstruction, group_steps, reconstruct
+from mrecg.reconstruct.engine import Reconstruction, reconstruct
 from mrecg.reconstruct.records import CurvePoint, Silent, UnitResult
+from mrecg.reconstruct.walk import group_steps
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [Rtn(), AdaRound(), Brecq(), BrecqJoint(), QDrop()]

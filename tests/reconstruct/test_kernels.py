@@ -16,7 +16,7 @@ from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct import loss as losses
 from mrecg.reconstruct.cache import GroupCache, deviation
-from mrecg.reconstruct.engine import fit_in_chunks
+from mrecg.reconstruct.fit import fit_in_chunks
 from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.reconstruct.unit_module import GroupReconstruction

@@ -16,10 +16,11 @@ from mrecg.quant.modules import activations_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct import replay
 from mrecg.reconstruct.cache import GroupCache
-from mrecg.reconstruct.engine import fit_in_chunks, reconstruct
+from mrecg.reconstruct.engine import reconstruct
+from mrecg.reconstruct.fit import fit_in_chunks
 from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.records import CurvePoint
-from mrecg.reconstruct.unit_module import GroupReconstruction
+from mrecg.reconstruct.unit_module import GroupReconstruction, Outputs
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [BrecqJoint(lr_rounding=0.01), QDrop(lr_rounding=0.01), QDrop(regulariser=0.0)]
@@ -62,7 +63,7 @@ def fit(
     return points, found
 
 
-def run_again(run: Callable[[], replay.Outputs]) -> tuple[Callable[[], object], replay.Outputs]:
+def run_again(run: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs]:
     """Stands in for a CUDA graph: the same operations on the same tensors, outputs in one place."""
     for _ in range(2):
         run()
@@ -82,7 +83,7 @@ def test_replayed_steps_are_ordinary_steps(
 ) -> None:
     recorded = []
 
-    def record(run: Callable[[], replay.Outputs]) -> tuple[Callable[[], object], replay.Outputs]:
+    def record(run: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs]:
         recorded.append(run)
         return run_again(run)
 

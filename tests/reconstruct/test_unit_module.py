@@ -16,7 +16,7 @@ from mrecg.quant.drop import Draw
 from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.cache import GroupCache
-from mrecg.reconstruct.engine import fit_in_chunks
+from mrecg.reconstruct.fit import fit_in_chunks
 from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.methods import Pass, passes_of
 from mrecg.reconstruct.records import CurvePoint

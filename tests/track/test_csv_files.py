@@ -22,10 +22,10 @@ def test_curves_and_units_are_appended(tmp_path: Path) -> None:
     files.unit(0, UnitResult(name="a", group=0, error=0.125, loss=3.0))
     files.unit(1, UnitResult(name="b", group=0, error=0.25, loss=4.0))
     assert read(tmp_path / "curves" / "a+b.csv") == [
-        ["step", "reconstruction", "rounding", "total", "beta"],
-        ["0", "1.5", "", "2.0", ""],
-        ["1", "1.5", "0.25", "2.0", ""],
-        ["3", "1.5", "", "2.0", ""],
+        ["step", "reconstruction", "rounding", "total", "beta", "prediction"],
+        ["0", "1.5", "", "2.0", "", ""],
+        ["1", "1.5", "0.25", "2.0", "", ""],
+        ["3", "1.5", "", "2.0", "", ""],
     ]
     assert read(tmp_path / "units.csv") == [
         ["index", "name", "group", "error", "loss"],

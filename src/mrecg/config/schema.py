@@ -28,13 +28,17 @@ class BitsConfig:
     """Bits of an activation (2 to 8, or 32)."""
     boundary: BitWidth | None = 8
     """Bits of the first and last layer's weights and of the last layer's input; null: as all others."""
-    stem_output: Literal["low", "high"] = "low"
-    """Bits of the first layer's output: those of all others ("QDrop setting") or bits.boundary ("BRECQ
-    setting")."""
+    stem_output: Literal["low", "high", 8] = "low"
+    """Bits of the first layer's output: those of all others ("QDrop setting"), bits.boundary ("BRECQ
+    setting"), or 8 whatever bits.boundary is. With bits.activation=32 it stays in floating point."""
+    input: BitWidth = 32
+    """Bits of the network's input image (2 to 8, or 32, as published), whatever bits.activation is."""
     symmetric_weights: bool = False
     """Whether weight grids are centred on zero."""
+    per_tensor_weights: bool = False
+    """Whether a whole weight has one scale and zero point, instead of one an output channel."""
 
-    @field_validator("weight", "activation", "boundary")
+    @field_validator("weight", "activation", "boundary", "input")
     @classmethod
     def _storable(cls, value: int | None) -> int | None:
         if value is not None and 8 < value < FLOAT_BITS:
@@ -86,6 +90,7 @@ DIFFERENCES = {
     "modcap": ("squared", "log_ratio"),
     "loss": ("fall", "squared", "log_ratio"),
     "error": ("rise",),
+    "budget": ("gain",),
 }
 """How the neighbours can compare by each criterion of the planner; the first is what null means."""
 
@@ -94,11 +99,22 @@ DIFFERENCES = {
 class PlannerConfig:
     """How granularity=mixed chooses what to merge."""
 
-    name: Literal["modcap", "loss", "error", "published"] = "loss"
-    """Module capacity from the shapes, from the loss or from the relative error of a probe run, or a paper's
-    schedule."""
-    merge_count: Annotated[int, Field(ge=0)] = 3
-    """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group."""
+    name: Literal["modcap", "loss", "error", "budget", "published"] = "loss"
+    """Module capacity from the shapes, from the loss or from the relative error of a probe run, the smallest
+    predicted error within a budget of time and memory (takes trials of merges), or a paper's schedule."""
+    merge_count: Annotated[int, Field(ge=0)] | Literal["auto"] = 3
+    """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group. auto: as
+    few as calm the probe's curve to oscillation_threshold. Not used by budget and published."""
+    oscillation_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """For merge_count=auto: predicted oscillation index, at most, as a fraction of the block-wise one."""
+    time_budget: Annotated[float, Field(ge=1, le=1000)] = 1.5
+    """For planner=budget: time of all optimisation steps, at most, as a multiple of that of blocks alone."""
+    memory_budget_mb: Annotated[int, Field(ge=1)] | None = None
+    """For planner=budget: float32 activations of one group and batch in the optimisation, at most, MB; null:
+    no limit."""
+    min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """For planner=budget: gain of a merge below which it is taken for the noise of its trial, as a fraction
+    of the error behind the pair when the two are reconstructed one after the other."""
     max_group_size: Annotated[int, Field(ge=2)] = 4
     """Units in one group, at most."""
     merge_boundary: bool = False
@@ -109,14 +125,15 @@ class PlannerConfig:
     rank them like all others, leave them alone, or rank them by the loss (with modcap; takes a probe run)."""
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
     """ModCap's factor for a layer of stride 2."""
-    difference: Literal["squared", "log_ratio", "fall", "rise"] | None = None
+    difference: Literal["squared", "log_ratio", "fall", "rise", "gain"] | None = None
     """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap and loss, fall
-    (squared, where b < a) for loss, rise for error; null: squared, fall and rise, in this order."""
+    (squared, where b < a) for loss, rise for error, gain for budget; null: squared, fall, rise and gain, in
+    this order."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
-    """Steps a unit of the probe run behind loss and error; null: as many as trainer.steps; 0: round to
-    nearest."""
+    """Steps a unit of the probe run behind loss, error and budget; null: as many as trainer.steps, for budget
+    a quarter of them, but 100; 0: round to nearest."""
     schedule: str | None = None
-    """For planner=published: name of the schedule; null: the model's name."""
+    """For planner=published: name of the schedule; null: the model's name or the beginning of it."""
     probe_cache: Path | None = None
     """Folder that keeps the numbers of probe runs, so that a sweep pays for them once; null: not kept."""
 

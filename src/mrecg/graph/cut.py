@@ -8,6 +8,7 @@ from mrecg.graph.ops import attribute_of, is_matrix_product, is_normalisation, m
 from mrecg.graph.pack import pack
 from mrecg.graph.partition import MAX_UNIT, Unit, common_path, partition
 from mrecg.graph.trace import trace
+from mrecg.graph.work import batch_shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def cut(
         model: The network; it is not changed.
         granularity: ``layer`` or ``block``; see `mrecg.graph.partition.partition`.
         input_shape: Channels, height and width of an image; None: outputs are not compared, torch.export is
-            not tried, and large units are not bounded.
+            not tried, large units are not bounded, and the units' work is not counted.
         max_unit_layers: Weight layers in a unit, at most; larger ones are cut where several tensors leave
             together.
 
@@ -58,9 +59,9 @@ def cut(
     units = partition(graph, granularity, max_unit_layers=max_unit_layers)
     large = [unit for unit in units if len(unit.layers) > max_unit_layers]
     on_meta = any(parameter.is_meta for parameter in graph.parameters())
+    known = input_shape is not None and not on_meta
     about = []
     for unit in reversed(large):
-        known = input_shape is not None and not on_meta
         parts = pack(graph, unit, input_shape, limit=max_unit_layers) if input_shape and known else 1
         what = f"{unit.name} has {len(unit.layers)} weight layers and no place with a single tensor inside: "
         about.append(
@@ -70,8 +71,8 @@ def cut(
             else f"{what}left whole{'' if known else ', for want of model.input_shape'}"
         )
     notes += reversed(about)
-    if large:
-        units = partition(graph, granularity, max_unit_layers=max_unit_layers)
+    shapes = batch_shapes(graph, input_shape) if input_shape and known else None
+    units = partition(graph, granularity, max_unit_layers=max_unit_layers, shapes=shapes)
     return Cut(
         graph=graph,
         units=units,

@@ -1,21 +1,28 @@
 """Fold BatchNorm into the layer before it."""
 
+import copy
+
 import torch
 from torch import fx, nn
 
 from mrecg.graph.ops import is_weight_layer, module_of
+
+UNFOLDED = "unfolded"
+"""Key in the graph module's ``meta``: by path of a layer, the layer and its BatchNorm as they were."""
 
 
 def fold_batch_norms(traced: fx.GraphModule) -> list[str]:
     """Fold every BatchNorm that directly follows a weight layer used only by it.
 
     Args:
-        traced: The graph, changed in place.
+        traced: The graph, changed in place; its ``meta`` keeps what was folded, for methods that need the
+            statistics of BatchNorm.
 
     Returns:
         Paths of the BatchNorms that stay, because something else stands before them.
     """
     left = []
+    kept: dict[str, nn.Sequential] = {}
     for node in list(traced.graph.nodes):
         norm = module_of(node)
         if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
@@ -24,9 +31,13 @@ def fold_batch_norms(traced: fx.GraphModule) -> list[str]:
         if not (is_weight_layer(source) and len(source.users) == 1 and _folds(source, norm)):
             left.append(str(node.target))
             continue
-        _fold(module_of(source), norm)
+        layer = module_of(source)
+        assert layer is not None
+        kept[str(source.target)] = nn.Sequential(copy.deepcopy(layer), norm)
+        _fold(layer, norm)
         node.replace_all_uses_with(source)
         traced.graph.erase_node(node)
+    traced.meta[UNFOLDED] = kept
     return left
 
 

@@ -5,6 +5,7 @@ Atoms are gathered into *pieces*, each with at least one weight layer (the units
 and pieces into *blocks*, by the model's own hierarchy of modules.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import fx, nn
@@ -20,6 +21,7 @@ from mrecg.graph.ops import (
     is_weight_layer,
     module_of,
 )
+from mrecg.graph.work import activations, macs
 
 MAX_CHAIN = 3
 """Weight layers in a unit that has no join, at most: the length of an inverted bottleneck without its
@@ -59,7 +61,11 @@ Piece = list[fx.Node]
 
 
 def partition(
-    traced: fx.GraphModule, granularity: str = "block", *, max_unit_layers: int = MAX_UNIT
+    traced: fx.GraphModule,
+    granularity: str = "block",
+    *,
+    max_unit_layers: int = MAX_UNIT,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[Unit, ...]:
     """Cut a graph into units.
 
@@ -70,6 +76,7 @@ def partition(
             weight layers, and chains of at most three layers for what belongs to no such module.
         max_unit_layers: A module with more weight layers is no block. What has no cut inside still is one
             unit; `mrecg.graph.pack` makes a cut.
+        shapes: Of all tensors, as `mrecg.graph.work.batch_shapes` gives them; None: the facts count no work.
 
     Returns:
         The units in network order; every weight layer is in exactly one.
@@ -90,7 +97,7 @@ def partition(
     units, source = [], next(node for node in traced.graph.nodes if node.op == "placeholder")
     for begin, end in spans:
         nodes = [node for piece in pieces[begin:end] for node in piece]
-        units.append(_unit(nodes, source, _name(pieces, modules, begin, end)))
+        units.append(_unit(nodes, source, _name(pieces, modules, begin, end), shapes or {}))
         source = nodes[-1]
     stages = _stages(traced, units)
     return tuple(
@@ -262,9 +269,12 @@ def _outermost(modules: dict[str, tuple[int, int]], begin: int, end: int) -> str
     return min(exact, key=lambda path: (path.count("."), len(path)), default=None)
 
 
-def _unit(nodes: Piece, source: fx.Node, name: str) -> Unit:
-    layers = tuple(_layer_facts(node) for node in nodes if is_weight_layer(node))
-    facts = UnitFacts(name=name, layers=layers, residual=_has_join([nodes]))
+def _unit(nodes: Piece, source: fx.Node, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Unit:
+    layers = tuple(
+        replace(_layer_facts(node), macs=macs(node, shapes)) for node in nodes if is_weight_layer(node)
+    )
+    kept = activations(nodes, source, shapes)
+    facts = UnitFacts(name=name, layers=layers, residual=_has_join([nodes]), activations=kept)
     return Unit(
         facts=facts, input=source.name, nodes=tuple(node.name for node in nodes), output=nodes[-1].name
     )

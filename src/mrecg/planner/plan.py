@@ -1,47 +1,21 @@
 """Make the plan: rank the neighbours by every criterion there is; the configured one decides."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from mrecg.config.schema import DIFFERENCES, GranularityConfig, PlannerConfig
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.facts import UnitFacts
+from mrecg.planner.budget import StepsPer, plan_within_budget, trial_gains
 from mrecg.planner.capacity import comparable, differences, module_capacity
+from mrecg.planner.oscillation import auto_count
+from mrecg.planner.probe import Probe, check_probe, needs_probe, needs_trials
 from mrecg.planner.published import PUBLISHED
 from mrecg.planner.schedule import Criterion, Merge, Plan, chain, named_pairs, top_pairs
 
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """What a plain block-wise run found; input of the data-dependent criteria.
-
-    Attributes:
-        losses: Reconstruction loss behind each unit.
-        errors: Relative error behind each unit.
-        steps: Optimisation steps a unit that the run took.
-    """
-
-    losses: tuple[float, ...]
-    errors: tuple[float, ...]
-    steps: int
-
-
-def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
-    """Tell whether a plan needs the numbers of a probe run.
-
-    Args:
-        granularity: The configured granularity.
-        planner: The configured planner.
-
-    Returns:
-        True for mixed granularity by loss or error (or with pairs that only the loss can rank), unless
-        nothing is to be merged anyway.
-    """
-    by_loss = planner.name in ("loss", "error") or (
-        planner.name == "modcap" and planner.not_comparable == "loss"
-    )
-    return granularity.name == "mixed" and by_loss and planner.merge_count > 0
+__all__ = ["Probe", "allowed_pairs", "make_plan", "needs_probe", "needs_trials"]
 
 
 def make_plan(
@@ -53,6 +27,8 @@ def make_plan(
     model: str,
     probe: Probe | None = None,
     graph_notes: Sequence[str] = (),
+    steps_per: StepsPer = "unit",
+    batch_size: int | None = None,
 ) -> Plan:
     """Decide which units are optimised jointly.
 
@@ -64,65 +40,78 @@ def make_plan(
         model: Name of the model, by which published schedules are found.
         probe: Numbers of a plain run; needed when `needs_probe`.
         graph_notes: What is to be known about the units, for the plan's reader.
+        steps_per: As the trainer counts steps: what a merged group costs under a budget.
+        batch_size: Images a step; needed for a memory budget.
 
     Returns:
         The plan, with every criterion that could be computed.
 
     Raises:
-        PlanError: A schedule names what is no unit, there is no published schedule for the model, or the
-            probe is missing.
+        PlanError: A schedule names what is no unit, there is no published schedule for the model, the probe
+            or its trials are missing, or no plan keeps the budget.
     """
     names = tuple(unit.name for unit in units)
-    if probe is not None and not len(probe.losses) == len(probe.errors) == len(names):
-        raise PlanError(
-            f"the probe holds {len(probe.errors)} numbers for {len(names)} units; run it on this graph"
-        )
+    if probe is not None:
+        check_probe(probe, len(names))
     criteria = _criteria(units, bits, planner, probe)
     differing = tuple(comparable(left, right) for left, right in pairwise(units))
-    decider, note = None, ""
-    asked = planner.merge_count if granularity.name == "mixed" else 0
-    if granularity.name in ("layer", "block"):
-        pairs: list[int] = []
-    elif granularity.name == "network":
-        pairs = list(range(len(units) - 1))
-    elif granularity.name == "stage":
-        pairs = [i for i in range(len(units) - 1) if units[i].stage == units[i + 1].stage]
-    elif granularity.name == "fixed":
-        pairs = named_pairs(names, granularity.groups)
-    elif planner.name == "published":
-        schedule = planner.schedule or model
-        pairs = named_pairs(names, _published(schedule), key=f"planner.schedule={schedule}")
-        asked = len(pairs)
-    elif asked == 0:
-        pairs = []
+    if granularity.name != "mixed" or planner.name == "published":
+        pairs = _given_pairs(units, granularity, planner, model)
+        choice = _Choice(pairs=pairs, asked=len(pairs) if granularity.name == "mixed" else 0)
+    elif planner.merge_count == 0 and planner.name != "budget":
+        choice = _Choice(pairs=[], asked=0)
     else:
         decider = _decider(criteria, planner)
         if planner.not_comparable == "loss":
             decider = _with_loss(decider, criteria, differing)
             criteria = [decider, *criteria]
-        edge = 0 if planner.merge_boundary else 1
-        inner = set(range(edge, len(names) - 1 - edge))
-        if planner.not_comparable == "exclude":
-            inner = {i for i in inner if not differing[i]}
-        candidates = [d if i in inner else 0.0 for i, d in enumerate(decider.differences)]
-        pairs = top_pairs(candidates, count=asked, max_group_size=planner.max_group_size)
-        if len(pairs) < asked:
-            note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size"
-            note += ", among the comparable ones. " if planner.not_comparable == "exclude" else ". "
-    if probe is not None:
-        note += f"Probe: a block-wise run of {probe.steps} steps a unit."
+        allowed = allowed_pairs(units, planner)
+        if planner.name == "budget":
+            pairs, note = plan_within_budget(
+                units, decider, planner, allowed=allowed, steps_per=steps_per, batch_size=batch_size
+            )
+            choice = _Choice(pairs=pairs, asked=len(pairs), decider=decider, note=note)
+        else:
+            choice = _largest(decider, allowed, planner, probe)
     return Plan(
         granularity=granularity.name,
         planner=planner.name if granularity.name == "mixed" else "",
-        merge_count=asked,
+        merge_count=choice.asked,
         units=names,
-        groups=tuple(tuple(names[i] for i in group) for group in chain(len(names), pairs)),
-        merges=tuple(_merge(units, pair, decider) for pair in pairs),
-        criteria=tuple(sorted(criteria, key=lambda criterion: criterion is not decider)),
+        groups=tuple(tuple(names[i] for i in group) for group in chain(len(names), choice.pairs)),
+        merges=tuple(_merge(units, pair, choice.decider) for pair in choice.pairs),
+        criteria=tuple(sorted(criteria, key=lambda criterion: criterion is not choice.decider)),
         not_comparable=differing,
-        note=note.strip(),
+        note=f"{choice.note} {_about(probe)}".strip(),
         graph_notes=tuple(graph_notes),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """The pairs to merge, how many were asked for, the criterion that ranked them, and what to say."""
+
+    pairs: list[int]
+    asked: int
+    decider: Criterion | None = None
+    note: str = ""
+
+
+def _given_pairs(
+    units: Sequence[UnitFacts], granularity: GranularityConfig, planner: PlannerConfig, model: str
+) -> list[int]:
+    """The pairs that follow from the granularity or from a schedule, without a criterion."""
+    names = [unit.name for unit in units]
+    if granularity.name == "network":
+        return list(range(len(units) - 1))
+    if granularity.name == "stage":
+        return [i for i, (left, right) in enumerate(pairwise(units)) if left.stage == right.stage]
+    if granularity.name == "fixed":
+        return named_pairs(names, granularity.groups)
+    if granularity.name == "mixed":
+        schedule = planner.schedule or model
+        return named_pairs(names, _published(schedule), key=f"planner.schedule={schedule}")
+    return []
 
 
 def _criteria(
@@ -132,11 +121,52 @@ def _criteria(
     capacities = {"modcap": modcap}
     if probe is not None:
         capacities |= {"loss": probe.losses, "error": probe.errors}
-    return [
+    gains = trial_gains(probe) if probe is not None else None
+    ranked = [
         Criterion(name=name, difference=kind, capacities=values, differences=tuple(differences(kind, values)))
         for name, values in capacities.items()
         for kind in DIFFERENCES[name]
     ]
+    return ranked if gains is None else [*ranked, gains]
+
+
+def allowed_pairs(units: Sequence[UnitFacts], planner: PlannerConfig) -> set[int]:
+    """Find the pairs that may be merged, whatever a criterion says.
+
+    Args:
+        units: Facts of all units in order.
+        planner: The configured planner.
+
+    Returns:
+        Indices; pair i is units i and i + 1.
+    """
+    edge = 0 if planner.merge_boundary else 1
+    inner = range(edge, len(units) - 1 - edge)
+    return {i for i in inner if planner.not_comparable != "exclude" or not comparable(units[i], units[i + 1])}
+
+
+def _largest(
+    decider: Criterion, allowed: Collection[int], planner: PlannerConfig, probe: Probe | None
+) -> _Choice:
+    """Choose the pairs with the largest differences, as many as configured or as calm the probe's curve."""
+    candidates = [d if i in allowed else 0.0 for i, d in enumerate(decider.differences)]
+    asked, note = planner.merge_count, ""
+    if asked == "auto":
+        asked, note = auto_count(candidates, planner, probe)
+    pairs = top_pairs(candidates, count=asked, max_group_size=planner.max_group_size)
+    if len(pairs) < asked:
+        note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size"
+        note += ", among the comparable ones." if planner.not_comparable == "exclude" else "."
+    return _Choice(pairs=pairs, asked=asked, decider=decider, note=note)
+
+
+def _about(probe: Probe | None) -> str:
+    if probe is None:
+        return ""
+    about = f"Probe: a block-wise run of {probe.steps} steps a unit"
+    if probe.pairs is not None:
+        about += f", and trials of {sum(map(math.isfinite, probe.pairs))} of {len(probe.pairs)} pairs"
+    return f"{about}."
 
 
 def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion:
@@ -144,6 +174,8 @@ def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion
     for criterion in criteria:
         if (criterion.name, criterion.difference) == (planner.name, kind):
             return criterion
+    if planner.name == "budget" and any(criterion.name == "loss" for criterion in criteria):
+        raise PlanError("planner=budget needs trials of merges in its probe run, and this one has none")
     raise PlanError(f"planner={planner.name} needs a probe run: images to calibrate on")
 
 
@@ -170,9 +202,10 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 def _published(name: str) -> tuple[tuple[str, ...], ...]:
-    if name not in PUBLISHED:
+    family = next((known for known in PUBLISHED if name.startswith(f"{known}_")), name)
+    if family not in PUBLISHED:
         raise one_of("planner.schedule", name, PUBLISHED, error=PlanError)
-    return PUBLISHED[name]
+    return PUBLISHED[family]  # a narrower network of the family has the same units
 
 
 def _merge(units: Sequence[UnitFacts], pair: int, decider: Criterion | None) -> Merge:

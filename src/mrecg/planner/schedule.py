@@ -20,9 +20,9 @@ class Criterion:
     """One way to rank the pairs, for all of them.
 
     Attributes:
-        name: ``modcap``, ``loss`` or ``error``.
-        difference: ``squared``, ``log_ratio``, ``fall``, ``rise``, or ``rank`` for the ranks of two criteria
-            in one list.
+        name: ``modcap``, ``loss``, ``error`` or ``budget``.
+        difference: ``squared``, ``log_ratio``, ``fall``, ``rise``, ``gain`` (which may be negative; 0 where
+            the pair was not tried), or ``rank`` for the ranks of two criteria in one list.
         capacities: One number a unit.
         differences: One number a neighbouring pair; pair i is units i and i + 1.
     """
@@ -61,14 +61,15 @@ class Plan:
     Attributes:
         granularity: As configured.
         planner: What chose the pairs; empty where the granularity alone decides.
-        merge_count: Pairs asked for.
+        merge_count: Pairs asked for; where that was left to the planner, pairs that it chose.
         units: All unit names in network order.
         groups: The same names, grouped; contiguous, each exactly once.
         merges: The merged pairs in network order.
         criteria: Every criterion that was computed, the deciding one first.
         not_comparable: For each neighbouring pair the property in which the two differ; empty when they are
             topologically homogeneous.
-        note: What a reader should know: the probe behind the numbers, or fewer merges than asked for.
+        note: What a reader should know: the probe behind the numbers, how many merges were chosen and why,
+            the predicted error, or fewer merges than asked for.
         graph_notes: What a reader should know about the units: layers untied, large units cut, the trace.
     """
 

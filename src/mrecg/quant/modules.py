@@ -12,6 +12,7 @@ from mrecg.quant import ranges
 from mrecg.quant.affine import UNBOUNDED, Settings, dequantize, fake_quantize, qmax, quantize
 from mrecg.quant.drop import Drop
 from mrecg.quant.observer import Observer
+from mrecg.quant.zero_point import fake_quantize_learning_zero
 
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     3: F.conv_transpose1d,
@@ -46,10 +47,22 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
 
 
 class QuantizedLayer(nn.Module):
-    """A weight layer whose weight stands on a per-channel grid.
+    """A weight layer whose weight stands on a grid.
 
     The integers start at the nearest grid points. While a rounding is learned, `soft` holds the weight of the
     current step. The bias stays in floating point.
+
+    Args:
+        layer: A convolution, transposed convolution or linear module.
+        bits: Bit width.
+        symmetric: Whether grids are centred on zero.
+        per_tensor: Whether the whole weight has one grid, instead of one an output channel.
+
+    Attributes:
+        scale: Of each output channel, shape (O, 1, ...), transposed convolutions (1, O, 1, ...); one in all,
+            shape (1, 1, ...), where ``per_tensor``.
+        zero_point: Same shape.
+        integers: Shape of the weight, 0 to `top`.
     """
 
     scale: Tensor
@@ -57,14 +70,17 @@ class QuantizedLayer(nn.Module):
     integers: Tensor
     hard: Tensor
 
-    def __init__(self, layer: nn.Module, *, bits: int, symmetric: bool = False) -> None:
+    def __init__(
+        self, layer: nn.Module, *, bits: int, symmetric: bool = False, per_tensor: bool = False
+    ) -> None:
         super().__init__()
         self.layer = layer
-        self.bits, self.symmetric = bits, symmetric
+        self.bits, self.symmetric, self.per_tensor = bits, symmetric, per_tensor
         self.axis = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
         weight = self.reference
         shape = [1] * weight.dim()
-        shape[self.axis] = weight.shape[self.axis]
+        if not per_tensor:
+            shape[self.axis] = weight.shape[self.axis]
         self.register_buffer("scale", torch.ones(shape, dtype=weight.dtype, device=weight.device))
         self.register_buffer("zero_point", torch.zeros(shape, dtype=weight.dtype, device=weight.device))
         self.register_buffer("integers", torch.zeros_like(weight, dtype=torch.uint8))
@@ -87,14 +103,15 @@ class QuantizedLayer(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, *, kind: Literal["lp", "minmax"], norm: float, candidates: int) -> None:
-        """Find the grid of every output channel and round to nearest.
+        """Find the grid of every output channel, or of the whole weight, and round to nearest.
 
         Args:
             kind: ``lp`` or ``minmax``.
             norm: p of the L_p error.
             candidates: Ranges tried along each direction.
         """
-        rows = self.reference.transpose(0, self.axis).flatten(1)
+        weight = self.reference
+        rows = weight.reshape(1, -1) if self.per_tensor else weight.transpose(0, self.axis).flatten(1)
         if kind == "lp":
             summary = ranges.summarise(rows, bins=max(WEIGHT_BINS, BINS_PER_STEP * (self.top + 1)))
             scale, zero = ranges.search(
@@ -134,7 +151,7 @@ class QuantizedLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """Bits, for the module's printed form."""
-        return f"bits={self.bits}"
+        return f"bits={self.bits}" + (", per_tensor=True" if self.per_tensor else "")
 
 
 class ActivationQuantizer(nn.Module):
@@ -142,6 +159,8 @@ class ActivationQuantizer(nn.Module):
 
     Modes: ``off`` passes the tensor through, ``on`` quantizes, ``drop`` quantizes a random part of the
     elements, ``observe`` passes through and collects statistics; the activation function acts in all.
+    While its ``requires_grad`` is on, the zero point is learned too: a real number, rounded in each forward
+    pass. `settle_zero_point` ends that.
 
     Args:
         bits: Bit width.
@@ -164,6 +183,11 @@ class ActivationQuantizer(nn.Module):
     def top(self) -> int:
         """Largest integer of the grid."""
         return qmax(self.bits)
+
+    @property
+    def signed(self) -> bool:
+        """Whether negative values may come: only then is there a zero point to learn."""
+        return self.bounds[0] < 0
 
     @torch.no_grad()
     def calibrate(self, *, kind: Literal["lp", "minmax"], norm: float, candidates: int) -> None:
@@ -192,14 +216,30 @@ class ActivationQuantizer(nn.Module):
                 assert self.observer is not None
                 self.observer.observe(x)
             return x
-        x = x.to(self.scale.dtype)  # a grid of 8 bits is finer than bfloat16
-        factor = (x.numel() * self.top) ** -0.5 if self.scale.requires_grad else 1.0
+        scale, zero = self.scale, self.zero_point
+        x = x.to(scale.dtype)  # a grid of 8 bits is finer than bfloat16
+        shifts = zero.requires_grad
+        factor = (x.numel() * self.top) ** -0.5 if shifts or scale.requires_grad else 1.0
         draw = self.drop.draw() if self.mode == "drop" and self.drop is not None else None
-        return fake_quantize(x, self.scale, Settings(self._zero(), self.top, factor, self.bounds, draw))
+        if shifts:
+            # A fused optimiser changes it without counting a version: from here on nothing remembered holds.
+            self._zero_cache = None
+            return fake_quantize_learning_zero(
+                x, scale, zero, Settings(0.0, self.top, factor, self.bounds, draw)
+            )
+        return fake_quantize(x, scale, Settings(self._zero(zero), self.top, factor, self.bounds, draw))
 
-    def _zero(self) -> float:
+    @torch.no_grad()
+    def settle_zero_point(self) -> None:
+        """End the learning of the zero point: it becomes a whole number, 0 to `top`, in place."""
+        self.zero_point.requires_grad_(False)
+        self.zero_point.grad = None
+        self.zero_point.round_().clamp_(0, self.top)
+        self._zero_cache = None
+
+    def _zero(self, zero: Tensor) -> float:
         # Reading a tensor's value would stop a GPU at every call; it changes with calibration or loading.
-        zero, cached = self.zero_point, self._zero_cache
+        cached = self._zero_cache
         if cached is None or cached[0] is not zero or cached[1] != zero._version:
             cached = self._zero_cache = (zero, zero._version, float(zero))
         return cached[2]
@@ -217,6 +257,11 @@ def layers_of(module: nn.Module) -> list[QuantizedLayer]:
 def activations_of(module: nn.Module) -> list[ActivationQuantizer]:
     """All activation quantizers inside a module, in order."""
     return [part for part in module.modules() if isinstance(part, ActivationQuantizer)]
+
+
+def zero_points_of(module: nn.Module) -> list[ActivationQuantizer]:
+    """The activation quantizers inside a module whose zero point can be learned, in order."""
+    return [quantizer for quantizer in activations_of(module) if quantizer.signed]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from mrecg.cache import Cache, Store
 from mrecg.config.schema import BitsConfig, CacheConfig, CalibrationConfig
 from mrecg.errors import CheckpointError
+from mrecg.graph.fold import UNFOLDED
 from mrecg.graph.ops import attribute_of, clamp_of
 from mrecg.graph.partition import Unit
 from mrecg.quant.affine import UNBOUNDED
@@ -46,7 +47,12 @@ class QuantizedNetwork:
         self.traced, self.units, self.bits, self.notes = traced, tuple(units), bits, tuple(notes)
         self.policy: Policy = policy(traced.graph, bits)
         parts: dict[str, nn.Module] = {
-            path: QuantizedLayer(traced.get_submodule(path), bits=width, symmetric=bits.symmetric_weights)
+            path: QuantizedLayer(
+                traced.get_submodule(path),
+                bits=width,
+                symmetric=bits.symmetric_weights,
+                per_tensor=bits.per_tensor_weights,
+            )
             for path, width in self.policy.layers.items()
         }
         nodes = {node.name: node for node in traced.graph.nodes}
@@ -76,6 +82,23 @@ class QuantizedNetwork:
                 if isinstance(weight, Tensor) and weight.dim() == 4:
                     part.to(memory_format=torch.channels_last)
         return self
+
+    def unfolded(self, index: int) -> nn.Module:
+        """Build a unit in full precision with the BatchNorms that were folded into its layers.
+
+        Args:
+            index: Which unit.
+
+        Returns:
+            A new module, on the device of the others; it shares its BatchNorms with other calls.
+        """
+        unit = self.units[index]
+        kept = self.traced.meta.get(UNFOLDED, {})
+        nodes = {node.name: node for node in self.traced.graph.nodes}
+        parts = {path: kept[path] for path in unit.layers if path in kept}
+        module = _build(self.traced, unit.input, [nodes[name] for name in unit.nodes], parts, ())
+        device = next(iter(self.full[index].parameters())).device
+        return module.to(device).to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def calibrate(
@@ -178,6 +201,7 @@ def _build(
     """Copy nodes into a graph of their own, with quantizers behind those that are named.
 
     A quantizer takes over the ReLU (or other clamp) before it: one pass over the activation instead of two.
+    That of the network's input stands in the first unit.
     """
     graph = fx.Graph()
     names = {node.name: node for node in traced.graph.nodes}
@@ -195,6 +219,10 @@ def _build(
 
     root = nn.Module()
     quantized, last = set(quantized), None
+    start = names[source]
+    # Any other value that enters was quantized where it was made, in the unit before.
+    if start.op == "placeholder" and source in quantized:
+        env[start] = quantize(start, env[start])
     for node in nodes:
         last = node
         if node.name in quantized and clamp_of(node) is not None:

@@ -3,7 +3,7 @@
 An activation is quantized after the activation function of its layer (or after the layer where none follows),
 likewise after an add or multiply and after a normalisation that could not be folded; not where a layer's own
 value only reaches such places (a residual add, the BatchNorm at the head of a dense layer), and not where no
-weight layer follows.
+weight layer follows. The network's input is quantized only where ``bits.input`` asks for it.
 
 Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section "implementation details".
 """
@@ -22,6 +22,9 @@ from mrecg.graph.ops import (
     is_weight_layer,
 )
 
+_STEM_BITS = 8
+"""The number that ``bits.stem_output`` takes besides its words."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -29,7 +32,7 @@ class Policy:
 
     Attributes:
         layers: Weight bits by module path; a path that is missing is not quantized.
-        activations: Bits by the name of the node whose value is quantized.
+        activations: Bits by the name of the node whose value is quantized, in the graph's order.
     """
 
     layers: dict[str, int]
@@ -49,20 +52,24 @@ def policy(graph: fx.Graph, bits: BitsConfig) -> Policy:
     boundary = bits.boundary
     nodes = [node for node in graph.nodes if is_weight_layer(node)]
     first, last = nodes[0], nodes[-1]
+    stem = _after_activation(first)
     layers = {str(node.target): bits.weight for node in nodes}
     activations = {node.name: bits.activation for node in _points(graph)}
     if boundary is not None:
         layers[str(first.target)] = layers[str(last.target)] = max(boundary, bits.weight)
         for node in _feeding(last, set(activations)):
             activations[node.name] = max(boundary, bits.activation)
-        stem = _after_activation(first)
         if bits.stem_output == "high" and stem.name in activations:
             activations[stem.name] = max(boundary, bits.activation)
-    # With all other layers in floating point there is nothing for the boundary to differ from.
-    return Policy(
-        layers={} if bits.weight == FLOAT_BITS else _low(layers),
-        activations={} if bits.activation == FLOAT_BITS else _low(activations),
-    )
+    if bits.stem_output == _STEM_BITS and stem.name in activations:
+        activations[stem.name] = _STEM_BITS
+    # With all other layers in floating point there is nothing for the boundary and the stem to differ from.
+    if bits.weight == FLOAT_BITS:
+        layers = {}
+    if bits.activation == FLOAT_BITS:
+        activations = {}
+    image = next(node for node in graph.nodes if node.op == "placeholder")
+    return Policy(layers=_low(layers), activations=_low({image.name: bits.input} | activations))
 
 
 def _low(bits: dict[str, int]) -> dict[str, int]:

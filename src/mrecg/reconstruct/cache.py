@@ -24,16 +24,21 @@ class GroupCache:
         quantized: Output of the quantized prefix, shape (N, ...).
         full: Output of the full-precision prefix, same shape.
         target: Full-precision output of the group's last unit, shape (N, ...).
+        weight: Of each square of the loss, shape of ``target``; None: 1.
+        logits: Full-precision output of the network, shape (N, classes); None where nobody asks for it.
     """
 
     quantized: Store
     full: Store
     target: Store
+    weight: Store | None = None
+    logits: Store | None = None
 
     @property
     def at_hand(self) -> bool:
         """Whether all of it lies on the device that uses it."""
-        return all(store.at_hand for store in (self.quantized, self.full, self.target))
+        stores = (self.quantized, self.full, self.target, self.weight, self.logits)
+        return all(store is None or store.at_hand for store in stores)
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
-"""The reconstruction loss: what every group is optimised by."""
+"""The losses that a group is optimised by: reconstruction, and prediction difference."""
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mrecg.kernels import loss
@@ -32,12 +33,13 @@ class _FusedLoss(torch.autograd.Function):
         return (grad if ctx.fused == "numba" and float(grads[0]) == 1 else grad * grads[0]), None, None
 
 
-def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
+def reconstruction_loss(out: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Squared error, summed over channels, mean over batch and space.
 
     Args:
         out: Shape (B, C, ...).
         target: Same shape.
+        weight: Of each square, same shape; None: 1.
 
     Returns:
         One number.
@@ -45,8 +47,30 @@ def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
     Source:
         BRECQ, arXiv 2102.05426, with the scale of its published code, to which lambda is tied.
     """
+    if weight is not None:
+        return ((out - target).square() * weight).sum(1).mean()
     fused = serving(out, target)
     if fused is not None:
         mean: Tensor = _FusedLoss.apply(out, target, fused)
         return mean
     return (out - target).square().sum(1).mean()
+
+
+def prediction_difference(logits: Tensor, reference: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Kullback-Leibler divergence of two softened predictions, mean over the batch.
+
+    Args:
+        logits: Shape (B, classes).
+        reference: Full-precision logits, same shape.
+        temperature: Divides both.
+
+    Returns:
+        One number.
+
+    Source:
+        PD-Quant, arXiv 2212.07048, equation 6; without its factor.
+    """
+    softened = F.log_softmax(logits / temperature, 1)
+    return F.kl_div(
+        softened, F.log_softmax(reference / temperature, 1), reduction="batchmean", log_target=True
+    )

@@ -15,6 +15,7 @@ class CurvePoint:
         rounding: Regulariser times lambda; None while it is off.
         total: What was minimised.
         beta: Exponent of the regulariser; None while it is off.
+        prediction: KL divergence of the predictions, times its factor; None where it does not count.
     """
 
     step: int
@@ -22,6 +23,7 @@ class CurvePoint:
     rounding: float | None
     total: float
     beta: float | None
+    prediction: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

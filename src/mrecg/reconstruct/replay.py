@@ -12,22 +12,20 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from mrecg.reconstruct.unit_module import GroupReconstruction, Losses
+    from mrecg.reconstruct.unit_module import GroupReconstruction, Losses, Outputs
 
 _BLOCK = 64
 """Steps whose numbers are sent to the device together."""
 _WARM_UP = 3
 """Runs before a graph is recorded, in which libraries choose their algorithms."""
 
-Outputs = tuple[Tensor, Tensor | None]
-
 
 class _Recorded(NamedTuple):
     replay: Callable[[], object]
-    outputs: Outputs
+    outputs: "Outputs"
 
 
-def record(run: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs]:
+def record(run: "Callable[[], Outputs]") -> "tuple[Callable[[], object], Outputs]":
     """Record a function as a CUDA graph.
 
     Args:
@@ -84,9 +82,9 @@ class Replay:
             self._recorded[regularised] = self._record(regularised)
         recorded = self._recorded[regularised]
         recorded.replay()
-        loss, penalty = (None if out is None else out.clone() for out in recorded.outputs)
+        loss, prediction, penalty = (None if out is None else out.clone() for out in recorded.outputs)
         assert loss is not None
-        return self._module.losses(step, loss, penalty)
+        return self._module.losses(step, (loss, prediction, penalty))
 
     def _record(self, regularised: bool) -> _Recorded:
         before = [(tensor, tensor.clone()) for tensor in self._state()]
@@ -98,7 +96,7 @@ class Replay:
                 tensor.copy_(saved)
         return recorded
 
-    def _run(self, regularised: bool) -> Outputs:
+    def _run(self, regularised: bool) -> "Outputs":
         self._module.drop.follow(self._keys)
         beta = self._numbers[0] if regularised else None
         return self._module.compute(self._index, beta, self._optimizer)

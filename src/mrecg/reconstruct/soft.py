@@ -4,7 +4,7 @@ One pass computes the soft weights of all layers and one the gradient of their a
 grow with the number of layers, and autograd never sees more than the weights themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -30,10 +30,12 @@ class SoftRounding(nn.Module):
     In each step: `lend`, the group's forward and backward pass, `collect`, the optimiser's step on `alpha`.
 
     Args:
-        layers: The quantized layers; their grids are fixed from here on.
+        layers: The quantized layers; the integers that their weights are rounded from are fixed from here on.
+        learn_scales: Whether the steps of their grids are learned.
 
     Attributes:
         alpha: The rounding variables of all layers, one after the other, shape (weights of the group,).
+        scale: The steps of all their grids, one after the other; None where they stay.
     """
 
     offset: Tensor
@@ -41,13 +43,17 @@ class SoftRounding(nn.Module):
     weight: Tensor
     pull: Tensor
 
-    def __init__(self, layers: Sequence[QuantizedLayer]) -> None:
+    def __init__(self, layers: Sequence[QuantizedLayer], *, learn_scales: bool = False) -> None:
         super().__init__()
         self._layers = tuple(layers)  # a tuple: they belong to the network, not to this module
         self._sizes = [layer.reference.numel() for layer in layers]
-        alphas, offsets, gains = zip(*map(_start, layers), strict=True)
+        alphas, offsets, gains = zip(*(_start(layer, levels=learn_scales) for layer in layers), strict=True)
         self.alpha = nn.Parameter(torch.cat(alphas))
-        # A soft weight is offset + h * gain. Beyond the ends of the grid rounding changes nothing: no gain.
+        self._scale_sizes = [layer.scale.numel() for layer in layers]
+        scales = torch.cat([layer.scale.flatten() for layer in layers])
+        self.scale = nn.Parameter(scales) if learn_scales else None
+        # A soft weight is offset + h * gain, in steps of its grid where these are learned. Beyond the ends of
+        # the grid rounding changes nothing: no gain.
         self.register_buffer("offset", torch.cat(offsets))
         self.register_buffer("gain", torch.cat(gains))
         self.register_buffer("weight", torch.empty_like(self.offset))
@@ -64,12 +70,21 @@ class SoftRounding(nn.Module):
                 triton_kernels().soften(*tensors)
             else:
                 torch.addcmul(self.offset, soft_fraction(self.alpha), self.gain, out=self.weight)
-        for layer, part in zip(self._layers, torch.split(self.weight, self._sizes), strict=True):
-            layer.soft = from_memory_order(part, layer.reference).requires_grad_()
+        for (layer, scale), part in zip(self._scales(), torch.split(self.weight, self._sizes), strict=True):
+            weight = from_memory_order(part, layer.reference)
+            layer.soft = (weight if scale is None else weight * scale.detach()).requires_grad_()
+
+    def _scales(self) -> Iterator[tuple[QuantizedLayer, Tensor | None]]:
+        """Each layer with the steps of its grid where they are learned, in the shape of its own."""
+        parts = (
+            [None] * len(self._layers) if self.scale is None else torch.split(self.scale, self._scale_sizes)
+        )
+        for layer, part in zip(self._layers, parts, strict=True):
+            yield layer, None if part is None else part.view(layer.scale.shape)
 
     @torch.no_grad()
     def collect(self, *, weight: float, beta: float | Tensor | None) -> Tensor | None:
-        """Turn the gradients of the soft weights into that of `alpha`, and add the regulariser's.
+        """Turn the soft weights' gradients into those of `alpha` and `scale`, and add the regulariser's.
 
         Args:
             weight: Lambda of the regulariser.
@@ -78,12 +93,23 @@ class SoftRounding(nn.Module):
         Returns:
             The regulariser times lambda; None where it was left out.
         """
-        for layer, part in zip(self._layers, torch.split(self.pull, self._sizes), strict=True):
+        slopes = []
+        for (layer, scale), part in zip(self._scales(), torch.split(self.pull, self._sizes), strict=True):
             assert layer.soft is not None
-            if layer.soft.grad is None:  # the loss does not depend on this layer
+            grad = layer.soft.grad
+            if grad is None:  # the loss does not depend on this layer
                 part.zero_()
+                slopes.append(torch.zeros_like(layer.scale).flatten())
+            elif scale is None:
+                part.copy_(in_memory_order(grad))
             else:
-                part.copy_(in_memory_order(layer.soft.grad))
+                part.copy_(in_memory_order(grad * scale))
+                slope = (grad * layer.soft / scale).sum_to_size(
+                    layer.scale.shape
+                )  # the soft weight is level * scale
+                slopes.append(slope.flatten())
+        if self.scale is not None:
+            self.scale.grad = torch.cat(slopes)
         if self.alpha.grad is None:
             self.alpha.grad = torch.empty_like(self.alpha)
         regularised = beta is not None and weight > 0
@@ -110,10 +136,13 @@ class SoftRounding(nn.Module):
     @torch.no_grad()
     def harden(self) -> None:
         """Round every weight up where alpha >= 0, else down, and take the soft weights back."""
-        for layer, alpha in zip(self._layers, torch.split(self.alpha, self._sizes), strict=True):
+        for (layer, scale), alpha in zip(self._scales(), torch.split(self.alpha, self._sizes), strict=True):
             layer.soft = None
             up = from_memory_order((alpha >= 0).to(alpha.dtype), layer.reference)
-            layer.harden((_base(layer) + up).clamp(0, layer.top))
+            integers = (_base(layer) + up).clamp(0, layer.top)
+            if scale is not None:
+                layer.scale.copy_(scale)
+            layer.harden(integers)
 
 
 def _base(layer: QuantizedLayer) -> Tensor:
@@ -121,10 +150,11 @@ def _base(layer: QuantizedLayer) -> Tensor:
     return torch.floor(layer.reference.detach() / layer.scale) + layer.zero_point
 
 
-def _start(layer: QuantizedLayer) -> tuple[Tensor, Tensor, Tensor]:
-    """Alpha, offset and gain of a layer, flat."""
+def _start(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Alpha, offset and gain of a layer, flat; the latter two in steps of the grid, or times these."""
     weight = layer.reference.detach()
     ratio, base = weight / layer.scale, _base(layer)
-    low, high = (soft_weight(base, h, layer.scale, layer.zero_point, layer.top) for h in (0.0, 1.0))
+    scale = torch.ones_like(layer.scale) if levels else layer.scale
+    low, high = (soft_weight(base, h, scale, layer.zero_point, layer.top) for h in (0.0, 1.0))
     alpha = initial_alpha(ratio - torch.floor(ratio))
     return in_memory_order(alpha), in_memory_order(low), in_memory_order(high - low)

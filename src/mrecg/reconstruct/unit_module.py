@@ -18,7 +18,7 @@ from mrecg.quant.drop import Drop
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.rounding import beta_at
 from mrecg.reconstruct.cache import GroupCache
-from mrecg.reconstruct.loss import reconstruction_loss
+from mrecg.reconstruct.loss import prediction_difference, reconstruction_loss
 from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.order import Order
 from mrecg.reconstruct.records import CurvePoint
@@ -27,6 +27,10 @@ from mrecg.reconstruct.soft import SoftRounding
 
 SMALLEST_SCALE = 1e-6
 """Activation steps are kept at least this large, so that they stay positive."""
+
+
+Outputs = tuple[Tensor, Tensor | None, Tensor | None]
+"""Reconstruction loss, prediction difference and regulariser of a step."""
 
 
 class _Adam(torch.optim.Adam):
@@ -43,12 +47,14 @@ class Losses(NamedTuple):
     Attributes:
         step: Its number.
         reconstruction: One number.
+        prediction: One number; None where it does not count.
         rounding: One number; None while the regulariser is off.
         beta: Exponent of the regulariser; None while it is off.
     """
 
     step: int
     reconstruction: Tensor
+    prediction: Tensor | None
     rounding: Tensor | None
     beta: float | None
 
@@ -58,17 +64,18 @@ def _read(logged: Sequence[Losses]) -> list[CurvePoint]:
     if not logged:
         return []
     none = torch.zeros_like(logged[0].reconstruction)
-    parts = [part for each in logged for part in (each.reconstruction, each.rounding)]
+    parts = [part for each in logged for part in (each.reconstruction, each.prediction, each.rounding)]
     numbers = iter(torch.stack([none if part is None else part for part in parts]).tolist())
     return [
         CurvePoint(
             step=each.step,
             reconstruction=reconstruction,
             rounding=None if each.rounding is None else rounding,
-            total=reconstruction + rounding,
+            total=reconstruction + prediction + rounding,
             beta=each.beta,
+            prediction=None if each.prediction is None else prediction,
         )
-        for each, reconstruction, rounding in zip(logged, numbers, numbers, strict=True)
+        for each, reconstruction, prediction, rounding in zip(logged, numbers, numbers, numbers, strict=True)
     ]
 
 
@@ -77,6 +84,7 @@ class GroupReconstruction(L.LightningModule):
 
     Args:
         units: The group's quantized units in order.
+        tail: The full-precision units behind it in order; needed where the network's prediction counts.
         task: What the method's pass learns, and how.
         cache: Inputs and targets, on the device of the optimisation.
         steps: Optimisation steps.
@@ -107,6 +115,7 @@ class GroupReconstruction(L.LightningModule):
         graphs: bool,
         seed: int,
         report: Callable[[Sequence[CurvePoint], int], None],
+        tail: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -116,12 +125,19 @@ class GroupReconstruction(L.LightningModule):
         self._bf16 = precision == "bf16"
         self.drop = Drop(task.keep, seed)
         self.order = Order(cache.quantized.images, batch, seed=seed, device=cache.quantized.device)
-        self.rounding = (
-            SoftRounding(layers_of(self.group)) if task.rounding and layers_of(self.group) else None
-        )
+        self.rounding: SoftRounding | None = None
+        if task.rounding and layers_of(self.group):
+            learn_scales = task.rounding.scale_lr is not None
+            self.rounding = SoftRounding(layers_of(self.group), learn_scales=learn_scales)
         quantizers = activations_of(self.group)
         self.places = 1 + len(quantizers) if task.keep < 1 else 0
         self._scales: list[Tensor] = [q.scale for q in quantizers] if task.scales else []
+        learned = task.scales is not None and task.scales.zero_point_lr is not None
+        self._signed = [q for q in quantizers if learned and q.signed]
+        self._positive = list(self._scales)
+        if self.rounding is not None and self.rounding.scale is not None:
+            self._positive.append(self.rounding.scale)
+        self._tail = tuple(tail)  # a tuple: these units belong to the network, not to this module
         self._rates: list[tuple[float, bool]] = []
         self._graphs = graphs
         self._replay: Replay | None = None
@@ -131,15 +147,21 @@ class GroupReconstruction(L.LightningModule):
         return self
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One Adam with a learning rate each for alpha and for the activation steps."""
+        """One Adam with a learning rate each for alpha and for the parameters of the grids."""
         groups: list[dict[str, object]] = []
         self._rates = []
+
+        def learn(parameters: Sequence[Tensor], rate: float | None, *, cosine: bool = True) -> None:
+            if parameters and rate is not None:
+                groups.append({"params": list(parameters)})
+                self._rates.append((rate, cosine))
+
         if self.rounding is not None and self.task.rounding is not None:
-            groups.append({"params": [self.rounding.alpha]})
-            self._rates.append((self.task.rounding.lr, False))
-        if self._scales and self.task.scales is not None:
-            groups.append({"params": self._scales})
-            self._rates.append((self.task.scales.lr, self.task.scales.cosine))
+            learn([self.rounding.alpha], self.task.rounding.lr, cosine=self.task.rounding.cosine)
+            learn([] if self.rounding.scale is None else [self.rounding.scale], self.task.rounding.scale_lr)
+        if self.task.scales is not None:
+            learn(self._scales, self.task.scales.lr)
+            learn([q.zero_point for q in self._signed], self.task.scales.zero_point_lr)
         return _Adam(groups, fused=True, capturable=self.order.device.type == "cuda")
 
     def training_step(self, chunk: Tensor) -> None:
@@ -177,11 +199,11 @@ class GroupReconstruction(L.LightningModule):
         self.drop.begin(step)
         for part, rate in zip(optimizer.param_groups, self.rates(step), strict=True):
             part["lr"] = rate
-        return self.losses(step, *self.compute(self.order.at(step), self.beta(step), optimizer))
+        return self.losses(step, self.compute(self.order.at(step), self.beta(step), optimizer))
 
     def compute(
         self, index: Tensor, beta: float | Tensor | None, optimizer: torch.optim.Optimizer
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Outputs:
         """Forward, backward, and a step of the optimiser.
 
         Args:
@@ -190,26 +212,46 @@ class GroupReconstruction(L.LightningModule):
             optimizer: With the step's learning rates.
 
         Returns:
-            Reconstruction loss and regulariser, one number each; None where that was left out.
+            Reconstruction loss, prediction difference and regulariser, one number each; None where left out.
         """
-        x = self._cache.quantized.take(index)
+        x = quantized = self._cache.quantized.take(index)
         if self.task.keep < 1:
             x = self.drop.mix(x, self._cache.full.take(index))
         if self.rounding is not None:
             self.rounding.lend()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16):
-            out = self.group(x)
-        reconstruction = reconstruction_loss(out.to(x.dtype), self._cache.target.take(index))
+        if self.task.prediction is None:
+            out, logits = self._forward(x), None
+        else:
+            out, second = self._forward(torch.cat([x, quantized])).chunk(2)
+            logits = self._forward(second, self._tail)
+        weight = None if self._cache.weight is None else self._cache.weight.take(index)
+        loss = reconstruction = reconstruction_loss(out, self._cache.target.take(index), weight)
+        prediction = None
+        if logits is not None and self.task.prediction is not None and self._cache.logits is not None:
+            reference, temperature = self._cache.logits.take(index), self.task.prediction.temperature
+            difference = prediction_difference(logits, reference, temperature=temperature)
+            prediction = self.task.prediction.weight * difference
+            loss = reconstruction + prediction
         optimizer.zero_grad()
-        reconstruction.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         penalty = None
         if self.rounding is not None and self.task.rounding is not None:
             penalty = self.rounding.collect(weight=self.task.rounding.regulariser, beta=beta)
         optimizer.step()
-        if self._scales:
-            with torch.no_grad():
-                torch._foreach_clamp_min_(self._scales, SMALLEST_SCALE)
-        return reconstruction.detach(), penalty
+        with torch.no_grad():
+            if self._positive:
+                torch._foreach_clamp_min_(self._positive, SMALLEST_SCALE)
+            for quantizer in self._signed:
+                quantizer.zero_point.clamp_(0, quantizer.top)
+        return reconstruction.detach(), None if prediction is None else prediction.detach(), penalty
+
+    def _forward(self, x: Tensor, units: Sequence[nn.Module] | None = None) -> Tensor:
+        """Run the group, or other units, in the configured precision."""
+        kind = x.dtype
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16):
+            for unit in (self.group,) if units is None else units:
+                x = unit(x)
+        return x.to(kind)
 
     def beta(self, step: int) -> float | None:
         """Exponent of the regulariser in a step; None where there is none."""
@@ -230,9 +272,17 @@ class GroupReconstruction(L.LightningModule):
         cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return [rate * cosine if falls else rate for rate, falls in self._rates]
 
-    def losses(self, step: int, reconstruction: Tensor, rounding: Tensor | None) -> Losses:
-        """Put a step's losses together."""
-        return Losses(step, reconstruction, rounding, self.beta(step))
+    def losses(self, step: int, outputs: Outputs) -> Losses:
+        """Put a step's losses together.
+
+        Args:
+            step: Its number.
+            outputs: Those of `compute`.
+
+        Returns:
+            The losses, on the device.
+        """
+        return Losses(step, *outputs, self.beta(step))
 
     def harden(self) -> None:
         """Fix the rounding that was learned."""

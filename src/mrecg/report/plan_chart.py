@@ -10,17 +10,21 @@ from mrecg.report.tables import compact
 
 LEFT, RIGHT = 44.0, 14.0
 STRIP, BARS, GAP = 30.0, 64.0, 46.0
+BELOW = 12.0
+"""Height of a bar below the axis, at most: it says that there is a loss, not how much."""
 
 _CRITERIA = {
     "modcap": "Module capacity (ModCap)",
     "loss": "Reconstruction loss of a block-wise probe",
     "error": "Relative error of a block-wise probe",
+    "budget": "Relative error that a block-wise prefix leaves at the network's output",
 }
 _DIFFERENCES = {
     "squared": "squared difference (a − b)²",
     "log_ratio": "log ratio |ln(a / b)|",
     "fall": "squared fall (a − b)², 0 where it rises",
     "rise": "rise b − a, 0 where it falls",
+    "gain": "gain of merging the pair in a trial, below the axis where it harms",
     "rank": "rank of the pair, by the loss where the two are not comparable",
 }
 
@@ -145,20 +149,22 @@ def _strip(plan: Plan, at: Columns) -> str:
 def _bars(
     criterion: Criterion, chosen: Sequence[int], differing: Sequence[str], at: Columns, base: float
 ) -> str:
-    highest = max((d for d in criterion.differences if d > 0), default=1.0)
+    highest = max(map(abs, criterion.differences), default=0.0)
+    highest = max((d for d in criterion.differences if d > 0), default=highest) or 1.0
     ranked = sorted(range(len(criterion.differences)), key=lambda i: -criterion.differences[i])
     own = {i for i in ranked[: len(chosen)] if criterion.differences[i] > 0}
     thick = min(20.0, at.band * 0.5)
     parts = [svg.line(at.left, base, at.width - RIGHT, base, "axis")]
     for i, difference in enumerate(criterion.differences):
-        x, height = at.centre(i + 0.5), max(0.0, difference) / highest * (BARS - 8)
+        x, height = at.centre(i + 0.5), abs(difference) / highest * (BARS - 8)
+        height = min(height, BELOW) if difference < 0 else height
         reason = differing[i] if i < len(differing) else ""  # plans of older runs do not have them
         box: dict[str, svg.Attribute] = {
             "class": f"bar{' in' if i in chosen else ''}{' odd' if reason else ''}",
             "x": x - thick / 2,
             "rx": 1.5,
         }
-        box |= {"y": base - height, "width": thick, "height": height}
+        box |= {"y": base if difference < 0 else base - height, "width": thick, "height": height}
         said = f"{at.units[i]} → {at.units[i + 1]}: {compact(difference)}"
         said += f"; not comparable: {reason}" if reason else ""
         parts.append(svg.element("rect", box, svg.title(said)))

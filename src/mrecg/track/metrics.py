@@ -1,6 +1,6 @@
 """The one list of metric names that W&B knows a run's curves by."""
 
-CURVE = ("reconstruction", "rounding", "total", "beta")
+CURVE = ("reconstruction", "rounding", "prediction", "total", "beta")
 """Quantities of an optimisation curve, each against the group's own step axis."""
 
 

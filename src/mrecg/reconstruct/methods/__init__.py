@@ -7,20 +7,29 @@ A method is the function ``passes`` of the module that has its name. To add one:
 from importlib import import_module
 
 from mrecg.config.methods import LearnedRounding, Rtn
-from mrecg.reconstruct.methods.base import LearnRounding, LearnScales, Pass, PassBuilder
+from mrecg.reconstruct.methods.base import (
+    Correction,
+    LearnRounding,
+    LearnScales,
+    Pass,
+    PassBuilder,
+    Prediction,
+    family_of,
+)
 
-__all__ = ["LearnRounding", "LearnScales", "Pass", "passes_of"]
-
-DEPTHWISE_REGULARISER, DENSE_REGULARISER = 0.1, 0.01
-"""Lambda where the config leaves it open: networks with and without depthwise convolutions."""
+__all__ = ["Correction", "LearnRounding", "LearnScales", "Pass", "Prediction", "passes_of"]
 
 
-def passes_of(method: Rtn | LearnedRounding, *, depthwise: bool, lr_factor: float = 1.0) -> tuple[Pass, ...]:
+def passes_of(
+    method: Rtn | LearnedRounding, *, depthwise: bool, model: str = "", lr_factor: float = 1.0
+) -> tuple[Pass, ...]:
     """Ask a method for its passes.
 
     Args:
         method: Its hyper-parameters.
-        depthwise: Whether the network has depthwise convolutions; decides an open lambda.
+        depthwise: Whether the network has depthwise convolutions; decides what they leave
+            open.
+        model: The network's name, by which papers' choices are found.
         lr_factor: Factor on its learning rates.
 
     Returns:
@@ -28,5 +37,5 @@ def passes_of(method: Rtn | LearnedRounding, *, depthwise: bool, lr_factor: floa
     """
     name = getattr(method, "name")  # noqa: B009  every hyper-parameter class has a literal name of its own
     build: PassBuilder = import_module(f"{__name__}.{name}").passes
-    tasks = build(method, regulariser=DEPTHWISE_REGULARISER if depthwise else DENSE_REGULARISER)
-    return tuple(task.faster(lr_factor) for task in tasks)
+    family = family_of(model, depthwise=depthwise)
+    return tuple(task.faster(lr_factor) for task in build(method, family))

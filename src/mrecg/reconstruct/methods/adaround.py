@@ -4,9 +4,10 @@ Source: Nagel et al., Up or Down? Adaptive Rounding for Post-Training Quantizati
 """
 
 from mrecg.config.methods import AdaRound
-from mrecg.reconstruct.methods.base import LearnRounding, Pass
+from mrecg.reconstruct.methods.base import Family, LearnRounding, Pass
 
 
-def passes(config: AdaRound, *, regulariser: float) -> tuple[Pass, ...]:
+def passes(config: AdaRound, family: Family) -> tuple[Pass, ...]:
     """Build the method's passes; see `PassBuilder`."""
-    return (Pass(name="rounding", rounding=LearnRounding.of(config, regulariser)),)
+    rounding = LearnRounding.of(config, family)
+    return (Pass(name="rounding", rounding=rounding, loss=config.loss),)

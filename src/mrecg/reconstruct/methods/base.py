@@ -3,7 +3,45 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from mrecg.config.methods import LearnedRounding
+from mrecg.config.methods import LearnedActivations, LearnedRounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What papers choose by the kind of network, where the config leaves it open.
+
+    Attributes:
+        regulariser: Lambda of the rounding regulariser.
+        temperature: Of PD-Quant's predictions.
+        strength: Of PD-Quant's correction.
+    """
+
+    regulariser: float
+    temperature: float
+    strength: float
+
+
+DENSE = Family(regulariser=0.01, temperature=4.0, strength=0.02)
+DEPTHWISE = Family(regulariser=0.1, temperature=1.0, strength=0.005)
+FAMILIES = {
+    "regnet": Family(regulariser=0.01, temperature=4.0, strength=0.01),
+    "mnasnet": Family(regulariser=0.2, temperature=1.0, strength=0.001),
+}
+"""By the beginning of the model's name, where a paper names the family; all others by their convolutions."""
+
+
+def family_of(model: str, *, depthwise: bool) -> Family:
+    """Find what papers choose for a network.
+
+    Args:
+        model: Its name; empty for a module that was given in Python.
+        depthwise: Whether it has depthwise convolutions: MobileNetV2's values, else those of ResNets.
+
+    Returns:
+        The values of the published commands.
+    """
+    named = (family for name, family in FAMILIES.items() if model.lower().startswith(name))
+    return next(named, DEPTHWISE if depthwise else DENSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +55,9 @@ class LearnRounding:
         beta_start: Exponent behind the warm-up.
         beta_end: Exponent at the end.
         beta_decay: ``linear`` or ``cosine``.
+        cosine: Whether the learning rate falls to 0 by a cosine.
+        scale_lr: Adam's learning rate for the steps of the weight grids at the start; falls to 0 by a cosine.
+            None: they stay.
     """
 
     lr: float
@@ -25,39 +66,86 @@ class LearnRounding:
     beta_start: float
     beta_end: float
     beta_decay: str
+    cosine: bool = False
+    scale_lr: float | None = None
 
     @classmethod
-    def of(cls, config: LearnedRounding, regulariser: float) -> "LearnRounding":
+    def of(cls, config: LearnedRounding, family: Family) -> "LearnRounding":
         """Take the values from a method's hyper-parameters.
 
         Args:
             config: The hyper-parameters.
-            regulariser: Lambda where they leave it open.
+            family: Of the network; decides an open lambda.
 
         Returns:
             The record.
         """
         return cls(
             lr=config.lr_rounding,
-            regulariser=regulariser if config.regulariser is None else config.regulariser,
+            regulariser=family.regulariser if config.regulariser is None else config.regulariser,
             warmup=config.warmup,
             beta_start=config.beta_start,
             beta_end=config.beta_end,
             beta_decay=config.beta_decay,
+            cosine=config.lr_decay == "cosine",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnScales:
-    """Learn the steps of the activation grids.
+    """Learn the steps of the activation grids, and perhaps their zero points.
+
+    Both learning rates fall to 0 by a cosine.
 
     Attributes:
         lr: Adam's learning rate at the start.
-        cosine: Whether it falls to 0 by a cosine.
+        zero_point_lr: That of the zero points; None: they stay.
     """
 
     lr: float
-    cosine: bool
+    zero_point_lr: float | None = None
+
+    @classmethod
+    def of(cls, config: LearnedActivations) -> "LearnScales":
+        """Take the values from a method's hyper-parameters.
+
+        Args:
+            config: The hyper-parameters.
+
+        Returns:
+            The record.
+        """
+        return cls(
+            lr=config.lr_scale, zero_point_lr=config.lr_zero_point if config.learn_zero_points else None
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Also minimise the difference of the network's predictions.
+
+    Attributes:
+        weight: Factor on the KL divergence.
+        temperature: Divides the logits.
+    """
+
+    weight: float
+    temperature: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """Correct full-precision activations towards BatchNorm's statistics, before a group learns from them.
+
+    Attributes:
+        steps: Steps on each batch, as a fraction of ``trainer.steps``.
+        lr: Adam's learning rate.
+        strength: Divides the penalty on the change.
+    """
+
+    steps: float
+    lr: float
+    strength: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +160,9 @@ class Pass:
             activation quantizer; 1 behind the group.
         rounding: How the rounding is learned; None: it is not.
         scales: How the activation steps are learned; None: they are not.
+        loss: ``mse`` or ``fisher_diag``.
+        prediction: How the network's prediction counts; None: it does not.
+        correction: How activations are corrected; None: they are not.
     """
 
     name: str
@@ -80,9 +171,12 @@ class Pass:
     keep: float = 1.0
     rounding: LearnRounding | None = None
     scales: LearnScales | None = None
+    loss: Literal["mse", "fisher_diag"] = "mse"
+    prediction: Prediction | None = None
+    correction: Correction | None = None
 
     def faster(self, factor: float) -> "Pass":
-        """Raise the learning rates.
+        """Raise the learning rates of all that is learned.
 
         Args:
             factor: By how much.
@@ -90,20 +184,27 @@ class Pass:
         Returns:
             The same pass with other learning rates.
         """
-        rounding = self.rounding and replace(self.rounding, lr=factor * self.rounding.lr)
-        scales = self.scales and replace(self.scales, lr=factor * self.scales.lr)
+
+        def raised(rate: float | None) -> float | None:
+            return None if rate is None else factor * rate
+
+        rounding, scales = self.rounding, self.scales
+        if rounding is not None:
+            rounding = replace(rounding, lr=factor * rounding.lr, scale_lr=raised(rounding.scale_lr))
+        if scales is not None:
+            scales = replace(scales, lr=factor * scales.lr, zero_point_lr=raised(scales.zero_point_lr))
         return replace(self, rounding=rounding, scales=scales)
 
 
 class PassBuilder(Protocol):
     """The function ``passes`` of a method's module."""
 
-    def __call__(self, config: Any, *, regulariser: float) -> tuple[Pass, ...]:
+    def __call__(self, config: Any, family: Family) -> tuple[Pass, ...]:
         """Build the passes.
 
         Args:
             config: The method's hyper-parameters.
-            regulariser: Lambda where they leave it open.
+            family: Of the network; decides what they leave open.
 
         Returns:
             The passes in order.

@@ -4,10 +4,10 @@ Source: Wei et al., QDrop, arXiv 2203.05740 (its baseline), after Li et al., BRE
 """
 
 from mrecg.config.methods import BrecqJoint
-from mrecg.reconstruct.methods.base import LearnRounding, LearnScales, Pass
+from mrecg.reconstruct.methods.base import Family, LearnRounding, LearnScales, Pass
 
 
-def passes(config: BrecqJoint, *, regulariser: float) -> tuple[Pass, ...]:
+def passes(config: BrecqJoint, family: Family) -> tuple[Pass, ...]:
     """Build the method's passes; see `PassBuilder`."""
-    rounding = LearnRounding.of(config, regulariser)
-    return (Pass(name="joint", rounding=rounding, scales=LearnScales(lr=config.lr_scale, cosine=True)),)
+    rounding = LearnRounding.of(config, family)
+    return (Pass(name="joint", rounding=rounding, scales=LearnScales.of(config), loss=config.loss),)

@@ -1,0 +1,84 @@
+"""What a probe run found, and which plans need one."""
+
+from dataclasses import dataclass
+
+from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.errors import PlanError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a plain block-wise run found; input of the data-dependent criteria.
+
+    Attributes:
+        losses: Reconstruction loss behind each unit.
+        errors: Relative error behind each unit.
+        steps: Optimisation steps a unit that the run took.
+        reach: For each unit the relative error of the network's output when all units up to it are quantized,
+            reconstructed block by block, and all behind it are in full precision; None: not measured.
+        pairs: For each pair of neighbours the same number behind its second unit, when the two were
+            reconstructed jointly, in as many steps in all and behind the same quantized prefix; not a number
+            where the pair was not tried; None: no pair was.
+    """
+
+    losses: tuple[float, ...]
+    errors: tuple[float, ...]
+    steps: int
+    reach: tuple[float, ...] | None = None
+    pairs: tuple[float, ...] | None = None
+
+
+def check_probe(probe: Probe, units: int) -> None:
+    """Check that a probe is about as many units as there are.
+
+    Args:
+        probe: The probe.
+        units: How many units there are.
+
+    Raises:
+        PlanError: It is not.
+    """
+    held = {
+        "errors": (probe.errors, units),
+        "losses": (probe.losses, units),
+        "reach": (probe.reach, units),
+        "pairs": (probe.pairs, units - 1),
+    }
+    for name, (numbers, wanted) in held.items():
+        if numbers is not None and len(numbers) != wanted:
+            raise PlanError(
+                f"the probe holds {len(numbers)} numbers ({name}) for {units} units; run it on this graph"
+            )
+
+
+def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
+    """Tell whether a plan needs the numbers of a probe run.
+
+    Args:
+        granularity: The configured granularity.
+        planner: The configured planner.
+
+    Returns:
+        True for mixed granularity by budget, by loss or by error (or by ModCap where the probe ranks pairs or
+        finds how many to merge), unless nothing is to be merged anyway.
+    """
+    if granularity.name != "mixed":
+        return False
+    if planner.name == "modcap":
+        return planner.merge_count == "auto" or (planner.merge_count > 0 and planner.not_comparable == "loss")
+    return needs_trials(granularity, planner) or (
+        planner.name in ("loss", "error") and planner.merge_count != 0
+    )
+
+
+def needs_trials(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
+    """Tell whether a plan needs trials of merges in its probe: its ``reach`` and ``pairs``.
+
+    Args:
+        granularity: The configured granularity.
+        planner: The configured planner.
+
+    Returns:
+        True for mixed granularity by budget.
+    """
+    return granularity.name == "mixed" and planner.name == "budget"

@@ -1,0 +1,122 @@
+"""Trials of merges: while a network is reconstructed block by block, each unit is also tried with the next.
+
+What a merge is worth shows at the network's output: how far it is off when the full-precision rest follows
+the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so the difference
+is what the merge brings at that budget.
+"""
+
+import copy
+import math
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mrecg.cache import Store
+from mrecg.quant.modules import layers_of
+from mrecg.reconstruct.cache import GroupCache
+from mrecg.reconstruct.methods import Pass
+
+if TYPE_CHECKING:
+    from mrecg.reconstruct.walk import Walk
+
+REACH_IMAGES = 256
+"""Images on which the network's output is compared, at most: each trial runs all that is behind it."""
+
+
+class PairTrials:
+    """Tries pairs during a block-wise walk, and puts everything back behind each trial.
+
+    Args:
+        candidates: Indices of the pairs to try; pair i is units i and i + 1.
+
+    Attributes:
+        reach: For each unit the relative error of the network's output, ``||quantized - FP||^2 / ||FP||^2``,
+            when the units up to it are quantized, block by block, and the rest is in full precision.
+        pairs: For each neighbouring pair the same number behind its second unit when both were optimised
+            jointly; NaN where the pair was not tried.
+    """
+
+    def __init__(self, candidates: Collection[int]) -> None:
+        self.candidates = frozenset(candidates)
+        self.reach: list[float] = []
+        self.pairs: list[float] = []
+        self._outputs: list[Tensor] = []
+
+    def steps(self, walk: "Walk", task: Pass) -> int:
+        """Count the optimisation steps of all trials.
+
+        Args:
+            walk: The walk.
+            task: Its pass.
+
+        Returns:
+            The sum over the pairs.
+        """
+        pairs = range(len(walk.network.units) - 1)
+        return sum(walk.steps(task, range(i, i + 2)) for i in pairs if i in self.candidates)
+
+    def before(self, walk: "Walk", index: int, task: Pass, learned: GroupCache) -> None:
+        """Try a unit with the next one, before it is optimised alone.
+
+        Args:
+            walk: The walk; its plan has one unit a group.
+            index: The unit.
+            task: The pass.
+            learned: What the unit will learn from.
+        """
+        if index + 1 == len(walk.network.units):
+            return
+        pair = range(index, index + 2)
+        steps = walk.steps(task, pair) if index in self.candidates else 0
+        if not steps:
+            self.pairs.append(math.nan)
+            return
+        units = [walk.network.low[i] for i in pair]
+        before = [copy.deepcopy(unit.state_dict()) for unit in units]
+        target = walk.advance(walk.network.full[index + 1], learned.target)
+        joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
+        walk.optimise(pair, task, joint, steps)
+        target.free()
+        middle = walk.advance_low(index, learned.quantized, task)
+        out = walk.advance_low(index + 1, middle, task)
+        middle.free()
+        self.pairs.append(self._reach(walk, out, pair.stop))
+        out.free()
+        for unit, state in zip(units, before, strict=True):
+            unit.load_state_dict(state)
+            for layer in layers_of(unit):
+                layer.refresh()
+
+    def after(self, walk: "Walk", index: int, quantized: Store) -> None:
+        """Measure what a unit's error does to the network's output.
+
+        Args:
+            walk: The walk.
+            index: The unit, hardened.
+            quantized: What leaves it, shape (N, ...).
+        """
+        self.reach.append(self._reach(walk, quantized, index + 1))
+
+    @torch.no_grad()
+    def _reach(self, walk: "Walk", quantized: Store, begin: int) -> float:
+        if not self._outputs:
+            network = nn.Sequential(*walk.network.full)
+            self._outputs = [network(x) for x in _some(walk.images, walk.eval_batch)]
+        rest = nn.Sequential(*walk.network.full[begin:])
+        squared = norm = 0.0
+        for x, full in zip(_some(quantized, walk.eval_batch), self._outputs, strict=True):
+            difference = rest(x).double() - full.double()
+            squared += float(difference.square().sum())
+            norm += float(full.double().square().sum())
+        return squared / max(norm, torch.finfo(torch.float64).tiny)
+
+
+def _some(values: Store, batch: int) -> Iterator[Tensor]:
+    seen = 0
+    for x in values.batches(batch):
+        yield x
+        seen += len(x)
+        if seen >= REACH_IMAGES:
+            return

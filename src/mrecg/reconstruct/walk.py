@@ -1,0 +1,274 @@
+"""Walk over the network group by group: fit, harden, advance the cache, measure."""
+
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+import torch
+from torch import nn
+
+from mrecg.cache import Cache, Grid, Store
+from mrecg.config.schema import Precision, TrainerConfig
+from mrecg.errors import ConfigError
+from mrecg.planner.schedule import Plan, group_name
+from mrecg.quant.modules import activations_of, layers_of, quantization
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct import correction
+from mrecg.reconstruct.cache import GroupCache, advance, deviation
+from mrecg.reconstruct.fisher import fisher_weights
+from mrecg.reconstruct.fit import fit_in_chunks, learning
+from mrecg.reconstruct.methods import Pass
+from mrecg.reconstruct.records import CurvePoint, GroupResult, Listener, UnitResult
+from mrecg.reconstruct.trials import PairTrials
+from mrecg.reconstruct.unit_module import GroupReconstruction
+
+
+def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int:
+    """Optimisation steps of a group.
+
+    Args:
+        members: Units in the group.
+        trainer: Steps a unit, and whether a merged group gets them once or once a member.
+        share: The pass's fraction of the steps.
+
+    Returns:
+        At least 1.
+    """
+    return max(1, round(share * trainer.steps * (members if trainer.steps_per == "unit" else 1)))
+
+
+@dataclass
+class Walk:
+    """Runs the passes of a method over one network.
+
+    Attributes:
+        network: The calibrated network, changed in place.
+        plan: Its groups.
+        trainer: Steps, batch size and chunk.
+        precision: Of the convolutions while a group is optimised.
+        cache: Keeps activations.
+        seed: Seed of all draws.
+        eval_batch: Images a forward pass when the cache advances.
+        listener: Who is told of every chunk and unit.
+        images: Calibration images.
+    """
+
+    network: QuantizedNetwork
+    plan: Plan
+    trainer: TrainerConfig
+    precision: Precision
+    cache: Cache
+    seed: int
+    eval_batch: int
+    listener: Listener
+    images: Store
+
+    def run(
+        self, task: Pass, *, report_units: bool, trials: PairTrials | None = None
+    ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
+        """Walk over all groups once.
+
+        Args:
+            task: The pass.
+            report_units: Whether the listener is told of the units' errors: in the last pass.
+            trials: Merges to be tried on the way; the plan has one unit a group then.
+
+        Returns:
+            Every base unit's error and loss, and every group's curve.
+
+        Raises:
+            ConfigError: The method compares predictions, and the network's output is none.
+        """
+        ends = [0, *accumulate(len(group) for group in self.plan.groups)]
+        members_of = [range(begin, end) for begin, end in pairwise(ends)]
+        total = sum(self.steps(task, members) + self._corrections(task, members) for members in members_of)
+        self.listener.begin(
+            [group_name(group) for group in self.plan.groups],
+            total + (trials.steps(self, task) if trials else 0),
+        )
+        logits = self._logits(task)
+        images = full = quantized = self.images
+        units: list[UnitResult] = []
+        groups: list[GroupResult] = []
+        for number, names in enumerate(self.plan.groups):
+            begin, members = time.perf_counter(), members_of[number]
+            steps = self.steps(task, members)
+            targets: list[Store] = []
+            for i in members:
+                targets.append(self.advance(self.network.full[i], targets[-1] if targets else full))
+            curve: list[CurvePoint] = []
+            learned = GroupCache(quantized, full, targets[-1], logits=logits)
+            if trials is not None:
+                trials.before(self, members.start, task, learned)
+            if steps:
+                curve = self.optimise(members, task, learned, steps)
+            if full is not images:
+                full.free()
+            for i, name, target in zip(members, names, targets, strict=True):
+                entered, quantized = quantized, self.advance_low(i, quantized, task)
+                if entered is not images:
+                    entered.free()
+                error, loss = deviation(quantized, target, batch=self.eval_batch)
+                if target is not targets[-1]:
+                    target.free()
+                units.append(UnitResult(name=name, group=number, error=error, loss=loss))
+                if report_units:
+                    self.listener.unit(i, units[-1])
+                if trials is not None:
+                    trials.after(self, i, quantized)
+            full = targets[-1]
+            groups.append(
+                GroupResult(
+                    name=group_name(names),
+                    task=task.name,
+                    steps=steps,
+                    seconds=time.perf_counter() - begin,
+                    curve=tuple(curve),
+                )
+            )
+        for store in (full, quantized, logits):
+            if store is not None:
+                store.free()
+        return tuple(units), groups
+
+    def advance(self, unit: nn.Module, values: Store, grid: Grid | None = None) -> Store:
+        """Run a unit over all images; see `mrecg.reconstruct.cache.advance`."""
+        return advance(unit, values, self.cache, batch=self.eval_batch, grid=grid)
+
+    def advance_low(self, index: int, values: Store, task: Pass) -> Store:
+        """Run a quantized unit over all images.
+
+        Args:
+            index: The unit.
+            values: What enters it, shape (N, ...).
+            task: The pass; decides whether activations are quantized.
+
+        Returns:
+            What leaves it, shape (N, ...).
+        """
+        unit = self.network.low[index]
+        quantizers = activations_of(unit) if task.activations == "on" else []
+        # Nearly always the last one makes the output; the cache looks whether it does.
+        grid = (quantizers[-1].scale, quantizers[-1].zero_point, quantizers[-1].top) if quantizers else None
+        with quantization(unit, activations=task.activations):
+            return self.advance(unit, values, grid)
+
+    def steps(self, task: Pass, members: range) -> int:
+        """Optimisation steps of a group.
+
+        Args:
+            task: The pass.
+            members: Its units.
+
+        Returns:
+            0 where there is nothing to learn, as in a head without activations.
+        """
+        low = self.network.low[members.start : members.stop]
+        rounds = task.rounding is not None and any(layers_of(unit) for unit in low)
+        scales = task.scales is not None and any(activations_of(unit) for unit in low)
+        return group_steps(len(members), self.trainer, task.steps) if rounds or scales else 0
+
+    def optimise(self, members: range, task: Pass, learned: GroupCache, steps: int) -> list[CurvePoint]:
+        """Prepare what a group learns from, as the pass wants it, and fit and harden the group.
+
+        Args:
+            members: Its units.
+            task: The pass.
+            learned: Inputs and targets as they are.
+            steps: Optimisation steps.
+
+        Returns:
+            The logged points.
+        """
+        made: list[Store] = []
+        uncorrected = learned.target
+        if task.correction is not None and self._corrections(task, members):
+            corrected = correction.correct(
+                [self.network.unfolded(i) for i in members],
+                learned.full,
+                task.correction,
+                steps=self._correction_steps(task),
+                cache=self.cache,
+                report=lambda done: self.listener.curve(self._name(members), task.name, (), done),
+            )
+            made.append(corrected)
+            for i in members:
+                made.append(self.advance(self.network.full[i], made[-1]))
+            learned = replace(learned, full=corrected, target=made[-1])
+        if task.loss == "fisher_diag":
+            units = self.network.low[members.start : members.stop]
+            with quantization(nn.Sequential(*units), activations=task.activations):
+                weight = fisher_weights(
+                    units,
+                    self.network.full[members.stop :],
+                    entering=learned.quantized,
+                    target=uncorrected,
+                    cache=self.cache,
+                    batch=self.eval_batch,
+                )
+            made.append(weight)
+            learned = replace(learned, weight=weight)
+        curve = self._fit(members, task, learned, steps)
+        for store in made:
+            store.free()
+        return curve
+
+    def _name(self, members: range) -> str:
+        return group_name([self.network.units[i].name for i in members])
+
+    def _fit(self, members: range, task: Pass, cache: GroupCache, steps: int) -> list[CurvePoint]:
+        name, units = self._name(members), self.network.low[members.start : members.stop]
+        curve: list[CurvePoint] = []
+
+        def report(points: Sequence[CurvePoint], done: int) -> None:
+            curve.extend(points)
+            self.listener.curve(name, task.name, points, done)
+
+        if self.trainer.cuda_graphs and not cache.at_hand:
+            raise ConfigError(
+                f"trainer.cuda_graphs: what {name} learns from has spilled from the GPU; "
+                "raise cache.budget_mb or set trainer.cuda_graphs=false"
+            )
+        with learning(units, task.scales):
+            module = GroupReconstruction(
+                units,
+                task=task,
+                cache=cache,
+                steps=steps,
+                batch=min(self.trainer.batch_size, cache.quantized.images),
+                log_every=self.trainer.log_every,
+                precision=self.precision,
+                graphs=self.trainer.cuda_graphs,
+                seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
+                report=report,
+                tail=self.network.full[members.stop :] if task.prediction else (),
+            )
+            fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
+            module.harden()
+        return curve
+
+    def _correction_steps(self, task: Pass) -> int:
+        return 0 if task.correction is None else max(1, round(task.correction.steps * self.trainer.steps))
+
+    def _corrections(self, task: Pass, members: range) -> int:
+        """Steps that correct a group's activations, of all batches; 0 where no BatchNorm says where to."""
+        if task.correction is None:
+            return 0
+        there = correction.correctable([self.network.unfolded(i) for i in members])
+        return self._correction_steps(task) * -(-self.images.images // correction.BATCH) if there else 0
+
+    @torch.no_grad()
+    def _logits(self, task: Pass) -> Store | None:
+        """The full-precision predictions, where the pass compares with them."""
+        if task.prediction is None and task.loss == "mse":
+            return None
+        network = nn.Sequential(*self.network.full)
+        shape = tuple(network(next(self.images.batches(1))).shape)
+        if len(shape) != 2:
+            what = "method=pd_quant" if task.prediction else "method.loss=fisher_diag"
+            raise ConfigError(
+                f"{what} compares class probabilities; for one image the network's output has shape {shape}"
+            )
+        return self.advance(network, self.images) if task.prediction else None
