@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from mrecg import environment
-from mrecg.config.schema import RunConfig
+from mrecg.config.build import plain
+from mrecg.config.methods import METHODS
+from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.measure import Accuracy, oscillation_index
@@ -34,6 +36,47 @@ class Clock:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
+
+
+_SAID_ELSEWHERE = {
+    "bits": {"weight", "activation", "boundary", "stem_output"},
+    "method": {"name"},
+    "planner": {"name", "merge_count", "probe_cache", "schedule"},
+    "calibration": set[str](),
+}
+
+
+def options_of(config: RunConfig) -> dict[str, Any]:
+    """List what decides a run's numbers, is not the default, and has no key of its own in summary.json.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        Values by dotted key, for example ``method.loss``.
+    """
+    values = plain(config)
+    usual = {
+        "bits": plain(BitsConfig()),
+        "method": plain(METHODS[config.method.name]()),
+        "planner": plain(PlannerConfig(name=config.planner.name)),
+        "calibration": plain(CalibrationConfig()),
+    }
+    if config.granularity.name != "mixed":
+        del usual["planner"]
+    found = {
+        f"{group}.{key}": values[group][key]
+        for group, defaults in usual.items()
+        for key, default in defaults.items()
+        if key not in _SAID_ELSEWHERE[group] and values[group][key] != default
+    }
+    if "planner" in usual and config.planner.merge_count == "auto":
+        found["planner.merge_count"] = "auto"
+    if config.trainer.lr_factor != 1:
+        found["trainer.lr_factor"] = config.trainer.lr_factor
+    if config.cache.dtype == "bfloat16":
+        found["cache.dtype"] = config.cache.dtype
+    return found
 
 
 def summarise(
@@ -78,6 +121,7 @@ def summarise(
         "boundary_bits": config.bits.boundary,
         "stem_output": config.bits.stem_output,
         "method": config.method.name,
+        "options": options_of(config),
         "granularity": config.granularity.name,
         "planner": plan.planner,
         "merge_count": plan.merge_count,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mrecg.cache import Store
-from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
+from mrecg.config.methods import BrecqJoint, GenieM, LearnedRounding, PdQuant, QDrop
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.kernels.switch import fused
@@ -23,7 +23,13 @@ from mrecg.reconstruct.records import CurvePoint
 from mrecg.reconstruct.unit_module import GroupReconstruction, Outputs
 
 Network = Callable[..., QuantizedNetwork]
-METHODS = [BrecqJoint(lr_rounding=0.01), QDrop(lr_rounding=0.01), QDrop(regulariser=0.0)]
+METHODS = [
+    BrecqJoint(lr_rounding=0.01),
+    QDrop(lr_rounding=0.01),
+    QDrop(regulariser=0.0),
+    GenieM(lr_rounding=0.01, lr_weight_scale=0.01),
+    PdQuant(lr_rounding=0.01, lr_decay="cosine"),
+]
 
 
 def fit(
@@ -40,6 +46,7 @@ def fit(
     with torch.no_grad():
         full, quantized = network.full[0](images), network.low[0](images)
         target = network.full[1](full)
+        logits = torch.nn.Sequential(*network.full)(images)
     points: list[CurvePoint] = []
     quantizers = activations_of(network.low[1])
     for quantizer in quantizers:
@@ -47,7 +54,8 @@ def fit(
     module = GroupReconstruction(
         network.low[1:2],
         task=task,
-        cache=GroupCache(Store.of(quantized), Store.of(full), Store.of(target)),
+        cache=GroupCache(Store.of(quantized), Store.of(full), Store.of(target), logits=Store.of(logits)),
+        tail=network.full[2:],
         steps=steps,
         batch=6,
         log_every=1,
@@ -77,7 +85,7 @@ def run_again(run: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs
     return again, outputs
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["brecq", "qdrop", "no regulariser"])
+@pytest.mark.parametrize("method", METHODS, ids=["brecq", "qdrop", "no regulariser", "genie", "pd_quant"])
 def test_replayed_steps_are_ordinary_steps(
     method: LearnedRounding, tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +110,7 @@ def test_replayed_steps_are_ordinary_steps(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="records CUDA graphs")
-@pytest.mark.parametrize("method", METHODS, ids=["brecq", "qdrop", "no regulariser"])
+@pytest.mark.parametrize("method", METHODS, ids=["brecq", "qdrop", "no regulariser", "genie", "pd_quant"])
 def test_cuda_graphs_replay_the_steps(
     method: LearnedRounding, tiny_network: Network, tiny_images: Tensor
 ) -> None:

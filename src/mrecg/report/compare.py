@@ -16,13 +16,18 @@ BASELINE = "block"
 _DETAILS: tuple[Callable[[Run], str], ...] = (
     lambda run: f"by {run.planner}" if run.planner else "",
     lambda run: (
-        f"{run.merge_count} merge{'s' * (run.merge_count != 1)}" if run.granularity == "mixed" else ""
+        f"{run.merge_count} merge{'s' * (run.merge_count != 1)}"
+        if run.granularity == "mixed" and not _open_count(run)
+        else ""
     ),
     lambda run: short_groups(run.merged) if run.granularity == "fixed" or run.planner == "published" else "",
     lambda run: f"{run.steps} steps",
     lambda run: f"steps per {run.steps_per}",
     lambda run: f"{run.calibration_images} images",
+    lambda run: f"batches of {run.batch_size}",
     lambda run: f"stem output {run.stem_output}",
+    lambda run: f"precision {run.precision}",
+    lambda run: ", ".join(f"{key.partition('.')[2]} {value}" for key, value in run.options.items()),
 )
 
 
@@ -124,6 +129,9 @@ def sort_key(run: Run) -> tuple[object, ...]:
         run.calibration_images,
         run.steps_per,
         run.stem_output,
+        run.batch_size,
+        run.precision,
+        sorted(run.options.items()),
         run.seed,
         str(run.path),
     )
@@ -203,12 +211,21 @@ def _rank(order: Sequence[str], name: str) -> tuple[int, str]:
 
 
 def _budget(run: Run) -> tuple[object, ...]:
-    return (run.method, run.stem_output, run.steps, run.calibration_images)
+    options = sorted(item for item in run.options.items() if not item[0].startswith("planner."))
+    data = (run.steps, run.batch_size, run.calibration_images)
+    return (run.method, run.stem_output, run.precision, *data, tuple(options))
 
 
 def _configuration(run: Run) -> tuple[object, ...]:
     given = run.groups if run.granularity == "fixed" or run.planner == "published" else ()
-    return (*_budget(run), run.granularity, run.planner, run.merge_count, run.steps_per, given)
+    count = None if _open_count(run) else run.merge_count
+    options = tuple(sorted(run.options.items()))
+    return (*_budget(run), run.granularity, run.planner, count, run.steps_per, given, options)
+
+
+def _open_count(run: Run) -> bool:
+    """Whether the planner decided how many pairs to merge, for each seed anew."""
+    return run.planner == "budget" or run.options.get("planner.merge_count") == "auto"
 
 
 def _title(run: Run) -> str:

@@ -90,6 +90,9 @@ def load_run(path: Path) -> Run:
         weight_bits=_value(file, bits, "weight", int, default=0, needed=done),
         activation_bits=_value(file, bits, "activation", int, default=0, needed=done),
         stem_output=optional("stem_output", str, "low"),
+        options=optional("options", _strings, {}),
+        batch_size=optional("batch_size", int, 0),
+        precision=optional("precision", str, "32"),
         seed=get("seed", int, 0),
         steps=get("steps", int, 0),
         steps_per=optional("steps_per", str, "unit"),
@@ -111,6 +114,10 @@ def load_run(path: Path) -> Run:
         config=_text(path / "config.yaml"),
         environment=environment,
     )
+
+
+def _strings(values: dict[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items()}
 
 
 def _natural(path: Path) -> tuple[tuple[int, int, str], ...]:

@@ -139,6 +139,9 @@ def reproduce(run: Run) -> str:
     words += [f"trainer.steps_per={run.steps_per}", f"seed={run.seed}"]
     if run.calibration_images:
         words.append(f"data.calibration_images={run.calibration_images}")
+    if run.batch_size:
+        words.append(f"trainer.batch_size={run.batch_size}")
+    words += [f"{key}={value}" for key, value in sorted(run.options.items())]
     return shlex.join(["mrecg", "quantize", *words])
 
 

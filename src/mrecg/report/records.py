@@ -91,7 +91,10 @@ class Run:
         merge_count: Pairs asked for.
         weight_bits: Bits of a weight; 0 when not known, as all else that a failed run did not write.
         activation_bits: Bits of an activation.
-        stem_output: "low" or "high": the convention for the first layer's output.
+        stem_output: "low", "high" or "8": the convention for the first layer's output.
+        options: What else differs from the defaults, by dotted key.
+        batch_size: Images a step; 0 when not known.
+        precision: Of the convolutions in the optimisation.
         seed: Seed of the optimisation.
         steps: Optimisation steps a unit or group.
         steps_per: "unit" or "group".
@@ -127,6 +130,9 @@ class Run:
     weight_bits: int
     activation_bits: int
     stem_output: str
+    options: Mapping[str, str]
+    batch_size: int
+    precision: str
     seed: int
     steps: int
     steps_per: str

@@ -241,7 +241,7 @@ def stem_bits(run: Run) -> str:
     Returns:
         "low (QDrop setting)" or "high (BRECQ setting)".
     """
-    setting = {"low": "QDrop setting", "high": "BRECQ setting"}.get(run.stem_output)
+    setting = {"low": "QDrop setting", "high": "BRECQ setting", "8": "BRECQ setting"}.get(run.stem_output)
     return f"{run.stem_output} ({setting})" if setting else run.stem_output
 
 
