@@ -33,9 +33,9 @@ def plan_table(plan: Plan, *, title: str) -> Table:
         seen: set[str] = set()
         for criterion in plan.criteria:
             if criterion.name not in seen:
-                cells.append(f"{criterion.capacities[i]:.4g}")
+                cells.append(_short(criterion.capacities[i], 4))
             seen.add(criterion.name)
-            cells.append("" if i == len(plan.units) - 1 else f"{criterion.differences[i]:.3g}")
+            cells.append("" if i == len(plan.units) - 1 else _short(criterion.differences[i], 3))
         merged = unit in merged_left
         reason = plan.not_comparable[i] if i < len(plan.not_comparable) else ""
         table.add_row(
@@ -43,3 +43,9 @@ def plan_table(plan: Plan, *, title: str) -> Table:
             style="bold" if merged or any(merge.right == unit for merge in plan.merges) else None,
         )  # fmt: skip
     return table
+
+
+def _short(value: float, digits: int) -> str:
+    """A number that fits a narrow column: 1.26e3 and not 1.26e+03."""
+    mantissa, e, exponent = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
