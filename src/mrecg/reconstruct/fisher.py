@@ -9,7 +9,8 @@ from mrecg.cache import Cache, Store
 from mrecg.reconstruct.loss import prediction_difference
 
 PUBLISHED_BATCH = 32
-"""Images over whose number the published code averages the divergence before it takes the gradient."""
+"""Images over whose number the published code averages the divergence before it takes the gradient; also the
+images of a pass here, because a pass keeps what the gradient of the whole rest of the network needs."""
 DAMPING = 1.0
 """What the published code adds to the gradient's magnitude."""
 
@@ -21,7 +22,6 @@ def fisher_weights(
     entering: Store,
     target: Store,
     cache: Cache,
-    batch: int,
 ) -> Store:
     """Weigh each square of a group's reconstruction loss.
 
@@ -31,7 +31,6 @@ def fisher_weights(
         entering: Output of the quantized prefix, shape (N, ...).
         target: Full-precision output of the group, shape (N, C, ...).
         cache: Keeps the weights.
-        batch: Images a pass.
 
     Returns:
         ``(|g| + 1)^2`` of the shape of ``target``; g is the gradient of the KL divergence of an image's
@@ -40,13 +39,13 @@ def fisher_weights(
     Source:
         BRECQ, arXiv 2102.05426, section 3.2 (the diagonal Fisher information), as its published code has it.
     """
-    return cache.write(_weights(units, tail, entering, target, batch), target.images)
+    return cache.write(_weights(units, tail, entering, target), target.images)
 
 
 def _weights(
-    units: Sequence[nn.Module], tail: Sequence[nn.Module], entering: Store, target: Store, batch: int
+    units: Sequence[nn.Module], tail: Sequence[nn.Module], entering: Store, target: Store
 ) -> Iterator[Tensor]:
-    for x, full in zip(entering.batches(batch), target.batches(batch), strict=True):
+    for x, full in zip(*(store.batches(PUBLISHED_BATCH) for store in (entering, target)), strict=True):
         with torch.no_grad():
             out = nn.Sequential(*units)(x)
             reference = nn.Sequential(*tail)(full)

@@ -206,7 +206,6 @@ class Walk:
                     entering=learned.quantized,
                     target=uncorrected,
                     cache=self.cache,
-                    batch=self.eval_batch,
                 )
             made.append(weight)
             learned = replace(learned, weight=weight)
