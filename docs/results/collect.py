@@ -4,11 +4,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import yaml
-from results.records import Content, Record, identity, order
 
 from mrecg.config.build import plain, run_config
 from mrecg.config.methods import METHODS
@@ -16,6 +16,7 @@ from mrecg.config.schema import BitsConfig, PlannerConfig, RunConfig
 from mrecg.errors import DataError, MrecgError
 from mrecg.report.load import load_run
 from mrecg.report.records import Accuracy, Run
+from results.records import Content, Record, identity, order
 
 DIGITS = 6
 """Significant digits that are kept."""
@@ -129,7 +130,7 @@ def record(folder: Path) -> Record:
             "fp_top1": _top1(run.fp),
             "top1": _top1(run.quantized),
             "evaluation_images": run.evaluation_images,
-            "oscillation": {key: getattr(run.oscillation, key) for key in summary["oscillation"]},
+            "oscillation": asdict(run.oscillation),
             "errors": [unit.error for unit in run.units],
             "losses": [unit.loss for unit in run.units],
             "last_error": run.units[-1].error,
@@ -153,6 +154,7 @@ def _config(run: Run) -> RunConfig:
 def _settings(config: RunConfig, summary: Mapping[str, Any]) -> Record:
     values, defaults = dict(_flat(plain(config))), dict(_flat(plain(RunConfig())))
     preprocessing, weights = summary.get("preprocessing") or {}, summary.get("weights") or {}
+    values["data.evaluated_images"] = summary.get("evaluation_images", 0)
     values["model.input_shape"] = preprocessing.get("input_shape", values["model.input_shape"])
     kept = {
         key: value
@@ -162,14 +164,19 @@ def _settings(config: RunConfig, summary: Mapping[str, Any]) -> Record:
     if config.method.name == "rtn":
         kept = {key: value for key, value in kept.items() if not key.startswith(UNLEARNED)}
     if weights:
-        kept["weights"] = {key: value for key in ("origin", "sha256") if (value := weights.get(key))}
-        kept["weights"] |= {"sha256": value[:SHA] for key, value in kept["weights"].items() if key != "origin"}
+        kept["weights"] = _public(str(weights.get("origin", "")))
+        kept |= {"weights_sha256": weights["sha256"][:SHA]} if weights.get("sha256") else {}
     return kept
+
+
+def _public(origin: str) -> str:
+    """Leave of a file its name; a package's file and a download say where they come from."""
+    return origin if origin.startswith(("pkg://", "http://", "https://")) else PurePosixPath(origin).name
 
 
 def _planner(config: PlannerConfig) -> Record:
     # Compared with the schema's own defaults; probe_cache only saves time, merge_count may be the default.
-    found = {"name": config.name}
+    found: Record = {"name": config.name}
     found |= _differences(
         plain(config), plain(PlannerConfig()), ("name", "probe_cache", "merge_count", "schedule")
     )
@@ -188,9 +195,7 @@ def _environment(run: Run, summary: Mapping[str, Any]) -> Record:
 
 
 def _differences(values: Record, defaults: Record, without: Sequence[str]) -> Record:
-    return {
-        key: value for key, value in values.items() if key not in without and value != defaults.get(key)
-    }
+    return {key: value for key, value in values.items() if key not in without and value != defaults.get(key)}
 
 
 def _top1(accuracy: Accuracy | None) -> float | None:
@@ -201,9 +206,7 @@ def _in_common(runs: Sequence[Record], section: str) -> Record:
     """Take out of the records what all runs have that it means something to."""
     found: Record = {}
     for key in sorted({key for run in runs for key in run[section]}):
-        concerned = [
-            run for run in runs if not (run["method"] == "rtn" and key.startswith(UNLEARNED))
-        ]
+        concerned = [run for run in runs if not (run["method"] == "rtn" and key.startswith(UNLEARNED))]
         values = [run[section].get(key) for run in concerned]
         if all(key in run[section] for run in concerned) and all(value == values[0] for value in values):
             found[key] = values[0]
@@ -236,8 +239,11 @@ def _rounded(value: Any) -> Any:
 
 
 def _lines(values: Mapping[str, Any], indent: int) -> str:
+    def text(value: Any) -> str:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
     return ",\n".join(
-        f"{' ' * indent}{json.dumps(key)}: {json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)}"
+        f"{' ' * indent}{text(key)}: {text(value)}"
         for key, value in sorted(values.items())
         if value not in ({}, [])
     )
