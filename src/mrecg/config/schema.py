@@ -113,8 +113,8 @@ class PlannerConfig:
     """For planner=budget: float32 activations of one group and batch in the optimisation, at most, MB; null:
     no limit."""
     min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """For planner=budget: gain of a merge below which it is taken for the noise of its trial, as a fraction
-    of the error behind the pair when the two are reconstructed one after the other."""
+    """For planner=budget: fraction of the final error that a merge has to take off, by prediction; less is
+    taken for the noise of its trial."""
     max_group_size: Annotated[int, Field(ge=2)] = 4
     """Units in one group, at most."""
     merge_boundary: bool = False

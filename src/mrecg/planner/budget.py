@@ -1,12 +1,14 @@
 """The partition with the smallest predicted error within a budget of time and memory.
 
-A pair's gain is what its trial took off the relative error of the network's output, with all behind the pair
-in full precision. Two assumptions make a partition's prediction of it: quantizing what is behind leaves a
-gain as it is, and the gains of all merged pairs add up, inside a group too. Times are counted, not measured:
-they compare plans and do not forecast seconds.
+A trial says what merging a pair takes off the error that the network's output has when all behind the pair is
+in full precision. Reconstruction heals part of what reaches a unit, so less of it is left at the end: a unit
+is taken to pass on the fraction by which the block-wise error falls at it, and all of it where that rises.
+What several merges take off multiplies. Both are assumptions. Times are counted, not measured: they compare
+plans and do not forecast seconds.
 """
 
 import math
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +26,8 @@ MEMORY_FACTOR = 20
 1e12 of them and 2e11 bytes of memory traffic a second, 20 go by while a float32 is moved once."""
 MOST_STATES = 4096
 """Partitions of the first units that are kept, at most; below it the dynamic programme is exact."""
+LARGEST_GAIN = 0.95
+"""Fraction of the error that one merge is believed to take off, at most."""
 MB = 2**20
 ELEMENT = 4
 """Bytes of a float32."""
@@ -48,19 +52,20 @@ def trial_gains(probe: Probe) -> Criterion | None:
         probe: Numbers of a plain run.
 
     Returns:
-        The criterion: the error that each unit leaves at the network's output, and what merging the unit with
-        the next takes off it, negative where it adds to it; 0 for a pair that was not tried (or diverged), as
-        JSON has no word for that. None where nothing was tried.
+        The criterion: the error that each unit leaves at the network's output, and the fraction of the last
+        one that merging the unit with the next is predicted to take off, at most 1, negative where it adds
+        to it; 0 for a pair that was not tried (or diverged), as JSON has no word for that. None where nothing
+        was tried.
     """
     if probe.reach is None or probe.pairs is None:
         return None
-    gains = [alone - joint for alone, joint in zip(probe.reach[1:], probe.pairs, strict=True)]
-    return Criterion(
-        name="budget",
-        difference="gain",
-        capacities=probe.reach,
-        differences=tuple(gain if math.isfinite(gain) else 0.0 for gain in gains),
-    )
+    reach, passed, gains = probe.reach, 1.0, list[float]()
+    tiny = sys.float_info.min
+    for i in reversed(range(len(probe.pairs))):  # passed: from behind unit i + 1 to the end
+        gain = passed * (reach[i + 1] - probe.pairs[i]) / max(reach[-1], tiny)
+        gains.append(gain if math.isfinite(gain) else 0.0)
+        passed *= min(1.0, reach[i + 1] / max(reach[i], tiny))
+    return Criterion(name="budget", difference="gain", capacities=reach, differences=tuple(reversed(gains)))
 
 
 def plan_within_budget(
@@ -96,7 +101,7 @@ def plan_within_budget(
     costs = [step_cost(unit) for unit in units]
     room = _room(units, planner, batch_size)
     real = [
-        gain if i in allowed and gain >= planner.min_gain * gains.capacities[i + 1] else 0.0
+        -math.log1p(-min(gain, LARGEST_GAIN)) if i in allowed and gain >= planner.min_gain else 0.0
         for i, gain in enumerate(gains.differences)
     ]
     pairs = best_pairs(
@@ -115,14 +120,14 @@ def plan_within_budget(
             f"{found} pairs would gain, and none fits planner.time_budget={planner.time_budget:g}"
             f" and planner.memory_budget_mb={planner.memory_budget_mb}"
             if found
-            else f"no pair gains planner.min_gain={planner.min_gain:g} of its error"
+            else f"no pair gains planner.min_gain={planner.min_gain:g} of it"
         )
-        return [], f"Nothing is merged: {why}. Predicted final error {before:.3g}."
+        return [], f"Predicted final error {before:.3g}. Nothing is merged: {why}."
     time = sum(
         (len(group) if steps_per == "unit" else 1) * sum(costs[i] for i in group)
         for group in chain(len(units), pairs)
     )
-    after = before - sum(real[pair] for pair in pairs)
+    after = before * math.exp(-sum(real[pair] for pair in pairs))
     return pairs, (
         f"Predicted final error {before:.3g} -> {after:.3g} at {time / sum(costs):.2f}x the step time of "
         f"blocks alone (budget {planner.time_budget:g}x)."
