@@ -219,7 +219,7 @@ def test_gains_of_trials() -> None:
 
 
 def test_what_is_healed_on_the_way_is_no_gain_at_the_end() -> None:
-    # The error falls to a half at u2, rises at u3, falls to a quarter at u4: an eighth of a gain at u1 is left.
+    # It falls to a half at u2, rises at u3, falls to a quarter at u4: an eighth of a gain at u1 is left.
     probe = replace(PROBE, reach=(0.1, 0.8, 0.4, 0.8, 0.2, 0.2), pairs=(0.4, 0.3, 0.6, 0.1, 0.2))
     gains = trial_gains(probe)
     assert gains is not None
