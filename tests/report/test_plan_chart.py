@@ -41,5 +41,5 @@ def test_a_loss_hangs_below_the_axis():
 
 def test_a_loss_is_named_and_drawn(tmp_path):
     drawn = plan_chart(gains(0.2, -0.01))
-    assert "u1 → u2: -0.01" in drawn and "gain of merging the pair in a trial" in drawn
+    assert "u1 → u2: -0.01" in drawn and "merging the pair takes off, by a trial" in drawn
     assert plan_figure(gains(0.2, -0.01), tmp_path / "plan.png").stat().st_size > 1000

@@ -24,7 +24,7 @@ _DIFFERENCES = {
     "log_ratio": "log ratio |ln(a / b)|",
     "fall": "squared fall (a − b)², 0 where it rises",
     "rise": "rise b − a, 0 where it falls",
-    "gain": "gain of merging the pair in a trial, below the axis where it harms",
+    "gain": "fraction of the last that merging the pair takes off, by a trial",
     "rank": "rank of the pair, by the loss where the two are not comparable",
 }
 
