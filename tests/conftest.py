@@ -115,9 +115,11 @@ def tiny_images() -> Tensor:
 def tiny_network(tiny: nn.Module, tiny_images: Tensor) -> Callable[..., QuantizedNetwork]:
     """Cut it into units and calibrate these, anew at each call."""
 
-    def make(weight: int = 3, activation: int = 3, dtype: torch.dtype = torch.float32) -> QuantizedNetwork:
+    def make(
+        weight: int = 3, activation: int = 3, dtype: torch.dtype = torch.float32, **more: Any
+    ) -> QuantizedNetwork:
         traced = trace(tiny).graph
-        bits = BitsConfig(weight=weight, activation=activation)
+        bits = BitsConfig(weight=weight, activation=activation, **more)
         network = QuantizedNetwork(traced, partition(traced), bits).to(torch.device("cpu"))
         quick = CalibrationConfig(bins=128, candidates=8)
         assert len(list(network.calibrate(tiny_images, quick, batch=16))) == len(network.units)

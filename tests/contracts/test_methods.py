@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ Network = Callable[..., QuantizedNetwork]
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
-def two_steps(network: QuantizedNetwork, images: Tensor, name: str) -> Reconstruction:
+def two_steps(network: QuantizedNetwork, images: Tensor, name: str, **options: Any) -> Reconstruction:
     return reconstruct(
         network,
         images,
@@ -31,7 +33,7 @@ def two_steps(network: QuantizedNetwork, images: Tensor, name: str) -> Reconstru
             planner=PlannerConfig(),
             model="tiny",
         ),
-        method=METHODS[name](),
+        method=METHODS[name](**options),
         trainer=TrainerConfig(steps=2, batch_size=4, log_every=1),
         cache=CacheConfig(),
         precision=32,
@@ -101,3 +103,37 @@ def test_it_repeats_itself(name: str, tiny_network: Network, tiny_images: Tensor
         two_steps(network, tiny_images, name)
         states.append(network.state())
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@every_method
+def test_weights_alone_can_be_quantized(name: str, tiny_network: Network, tiny_images: Tensor) -> None:
+    network = tiny_network(weight=2, activation=32)
+    assert not activations_of(network.model)
+    outcome = two_steps(network, tiny_images, name)
+    assert all(math.isfinite(unit.error) and unit.error > 0 for unit in outcome.units)
+    rounded = [group.steps > 0 for group in outcome.groups if group.task != "scales"]
+    assert all(rounded) == issubclass(METHODS[name], LearnedRounding)
+
+
+@every_method
+def test_its_options_combine(name: str, tiny_network: Network, tiny_images: Tensor) -> None:
+    known = {field.name for field in fields(METHODS[name])}
+    options = {
+        "loss": "fisher_diag",
+        "beta_decay": "cosine",
+        "lr_decay": "cosine",
+        "learn_zero_points": True,
+        "keep_probability": 0.25,
+    }
+    network = tiny_network(
+        boundary=None, input=8, stem_output=8, symmetric_weights=True, per_tensor_weights=True
+    )
+    chosen = {key: value for key, value in options.items() if key in known}
+    outcome = two_steps(network, tiny_images, name, **chosen)
+    assert all(math.isfinite(unit.error) and unit.error > 0 for unit in outcome.units)
+    for quantizer in activations_of(network.model):
+        assert (
+            float(quantizer.zero_point) in range(quantizer.top + 1) and not quantizer.zero_point.requires_grad
+        )
+    again = network.model(tiny_images)
+    assert torch.equal(again, torch.nn.Sequential(*network.low)(tiny_images)) and again.isfinite().all()
