@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from mrecg.graph.ops import module_of
+from mrecg.graph.shapes import values_of
 
 IMAGES = 2
 """Images that the shapes are seen on. Not one: a ``squeeze`` would take the batch dimension away."""
 
 
-@torch.no_grad()
 def batch_shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Run a batch of zero images through a graph and note the shape of every tensor.
 
@@ -25,18 +23,11 @@ def batch_shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[s
         Shape by node name, of `IMAGES` images and with all dimensions: the first is not always the batch (of
         tokens that were folded into it, say).
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if isinstance(value, Tensor) and n.op not in ("get_attr", "output"):
-                shapes[n.name] = tuple(value.shape)
-            return value
-
-    parameter = next(traced.parameters(), torch.zeros(1))
-    Recorder(traced).run(torch.zeros((IMAGES, *input_shape), device=parameter.device, dtype=parameter.dtype))
-    return shapes
+    return {
+        node.name: tuple(value.shape)
+        for node, value in values_of(traced, (IMAGES, *input_shape)).items()
+        if isinstance(value, Tensor) and node.op not in ("get_attr", "output")
+    }
 
 
 def macs(node: fx.Node, shapes: Mapping[str, tuple[int, ...]]) -> int:

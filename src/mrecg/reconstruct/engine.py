@@ -16,8 +16,7 @@ from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.fit import quiet_lightning
 from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.records import GroupResult, Listener, Silent, UnitResult
-from mrecg.reconstruct.trials import PairTrials
-from mrecg.reconstruct.walk import Walk
+from mrecg.reconstruct.walk import Trials, Walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ def reconstruct(
     eval_batch: int,
     model: str = "",
     listener: Listener | None = None,
-    trials: PairTrials | None = None,
+    trials: Trials | None = None,
 ) -> Reconstruction:
     """Optimise a calibrated network, in place.
 

@@ -8,7 +8,6 @@ is what the merge brings at that budget.
 import copy
 import math
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,7 @@ from mrecg.cache import Store
 from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.cache import GroupCache
 from mrecg.reconstruct.methods import Pass
-
-if TYPE_CHECKING:
-    from mrecg.reconstruct.walk import Walk
+from mrecg.reconstruct.walk import Walk
 
 REACH_IMAGES = 256
 """Images on which the network's output is compared, at most: each trial runs all that is behind it."""
@@ -44,7 +41,7 @@ class PairTrials:
         self.pairs: list[float] = []
         self._outputs: list[Tensor] = []
 
-    def steps(self, walk: "Walk", task: Pass) -> int:
+    def steps(self, walk: Walk, task: Pass) -> int:
         """Count the optimisation steps of all trials.
 
         Args:
@@ -57,7 +54,7 @@ class PairTrials:
         pairs = range(len(walk.network.units) - 1)
         return sum(walk.steps(task, range(i, i + 2)) for i in pairs if i in self.candidates)
 
-    def before(self, walk: "Walk", index: int, task: Pass, learned: GroupCache) -> None:
+    def before(self, walk: Walk, index: int, task: Pass, learned: GroupCache) -> None:
         """Try a unit with the next one, before it is optimised alone.
 
         Args:
@@ -89,7 +86,7 @@ class PairTrials:
             for layer in layers_of(unit):
                 layer.refresh()
 
-    def after(self, walk: "Walk", index: int, quantized: Store) -> None:
+    def after(self, walk: Walk, index: int, quantized: Store) -> None:
         """Measure what a unit's error does to the network's output.
 
         Args:
@@ -100,7 +97,7 @@ class PairTrials:
         self.reach.append(self._reach(walk, quantized, index + 1))
 
     @torch.no_grad()
-    def _reach(self, walk: "Walk", quantized: Store, begin: int) -> float:
+    def _reach(self, walk: Walk, quantized: Store, begin: int) -> float:
         if not self._outputs:
             network = nn.Sequential(*walk.network.full)
             self._outputs = [network(x) for x in _some(walk.images, walk.eval_batch)]

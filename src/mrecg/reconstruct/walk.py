@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -21,7 +22,6 @@ from mrecg.reconstruct.fisher import fisher_weights
 from mrecg.reconstruct.fit import fit_in_chunks, learning
 from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.records import CurvePoint, GroupResult, Listener, UnitResult
-from mrecg.reconstruct.trials import PairTrials
 from mrecg.reconstruct.unit_module import GroupReconstruction
 
 
@@ -37,6 +37,19 @@ def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int
         At least 1.
     """
     return max(1, round(share * trainer.steps * (members if trainer.steps_per == "unit" else 1)))
+
+
+class Trials(Protocol):
+    """What is tried on the way; see `mrecg.reconstruct.trials`."""
+
+    def steps(self, walk: "Walk", task: Pass) -> int:
+        """Optimisation steps of all trials of a pass."""
+
+    def before(self, walk: "Walk", index: int, task: Pass, learned: GroupCache) -> None:
+        """A unit is about to be optimised, from what it will learn from."""
+
+    def after(self, walk: "Walk", index: int, quantized: Store) -> None:
+        """A unit is hardened; what leaves it."""
 
 
 @dataclass
@@ -66,7 +79,7 @@ class Walk:
     images: Store
 
     def run(
-        self, task: Pass, *, report_units: bool, trials: PairTrials | None = None
+        self, task: Pass, *, report_units: bool, trials: Trials | None = None
     ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
         """Walk over all groups once.
 
