@@ -12,7 +12,6 @@ from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, T
 from mrecg.errors import ConfigError
 from mrecg.planner.plan import make_plan
 from mrecg.quant.network import QuantizedNetwork
-from mrecg.reconstruct import trials as module
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
 from mrecg.reconstruct.records import CurvePoint, Silent
 from mrecg.reconstruct.trials import PairTrials
@@ -73,10 +72,17 @@ def output_error(network: QuantizedNetwork, images: Tensor, quantized: int) -> f
     return float((low - full).square().sum() / full.square().sum())
 
 
+class AllImages(PairTrials):
+    """Holds nothing out, so that the walk is that of an ordinary run."""
+
+    def held_out(self, images: int) -> int:
+        return 0
+
+
 @pytest.mark.parametrize("method", [QDrop(learn_zero_points=True), Brecq()], ids=["qdrop", "brecq"])
 def test_trials_leave_no_trace(method: LearnedRounding, tiny_network: Network, tiny_images: Tensor) -> None:
     plain, tried = tiny_network(), tiny_network()
-    trials, counter = PairTrials(range(UNITS - 1)), Counter()
+    trials, counter = AllImages(range(UNITS - 1)), Counter()
     expected = run(plain, tiny_images, method)
     found = run(tried, tiny_images, method, trials=trials, listener=counter)
     assert found.units == expected.units
@@ -87,7 +93,7 @@ def test_trials_leave_no_trace(method: LearnedRounding, tiny_network: Network, t
 
 
 def test_a_trial_is_the_merge_that_a_run_would_make(tiny_network: Network, tiny_images: Tensor) -> None:
-    network, trials = tiny_network(), PairTrials([1])
+    network, trials = tiny_network(), AllImages([1])
     run(network, tiny_images, QDrop(), trials=trials)
     assert math.isnan(trials.pairs[0]) and math.isnan(trials.pairs[2]) and math.isnan(trials.pairs[3])
     merged = tiny_network()
@@ -98,19 +104,28 @@ def test_a_trial_is_the_merge_that_a_run_would_make(tiny_network: Network, tiny_
     assert trials.pairs[1] != trials.reach[2]
 
 
+def test_a_trial_learns_from_other_images_than_it_is_measured_on(
+    tiny_network: Network, tiny_images: Tensor
+) -> None:
+    assert [PairTrials([]).held_out(n) for n in (1, 2, 16, 512, 4096)] == [0, 1, 4, 128, 256]
+    network, trials = tiny_network(), PairTrials([1])
+    run(network, tiny_images, QDrop(), trials=trials)
+    for i, reach in enumerate(trials.reach):
+        assert reach == pytest.approx(output_error(network, tiny_images[-4:], i + 1), rel=1e-5)
+    # What is held out does not show in what was learned.
+    other, changed = tiny_network(), tiny_images.clone()
+    changed[-4:] = changed[-4:].flip(0) * 2
+    again = PairTrials([1])
+    run(other, changed, QDrop(), trials=again)
+    state = other.state()
+    assert all(torch.equal(value, state[key]) for key, value in network.state().items())
+    assert again.pairs[1] != trials.pairs[1]
+
+
 def test_where_nothing_is_learned_nothing_is_tried(tiny_network: Network, tiny_images: Tensor) -> None:
     trials = PairTrials(range(UNITS - 1))
     run(tiny_network(), tiny_images, Rtn(), trials=trials)
     assert all(math.isnan(value) for value in trials.pairs) and all(value > 0 for value in trials.reach)
-
-
-def test_the_output_is_compared_on_some_images_only(
-    tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "REACH_IMAGES", 8)
-    network, trials = tiny_network(), PairTrials([])
-    run(network, tiny_images, QDrop(), trials=trials)
-    assert trials.reach[-1] == pytest.approx(output_error(network, tiny_images[:8], UNITS), rel=1e-5)
 
 
 @pytest.mark.parametrize(

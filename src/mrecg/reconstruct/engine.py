@@ -64,7 +64,8 @@ def reconstruct(
         eval_batch: Images a forward pass when the cache advances.
         model: The network's name, by which methods find what papers choose for its family.
         listener: Who is told of every chunk and unit.
-        trials: Merges to be tried during the first pass, for a plan that merges nothing.
+        trials: Merges to be tried during the first pass, for a plan that merges nothing; they hold some
+            images out, from which no group learns then.
 
     Returns:
         Unit errors and curves. The same arguments give the same result, bit by bit, on the same machine; so
@@ -82,8 +83,9 @@ def reconstruct(
     depthwise = any(layer.kind == "depthwise" for unit in network.units for layer in unit.facts.layers)
     results: list[GroupResult] = []
     units: tuple[UnitResult, ...] = ()
+    held_out = trials.held_out(first.images) if trials else 0
     with Cache(cache, first.device) as kept, quiet_lightning(), deterministic():
-        walk = Walk(network, plan, trainer, precision, kept, seed, eval_batch, listener, first)
+        walk = Walk(network, plan, trainer, precision, kept, seed, eval_batch, listener, first, held_out)
         tasks = passes_of(method, depthwise=depthwise, model=model, lr_factor=trainer.lr_factor)
         for task in tasks:
             tried = trials if task is tasks[0] else None

@@ -84,7 +84,6 @@ class GroupReconstruction(L.LightningModule):
 
     Args:
         units: The group's quantized units in order.
-        tail: The full-precision units behind it in order; needed where the network's prediction counts.
         task: What the method's pass learns, and how.
         cache: Inputs and targets, on the device of the optimisation.
         steps: Optimisation steps.
@@ -94,6 +93,8 @@ class GroupReconstruction(L.LightningModule):
         graphs: Whether steps are recorded as CUDA graphs and replayed.
         seed: Seed of this group's draws.
         report: Called behind each chunk with the points logged in it and the number of its steps.
+        tail: The full-precision units behind it in order; needed where the network's prediction counts.
+        images: Learn from the first so many of the cache; None: from all.
 
     Attributes:
         order: Which images each step sees.
@@ -116,6 +117,7 @@ class GroupReconstruction(L.LightningModule):
         seed: int,
         report: Callable[[Sequence[CurvePoint], int], None],
         tail: Sequence[nn.Module] = (),
+        images: int | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -124,7 +126,8 @@ class GroupReconstruction(L.LightningModule):
         self._cache, self._report = cache, report
         self._bf16 = precision == "bf16"
         self.drop = Drop(task.keep, seed)
-        self.order = Order(cache.quantized.images, batch, seed=seed, device=cache.quantized.device)
+        count = cache.quantized.images if images is None else images
+        self.order = Order(count, batch, seed=seed, device=cache.quantized.device)
         self.rounding: SoftRounding | None = None
         if task.rounding and layers_of(self.group):
             learn_scales = task.rounding.scale_lr is not None

@@ -42,6 +42,9 @@ def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int
 class Trials(Protocol):
     """What is tried on the way; see `mrecg.reconstruct.trials`."""
 
+    def held_out(self, images: int) -> int:
+        """How many of the calibration images are for measuring."""
+
     def steps(self, walk: "Walk", task: Pass) -> int:
         """Optimisation steps of all trials of a pass."""
 
@@ -66,6 +69,7 @@ class Walk:
         eval_batch: Images a forward pass when the cache advances.
         listener: Who is told of every chunk and unit.
         images: Calibration images.
+        held_out: The last so many of them are for measuring: no group learns from them.
     """
 
     network: QuantizedNetwork
@@ -77,6 +81,7 @@ class Walk:
     eval_batch: int
     listener: Listener
     images: Store
+    held_out: int = 0
 
     def run(
         self, task: Pass, *, report_units: bool, trials: Trials | None = None
@@ -232,6 +237,7 @@ class Walk:
 
     def _fit(self, members: range, task: Pass, cache: GroupCache, steps: int) -> list[CurvePoint]:
         name, units = self._name(members), self.network.low[members.start : members.stop]
+        images = self.images.images - self.held_out
         curve: list[CurvePoint] = []
 
         def report(points: Sequence[CurvePoint], done: int) -> None:
@@ -249,12 +255,13 @@ class Walk:
                 task=task,
                 cache=cache,
                 steps=steps,
-                batch=min(self.trainer.batch_size, cache.quantized.images),
+                batch=min(self.trainer.batch_size, images),
                 log_every=self.trainer.log_every,
                 precision=self.precision,
                 graphs=self.trainer.cuda_graphs,
                 seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
                 report=report,
+                images=images,
                 tail=self.network.full[members.stop :] if task.prediction else (),
             )
             fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
