@@ -350,6 +350,24 @@ def test_a_probe_run_finds_what_a_block_run_finds(tiny_config: Config, tmp_path:
     assert errors == tuple(unit.error for unit in block.units)
 
 
+def test_trials_are_kept_apart_from_plain_probes(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(monkeypatch)
+    cache = {"probe_cache": str(tmp_path / "probes"), "name": "budget"}
+    pipeline.run(
+        tiny_config(granularity={"name": "block"}, planner={"probe_cache": cache["probe_cache"]}),
+        tmp_path / "0",
+    )
+    first = pipeline.run(tiny_config(planner=cache), tmp_path / "1")
+    again = pipeline.run(tiny_config(planner={**cache, "time_budget": 3.0}), tmp_path / "2")
+    assert spy.calls == 1 and again.plan.criteria[0] == first.plan.criteria[0]
+    assert (first.plan.criteria[0].name, first.plan.criteria[0].difference) == ("budget", "gain")
+    assert first.plan.criteria[0].differences[0] == 0.0  # the stem is not merged, so it is not tried
+    pipeline.run(tiny_config(planner={**cache, "merge_boundary": True}), tmp_path / "3")
+    assert spy.calls == 2
+
+
 def test_a_probe_can_round_to_nearest(tiny_config: Config, tmp_path: Path) -> None:
     nearest = pipeline.run(tiny_config(granularity={"name": "block"}, method={"name": "rtn"}), tmp_path / "a")
     mixed = pipeline.run(tiny_config(planner={"name": "error", "probe_steps": 0}), tmp_path / "b")
