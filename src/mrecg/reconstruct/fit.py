@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mrecg.quant.modules import activations_of
+from mrecg.quant.modules import activations_of, zero_points_of
 from mrecg.reconstruct.methods import LearnScales
 from mrecg.reconstruct.unit_module import GroupReconstruction
 
@@ -59,7 +59,8 @@ def learning(units: Sequence[nn.Module], scales: LearnScales | None) -> Iterator
         Nothing.
     """
     quantizers = [q for unit in units for q in activations_of(unit)] if scales else []
-    signed = [q for q in quantizers if q.signed] if scales and scales.zero_point_lr is not None else []
+    shifts = scales is not None and scales.zero_point_lr is not None
+    signed = [q for unit in units for q in zero_points_of(unit)] if shifts else []
     for quantizer in quantizers:
         quantizer.scale.requires_grad_(True)
     for quantizer in signed:

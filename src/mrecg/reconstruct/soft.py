@@ -104,10 +104,8 @@ class SoftRounding(nn.Module):
                 part.copy_(in_memory_order(grad))
             else:
                 part.copy_(in_memory_order(grad * scale))
-                slope = (grad * layer.soft / scale).sum_to_size(
-                    layer.scale.shape
-                )  # the soft weight is level * scale
-                slopes.append(slope.flatten())
+                level = layer.soft / scale
+                slopes.append((grad * level).sum_to_size(layer.scale.shape).flatten())
         if self.scale is not None:
             self.scale.grad = torch.cat(slopes)
         if self.alpha.grad is None:

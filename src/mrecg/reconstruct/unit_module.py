@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mrecg.config.schema import Precision
 from mrecg.quant.drop import Drop
-from mrecg.quant.modules import activations_of, layers_of, quantization
+from mrecg.quant.modules import activations_of, layers_of, quantization, zero_points_of
 from mrecg.quant.rounding import beta_at
 from mrecg.reconstruct.cache import GroupCache
 from mrecg.reconstruct.loss import prediction_difference, reconstruction_loss
@@ -135,8 +135,8 @@ class GroupReconstruction(L.LightningModule):
         quantizers = activations_of(self.group)
         self.places = 1 + len(quantizers) if task.keep < 1 else 0
         self._scales: list[Tensor] = [q.scale for q in quantizers] if task.scales else []
-        learned = task.scales is not None and task.scales.zero_point_lr is not None
-        self._signed = [q for q in quantizers if learned and q.signed]
+        shifts = task.scales is not None and task.scales.zero_point_lr is not None
+        self._signed = zero_points_of(self.group) if shifts else []
         self._positive = list(self._scales)
         if self.rounding is not None and self.rounding.scale is not None:
             self._positive.append(self.rounding.scale)
