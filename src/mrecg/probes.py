@@ -100,10 +100,8 @@ def recall(network: QuantizedNetwork, images: Tensor, config: RunConfig) -> Prob
     """
     if config.planner.probe_cache is None:
         return None
-    file = (
-        config.planner.probe_cache
-        / f"{_key(network, images, config, steps_of(config), trials=_trials(config))}.json"
-    )
+    key = _key(network, images, config, steps_of(config), trials=_trials(config))
+    file = config.planner.probe_cache / f"{key}.json"
     if not file.is_file():
         return None
     content = json.loads(file.read_text())
@@ -155,9 +153,8 @@ def _write(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: 
         # JSON has no NaN.
         "pairs": probe.pairs and [None if math.isnan(value) else value for value in probe.pairs],
     }
-    (folder / f"{_key(network, images, config, steps, trials=probe.reach is not None)}.json").write_text(
-        json.dumps(content, indent=2) + "\n"
-    )
+    key = _key(network, images, config, steps, trials=probe.reach is not None)
+    (folder / f"{key}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _key(network: QuantizedNetwork, images: Tensor, config: RunConfig, steps: int, *, trials: bool) -> str:
