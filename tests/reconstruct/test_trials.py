@@ -14,7 +14,7 @@ from mrecg.planner.plan import make_plan
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
 from mrecg.reconstruct.records import CurvePoint, Silent
-from mrecg.reconstruct.trials import PairTrials
+from mrecg.reconstruct.trials import PairTrials, output_difference
 
 Network = Callable[..., QuantizedNetwork]
 UNITS = 5
@@ -65,11 +65,11 @@ def run(
 
 
 def output_error(network: QuantizedNetwork, images: Tensor, quantized: int) -> float:
-    """Relative error of the output with the first units quantized and the rest in full precision."""
+    """How much information about the class is lost: first units quantized, the rest in full precision."""
     with torch.no_grad():
-        full = nn.Sequential(*network.full)(images).double()
-        low = nn.Sequential(*network.low[:quantized], *network.full[quantized:])(images).double()
-    return float((low - full).square().sum() / full.square().sum())
+        full = nn.Sequential(*network.full)(images).double().softmax(1)
+        low = nn.Sequential(*network.low[:quantized], *network.full[quantized:])(images).double().softmax(1)
+    return float((full * (full / low).log()).sum(1).mean())
 
 
 class AllImages(PairTrials):
@@ -139,3 +139,11 @@ def test_predictions_have_to_be_class_probabilities(
     network.full[-1] = nn.Sequential(network.full[-1], nn.Unflatten(1, (1, -1)))
     with pytest.raises(ConfigError, match=rf"^{what} compares class probabilities; .* shape \(1, 1, \d+\)$"):
         run(network, tiny_images, method)
+
+
+def test_an_output_that_is_no_logits_is_compared_by_its_relative_error() -> None:
+    full = torch.tensor([[[3.0, 4.0]], [[0.0, 5.0]]])
+    assert output_difference(full + torch.tensor([1.0, 0.0]), full) == pytest.approx(2 / 50)
+    assert output_difference(full, torch.zeros_like(full)) > 1e9
+    logits = torch.randn(4, 7)
+    assert output_difference(logits + 3, logits) == pytest.approx(0, abs=1e-6)  # the same predictions

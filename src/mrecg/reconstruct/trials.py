@@ -1,7 +1,7 @@
 """Trials of merges: while a network is reconstructed block by block, each unit is also tried with the next.
 
-What a merge is worth shows at the network's output: how far it is off when the full-precision rest follows
-the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so the difference
+What a merge is worth shows at the network's output: how far its predictions are off when the full-precision
+rest follows the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so the difference
 is what the merge brings at that budget. It is measured on images that nothing has learned from: a merged
 group fits those that it learns from better in nearly every case, and often only those.
 """
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mrecg.cache import Store
 from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.cache import GroupCache
+from mrecg.reconstruct.loss import prediction_difference
 from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.walk import Walk
 
@@ -31,9 +32,8 @@ class PairTrials:
         candidates: Indices of the pairs to try; pair i is units i and i + 1.
 
     Attributes:
-        reach: For each unit the relative error of the network's output, ``||quantized - FP||^2 / ||FP||^2``,
-            when the units up to it are quantized, block by block, and the rest is in full precision; on
-            images that were held out.
+        reach: For each unit `output_difference` of the network when the units up to it are quantized, block
+            by block, and the rest is in full precision; on images that were held out.
         pairs: For each neighbouring pair the same number behind its second unit when both were optimised
             jointly; NaN where the pair was not tried.
     """
@@ -116,12 +116,28 @@ class PairTrials:
             network = nn.Sequential(*walk.network.full)
             self._outputs = [network(x) for x in _last(walk.images, walk)]
         rest = nn.Sequential(*walk.network.full[begin:])
-        squared = norm = 0.0
-        for x, full in zip(_last(quantized, walk), self._outputs, strict=True):
-            difference = rest(x).double() - full.double()
-            squared += float(difference.square().sum())
-            norm += float(full.double().square().sum())
-        return squared / max(norm, torch.finfo(torch.float64).tiny)
+        low = torch.cat([rest(x) for x in _last(quantized, walk)])
+        return output_difference(low, torch.cat(self._outputs))
+
+
+def output_difference(low: Tensor, full: Tensor) -> float:
+    """Tell how far a network's output is off.
+
+    The squared error of logits is a poor judge where it is large: it can fall while predictions get worse.
+
+    Args:
+        low: The quantized network's, shape (N, classes), or any other.
+        full: The full-precision one's, same shape.
+
+    Returns:
+        The Kullback-Leibler divergence of the class probabilities, mean over the images, in nats; for outputs
+        that are no logits the relative error ``||low - full||^2 / ||full||^2``. At least 0.
+    """
+    low, full = low.double(), full.double()
+    if low.ndim == 2:
+        return float(prediction_difference(low, full))
+    tiny = torch.finfo(torch.float64).tiny
+    return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))
 
 
 def _last(values: Store, walk: Walk) -> Iterator[Tensor]:

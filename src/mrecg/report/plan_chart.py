@@ -17,7 +17,7 @@ _CRITERIA = {
     "modcap": "Module capacity (ModCap)",
     "loss": "Reconstruction loss of a block-wise probe",
     "error": "Relative error of a block-wise probe",
-    "budget": "Relative error that a block-wise prefix leaves at the network's output",
+    "budget": "Difference that a block-wise prefix leaves in the network's predictions",
 }
 _DIFFERENCES = {
     "squared": "squared difference (a − b)²",
