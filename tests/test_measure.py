@@ -31,6 +31,7 @@ def test_accuracy_counts_like_a_loop(classes: int) -> None:
         for row, y in zip(logits, labels, strict=True)
     ]
     assert found == Accuracy(sum(r < 1 for r in ranks) / 23, sum(r < 5 for r in ranks) / 23, 23)
+    assert torch.equal(found.labels, labels) and torch.equal(found.decisions, logits.argmax(1))
     assert seen == [6, 6, 6, 5]
     assert classes > 5 or found.top5 == 1.0
 

@@ -126,6 +126,7 @@ def test_the_summary_has_every_key(outcome: Result) -> None:
     assert summary["units"] == [
         {"name": u.name, "group": u.group, "error": u.error, "loss": u.loss} for u in outcome.units
     ]
+    assert [unit.name for unit in outcome.plan.facts] == UNITS and outcome.plan.facts[1].macs > 0
 
 
 def test_without_evaluation_there_is_no_accuracy(tiny: nn.Module, tiny_images: Tensor) -> None:
@@ -144,12 +145,29 @@ def test_sizes_are_those_of_packed_weights(outcome: Result, tiny: nn.Module) -> 
     assert outcome.summary["size_bytes"]["quantized"] == expected
 
 
+def test_every_decision_is_kept(
+    outcome: Result, tiny: nn.Module, tiny_images: Tensor, tmp_path: Path
+) -> None:
+    folder = outcome.save(tmp_path / "run")
+    lines = (folder / "decisions.csv").read_text().splitlines()
+    with torch.no_grad():
+        low = outcome.model(tiny_images).argmax(1)
+    assert lines[0] == "label,fp,quantized" and len(lines) == 17
+    rows = torch.tensor([[int(value) for value in line.split(",")] for line in lines[1:]])
+    assert torch.equal(rows[:, 0], torch.arange(16) % 10) and torch.equal(rows[:, 2], low)
+    for column, kind in ((1, "fp"), (2, "quantized")):
+        top1 = (rows[:, column] == rows[:, 0]).double().mean()
+        assert float(top1) == outcome.summary[kind]["top1"]
+    loaded = mrecg.load(folder, model=tiny).decisions
+    assert loaded is not None and torch.equal(loaded, rows)
+
+
 def test_a_saved_result_is_loaded(
     outcome: Result, tiny: nn.Module, tiny_images: Tensor, tmp_path: Path
 ) -> None:
     folder = outcome.save(tmp_path / "run")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("config.yaml", "curves", "environment.json", "images.json", "plan.json"),
+        *("config.yaml", "curves", "decisions.csv", "environment.json", "images.json", "plan.json"),
         *("quantized.safetensors", "report.html", "summary.json", "units.csv", "weights.json"),
     ]
     loaded = mrecg.load(folder, model=tiny)
@@ -191,7 +209,7 @@ def test_two_runs_give_the_same_bytes(tiny_config: Config, tmp_path: Path) -> No
 def test_a_run_folder_is_complete_and_is_loaded_by_itself(tiny_config: Config, tmp_path: Path) -> None:
     result = pipeline.run(tiny_config(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("config.yaml", "curves", "environment.json", "images.json", "plan.json"),
+        *("config.yaml", "curves", "decisions.csv", "environment.json", "images.json", "plan.json"),
         *("quantized.safetensors", "report.html", "summary.json", "units.csv", "weights.json"),
     }
     loaded = mrecg.load(tmp_path)

@@ -1,7 +1,7 @@
 """Accuracy of a model, and how much a curve over the units oscillates."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -18,11 +18,15 @@ class Accuracy:
         top1: Images whose largest logit is at the label.
         top5: Images whose label is among the five largest logits.
         images: How many were seen.
+        labels: Of each image in order, shape (N,).
+        decisions: Index of the largest logit of each image, shape (N,).
     """
 
     top1: float
     top5: float
     images: int
+    labels: Tensor = field(default_factory=lambda: torch.zeros(0).long(), repr=False, compare=False)
+    decisions: Tensor = field(default_factory=lambda: torch.zeros(0).long(), repr=False, compare=False)
 
 
 @torch.no_grad()
@@ -48,6 +52,7 @@ def accuracy(
         DataError: A label is no index of the model's outputs.
     """
     top1 = top5 = images = 0
+    wanted, decided = [torch.zeros(0).long()], [torch.zeros(0).long()]
     for x, labels in batches:
         logits = model(x.to(device, memory_format=torch.channels_last))
         if int(labels.max()) >= logits.shape[1]:
@@ -60,9 +65,13 @@ def accuracy(
         top1 += int(hits[:, 0].sum())
         top5 += int(hits.any(1).sum())
         images += len(labels)
+        wanted.append(labels)
+        decided.append(ranked[:, 0])
         if progress is not None:
             progress(len(labels))
-    return Accuracy(top1 / max(images, 1), top5 / max(images, 1), images)
+    return Accuracy(
+        top1 / max(images, 1), top5 / max(images, 1), images, torch.cat(wanted), torch.cat(decided)
+    )
 
 
 def oscillation_index(curve: Sequence[float]) -> float:

@@ -25,7 +25,16 @@ from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
 from mrecg.report import write_report
-from mrecg.result import IMAGES, WEIGHTS_ORIGIN, Result, load, write_json, write_weights, write_yaml
+from mrecg.result import (
+    IMAGES,
+    WEIGHTS_ORIGIN,
+    Result,
+    load,
+    write_decisions,
+    write_json,
+    write_weights,
+    write_yaml,
+)
 from mrecg.summary import Clock, summarise
 from mrecg.track.trackers import Trackers, tracked
 
@@ -65,6 +74,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> R
             preprocessing=built.preprocessing,
         )
         write_json(folder / IMAGES, result.images)
+        write_decisions(folder, result.decisions)
         write_weights(folder, result.network)
         write_json(folder / "summary.json", result.summary)
         trackers.summary = result.summary
@@ -175,6 +185,7 @@ def quantize(
         network=network,
         images=images.as_dict(),
         weights=weights.as_dict() if weights else {"origin": "python"},
+        decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
     )
 
 

@@ -1,5 +1,6 @@
 """What a run gives back, and its folder: writing it and reading it."""
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.report import write_report
 from mrecg.track.csv_files import CsvFiles
 
-WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN = (
+WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS = (
     "quantized.safetensors",
     "summary.json",
     "plan.json",
@@ -31,6 +32,7 @@ WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN = (
     "environment.json",
     "images.json",
     "weights.json",
+    "decisions.csv",
 )
 
 
@@ -52,6 +54,9 @@ class Result:
             none.
         weights: The content of weights.json: where the FP weights come from; empty where a loaded folder has
             none.
+        decisions: What decisions.csv holds, one row an evaluation image, in order: label, decision of the
+            full-precision network, decision of the quantized one; shape (N, 3). None without such images, and
+            where a loaded folder has none.
     """
 
     model: nn.Module
@@ -64,6 +69,7 @@ class Result:
     network: QuantizedNetwork
     images: dict[str, Any]
     weights: dict[str, Any]
+    decisions: Tensor | None = None
 
     def save(self, folder: Path | str) -> Path:
         """Write the run folder: config, environment, plan, curves, weights, summary and report.
@@ -89,6 +95,7 @@ class Result:
         write_json(folder / PLAN, self.plan.as_dict())
         write_json(folder / IMAGES, self.images)
         write_json(folder / WEIGHTS_ORIGIN, self.weights)
+        write_decisions(folder, self.decisions)
         write_weights(folder, self.network)
         write_json(folder / SUMMARY, self.summary)
         write_report([folder], folder / "report.html")
@@ -105,6 +112,18 @@ def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
     import yaml
 
     path.write_text(yaml.safe_dump(dict(values), sort_keys=False))
+
+
+def write_decisions(folder: Path, decisions: Tensor | None) -> None:
+    """Write decisions.csv.
+
+    Args:
+        folder: The run folder.
+        decisions: See `Result`; None: nothing to write.
+    """
+    if decisions is not None:
+        with (folder / DECISIONS).open("w", newline="") as file:
+            csv.writer(file).writerows([("label", "fp", "quantized"), *decisions.tolist()])
 
 
 def write_weights(folder: Path, network: QuantizedNetwork) -> None:
@@ -191,7 +210,16 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         network=network,
         images=_read(folder / IMAGES),
         weights=_read(folder / WEIGHTS_ORIGIN),
+        decisions=_decisions(folder / DECISIONS),
     )
+
+
+def _decisions(file: Path) -> Tensor | None:
+    if not file.is_file():
+        return None
+    with file.open(newline="") as stream:
+        rows = [[int(value) for value in row] for row in list(csv.reader(stream))[1:]]
+    return torch.tensor(rows)
 
 
 def _read(file: Path) -> dict[str, Any]:

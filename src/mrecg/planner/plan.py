@@ -84,6 +84,7 @@ def make_plan(
         not_comparable=differing,
         note=f"{choice.note} {_about(probe)}".strip(),
         graph_notes=tuple(graph_notes),
+        facts=tuple(units),
     )
 
 

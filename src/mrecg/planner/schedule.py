@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from mrecg.errors import PlanError, one_of
+from mrecg.graph.facts import LayerFacts, UnitFacts
 
 LONGEST_NAME = 4
 """Units that a group's name spells out, at most."""
@@ -71,6 +72,7 @@ class Plan:
         note: What a reader should know: the probe behind the numbers, how many merges were chosen and why,
             the predicted error, or fewer merges than asked for.
         graph_notes: What a reader should know about the units: layers untied, large units cut, the trace.
+        facts: What each unit consists of, in order; empty in a plan that an earlier version wrote.
     """
 
     granularity: str
@@ -83,6 +85,7 @@ class Plan:
     not_comparable: tuple[str, ...] = ()
     note: str = field(default="")
     graph_notes: tuple[str, ...] = ()
+    facts: tuple[UnitFacts, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self.units, self.groups)
@@ -125,7 +128,13 @@ class Plan:
             )
             for criterion in values["criteria"]
         )
+        values["facts"] = tuple(map(_facts, values.get("facts", ())))
         return cls(**values)
+
+
+def _facts(values: Mapping[str, Any]) -> UnitFacts:
+    layers = tuple(LayerFacts(**{**layer, "kernel": tuple(layer["kernel"])}) for layer in values["layers"])
+    return UnitFacts(**{**values, "layers": layers})
 
 
 def top_pairs(differences: Sequence[float], *, count: int, max_group_size: int) -> list[int]:
