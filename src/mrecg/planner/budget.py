@@ -1,10 +1,10 @@
 """The partition with the smallest predicted error within a budget of time and memory.
 
-A trial says what merging a pair takes off the difference of the network's predictions when all behind the pair
-is in full precision. Reconstruction heals part of what reaches a unit, so less of it is left at the end: a unit
-is taken to pass on the fraction by which the block-wise error falls at it, and all of it where that rises.
-What several merges take off multiplies. Both are assumptions. Times are counted, not measured: they compare
-plans and do not forecast seconds.
+A trial says what merging a pair takes off the difference of the network's predictions when all behind the
+pair is in full precision. Reconstruction heals part of what reaches a unit, so less of it is left at the end:
+a unit is taken to pass on the fraction by which the block-wise difference falls at it, and all of it where
+that rises. What several merges take off multiplies. Both are assumptions. Times are counted, not measured:
+they compare plans and do not forecast seconds.
 """
 
 import math

@@ -1,9 +1,9 @@
 """Trials of merges: while a network is reconstructed block by block, each unit is also tried with the next.
 
 What a merge is worth shows at the network's output: how far its predictions are off when the full-precision
-rest follows the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so the difference
-is what the merge brings at that budget. It is measured on images that nothing has learned from: a merged
-group fits those that it learns from better in nearly every case, and often only those.
+rest follows the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so the
+difference is what the merge brings at that budget. It is measured on images that nothing has learned from: a
+merged group fits those that it learns from better in nearly every case, and often only those.
 """
 
 import copy
