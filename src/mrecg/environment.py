@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from mrecg.kernels.switch import fused
 PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "numba")
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
+COMMAND = "MRECG_COMMAND"
+"""Environment variable with the command line as it was typed: what Hydra and its launchers run has another."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -69,7 +72,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 
 

@@ -1,6 +1,7 @@
 """The verbs at work, in this process, on a tiny network."""
 
 import json
+import shlex
 import os
 import subprocess
 import sys
@@ -39,6 +40,8 @@ def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
     assert "report.html" in out and "Traceback" not in out + err
     assert "calibrate: 5/5" in err and "reconstruct: 10/10" in err and "evaluate: 24/24" in err
     assert "begins in" in (run / "run.log").read_text()
+    command = json.loads((run / "environment.json").read_text())["command"]
+    assert command == shlex.join(["mrecg", "quantize", *small, "planner.merge_count=1"])
     assert len(list(Path("outputs/probes").iterdir())) == 1
 
     code, out, _ = mrecg("evaluate", f"run={run}", "trainer.device=cpu")

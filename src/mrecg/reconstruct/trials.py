@@ -1,9 +1,9 @@
 """Trials of merges: while a network is reconstructed block by block, each unit is also tried with the next.
 
 What a merge is worth shows at the network's output: how far its predictions are off when the full-precision
-rest follows the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so the
-difference is what the merge brings at that budget. It is measured on images that nothing has learned from: a
-merged group fits those that it learns from better in nearly every case, and often only those.
+rest follows the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so
+the difference is what the merge brings at that budget. It is measured on images that nothing has learned
+from: a merged group fits those that it learns from better in nearly every case, and often only those.
 """
 
 import copy
@@ -55,18 +55,17 @@ class PairTrials:
         """
         return min(HELD_OUT, max(images // HELD_OUT_SHARE, 1)) if images > 1 else 0
 
-    def steps(self, walk: Walk, task: Pass) -> int:
-        """Count the optimisation steps of all trials.
+    def groups(self, walk: Walk) -> list[range]:
+        """List the pairs that are tried.
 
         Args:
             walk: The walk.
-            task: Its pass.
 
         Returns:
-            The sum over the pairs.
+            Units of each pair, in the order of the trials.
         """
         pairs = range(len(walk.network.units) - 1)
-        return sum(walk.steps(task, range(i, i + 2)) for i in pairs if i in self.candidates)
+        return [range(i, i + 2) for i in pairs if i in self.candidates]
 
     def before(self, walk: Walk, index: int, task: Pass, learned: GroupCache) -> None:
         """Try a unit with the next one, before it is optimised alone.
@@ -80,7 +79,7 @@ class PairTrials:
         if index + 1 == len(walk.network.units):
             return
         pair = range(index, index + 2)
-        steps = walk.steps(task, pair) if index in self.candidates else 0
+        steps = walk.counted.optimisation(task, pair) if index in self.candidates else 0
         if not steps:
             self.pairs.append(math.nan)
             return

@@ -138,14 +138,7 @@ def sort_key(run: Run) -> tuple[object, ...]:
 
 
 def panels(runs: Sequence[Run]) -> list[Panel]:
-    """Group the completed runs by what can share axes.
-
-    Args:
-        runs: Any runs.
-
-    Returns:
-        Panels and their series in table order.
-    """
+    """Group the completed runs by what can share axes; panels and their series stand in table order."""
     by_panel: dict[tuple[object, ...], dict[tuple[object, ...], list[Run]]] = {}
     for run in sorted((run for run in runs if run.completed and run.units), key=sort_key):
         place = (run.model, run.data, run.weight_bits, run.activation_bits, run.unit_names)
@@ -179,12 +172,25 @@ def findings(shown: Sequence[Panel]) -> list[Finding]:
     """
     found = []
     for panel in shown:
-        baselines = {_budget(s.first): s for s in panel.series if s.first.granularity == BASELINE}
         for series in panel.series:
-            baseline = baselines.get(_budget(series.first))
+            baseline = baseline_of(panel, series)
             if baseline is not None and series.first.granularity in ("mixed", "fixed", "network"):
                 found.append(_finding(panel, baseline, series))
     return found
+
+
+def baseline_of(panel: Panel, series: Series) -> Series | None:
+    """Find the block-wise configuration of the same method and budget.
+
+    Args:
+        panel: The panel.
+        series: One of its configurations.
+
+    Returns:
+        The other configuration; None where there is none, or it is this one.
+    """
+    same = (other for other in panel.series if _budget(other.first) == _budget(series.first))
+    return next((o for o in same if o.first.granularity == BASELINE and o is not series), None)
 
 
 def top1(run: Run) -> float | None:
@@ -200,6 +206,11 @@ def index(run: Run) -> float | None:
 def peak(run: Run) -> float | None:
     """Peak of the relative error."""
     return _finite(run.oscillation.error_peak) if run.oscillation else None
+
+
+def merge_count(run: Run) -> int | None:
+    """Pairs that were asked for; None where the planner decided how many, or nothing was planned."""
+    return None if run.granularity != "mixed" or _open_count(run) else run.merge_count
 
 
 def _finite(value: float) -> float | None:

@@ -99,6 +99,7 @@ def load_run(path: Path) -> Run:
         device=optional("device", str, ""),
         calibration_images=optional("calibration_images", int, 0),
         evaluation_images=optional("evaluation_images", int, 0),
+        evaluation_set=optional("evaluation", lambda draw: str(draw.get("sha256", "")), ""),
         fp=optional("fp", _accuracy, None),
         quantized=optional("quantized", _accuracy, None),
         oscillation=_value(file, summary, "oscillation", _oscillation, default=None, needed=done),
@@ -109,7 +110,7 @@ def load_run(path: Path) -> Run:
         size_fp=int(size.get("fp") or 0),
         size_quantized=int(size.get("quantized") or 0),
         plan=plan,
-        curves=tuple(_curves(path / "curves", groups)),
+        curves=tuple(_curves(path / "curves", groups, optional("group_results", _floors, {}))),
         command=environment.pop("command", ""),
         config=_text(path / "config.yaml"),
         environment=environment,
@@ -207,7 +208,19 @@ def _plan(file: Path, *, needed: bool) -> Plan | None:
         raise DataError(f"{file}: {error}; {REMEDY}") from error
 
 
-def _curves(folder: Path, groups: Sequence[Sequence[str]]) -> list[Curve]:
+def _floors(values: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+    """Loss of each group in full precision, by group and by the suffix of its curve's file."""
+    first = values[0]["pass"] if values else ""
+    return {
+        (str(v["name"]), "" if v["pass"] == first else str(v["pass"])): _number(v["floor"])
+        for v in values
+        if v.get("floor") is not None
+    }
+
+
+def _curves(
+    folder: Path, groups: Sequence[Sequence[str]], floors: Mapping[tuple[str, str], float]
+) -> list[Curve]:
     """Read curves in the order of the groups; a method without an optimisation has none."""
     files = {file.name.removesuffix(".csv"): file for file in folder.glob("*.csv")}
     found = []
@@ -215,16 +228,26 @@ def _curves(folder: Path, groups: Sequence[Sequence[str]]) -> list[Curve]:
         for stage in ("", "scales"):
             file = files.get(f"{name}.{stage}" if stage else name)
             if file is not None:
-                found.append(_curve(file, name, stage))
+                found.append(_curve(file, name, stage, floors.get((name, stage))))
     return found
 
 
-def _curve(file: Path, group: str, stage: str) -> Curve:
+def _curve(file: Path, group: str, stage: str, floor: float | None) -> Curve:
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            rows = [(float(row["step"]), _number(row["reconstruction"])) for row in csv.DictReader(stream)]
+            header, *rows = csv.reader(stream)
+        columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+        steps = tuple(map(float, columns.pop("step")))
+        values = {key: tuple(map(_number, column)) for key, column in columns.items()}
+        if "reconstruction" not in values:
+            raise KeyError("reconstruction")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{file}: not a curve with columns step and reconstruction ({error!r}); {REMEDY}"
         ) from error
-    return Curve(group=group, stage=stage, steps=tuple(s for s, _ in rows), losses=tuple(v for _, v in rows))
+    logged = {
+        key: column
+        for key, column in values.items()
+        if key == "reconstruction" or any(map(math.isfinite, column))
+    }
+    return Curve(group=group, stage=stage, steps=steps, values=logged, floor=floor)

@@ -65,13 +65,22 @@ class Curve:
         group: The group's name: its units joined by "+".
         stage: "scales" for the second pass of a two-pass method; empty for the first.
         steps: Steps at which a point was logged.
-        losses: Reconstruction loss at each.
+        values: By quantity, one value a step: ``reconstruction``, and those of ``rounding``, ``total``,
+            ``beta`` and ``prediction`` that were logged; not a number while one is off.
+        floor: Reconstruction loss that the group has in full precision behind the quantized units; None where
+            it was not measured.
     """
 
     group: str
     stage: str
     steps: tuple[float, ...]
-    losses: tuple[float, ...]
+    values: Mapping[str, tuple[float, ...]]
+    floor: float | None = None
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Reconstruction loss at each step."""
+        return self.values["reconstruction"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +110,7 @@ class Run:
         device: What it ran on.
         calibration_images: Images that were optimised on.
         evaluation_images: Images behind the accuracies.
+        evaluation_set: Digest of which images these are; empty when not known.
         fp: Accuracy in floating point; None without evaluation images.
         quantized: Accuracy after quantization; None likewise.
         oscillation: None where the run did not get that far.
@@ -139,6 +149,7 @@ class Run:
     device: str
     calibration_images: int
     evaluation_images: int
+    evaluation_set: str
     fp: Accuracy | None
     quantized: Accuracy | None
     oscillation: Oscillation | None

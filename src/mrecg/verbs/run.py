@@ -1,5 +1,7 @@
 """The verbs that take Hydra's overrides: check first, then run, then compare what a sweep has done."""
 
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,13 +32,20 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         compose.run(job, arguments)
         return
     checked = compose.check(arguments)
-    if checked.folder is None:
-        compose.run(job, arguments)
-        return
+    from mrecg.environment import COMMAND  # loads torch, which a wrong override need not wait for
+
+    # By the environment it also reaches jobs that a launcher runs in other processes.
+    os.environ[COMMAND] = shlex.join(["mrecg", verb, *arguments])
     try:
-        compose.run(job, [*arguments, f"hydra.sweep.dir='{checked.folder}'"])
+        if checked.folder is None:
+            compose.run(job, arguments)
+            return
+        try:
+            compose.run(job, [*arguments, f"hydra.sweep.dir='{checked.folder}'"])
+        finally:
+            _compare(checked.folder)
     finally:
-        _compare(checked.folder)
+        del os.environ[COMMAND]
 
 
 class Job:

@@ -1,0 +1,69 @@
+"""Why a plan merges what it merges, in words."""
+
+from mrecg.planner.schedule import Criterion, Merge, Plan
+from mrecg.report.tables import compact
+
+CRITERIA = {
+    "modcap": "Module capacity (ModCap)",
+    "loss": "Reconstruction loss of a block-wise probe",
+    "error": "Relative error of a block-wise probe",
+    "budget": "Difference that a block-wise prefix leaves in the network's predictions",
+}
+DIFFERENCES = {
+    "squared": "squared difference (a − b)²",
+    "log_ratio": "log ratio |ln(a / b)|",
+    "fall": "squared fall (a − b)², 0 where it rises",
+    "rise": "rise b − a, 0 where it falls",
+    "gain": "fraction of the last that merging the pair takes off, by a trial",
+    "rank": "rank of the pair, by the loss where the two are not comparable",
+}
+_MEASURED = {"modcap": "ModCap", "loss": "the probe's loss", "error": "the probe's relative error"}
+
+
+def criterion_title(criterion: Criterion) -> str:
+    """Name a criterion in full.
+
+    Args:
+        criterion: One of a plan's criteria.
+
+    Returns:
+        What it measures and how neighbours compare.
+    """
+    name = CRITERIA.get(criterion.name, criterion.name)
+    return f"{name}: {DIFFERENCES.get(criterion.difference, criterion.difference)}"
+
+
+def reason(plan: Plan, merge: Merge) -> str:
+    """Say why a pair is merged.
+
+    Args:
+        plan: The plan.
+        merge: One of its merges.
+
+    Returns:
+        A phrase: what differs between the two, its place among all pairs, and in which property they are not
+        comparable.
+    """
+    words = [_why(plan, merge)]
+    if merge.not_comparable:
+        words.append(f"the two differ in {merge.not_comparable}")
+    return "; ".join(words)
+
+
+def _why(plan: Plan, merge: Merge) -> str:
+    if merge.difference is None or merge.left_capacity is None or merge.right_capacity is None:
+        return f"given by the {plan.planner or plan.granularity} schedule"
+    decider = plan.criteria[0]
+    place = f"rank {_rank(decider, merge.difference)} of {len(decider.differences)} pairs"
+    if decider.difference == "gain":
+        share = f"{abs(merge.difference):.0%}".replace("%", " %")
+        effect = f"takes {share} off" if merge.difference > 0 else f"adds {share} to"
+        return f"in its trial merging {effect} the final difference ({place})"
+    left, right = compact(merge.left_capacity), compact(merge.right_capacity)
+    what = _MEASURED.get(decider.name, decider.name)
+    direction = "rises" if merge.right_capacity > merge.left_capacity else "falls"
+    return f"{what} {direction} from {left} to {right} ({place})"
+
+
+def _rank(decider: Criterion, difference: float) -> int:
+    return 1 + sum(other > difference for other in decider.differences)
