@@ -21,7 +21,7 @@ PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb",
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
 COMMAND = "MRECG_COMMAND"
-"""Environment variable with the command line as it was typed: what Hydra and its launchers run has another."""
+"""Environment variable with the command line as it was typed; what Hydra and its launchers see is another."""
 
 
 def resolve_device(name: str) -> torch.device:

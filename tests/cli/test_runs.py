@@ -1,8 +1,8 @@
 """The verbs at work, in this process, on a tiny network."""
 
 import json
-import shlex
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -228,8 +228,9 @@ def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
     (run,) = runs()
     assert summary(run)["status"] == "completed" and summary(run)["optimisation_steps"] == 10
     said = [line.strip().split(":")[0] for line in done.stderr.splitlines()]
+    units = [f"unit {i}/5" for i in range(1, 6)]
     # Random weights are announced, and no library warns.
-    assert said == ["run", "weights", "images", "calibrate", "reconstruct", "evaluate"]
+    assert said == ["run", "weights", "images", "calibrate", *units, "reconstruct", "evaluate"]
 
 
 @pytest.mark.shared_data

@@ -139,6 +139,23 @@ def looks(panels: Sequence[Panel]) -> dict[str, Look]:
     return chosen
 
 
+def looks_by_panel(panels: Sequence[Panel]) -> list[tuple[dict[str, Look], str]]:
+    """Choose looks for figures that stand alone: what one network's panels need does not bind another's.
+
+    Args:
+        panels: The panels.
+
+    Returns:
+        For each panel the looks and the `colour_rule`; panels of one network share both.
+    """
+    networks = [panel.series[0].first.model for panel in panels]
+    of_network = {
+        name: [panel for panel, network in zip(panels, networks, strict=True) if network == name]
+        for name in networks
+    }
+    return [(looks(of_network[name]), colour_rule(of_network[name])) for name in networks]
+
+
 def look_of(method: str, made_by: str, *, rule: str, variant: int = 0) -> Look:
     """Choose the looks of what a method and a kind have in common.
 
@@ -152,11 +169,12 @@ def look_of(method: str, made_by: str, *, rule: str, variant: int = 0) -> Look:
         The looks.
     """
     hue, shade, dash, marker = _KINDS.get(made_by, _OTHER)
-    colour = hue + HUES * (variant % 2)
     if rule == "method":
-        colour = _METHODS.get(method, HUES - 1) + HUES * ((shade + variant) % 2)
+        hue = _METHODS.get(method, HUES - 1)
+    else:
+        shade = variant % 2
     return Look(
-        colour_index=colour,
+        colour_index=hue + HUES * shade,
         dash=DASHES[(DASHES.index(dash) + variant) % len(DASHES)],
         marker=_shift(marker, variant),
     )
