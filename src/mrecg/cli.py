@@ -24,6 +24,12 @@ def _report(arguments: Sequence[str]) -> None:
     report(arguments)
 
 
+def _dashboard(arguments: Sequence[str]) -> None:
+    from mrecg.verbs.dashboard import main as dashboard
+
+    dashboard(arguments)
+
+
 def _doctor(arguments: Sequence[str]) -> None:
     from mrecg.verbs.doctor import main as doctor
 
@@ -35,6 +41,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "plan": (_hydra("plan"), "capacities and merge schedule: a table, plan.json and a picture"),
     "evaluate": (_hydra("evaluate"), "accuracy of the FP model, or of a saved run: run=FOLDER"),
     "report": (_report, "one self-contained HTML page over any set of run folders"),
+    "dashboard": (_dashboard, "a W&B workspace and report over a set of run folders, at once or later"),
     "doctor": (_doctor, "what this machine has, what is missing, and what to do about it"),
 }
 

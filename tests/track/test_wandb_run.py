@@ -1,201 +1,228 @@
-"""W&B offline: a real run, read back from the file that it leaves."""
+"""W&B offline: a real run, read back from the file that it leaves and compared with its folder."""
 
+import csv
+import json
+import math
 import os
-import random
-import socket
-import struct
-import time
-import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mrecg import pipeline
+from mrecg.config.build import plain
 from mrecg.config.schema import LoggerConfig, RunConfig
-from mrecg.errors import DataError
+from mrecg.planner.schedule import Criterion, Plan
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.result import Result
-from mrecg.track.wandb_run import WandbRun, _log_records, read_history
+from mrecg.track import metrics
+from mrecg.track.offline import Definition, OfflineRun
+from mrecg.track.wandb_run import WandbRun
 
 Config = Callable[..., RunConfig]
+Settled = Callable[[Path], OfflineRun]
+Finished = tuple[Path, Result]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def offline() -> Iterator[pytest.MonkeyPatch]:
-    """Forget what the machine says about W&B, and let no name be looked up from this process."""
-    patch = pytest.MonkeyPatch()
-    for name in ("WANDB_MODE", "WANDB_ERROR_REPORTING", "WANDB_SILENT", "WANDB_API_KEY"):
-        patch.setenv(name, "")
-        patch.delenv(name)
-
-    def refuse(host: str, *rest: object, **more: object) -> None:
-        if host not in ("localhost", "127.0.0.1", "::1"):
-            pytest.fail(f"looked up {host}")
-
-    patch.setattr(socket, "getaddrinfo", refuse)
-    yield patch
-    patch.undo()
+def table(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    folder = tmp_path_factory.mktemp("runs") / "one"
-    config = tiny_config(
-        logger={"wandb": "offline", "tags": ["a", "b"], "group": "sweep"},
-        trainer={"steps": 3},
-        method={"name": "brecq", "scale_steps": 1.0},
-        planner={"name": "modcap", "merge_count": 1},
-        name="tiny-run",
-    )
-    result = pipeline.run(config, folder)
-    return settled(folder), result
+def filled(rows: list[dict[str, str]], column: str) -> list[tuple[float, float]]:
+    return [(float(row["step"]), float(row[column])) for row in rows if row[column]]
 
 
-@pytest.fixture(scope="module")
-def rows(finished: tuple[Path, Result]) -> list[dict[str, Any]]:
-    return list(read_history(finished[0]))
-
-
-def settled(folder: Path) -> Path:
-    """Wait until W&B's own process has written the end of the run, which it does behind our back."""
-    for _ in range(200):
-        if any(record.HasField("exit") for record in records(folder)):
-            return folder
-        time.sleep(0.05)
-    pytest.fail(f"the run in {folder} has no end")
-
-
-def records(folder: Path) -> Iterator[Any]:
-    from wandb.proto import wandb_internal_pb2 as pb
-
-    for data in _log_records(next(folder.rglob("run-*.wandb"))):
-        record = pb.Record()
-        record.ParseFromString(data)
-        yield record
-
-
-def test_one_run_a_job_and_nothing_online(finished: tuple[Path, Result]) -> None:
+def test_one_run_a_job_and_nothing_online(finished: Finished) -> None:
     assert len(list(finished[0].rglob("*.wandb"))) == 1
     assert next(finished[0].rglob("run-*.wandb")).parent.name.startswith("offline-run-")
     assert os.environ["WANDB_MODE"] == "offline" and os.environ["WANDB_ERROR_REPORTING"] == "false"
 
 
-def test_every_curve_is_there_with_its_own_steps(
-    finished: tuple[Path, Result], rows: list[dict[str, Any]]
+def test_every_curve_file_is_there_on_the_axis_of_its_steps(finished: Finished, read: OfflineRun) -> None:
+    folder, result = finished
+    places = metrics.places(result.plan)
+    seen = set()
+    for file in sorted((folder / "curves").glob("*.csv")):
+        group, _, task = file.name.removesuffix(".csv").partition(".")
+        place = metrics.with_pass(places[group], task, 2 if task else 1)
+        for column in metrics.CURVE:
+            if points := filled(table(file), column):
+                key = metrics.curve_key(place, column)
+                assert read.definitions[key].axis == "step"
+                assert read.curve(key) == points
+                seen.add(key)
+    assert len(seen) == 4 * 4 + 3 * 2  # the first pass has a regulariser, too; the head has no scale to learn
+    assert {key for key in read.definitions if key.split("/")[0] in metrics.CURVE.values()} == seen
+
+
+def test_the_curves_over_the_units_are_units_csv_and_the_plan(finished: Finished, read: OfflineRun) -> None:
+    folder, result = finished
+    units = table(folder / "units.csv")
+    for key, column in (("oscillation/error", "error"), ("oscillation/loss", "loss")):
+        assert read.curve(key) == [(float(row["index"]), float(row[column])) for row in units]
+    plan = json.loads((folder / "plan.json").read_text())["criteria"][0]
+    assert read.curve("plan/capacity_modcap") == list(enumerate(plan["capacities"]))
+    assert read.curve(f"plan/difference_modcap_{plan['difference']}") == list(
+        enumerate(plan["differences"], start=1)
+    )
+    assert len(units) == 5 == len(result.plan.units)
+
+
+def test_axes_are_defined_by_exact_names_that_w_and_b_finds_again(read: OfflineRun) -> None:
+    logged = {key for row in read.history for key in row if not key.startswith("_")}
+    assert read.definitions.keys() == logged
+    for key, definition in read.definitions.items():
+        assert re.fullmatch(r"[a-z][A-Za-z0-9_]*(/[A-Za-z0-9_]+)?", key)
+        axis = "" if key in ("unit", "step") else "unit" if key.startswith(("osc", "plan")) else "step"
+        hidden = not axis or key.startswith("rounding_beta/")
+        assert definition == Definition(axis=axis, hidden=hidden, in_summary=False)
+    for row in read.history:
+        assert ("unit" in row) != ("step" in row)
+
+
+def test_sections_come_in_the_order_of_interest(read: OfflineRun) -> None:
+    shown = {key.split("/")[0] for key, definition in read.definitions.items() if not definition.hidden}
+    assert sorted(shown) == ["oscillation", "plan", "reconstruction", "rounding", "total"]
+
+
+def test_the_summary_is_flat_and_holds_what_runs_are_compared_by(
+    finished: Finished, read: OfflineRun
 ) -> None:
-    groups = finished[1].groups
-    assert sorted(group.steps for group in groups) == [0, 3, 3, 3, 3, 3, 6, 6]  # the head has no scale
-    for group in groups:
-        key = f"unit/{group.name}/{group.task}/"
-        own = [row for row in rows if f"{key}step" in row]
-        assert [row[f"{key}step"] for row in own] == [point.step for point in group.curve]
-        assert len(own) == group.steps
-        for quantity in ("reconstruction", "rounding", "total", "beta"):
-            found = [row.get(key + quantity) for row in own]
-            assert found == pytest.approx([getattr(point, quantity) for point in group.curve])
+    folder, _ = finished
+    said = json.loads((folder / "summary.json").read_text())
+    own = {key: value for key, value in read.summary.items() if not key.startswith("_")}
+    assert own == pytest.approx(
+        {
+            "status": "completed",
+            "top1": said["quantized"]["top1"],
+            "top1_fp": said["fp"]["top1"],
+            "top1_difference": said["quantized"]["top1"] - said["fp"]["top1"],
+            "top5": said["quantized"]["top5"],
+            "top5_fp": said["fp"]["top5"],
+            "top5_difference": said["quantized"]["top5"] - said["fp"]["top5"],
+            **{f"oscillation_{key}": value for key, value in said["oscillation"].items()},
+            **{f"seconds_{key}": value for key, value in said["timing_s"].items()},
+            "seconds": sum(said["timing_s"].values()),
+            "size_bytes": said["size_bytes"]["quantized"],
+            "size_bytes_fp": said["size_bytes"]["fp"],
+            "merged_pairs": 1,
+            "optimisation_steps": said["optimisation_steps"],
+            "peak_memory_mb": said["peak_memory_mb"],
+            "evaluation_images": said["evaluation_images"],
+        }
+    )
 
 
-def test_unit_errors_and_capacities_are_curves_over_the_units(
-    finished: tuple[Path, Result], rows: list[dict[str, Any]]
+def test_the_config_is_the_whole_one_with_the_plan(finished: Finished, read: OfflineRun) -> None:
+    folder, result = finished
+    own = {key: value for key, value in read.config.items() if key not in ("_wandb", "plan", "provenance")}
+    assert own == yaml.safe_load((folder / "config.yaml").read_text()) == plain(result.config)
+    assert read.config["plan"] == json.loads((folder / "plan.json").read_text())
+    said = json.loads((folder / "summary.json").read_text())
+    assert read.config["provenance"] == {key: said[key] for key in metrics.PROVENANCE}
+
+
+def test_tags_group_and_job_type(read: OfflineRun) -> None:
+    assert (read.name, read.project, read.group, read.job_type) == (
+        "tiny-run",
+        "mrecg",
+        "my-sweep",
+        "quantize",
+    )
+    assert read.tags == ("brecq", "mixed", "w2a4", "a", "b")
+    assert read.exit_code == 0
+
+
+def test_the_artifact_is_in_the_run_folder_and_nowhere_else(finished: Finished, read: OfflineRun) -> None:
+    (artifact,) = read.artifacts
+    assert (artifact.name, artifact.type) == ("tiny_run", "model")
+    assert set(artifact.files) == {"quantized.safetensors", "plan.json", "config.yaml", "summary.json"}
+    for name, file in artifact.files.items():
+        assert file == (finished[0] / name).resolve() and file.is_file()
+
+
+def test_w_and_b_would_sync_it_without_asking_for_a_key(finished: Finished) -> None:
+    wandb = shutil.which("wandb", path=str(Path(sys.executable).parent))
+    if wandb is None:
+        pytest.skip("the command wandb is not beside this Python")
+    run = next(finished[0].glob("wandb/offline-run-*"))
+    done = subprocess.run(
+        [wandb, "sync", "--dry-run", str(run)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0 and "Would sync 1 run" in done.stdout + done.stderr
+
+
+def test_a_run_without_any_of_it_has_no_artifact(
+    tiny_config: Config, tmp_path: Path, settled: Settled
 ) -> None:
-    result = finished[1]
-    errors = [row for row in rows if "network/error" in row]
-    assert [row["network/unit"] for row in errors] == list(range(5))
-    assert [row["network/error"] for row in errors] == pytest.approx([unit.error for unit in result.units])
-    assert [row["network/loss"] for row in errors] == pytest.approx([unit.loss for unit in result.units])
-    capacities = [row for row in rows if "network/capacity/modcap" in row]
-    assert [row["network/unit"] for row in capacities] == list(range(5))
-    expected = result.plan.criteria[0].capacities
-    assert tuple(row["network/capacity/modcap"] for row in capacities) == pytest.approx(expected)
+    config = tiny_config(logger={"wandb": "offline"}, granularity={"name": "block"}, method={"name": "rtn"})
+    pipeline.run(config, tmp_path)
+    run = settled(tmp_path)
+    assert run.artifacts == [] and run.group == "" and run.tags == ("rtn", "block", "w2a4")
+    assert len(run.curve("oscillation/error")) == 5
 
 
-def test_axes_are_defined_by_exact_names(finished: tuple[Path, Result]) -> None:
-    axes = {r.metric.name: r.metric.step_metric for r in records(finished[0]) if r.HasField("metric")}
-    for group in (group for group in finished[1].groups if group.steps):
-        key = f"unit/{group.name}/{group.task}"
-        assert axes[f"{key}/total"] == axes[f"{key}/reconstruction"] == f"{key}/step"
-    assert axes["network/error"] == axes["network/loss"] == axes["network/capacity/modcap"] == "network/unit"
-    assert not any("*" in name for name in axes)
-
-
-def test_config_plan_and_summary_are_kept(finished: tuple[Path, Result]) -> None:
-    config, summary, exits, run = defaultdict(str), {}, [], None
-    for record in records(finished[0]):
-        updates = record.run.config.update if record.HasField("run") else record.config.update
-        config.update({item.key or item.nested_key[0]: item.value_json for item in updates})
-        summary.update({item.key or item.nested_key[0]: item.value_json for item in record.summary.update})
-        exits += [record.exit.exit_code] if record.HasField("exit") else []
-        run = record.run if record.HasField("run") else run
-    assert '"brecq"' in config["method"] and "first" in config["plan"]
-    assert summary["status"] == '"completed"' and "quantized" in summary
-    assert exits == [0]
-    assert run is not None and run.display_name == "tiny-run" and run.run_group == "sweep"
-    assert list(run.tags) == ["a", "b"]
-
-
-def test_a_failed_run_says_so(tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_says_so(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: Settled
+) -> None:
     def fail(*arguments: object, **more: object) -> None:
         raise RuntimeError("on the way")
 
     monkeypatch.setattr(pipeline, "reconstruct", fail)
+    logger = {"wandb": "offline", "artifact": True}
     with pytest.raises(RuntimeError, match="on the way"):
-        pipeline.run(tiny_config(logger={"wandb": "offline"}, granularity={"name": "block"}), tmp_path)
-    exits = [record.exit.exit_code for record in records(settled(tmp_path)) if record.HasField("exit")]
-    assert exits == [1]
+        pipeline.run(tiny_config(logger=logger, granularity={"name": "block"}), tmp_path)
+    run = settled(tmp_path)
+    assert run.exit_code == 1 and run.summary["status"] == "failed" and run.artifacts == []
 
 
-def test_a_killed_run_is_read_up_to_its_end(
-    finished: tuple[Path, Result], rows: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    content = next(finished[0].rglob("run-*.wandb")).read_bytes()
-    lengths = []
-    for size in (7, 9, 500, len(content) // 2, len(content) - 1):
-        cut = tmp_path / f"run-{size}.wandb"
-        cut.write_bytes(content[:size])
-        found = list(read_history(cut))
-        assert found == rows[: len(found)]
-        lengths.append(len(found))
-    assert lengths[0] == 0 and lengths == sorted(lengths) and 0 < lengths[3] < len(rows)
+def point(step: int, value: float = 1.0, **more: Any) -> CurvePoint:
+    given = {"reconstruction": value, "rounding": None, "total": value, "beta": None, **more}
+    return CurvePoint(step=step, **given)
 
 
-def test_long_runs_span_blocks(tmp_path: Path) -> None:
-    run = WandbRun(LoggerConfig(), folder=tmp_path, name="long", settings={"text": "x" * 70_000})
-    points = [
-        CurvePoint(step=i, reconstruction=i / 7, rounding=None, total=i / 3, beta=None) for i in range(300)
-    ]
-    run.curve("a", "joint", points, 300)
+def test_a_merged_group_and_its_last_unit_alone_share_their_name(tmp_path: Path, settled: Settled) -> None:
+    units = tuple(f"features.{i}" for i in range(12))
+    alone = Plan(granularity="block", units=units, groups=tuple((u,) for u in units))
+    merged = Plan(
+        granularity="mixed", units=units, groups=((units[0],), units[1:10], *((u,) for u in units[10:]))
+    )
+    found = []
+    for name, plan, group in (("alone", alone, "features.9"), ("merged", merged, "features.1+..+features.9")):
+        run = WandbRun(LoggerConfig(), folder=tmp_path / name, name=name, settings={})
+        run.plan(plan)
+        run.begin([group], 1)
+        run.curve(group, "joint", [point(0)], 1)
+        run.finish({})
+        found.append(settled(tmp_path / name))
+    for read in found:
+        assert read.curve("reconstruction/09_features_9") == [(0, 1.0)]
+
+
+def test_what_is_not_finite_stays_readable(tmp_path: Path, settled: Settled) -> None:
+    run = WandbRun(LoggerConfig(), folder=tmp_path, name="nan", settings={})
+    run.begin(["a"], 1)
+    run.curve("a", "joint", [point(0, math.nan), point(1, math.inf)], 2)
+    run.finish({"oscillation": {"error_index": math.nan}})
+    read = settled(tmp_path)
+    assert [str(row["total/a"]).lower() for row in read.history] == ["nan", "inf"]
+    assert read.exit_code == 0
+
+
+def test_criteria_of_one_unit_have_no_difference(tmp_path: Path, settled: Settled) -> None:
+    criterion = Criterion(name="modcap", difference="squared", capacities=(2.0,), differences=())
+    run = WandbRun(LoggerConfig(), folder=tmp_path, name="one", settings={})
+    run.plan(Plan(granularity="block", units=("a",), groups=(("a",),), criteria=(criterion,)))
     run.finish({})
-    assert next(settled(tmp_path).rglob("run-*.wandb")).stat().st_size > 4 * 32768
-    assert [row["unit/a/joint/total"] for row in read_history(tmp_path)] == [point.total for point in points]
-
-
-def test_log_records_are_leveldb_blocks(tmp_path: Path) -> None:
-    draw = random.Random(0)
-    written = [draw.randbytes(draw.choice([0, 5, 300, 32751, 32754, 32768, 100_000])) for _ in range(60)]
-    out = bytearray(struct.pack("<4sHB", b":W&B", 0xBEE1, 0))
-    for data in written:
-        first, rest = True, data
-        while first or rest:
-            left = 32768 - len(out) % 32768
-            if left < 7:
-                out += bytes(left)
-                continue
-            part, rest = rest[: left - 7], rest[left - 7 :]
-            kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[first, not rest]
-            out += struct.pack("<IHB", zlib.crc32(bytes([kind]) + part), len(part), kind) + part
-            first = False
-    path = tmp_path / "run-x.wandb"
-    path.write_bytes(out)
-    assert list(_log_records(path)) == written
-
-
-def test_what_is_no_run_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds 0 \.wandb files"):
-        list(read_history(tmp_path))
-    wrong = tmp_path / "run-1.wandb"
-    wrong.write_bytes(b"something else")
-    with pytest.raises(DataError, match="does not begin as a W&B file"):
-        list(read_history(wrong))
+    read = settled(tmp_path)
+    assert (
+        read.curve("plan/capacity_modcap") == [(0, 2.0)]
+        and "plan/difference_modcap_squared" not in read.definitions
+    )

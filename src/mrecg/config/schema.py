@@ -212,9 +212,11 @@ class LoggerConfig:
     entity: str | None = None
     """W&B user or team; null: your default."""
     group: str | None = None
-    """W&B group; null: none."""
+    """W&B group; null: the name of the sweep's folder in a sweep, none otherwise."""
     tags: tuple[str, ...] = ()
-    """W&B tags."""
+    """W&B tags besides the method, the granularity and the bits, which every run gets."""
+    artifact: bool = False
+    """Whether quantized weights, plan, configuration and summary go to W&B as an artifact."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

