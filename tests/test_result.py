@@ -123,6 +123,16 @@ def test_the_summary_has_every_key(outcome: Result) -> None:
     assert oscillation["error_peak"] == max(errors)
     assert set(summary["timing_s"]) == {"plan", "calibrate", "reconstruct", "evaluate"}
     assert all(value >= 0 for value in summary["timing_s"].values())
+    results = summary["group_results"]
+    assert [(each["name"], each["pass"], each["steps"]) for each in results] == [
+        (group.name, group.task, group.steps) for group in outcome.groups
+    ]
+    for each, group in zip(results, outcome.groups, strict=True):
+        assert set(each) == {"name", "pass", "steps", "floor", "first_loss", "last_loss", "seconds"}
+        assert each["floor"] == group.floor and each["seconds"] >= 0
+        assert each["first_loss"] == group.curve[0].reconstruction
+        assert each["last_loss"] == group.curve[-1].reconstruction
+    assert results[0]["floor"] == 0
     assert summary["units"] == [
         {"name": u.name, "group": u.group, "error": u.error, "loss": u.loss} for u in outcome.units
     ]
@@ -131,6 +141,7 @@ def test_the_summary_has_every_key(outcome: Result) -> None:
 
 def test_without_evaluation_there_is_no_accuracy(tiny: nn.Module, tiny_images: Tensor) -> None:
     summary = quick(tiny, tiny_images, granularity="block", method="rtn").summary
+    assert all(each["floor"] is each["first_loss"] is None for each in summary["group_results"])
     assert summary["fp"] is None and summary["quantized"] is None and summary["evaluation_images"] == 0
 
 

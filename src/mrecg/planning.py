@@ -84,7 +84,7 @@ def make_schedule(
     if needs_probe(config.granularity, config.planner):
         probe = probes.recall(network, images, config)
         if probe is None:
-            with (display or Quiet()).reconstruction("probe for the plan") as progress:
+            with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
                 probe = probes.run(network, images, config, progress)
     return plan_units(network.units, network.policy.layers, config, probe, network.notes)
 

@@ -19,6 +19,7 @@ from mrecg.models.records import Weights
 from mrecg.planner.schedule import Plan
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction
+from mrecg.reconstruct.records import GroupResult
 from mrecg.result import quantized_bytes
 
 
@@ -152,6 +153,7 @@ def summarise(
             {"name": unit.name, "group": unit.group, "error": unit.error, "loss": unit.loss}
             for unit in outcome.units
         ],
+        "group_results": [_group(group) for group in outcome.groups],
         "timing_s": {
             key: round(clock.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
         },
@@ -159,4 +161,18 @@ def summarise(
         "size_bytes": quantized_bytes(network),
         "cache": asdict(outcome.cache),
         "status": "completed",
+    }
+
+
+def _group(group: GroupResult) -> dict[str, Any]:
+    """How a group went in a pass; what was not optimised has neither losses nor a floor."""
+    losses = [point.reconstruction for point in group.curve]
+    return {
+        "name": group.name,
+        "pass": group.task,
+        "steps": group.steps,
+        "floor": group.floor,
+        "first_loss": losses[0] if losses else None,
+        "last_loss": losses[-1] if losses else None,
+        "seconds": round(group.seconds, 3),
     }

@@ -87,9 +87,10 @@ def reconstruct(
     with Cache(cache, first.device) as kept, quiet_lightning(), deterministic():
         walk = Walk(network, plan, trainer, precision, kept, seed, eval_batch, listener, first, held_out)
         tasks = passes_of(method, depthwise=depthwise, model=model, lr_factor=trainer.lr_factor)
-        for task in tasks:
-            tried = trials if task is tasks[0] else None
-            units, groups = walk.run(task, report_units=task is tasks[-1], trials=tried)
+        tried = [trials if task is tasks[0] else None for task in tasks]
+        listener.outline([walk.outline(*each) for each in zip(tasks, tried, strict=True)])
+        for task, tries in zip(tasks, tried, strict=True):
+            units, groups = walk.run(task, report_units=task is tasks[-1], trials=tries)
             results += groups
     return Reconstruction(units=units, groups=tuple(results), cache=kept.use)
 

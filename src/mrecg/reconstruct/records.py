@@ -53,6 +53,8 @@ class GroupResult:
         steps: Optimisation steps taken.
         seconds: Wall time, the advance of the cache included.
         curve: The logged points.
+        floor: The loss of the group in full precision behind the quantized prefix, see
+            `mrecg.reconstruct.floor`; None where nothing was optimised.
     """
 
     name: str
@@ -60,13 +62,41 @@ class GroupResult:
     steps: int
     seconds: float
     curve: tuple[CurvePoint, ...]
+    floor: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """A group that a pass is going to optimise, or a pair that it is going to try.
+
+    Attributes:
+        name: Its name, see `mrecg.planner.schedule.group_name`.
+        members: Its units in order.
+        task: Name of the method's pass.
+        steps: Optimisation steps, those of corrections included; 0 where nothing is learned.
+        cost: Time of a step relative to other groups', see `mrecg.planner.budget.step_cost`.
+        trial: Whether its outcome is only measured and taken back.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    task: str
+    steps: int
+    cost: float
+    trial: bool = False
 
 
 class Listener(Protocol):
     """Whoever wants to follow a reconstruction: progress displays and trackers."""
 
+    def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
+        """Before anything else: what lies ahead, pass by pass, in the order in which it will be done."""
+
     def begin(self, groups: Sequence[str], steps: int) -> None:
         """A pass begins: the names of its groups, and its optimisation steps in all."""
+
+    def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
+        """The steps of a group begin; corrections, where a method has them, are told of by `curve` before."""
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """A chunk of ``steps`` steps of a group is done; the points logged in it."""
@@ -74,17 +104,29 @@ class Listener(Protocol):
     def unit(self, index: int, result: UnitResult) -> None:
         """A unit is hardened and measured."""
 
+    def finished(self, result: GroupResult) -> None:
+        """A group is through a pass, and its units are measured; also one that had nothing to learn."""
+
 
 class Silent:
     """A listener that does nothing; base class of those that want only some events."""
 
+    def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
+        """Ignore it."""
+
     def begin(self, groups: Sequence[str], steps: int) -> None:
+        """Ignore it."""
+
+    def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
         """Ignore it."""
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Ignore it."""
 
     def unit(self, index: int, result: UnitResult) -> None:
+        """Ignore it."""
+
+    def finished(self, result: GroupResult) -> None:
         """Ignore it."""
 
 
@@ -98,10 +140,20 @@ class Broadcast:
     def __init__(self, *listeners: Listener) -> None:
         self.listeners = listeners
 
+    def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
+        """Tell everyone what lies ahead."""
+        for listener in self.listeners:
+            listener.outline(passes)
+
     def begin(self, groups: Sequence[str], steps: int) -> None:
         """Tell everyone that a pass begins."""
         for listener in self.listeners:
             listener.begin(groups, steps)
+
+    def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
+        """Tell everyone that the steps of a group begin."""
+        for listener in self.listeners:
+            listener.group(name, members, steps, floor)
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Tell everyone that a chunk is done."""
@@ -112,3 +164,8 @@ class Broadcast:
         """Tell everyone that a unit is measured."""
         for listener in self.listeners:
             listener.unit(index, result)
+
+    def finished(self, result: GroupResult) -> None:
+        """Tell everyone that a group is through."""
+        for listener in self.listeners:
+            listener.finished(result)

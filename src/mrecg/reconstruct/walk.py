@@ -4,7 +4,6 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
 from typing import Protocol
 
 import torch
@@ -14,29 +13,17 @@ from mrecg.cache import Cache, Grid, Store
 from mrecg.config.schema import Precision, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.planner.schedule import Plan, group_name
-from mrecg.quant.modules import activations_of, layers_of, quantization
+from mrecg.quant.modules import activations_of, quantization
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.cache import GroupCache, advance, deviation
 from mrecg.reconstruct.fisher import fisher_weights
 from mrecg.reconstruct.fit import fit_in_chunks, learning
+from mrecg.reconstruct.floor import loss_floor
 from mrecg.reconstruct.methods import Pass
-from mrecg.reconstruct.records import CurvePoint, GroupResult, Listener, UnitResult
+from mrecg.reconstruct.records import Ahead, CurvePoint, GroupResult, Listener, UnitResult
+from mrecg.reconstruct.steps import Steps, ranges_of
 from mrecg.reconstruct.unit_module import GroupReconstruction
-
-
-def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int:
-    """Optimisation steps of a group.
-
-    Args:
-        members: Units in the group.
-        trainer: Steps a unit, and whether a merged group gets them once or once a member.
-        share: The pass's fraction of the steps.
-
-    Returns:
-        At least 1.
-    """
-    return max(1, round(share * trainer.steps * (members if trainer.steps_per == "unit" else 1)))
 
 
 class Trials(Protocol):
@@ -45,8 +32,8 @@ class Trials(Protocol):
     def held_out(self, images: int) -> int:
         """How many of the calibration images are for measuring."""
 
-    def steps(self, walk: "Walk", task: Pass) -> int:
-        """Optimisation steps of all trials of a pass."""
+    def groups(self, walk: "Walk") -> Sequence[range]:
+        """Units of each group that is tried, in the order of the trials."""
 
     def before(self, walk: "Walk", index: int, task: Pass, learned: GroupCache) -> None:
         """A unit is about to be optimised, from what it will learn from."""
@@ -83,6 +70,14 @@ class Walk:
     images: Store
     held_out: int = 0
 
+    def __post_init__(self) -> None:
+        self.members_of = ranges_of(self.plan)
+        self.counted = Steps(self.network, self.trainer, self.images.images)
+
+    def outline(self, task: Pass, trials: Trials | None = None) -> list[Ahead]:
+        """Say what a pass will do, in order."""
+        return list(self.counted.ahead(task, self.members_of, trials.groups(self) if trials else ()))
+
     def run(
         self, task: Pass, *, report_units: bool, trials: Trials | None = None
     ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
@@ -99,29 +94,27 @@ class Walk:
         Raises:
             ConfigError: The method compares predictions, and the network's output is none.
         """
-        ends = [0, *accumulate(len(group) for group in self.plan.groups)]
-        members_of = [range(begin, end) for begin, end in pairwise(ends)]
-        total = sum(self.steps(task, members) + self._corrections(task, members) for members in members_of)
         self.listener.begin(
             [group_name(group) for group in self.plan.groups],
-            total + (trials.steps(self, task) if trials else 0),
+            sum(ahead.steps for ahead in self.outline(task, trials)),
         )
         logits = self._logits(task)
         images = full = quantized = self.images
         units: list[UnitResult] = []
         groups: list[GroupResult] = []
         for number, names in enumerate(self.plan.groups):
-            begin, members = time.perf_counter(), members_of[number]
-            steps = self.steps(task, members)
+            begin, members = time.perf_counter(), self.members_of[number]
+            steps = self.counted.optimisation(task, members)
             targets: list[Store] = []
             for i in members:
                 targets.append(self.advance(self.network.full[i], targets[-1] if targets else full))
             curve: list[CurvePoint] = []
+            floor: float | None = None
             learned = GroupCache(quantized, full, targets[-1], logits=logits)
             if trials is not None:
                 trials.before(self, members.start, task, learned)
             if steps:
-                curve = self.optimise(members, task, learned, steps)
+                curve, floor = self.optimise(members, task, learned, steps)
             if full is not images:
                 full.free()
             for i, name, target in zip(members, names, targets, strict=True):
@@ -144,8 +137,10 @@ class Walk:
                     steps=steps,
                     seconds=time.perf_counter() - begin,
                     curve=tuple(curve),
+                    floor=floor,
                 )
             )
+            self.listener.finished(groups[-1])
         for store in (full, quantized, logits):
             if store is not None:
                 store.free()
@@ -173,22 +168,9 @@ class Walk:
         with quantization(unit, activations=task.activations):
             return self.advance(unit, values, grid)
 
-    def steps(self, task: Pass, members: range) -> int:
-        """Optimisation steps of a group.
-
-        Args:
-            task: The pass.
-            members: Its units.
-
-        Returns:
-            0 where there is nothing to learn, as in a head without activations.
-        """
-        low = self.network.low[members.start : members.stop]
-        rounds = task.rounding is not None and any(layers_of(unit) for unit in low)
-        scales = task.scales is not None and any(activations_of(unit) for unit in low)
-        return group_steps(len(members), self.trainer, task.steps) if rounds or scales else 0
-
-    def optimise(self, members: range, task: Pass, learned: GroupCache, steps: int) -> list[CurvePoint]:
+    def optimise(
+        self, members: range, task: Pass, learned: GroupCache, steps: int
+    ) -> tuple[list[CurvePoint], float]:
         """Prepare what a group learns from, as the pass wants it, and fit and harden the group.
 
         Args:
@@ -198,16 +180,16 @@ class Walk:
             steps: Optimisation steps.
 
         Returns:
-            The logged points.
+            The logged points, and the floor of their loss.
         """
         made: list[Store] = []
         uncorrected = learned.target
-        if task.correction is not None and self._corrections(task, members):
+        if task.correction is not None and self.counted.corrections(task, members):
             corrected = correction.correct(
                 [self.network.unfolded(i) for i in members],
                 learned.full,
                 task.correction,
-                steps=self._correction_steps(task),
+                steps=self.counted.correction(task),
                 cache=self.cache,
                 report=lambda done: self.listener.curve(self._name(members), task.name, (), done),
             )
@@ -227,10 +209,14 @@ class Walk:
                 )
             made.append(weight)
             learned = replace(learned, weight=weight)
+        units = self.network.full[members.start : members.stop]
+        floor = loss_floor(units, learned, batch=self.eval_batch, seen=steps * self.trainer.batch_size)
+        names = [self.network.units[i].name for i in members]
+        self.listener.group(self._name(members), names, steps, floor)
         curve = self._fit(members, task, learned, steps)
         for store in made:
             store.free()
-        return curve
+        return curve, floor
 
     def _name(self, members: range) -> str:
         return group_name([self.network.units[i].name for i in members])
@@ -267,16 +253,6 @@ class Walk:
             fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
             module.harden()
         return curve
-
-    def _correction_steps(self, task: Pass) -> int:
-        return 0 if task.correction is None else max(1, round(task.correction.steps * self.trainer.steps))
-
-    def _corrections(self, task: Pass, members: range) -> int:
-        """Steps that correct a group's activations, of all batches; 0 where no BatchNorm says where to."""
-        if task.correction is None:
-            return 0
-        there = correction.correctable([self.network.unfolded(i) for i in members])
-        return self._correction_steps(task) * -(-self.images.images // correction.BATCH) if there else 0
 
     @torch.no_grad()
     def _logits(self, task: Pass) -> Store | None:

@@ -66,7 +66,7 @@ def quantize(tree: DictConfig) -> None:
 
 
 def plan(tree: DictConfig) -> None:
-    """Print the plan, and leave plan.json and a picture.
+    """Print the plan, and leave plan.json and a picture in two formats.
 
     Args:
         tree: Hydra's composed configuration.
@@ -75,22 +75,27 @@ def plan(tree: DictConfig) -> None:
     from mrecg.environment import computing
     from mrecg.report import plan_figure
     from mrecg.result import write_json
-    from mrecg.verbs.plan_table import plan_table
+    from mrecg.verbs.plan_table import plan_tables
+    from mrecg.verbs.plan_view import PlanView
 
     config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)
     with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / "plan.json", made.as_dict())
-    picture = plan_figure(made, folder / "plan.png")
+    pictures = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
     console = results_console()
-    console.print(plan_table(made, title=config.name))
+    console.print(PlanView(made, title=config.name), highlight=False)
+    if made.criteria:
+        console.print("\n[bold]All criteria[/bold]: capacity, and Δ to the next unit\n", highlight=False)
+    for table in plan_tables(made, width=console.width):
+        console.print(table)
+        console.print()
     for note in (made.note, *made.graph_notes):
         if note:
             console.print(note, highlight=False, markup=False)
-    console.print(
-        f"plan: {_short(folder / 'plan.json')}\npicture: {_short(picture)}", soft_wrap=True, highlight=False
-    )
+    left = [f"plan: {_short(folder / 'plan.json')}", *(f"picture: {_short(path)}" for path in pictures)]
+    console.print("\n".join(left), soft_wrap=True, highlight=False)
 
 
 def evaluate(tree: DictConfig) -> None:

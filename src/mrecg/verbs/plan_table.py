@@ -1,51 +1,90 @@
-"""The plan as a table on the terminal: every pair of neighbours, every criterion, and what was chosen."""
+"""The plan as tables on the terminal: every pair of neighbours, every criterion, and what was chosen."""
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich import box
 from rich.table import Table
 
 from mrecg.planner.schedule import Plan
+from mrecg.progress.words import brackets, number, shorten
+
+NAME = 24
+"""Columns of a unit's name, at most."""
+GAP = 2
+"""Columns between two, the table's own one included."""
+_BRIEF = {"number of layers": "layers", "kind of layer": "kind"}
 
 
-def plan_table(plan: Plan, *, title: str) -> Table:
-    """Lay a plan out, one line a unit.
+class _Column(NamedTuple):
+    head: str
+    cells: list[str]
+    right: bool = True
+
+    @property
+    def width(self) -> int:
+        return max(map(len, (self.head, *self.cells)))
+
+
+def plan_tables(plan: Plan, *, width: int) -> Iterator[Table]:
+    """Lay a plan out, one line a unit: all criteria side by side, below each other where they do not fit.
 
     Args:
         plan: The plan.
-        title: Stands above.
+        width: Columns of the terminal.
 
-    Returns:
-        The table; capacities are those of the unit, differences those of the unit and the next.
+    Yields:
+        Tables; capacities are those of the unit, differences those of the unit and the next. What belongs to
+        one capacity stays in one table.
     """
-    how = f"{plan.granularity}{f' by {plan.planner}' if plan.planner else ''}"
-    table = Table(title=f"{title}: {len(plan.units)} units in {len(plan.groups)} groups, {how}")
-    table.add_column("group", justify="right")
-    table.add_column("unit", no_wrap=True)
-    shown: set[str] = set()  # two criteria may rank the same capacities
-    for criterion in plan.criteria:
-        if criterion.name not in shown:
-            table.add_column(criterion.name, justify="right")
-        shown.add(criterion.name)
-        table.add_column(f"{criterion.difference.replace('_', ' ')} to next", justify="right")
-    table.add_column("merged with next")
-    table.add_column("not comparable: differs in")
-    merged_left = {merge.left for merge in plan.merges}
-    for i, unit in enumerate(plan.units):
-        cells: list[str] = []
-        seen: set[str] = set()
-        for criterion in plan.criteria:
-            if criterion.name not in seen:
-                cells.append(_short(criterion.capacities[i], 4))
-            seen.add(criterion.name)
-            cells.append("" if i == len(plan.units) - 1 else _short(criterion.differences[i], 3))
-        merged = unit in merged_left
-        reason = plan.not_comparable[i] if i < len(plan.not_comparable) else ""
-        table.add_row(
-            str(plan.group_of(unit)), unit, *cells, "yes" if merged else "", reason,
-            style="bold" if merged or any(merge.right == unit for merge in plan.merges) else None,
-        )  # fmt: skip
+    if not plan.criteria:
+        return
+    marks = [mark for group in plan.groups for mark in brackets(len(group))]
+    fixed = [_Column("", marks), _Column("unit", [shorten(name, NAME) for name in plan.units], right=False)]
+    room = width - _width(fixed)
+    reasons = [_BRIEF.get(reason, reason) for reason in plan.not_comparable]
+    blocks = list(_capacities(plan))
+    blocks.insert(1, [_Column("differ in", [*reasons, ""], right=False)])
+    held: list[_Column] = []
+    for block in blocks:
+        if held and _width([*held, *block]) > room:
+            yield _table([*fixed, *held], marks)
+            held = []
+        held += block
+    yield _table([*fixed, *held], marks)
+
+
+def _capacities(plan: Plan) -> Iterator[list[_Column]]:
+    """For each capacity its column and those of its differences; two criteria may rank the same one."""
+    for name in dict.fromkeys(criterion.name for criterion in plan.criteria):
+        ranked = [criterion for criterion in plan.criteria if criterion.name == name]
+        yield [
+            _Column(name, list(map(number, ranked[0].capacities))),
+            *(
+                _Column(f"Δ {criterion.difference.replace('_', ' ')}", _differences(criterion.differences))
+                for criterion in ranked
+            ),
+        ]
+
+
+def _differences(values: Sequence[float]) -> list[str]:
+    return [*map(number, values), ""]
+
+
+def _width(columns: Sequence[_Column]) -> int:
+    return sum(column.width + GAP for column in columns)
+
+
+def _table(columns: Sequence[_Column], marks: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column.head, justify="right" if column.right else "left", no_wrap=True)
+    rows = zip(*(_padded(column.cells, len(marks)) for column in columns), strict=True)
+    for mark, cells in zip(marks, rows, strict=True):
+        table.add_row(*cells, style=None if mark == " " else "bold")
     return table
 
 
-def _short(value: float, digits: int) -> str:
-    """A number that fits a narrow column: 1.26e3 and not 1.26e+03."""
-    mantissa, e, exponent = f"{value:.{digits}g}".partition("e")
-    return f"{mantissa}e{int(exponent)}" if e else mantissa
+def _padded(cells: Sequence[str], count: int) -> list[str]:
+    """As many cells as there are units; plans of earlier versions lack some."""
+    return [*cells, *[""] * count][:count]

@@ -1,0 +1,110 @@
+"""Who shows how far a run is: a live display on a terminal, plain lines elsewhere, or nobody."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from mrecg.progress.course import Course
+from mrecg.progress.live import live_reconstruction, live_stage
+from mrecg.progress.plain import plain_reconstruction, plain_stage
+from mrecg.reconstruct.records import Listener, Silent
+
+TABLE_WIDTH = 140
+"""Columns of a table that goes to a file or pipe."""
+
+
+def console_on(file: TextIO, *, width: int | None = None) -> Console:
+    """Open a console.
+
+    Args:
+        file: Standard output or standard error.
+        width: Columns; None: the terminal's.
+
+    Returns:
+        The console: live only on a real terminal, and without any escape sequence where NO_COLOR is set.
+    """
+    plain = bool(os.environ.get("NO_COLOR"))
+    return Console(
+        file=file,
+        width=width,
+        color_system=None if plain else "auto",
+        force_interactive=None if file.isatty() and not plain else False,
+    )
+
+
+def results_console() -> Console:
+    """Where results are printed: standard output, wide enough for a table where it is no terminal."""
+    return console_on(sys.stdout, width=None if sys.stdout.isatty() else TABLE_WIDTH)
+
+
+class Display(Protocol):
+    """Whoever shows how far a run is."""
+
+    def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Show a stage of ``total`` items; the function it gives is called with the number of items done."""
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+
+    def reconstruction(self, name: str, *, lines: bool = True) -> AbstractContextManager[Listener]:
+        """Show a reconstruction; the listener it gives follows the steps. ``lines``: one a finished unit."""
+
+
+class Quiet:
+    """Shows nothing."""
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Give a function that does nothing."""
+        yield lambda done: None
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    @contextmanager
+    def reconstruction(self, name: str, *, lines: bool = True) -> Iterator[Listener]:
+        """Give a listener that does nothing."""
+        yield Silent()
+
+
+class Screen:
+    """A live display on a terminal; elsewhere a line every ten seconds, and one a stage and finished unit.
+
+    Args:
+        title: Stands before every line, for example the run's name.
+        console: Where to write; standard error by default, so that results can be piped.
+
+    Attributes:
+        console: Where it writes.
+        live: Whether it redraws: not where NO_COLOR is set, nor on a dumb terminal or one without Unicode.
+    """
+
+    def __init__(self, title: str, console: Console | None = None) -> None:
+        self.console = console or console_on(sys.stderr)
+        readable = not self.console.options.ascii_only
+        self.live = self.console.is_interactive and not self.console.no_color and readable
+        if title:
+            self.console.print(Text(title, "bold"), soft_wrap=True)
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show one stage."""
+        show = live_stage if self.live else plain_stage
+        with show(self.console, name, total) as advance:
+            yield advance
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        self.console.print(f"  {text}", highlight=False, soft_wrap=True, markup=False)
+
+    @contextmanager
+    def reconstruction(self, name: str, *, lines: bool = True) -> Iterator[Listener]:
+        """Show the steps of all groups, the loss of the current one and what was left behind each unit."""
+        show = live_reconstruction if self.live else plain_reconstruction
+        with show(self.console, name, Course(), lines=lines) as listener:
+            yield listener

@@ -1,0 +1,202 @@
+"""What fits into a line of a terminal: short numbers, names and times, bars and spark lines."""
+
+import math
+from collections.abc import Sequence
+
+SPARKS = "▁▂▃▄▅▆▇█"
+NONE = "–"
+COLUMNS = 6
+"""Of a number."""
+LEAST_SPAN = 1.5
+"""A spark line spans at least this factor, so that the noise of a flat curve looks flat."""
+
+
+def number(value: float | None) -> str:
+    """Write a number in six columns, as far as it goes.
+
+    Args:
+        value: A number of any size, or None.
+
+    Returns:
+        Three or four significant digits; a dash for None.
+
+    >>> [number(value) for value in (1234.5, 12.345, 0.7, 0.0351, 0.00123, 98765.0, None)]
+    ['1234', '12.35', '0.700', '0.0351', '1.2e-3', '9.88e4', '–']
+    """
+    if value is None:
+        return NONE
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    size = abs(value)
+    if 0.01 <= size < 9999.5:
+        return f"{value:#.4g}".rstrip(".") if size >= 1 else f"{value:#.3g}"
+    for digits in (2, 1):
+        mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+        text = f"{mantissa}e{int(exponent)}"
+        if len(text) <= COLUMNS:
+            break
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Write a time.
+
+    Args:
+        seconds: At least 0.
+
+    Returns:
+        Seconds with a tenth below ten, then whole ones, minutes, hours.
+
+    >>> [duration(seconds) for seconds in (4.25, 38.2, 83, 7500)]
+    ['4.2 s', '38 s', '1:23 min', '2:05 h']
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours}:{minutes:02d} h"
+
+
+def remaining(seconds: float | None, *, sure: bool) -> str:
+    """Say how long something will take.
+
+    Args:
+        seconds: The estimate; None where nothing was measured yet.
+        sure: Whether it rests on enough.
+
+    Returns:
+        A rough figure, said to be one, where it rests on little.
+
+    >>> remaining(None, sure=False), remaining(83.4, sure=True), remaining(83.4, sure=False)
+    ('measuring', '1:23 min left', 'about 1 min left')
+    """
+    if seconds is None:
+        return "measuring"
+    if sure:
+        return f"{duration(seconds)} left"
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"about {seconds / size:.0f} {unit} left"
+    return f"about {max(5, 5 * round(seconds / 5))} s left"
+
+
+def memory(megabytes: float) -> str:
+    """Write an amount of memory.
+
+    >>> memory(812.3), memory(2150)
+    ('812 MB', '2.1 GB')
+    """
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
+
+
+def shorten(text: str, width: int) -> str:
+    """Take the middle out of a name that is too long: its ends tell most.
+
+    Args:
+        text: The name.
+        width: Columns.
+
+    Returns:
+        No more than ``width`` characters.
+
+    >>> shorten("features.18-classifier", 12)
+    'featur…ifier'
+    """
+    if len(text) <= width:
+        return text
+    if width < 3:
+        return text[: max(width, 0)]
+    return f"{text[: width // 2]}…{text[len(text) - (width - 1) // 2 :]}"
+
+
+def members(names: Sequence[str], width: int) -> str:
+    """Name the units of a group in a given width.
+
+    Args:
+        names: The units in order.
+        width: Columns.
+
+    Returns:
+        All names if they fit; else what they share only once; else the first and the last and how many.
+
+    >>> names = ["features.3", "features.4", "features.5"]
+    >>> members(names, 40), members(names, 20), members(names * 3, 26)
+    ('features.3 + features.4 + features.5', 'features.3 + 4 + 5', 'features.3 … 5 (9 units)')
+    """
+    whole = " + ".join(names)
+    if len(whole) <= width or len(names) == 1:
+        return shorten(whole, width)
+    parents = {name.rpartition(".")[0] for name in names}
+    shared = len(next(iter(parents))) + 1 if len(parents) == 1 and all("." in name for name in names) else 0
+    brief = [names[0], *(name[shared:] for name in names[1:])]
+    if len(joined := " + ".join(brief)) <= width:
+        return joined
+    count = f" ({len(names)} units)"
+    return shorten(f"{brief[0]} … {brief[-1]}", width - len(count)) + count
+
+
+def brackets(count: int) -> list[str]:
+    """Draw a bracket beside lines.
+
+    Args:
+        count: Lines.
+
+    Returns:
+        One character a line; a blank for a single one.
+
+    >>> brackets(1), brackets(3)
+    ([' '], ['┐', '│', '┘'])
+    """
+    return [" "] if count == 1 else ["┐", *["│"] * (count - 2), "┘"]
+
+
+def spark(losses: Sequence[tuple[float, float]], cells: int) -> str:
+    """Draw a loss curve in one line, on a logarithmic scale.
+
+    Args:
+        losses: Place from 0 to 1 along the curve, and the loss there; in order.
+        cells: Columns of the whole curve.
+
+    Returns:
+        As many characters as the curve has come to: each the mean of what falls into it, or the one before.
+    """
+    held: list[list[float]] = [[] for _ in range(cells)]
+    for place, loss in losses:
+        if math.isfinite(loss):
+            held[min(cells - 1, int(place * cells))].append(max(loss, 1e-12))
+    values: list[float] = []
+    for cell in held[: _last(held) + 1]:
+        values.append(math.log(sum(cell) / len(cell)) if cell else values[-1] if values else math.nan)
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return ""
+    span = max(max(known) - min(known), math.log(LEAST_SPAN))
+    heights = [0.0 if math.isnan(value) else (value - min(known)) / span for value in values]
+    return "".join(SPARKS[min(len(SPARKS) - 1, int(height * len(SPARKS)))] for height in heights)
+
+
+def _last(held: Sequence[Sequence[float]]) -> int:
+    """Index of the last cell with anything in it; -1 where there is none."""
+    return max((i for i, cell in enumerate(held) if cell), default=-1)
+
+
+def bar(fraction: float, width: int) -> tuple[str, str]:
+    """Draw a thin bar.
+
+    Args:
+        fraction: What is done, 0 to 1.
+        width: Columns.
+
+    Returns:
+        The part that is done and the part that is not.
+
+    >>> bar(0.55, 10)
+    ('━━━━━╸', '────')
+    """
+    halves = round(2 * width * min(max(fraction, 0.0), 1.0))
+    done = "━" * (halves // 2) + "╸" * (halves % 2)
+    return done, "─" * (width - len(done))
