@@ -38,7 +38,7 @@ def _doctor(arguments: Sequence[str]) -> None:
 
 VERBS: dict[str, tuple[Verb, str]] = {
     "quantize": (_hydra("quantize"), "plan, calibrate, reconstruct, evaluate, save and report; -m sweeps"),
-    "plan": (_hydra("plan"), "capacities and merge schedule, drawn in the terminal; plan.json, plan.png, plan.svg"),
+    "plan": (_hydra("plan"), "capacities and merges, drawn in the terminal; plan.json, plan.png, plan.svg"),
     "evaluate": (_hydra("evaluate"), "accuracy of the FP model, or of a saved run: run=FOLDER"),
     "report": (_report, "one self-contained HTML page over any set of run folders"),
     "dashboard": (_dashboard, "a W&B workspace and report over a set of run folders, at once or later"),

@@ -74,7 +74,9 @@ def facts_of(name, i):
     """A block of three layers; every fifth halves the resolution."""
     kinds = (("dense", (1, 1), 1), ("depthwise", (3, 3), 2 if i % 5 == 0 else 1), ("dense", (1, 1), 1))
     layers = tuple(
-        LayerFacts(name=f"{name}.{k}", weights=100 * (i + 1), stride=stride, kernel=kernel, kind=kind, macs=1000)
+        LayerFacts(
+            name=f"{name}.{k}", weights=100 * (i + 1), stride=stride, kernel=kernel, kind=kind, macs=1000
+        )
         for k, (kind, kernel, stride) in enumerate(kinds)
     )
     return UnitFacts(name=name, layers=layers, residual=i % 5 != 0, stage=i // 5)
@@ -88,7 +90,9 @@ def write_curve(file, start, steps, noise):
         for step in range(0, steps, 10):
             loss = start * (0.25 + 0.75 * 0.99 ** (step / 4)) * noise.uniform(0.9, 1.1)
             warm = step < steps * 0.2
-            rows.writerow([step, loss, "" if warm else 0.5, loss, "" if warm else 20.0])
+            rounding = 0.5 * loss
+            total = loss if warm else loss + rounding
+            rows.writerow([step, loss, "" if warm else rounding, total, "" if warm else 20.0])
 
 
 def write_run(
@@ -108,6 +112,7 @@ def write_run(
     fp=0.981,
     evaluated=True,
     kept=0,
+    seconds=80.0,
     summary_extra=None,
 ):
     """Write a run folder as a run would."""
@@ -168,9 +173,14 @@ def write_run(
             {"name": "+".join(g), "pass": "rounding", "floor": losses[units.index(g[-1])] * 0.2}
             for g in plan.groups
         ],
-        "timing_s": {"plan": 1.5, "calibrate": 3.25, "reconstruct": 80.0 + seed, "evaluate": 4.0},
+        "timing_s": {
+            "plan": 1.5,
+            "calibrate": 3.25,
+            "reconstruct": seconds + seed,
+            "evaluate": 4.0,
+        },
         "peak_memory_mb": 900,
-        "size_bytes": {"fp": 1_650_000, "quantized": 142_000},
+        "size_bytes": {"fp": 1_650_000, "quantized": 71_000 * bits[0]},
         **(summary_extra or {}),
     }
     (folder / "summary.json").write_text(json.dumps(summary))

@@ -1,38 +1,75 @@
 """The HTML page over any set of runs: one file that asks nothing of any network."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import base64
+import gzip
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mrecg.planner.schedule import Plan
-from mrecg.report import compare, narrative, plan_chart, styles, tables, unit_chart
-from mrecg.report.compare import Panel
+from mrecg.report.curves import curves
+from mrecg.report.document import document
 from mrecg.report.load import find_runs, load_run
-from mrecg.report.records import Run
-from mrecg.report.step_charts import step_charts
-from mrecg.report.styles import Style
-from mrecg.report.tables import compact
+from mrecg.report.palette import COLOURS_DARK, COLOURS_LIGHT
 
+SECTIONS = (
+    ("headline", "Headline", ""),
+    (
+        "oscillation",
+        "Oscillation",
+        "The relative error between the quantized and the full-precision network behind every unit. What a "
+        "spike destroys never comes back; merging its neighbours shall remove it.",
+    ),
+    (
+        "plan",
+        "Plan",
+        "Which neighbouring units are optimised jointly, and why: a large difference in capacity between "
+        "neighbours is where the error jumps.",
+    ),
+    (
+        "curves",
+        "Loss curves",
+        "The optimisation of every group of units. Enlarge one by a click, or by the button beside its name.",
+    ),
+    (
+        "ablation",
+        "Ablation",
+        "What the number of merges, the bits, the planner and the method each do: means over seeds, with the "
+        "least and the largest.",
+    ),
+    (
+        "tradeoff",
+        "Accuracy against cost",
+        "Every configuration by what it costs and what it reaches. No configuration beats one on the dotted "
+        "front in both.",
+    ),
+    (
+        "decisions",
+        "Decisions",
+        "Equal accuracies can hide other decisions: which classes lose, and how many images flip, both ways.",
+    ),
+    (
+        "provenance",
+        "What was run",
+        "Settings, environments, and the commands that repeat the runs and this page.",
+    ),
+)
+"""Parts of the page: id, title, and what a reader should know before reading."""
 
-@dataclass(frozen=True, kw_only=True)
-class PlanView:
-    """A distinct merge schedule.
-
-    Attributes:
-        plan: The plan of the first run that has it.
-        heading: What chose it.
-        runs: Labels of all runs that have it.
-        picture: An SVG element.
-    """
-
-    plan: Plan
-    heading: str
-    runs: tuple[str, ...]
-    picture: Markup
+STYLES = ("base", "parts", "print")
+SCRIPTS = (
+    *("dom", "data", "state", "theme", "chart", "table", "controls", "filters", "headline"),
+    *("units", "oscillation", "plan", "curves", "ablation", "tradeoff", "decisions", "provenance", "main"),
+)
+"""In this order they are one script; what runs at once uses only what stands above it."""
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
@@ -48,7 +85,33 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     Raises:
         DataError: There is no run, or one that is broken.
     """
-    runs = sorted((load_run(path) for path in find_runs(folders)), key=compare.sort_key)
+    runs = [load_run(path) for path in find_runs(folders)]
+    command = shlex.join(["mrecg", "report", *map(str, folders)])
+    page = render(document(runs, command=command, version=version("mrecg")), curves(runs))
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    return out
+
+
+def render(values: Mapping[str, Any], lines: Mapping[str, Any]) -> str:
+    """Assemble the page.
+
+    Args:
+        values: What `document` made.
+        lines: What `curves` made.
+
+    Returns:
+        HTML with everything in it: style, script, plotting library, data.
+    """
+    script = _script()
+    library, packed = _library()
+    blocks = {
+        # The palette travels with the data: the page's colours are those of the figures for papers.
+        "document": _pack(_json({**values, "palette": {"light": COLOURS_LIGHT, "dark": COLOURS_DARK}})),
+        "curves": _pack(_json(lines)),
+        "plotly": packed,
+    }
     environment = Environment(
         loader=PackageLoader("mrecg.report"),
         autoescape=True,
@@ -56,140 +119,69 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(environment.get_template("page.html.j2").render(_content(runs, folders)), encoding="utf-8")
-    return out
+    return environment.get_template("page.html.j2").render(
+        document=values,
+        facts=_facts(values),
+        sections=SECTIONS,
+        policy=_policy(script, library),
+        style=Markup("\n".join(_template(f"css/{name}.css") for name in STYLES)),
+        script=Markup(script),
+        blocks=blocks,
+    )
 
 
-def _content(runs: Sequence[Run], folders: Sequence[Path]) -> dict[str, Any]:
-    panels = compare.panels(runs)
-    looks = styles.styles(panels)
-    found = compare.findings(panels)
-    rows = tables.comparison_rows(runs)
-    series_of = {id(run): series for panel in panels for series in panel.series for run in series.runs}
-    return {
-        "subject": _subject(runs),
-        "counts": _counts(runs),
-        "headline": narrative.headline(found, runs),
-        "cards": [narrative.card(finding) for finding in found],
-        "columns": tables.COLUMNS,
-        "numeric": tables.NUMERIC,
-        "rows": rows,
-        "any_best": any(row.best for row in rows),
-        "swatches": {
-            key: (looks[series.label], Markup(looks[series.label].swatch))
-            for key, series in series_of.items()
-        },
-        "several_models": len({(run.model, run.data) for run in runs if run.model}) > 1,
-        "key_of": id,
-        "failed": [run for run in runs if not run.completed],
-        "panels": [_panel(number, panel, looks) for number, panel in enumerate(panels)],
-        "colour_rule": styles.colour_rule(panels),
-        "plans": _plans(runs),
-        "runs": runs,
-        "commands": _commands(runs),
-        "stem_bits": tables.stem_bits,
-        "compact": compact,
-        "report_command": " ".join(["mrecg", "report", *(str(folder) for folder in folders)]),
-        "environments": _environments(runs),
-    }
+@cache
+def _library() -> tuple[str, str]:
+    """Plotly's script, as it is and packed: 3 MB less a page, and the headline stands before it is read."""
+    from plotly.offline import get_plotlyjs  # here, because it costs every other verb a fifth of a second
+
+    script = str(get_plotlyjs())
+    return script, _pack(script)
 
 
-def _subject(runs: Sequence[Run]) -> str:
-    models = list(dict.fromkeys(f"{run.model} on {run.data}" for run in runs if run.model)) or [
-        "no completed run"
+def _policy(*scripts: str) -> str:
+    """A Content-Security-Policy by which nothing leaves the page and no other script runs in it."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _script() -> str:
+    parts = "\n".join(_template(f"js/{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def _template(name: str) -> str:
+    return resources.files("mrecg.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _pack(text: str) -> str:
+    """Gzip without a time, so that equal runs give equal pages; base64 has no character that HTML minds."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode("ascii")
+
+
+def _facts(values: Mapping[str, Any]) -> list[str]:
+    """What the page is about, in a few words."""
+    runs, configurations = values["runs"], values["configurations"]
+    failed = sum(run["configuration"] is None for run in runs)
+    facts = [
+        _plural(len(runs), "run"),
+        _plural(len(configurations), "configuration"),
+        *(", ".join(dict.fromkeys(one[key] for one in configurations)) for key in ("method", "bits")),
     ]
-    return models[0] if len(models) == 1 else f"{len(models)} networks: {', '.join(models)}"
+    seeds = {run["seed"] for run in runs if run["configuration"] is not None}
+    facts += [_plural(len(seeds), "seed") if seeds else "", f"{failed} not completed" if failed else ""]
+    return [fact for fact in facts if fact]
 
 
-def _counts(runs: Sequence[Run]) -> list[str]:
-    failed = sum(not run.completed for run in runs)
-    methods = list(dict.fromkeys(run.method for run in runs if run.method))
-    bits = list(dict.fromkeys(run.bits for run in runs if run.bits))
-    seeds = len({run.seed for run in runs if run.completed})
-    counts = [_plural(len(runs), "run"), ", ".join(methods), ", ".join(bits)]
-    counts += [_plural(seeds, "seed") if seeds else "", f"{failed} not completed" if failed else ""]
-    return [count for count in counts if count]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _panel(number: int, panel: Panel, looks: dict[str, Style]) -> dict[str, Any]:
-    ids = {series.label: f"p{number}s{i}" for i, series in enumerate(panel.series)}
-    figures = []
-    for measure in unit_chart.MEASURES:
-        log = unit_chart.prefers_log(panel, measure)
-        figures.append(
-            {
-                "measure": measure,
-                "pictures": [
-                    (
-                        name,
-                        log == is_log,
-                        Markup(unit_chart.unit_chart(panel, measure, looks, ids, log=is_log)),
-                    )
-                    for name, is_log in (("linear", False), ("log", True))
-                ],
-                "hover": unit_chart.hover_data(panel, measure, looks, ids),
-                "numbers": [unit_chart.mean_curve(series, measure) for series in panel.series],
-            }
-        )
-    return {
-        "title": panel.title,
-        "units": panel.units,
-        "series": [
-            (ids[one.label], one, looks[one.label], Markup(looks[one.label].swatch)) for one in panel.series
-        ],
-        "figures": figures,
-        "several_seeds": any(len(series.runs) > 1 for series in panel.series),
-        "merged": any(run.merged for series in panel.series for run in series.runs),
-        "steps": [(chart, Markup(chart.picture)) for chart in step_charts(panel, looks, ids)],
-    }
-
-
-def _plans(runs: Sequence[Run]) -> list[PlanView]:
-    """Distinct schedules; where nothing was to be merged, the first plan, for its capacities."""
-    with_plan = [(run, run.plan) for run in runs if run.plan is not None]
-    merging = [(run, plan) for run, plan in with_plan if plan.merged or plan.granularity == "mixed"]
-    distinct: dict[tuple[object, ...], list[tuple[Run, Plan]]] = {}
-    for run, plan in merging or with_plan[:1]:
-        distinct.setdefault((run.model, plan.granularity, plan.planner, plan.groups), []).append((run, plan))
-    views = []
-    for members in distinct.values():
-        first, plan = members[0]
-        how = f"{plan.granularity}, planned by {plan.planner}" if plan.planner else plan.granularity
-        views.append(
-            PlanView(
-                plan=plan,
-                heading=f"{first.model}: {how}",
-                runs=tuple(dict.fromkeys(_label(run) for run, _ in members)),
-                picture=Markup(plan_chart.plan_chart(plan)),
-            )
-        )
-    return views
-
-
-def _environments(runs: Sequence[Run]) -> list[tuple[list[str], dict[str, str]]]:
-    """Distinct environments with the runs that had them."""
-    distinct: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for run in runs:
-        if run.environment:
-            distinct.setdefault(tuple(sorted(run.environment.items())), []).append(_label(run))
-    return [(names, dict(items)) for items, names in distinct.items()]
-
-
-def _commands(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """Distinct commands with the runs that they repeat; one command can repeat a whole sweep."""
-    distinct: dict[str, list[str]] = {}
-    for run in runs:
-        command = narrative.reproduce(run)
-        if command:
-            distinct.setdefault(command, []).append(_label(run))
-    return list(distinct.items())
-
-
-def _label(run: Run) -> str:
-    return f"{run.name} (seed {run.seed})"
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

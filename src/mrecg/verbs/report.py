@@ -60,7 +60,7 @@ def compare(
     console.print(terminal_table(runs))
     # Before the page, so that a folder that cannot be written to costs no more time than it must.
     drawn = paper_figures(runs, figures) if figures is not None else []
-    written = write_report(found, out)
+    written = write_report(folders, out)
     console.print(f"report: {written}", soft_wrap=True, highlight=False)
     if picture is not None:
         console.print(f"picture: {oscillation_figure(runs, picture)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,104 @@
+/**
+ * Start: what is seen first is made first, everything else when the window has time for it.
+ */
+
+async function start() {
+  const library = unpack("plotly");
+  await loadDocument();
+  readAddress();
+  applyTheme();
+  buildFilters();
+  buildHeadline();
+  wireNavigation();
+  performance.mark("headline");
+  await loadPlotly(library);
+  guarded("oscillation", buildOscillation);
+  requestAnimationFrame(() => performance.mark("figure"));
+  for (const [name, build] of [["plan", buildPlan], ["ablation", buildAblation], ["tradeoff", buildTradeoff], ["decisions", buildDecisions], ["curves", buildCurves], ["provenance", buildProvenance]]) {
+    await idle();
+    guarded(name, build);
+  }
+  document.documentElement.dataset.ready = "true";
+  if (section) goTo(section, false);
+}
+
+/** One panel that fails leaves the others alone, and says so. */
+function guarded(name, build) {
+  try {
+    build();
+  } catch (error) {
+    fill(byId(`${name}-body`), h("p", { class: "missing", role: "alert" }, `This panel could not be drawn: ${error.message}`));
+    console.error(error);
+  }
+}
+
+function idle() {
+  return new Promise((resolve) => { setTimeout(resolve, 0); });
+}
+
+/** Plotly is packed like the data; its hash is in the page's policy, so the browser runs this text and no other. */
+async function loadPlotly(text) {
+  const script = document.createElement("script");
+  script.textContent = await text;
+  document.head.append(script);
+  if (!window.Plotly) throw new Error("the plotting library did not start");
+}
+
+function wireNavigation() {
+  for (const link of document.querySelectorAll("nav a[data-section]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      section = link.dataset.section;
+      history.pushState(null, "", address());
+      goTo(section, true);
+    });
+  }
+  addEventListener("popstate", () => {
+    readAddress();
+    if (section) goTo(section, false);
+  });
+  byId("theme").addEventListener("click", () => choose({ theme: isDark() ? "light" : "dark" }));
+  watch(["theme"], applyTheme);
+  prefersDark.addEventListener("change", () => {
+    applyTheme();
+    redrawAll();
+  });
+  const spy = new IntersectionObserver(
+    (entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => markSection(target.id)),
+    { rootMargin: "-20% 0px -70% 0px" },
+  );
+  document.querySelectorAll("main > section").forEach((part) => spy.observe(part));
+  addEventListener("beforeprint", () => forPaper(true));
+  addEventListener("afterprint", () => forPaper(false));
+  addEventListener("scroll", hideTip, { passive: true });
+  writeAddress();
+}
+
+function markSection(id) {
+  for (const link of document.querySelectorAll("nav a[data-section]")) {
+    if (link.dataset.section === id) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function goTo(id, focus) {
+  const target = byId(id);
+  if (!target) return;
+  target.scrollIntoView();
+  if (focus) target.querySelector("h2").focus({ preventScroll: true });
+}
+
+/** Paper is white and narrow: charts are drawn for it, and again for the window afterwards. */
+function forPaper(on) {
+  printing = on;
+  document.documentElement.classList.toggle("printing", on);
+  applyTheme();
+  redrawAll(on);
+}
+
+start().catch((error) => {
+  const box = byId("trouble");
+  box.hidden = false;
+  box.textContent = `This page needs a browser of 2024 or later. ${error.message}`;
+  console.error(error);
+});

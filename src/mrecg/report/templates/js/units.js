@@ -1,0 +1,89 @@
+/**
+ * An axis along the units of a network, shared by the charts that have one.
+ */
+
+/**
+ * @param {Object} network
+ * @param {number} width of the chart, px
+ * @returns {Object} a Plotly axis
+ */
+function unitAxis(network, width) {
+  const names = network.units.map((unit) => unit.name);
+  const band = bandOf(network, width);
+  const longest = Math.max(...names.map((name) => name.length));
+  const every = band >= 11 ? 1 : Math.ceil(11 / band);
+  const ticks = names.map((_, i) => i).filter((i) => i % every === 0);
+  const letters = width < 600 ? 15 : 26;
+  return {
+    tickmode: "array",
+    tickvals: ticks,
+    ticktext: ticks.map((i) => plain(clipped(names[i], letters))),
+    tickangle: longest * 6.4 < band ? 0 : band < 30 ? -90 : -45,
+    range: [-0.6, names.length - 0.4],
+    showgrid: false,
+    showline: true,
+    tickfont: { size: width < 600 ? 10 : 11 },
+  };
+}
+
+/** Width of one unit's column, px, about. */
+function bandOf(network, width) {
+  return (width - 70) / Math.max(network.units.length, 1);
+}
+
+/** A band over a group and a bracket above it. @param {number} top place of the bracket, in parts of the plot */
+function groupShapes(groups, colour, top = 1) {
+  return groups
+    .filter((group) => group.length > 1)
+    .flatMap((group) => {
+      const [x0, x1] = [group[0] - 0.42, group.at(-1) + 0.42];
+      const place = { type: "rect", xref: "x", yref: "paper", x0, x1, line: { width: 0 } };
+      return [
+        { ...place, y0: 0, y1: top, fillcolor: faded(colour, isDark() ? 0.17 : 0.1), layer: "below" },
+        { ...place, y0: top, y1: top + 0.014, fillcolor: colour },
+      ];
+    });
+}
+
+/** Names of the groups above their brackets, where they fit. */
+function groupLabels(groups, network, band, top = 1) {
+  return groups
+    .filter((group) => group.length > 1)
+    .map((group) => ({ group, text: tailName(group.map((i) => network.units[i].name)) }))
+    .filter(({ group, text }) => text.length * 6.2 < (group.length + 0.6) * band)
+    .map(({ group, text }) => ({
+      x: (group[0] + group.at(-1)) / 2, y: top + 0.014, xref: "x", yref: "paper", yanchor: "bottom",
+      text: plain(text), showarrow: false, font: { size: 11, color: ink("soft") },
+    }));
+}
+
+/** A group's name without the path that its units share, but for a number at its end: 3+4, or 4.0+1. */
+function tailName(names) {
+  const parent = names[0].slice(0, names[0].lastIndexOf(".") + 1);
+  const name = groupName(names);
+  if (!parent || name !== `${parent}${name.slice(parent.length)}` || names.some((one) => one.lastIndexOf(".") + 1 !== parent.length)) return name;
+  return name.slice(parent.search(/[^.]*\.$/) + (/(^|\.)\d+\.$/.test(parent) ? 0 : parent.match(/[^.]*\.$/)[0].length));
+}
+
+/** What a tooltip says of a unit. */
+function unitFacts(network, index) {
+  const unit = network.units[index];
+  const facts = [];
+  if (unit.layers?.length) {
+    const shown = unit.layers.slice(0, 4).map(layerText);
+    if (unit.layers.length > 4) shown.push(`and ${unit.layers.length - 4} more`);
+    facts.push(["Layers", shown.join(", ")]);
+  }
+  if (isNumber(unit.parameters)) facts.push(["Parameters", unit.parameters.toLocaleString("en")]);
+  if (isNumber(unit.stride)) facts.push(["Stride", `${unit.stride}${unit.residual ? ", with shortcut" : ""}`]);
+  if (isNumber(unit.modcap)) facts.push(["Capacity", `${short(unit.modcap)} (ModCap)`]);
+  return [
+    h("p", { class: "tip-title" }, unit.name),
+    h("dl", {}, facts.map(([key, value]) => [h("dt", {}, key), h("dd", {}, value)])),
+  ];
+}
+
+function layerText(layer) {
+  const kernel = Array.isArray(layer.kernel) && layer.kernel.length ? ` ${layer.kernel.join("×")}` : "";
+  return `${layer.kind}${kernel}${layer.stride > 1 ? `/${layer.stride}` : ""}`;
+}
