@@ -72,7 +72,6 @@ class Document:
             "made": date.today().isoformat(),
             "subject": self._subject(),
             "headline": narrative.headline(found, list(self.runs.values())),
-            "findings": [asdict(narrative.card(finding)) for finding in found],
             "command": command,
             "networks": list(self.networks.values()),
             "configurations": configurations,

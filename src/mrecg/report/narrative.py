@@ -3,53 +3,10 @@
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from mrecg.report.compare import Delta, Finding, Series
-from mrecg.report.records import Run, short_groups
+from mrecg.report.compare import Finding
+from mrecg.report.records import Run
 from mrecg.report.tables import percent
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """One number of a finding.
-
-    Attributes:
-        name: What it is.
-        change: The change with its sign.
-        unit: What it is counted in; empty for a bare number.
-        values: Both numbers.
-        spread: Range over seeds; empty with one seed.
-        verdict: "better", "worse" or "equal".
-    """
-
-    name: str
-    change: str
-    unit: str
-    values: str
-    spread: str
-    verdict: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """A finding as the page shows it.
-
-    Attributes:
-        title: Which two configurations.
-        place: Network, images and bit widths.
-        merged: What the second one merges.
-        metrics: Its numbers.
-        sentence: The same in words.
-        seeds: How far it can be trusted.
-    """
-
-    title: str
-    place: str
-    merged: str
-    metrics: tuple[Metric, ...]
-    sentence: str
-    seeds: str
 
 
 def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
@@ -82,34 +39,6 @@ def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
         said.append(f"the oscillation index fell in {_count(index, -1)} and rose in {_count(index, 1)}")
     results = "; ".join(said) or "none of them has results to compare"
     return f"Merging units against optimising them block by block, in {len(found)} comparisons: {results}."
-
-
-def card(finding: Finding) -> Card:
-    """Phrase a finding.
-
-    Args:
-        finding: The finding.
-
-    Returns:
-        Its words and numbers.
-    """
-    metrics = []
-    if finding.top1:
-        metrics.append(
-            _metric("Top-1 accuracy", finding.top1, scale=100, digits=2, unit="points,", rising=True)
-        )
-    if finding.index:
-        metrics.append(_metric("Oscillation index", finding.index, scale=1, digits=3, unit="", rising=False))
-    if finding.peak:
-        metrics.append(_metric("Peak error", finding.peak, scale=1, digits=3, unit="", rising=False))
-    return Card(
-        title=f"{finding.series.label} against {finding.baseline.label}",
-        place=finding.panel,
-        merged=_merged(finding.series),
-        metrics=tuple(metrics),
-        sentence=_sentence(finding),
-        seeds=_seeds(finding),
-    )
 
 
 def reproduce(run: Run) -> str:
@@ -166,37 +95,6 @@ def _count(changes: Sequence[float], sign: int) -> str:
     return str(sum(1 for change in changes if change * sign > 0))
 
 
-def _metric(name: str, delta: Delta, *, scale: float, digits: int, unit: str, rising: bool) -> Metric:
-    def signed(value: float) -> str:
-        return f"{value * scale:+.{digits}f}".replace("-", "−")
-
-    change = signed(delta.change)
-    equal = not any(digit in change for digit in "123456789")
-    verdict = "equal" if equal else "better" if (delta.change > 0) == rising else "worse"
-    spread = (
-        f"{signed(delta.low)} to {signed(delta.high)}"
-        if delta.low is not None and delta.high is not None
-        else ""
-    )
-    values = (
-        f"{percent(delta.before)} → {percent(delta.after)}"
-        if scale == 100
-        else f"{delta.before:.{digits}f} → {delta.after:.{digits}f}"
-    )
-    return Metric(name=name, change=change, unit=unit, values=values, spread=spread, verdict=verdict)
-
-
-def _merged(series: Series) -> str:
-    schedules = list(dict.fromkeys(short_groups(run.merged) for run in series.runs))
-    if schedules == ["–"]:
-        return "no merged units"
-    return (
-        "merged: " + "; ".join(schedules)
-        if len(schedules) == 1
-        else f"{len(schedules)} schedules over the seeds"
-    )
-
-
 def _sentence(finding: Finding) -> str:
     run = finding.series.first
     said = []
@@ -223,11 +121,3 @@ def _sentence(finding: Finding) -> str:
         )
     text = "; ".join(said).replace(" %", "\u00a0%")
     return f"{text[:1].upper()}{text[1:]}." if text else "Neither run has results to compare."
-
-
-def _seeds(finding: Finding) -> str:
-    if finding.common_seeds > 1:
-        return f"mean and range over {finding.common_seeds} common seeds"
-    if finding.common_seeds == 1:
-        return "one common seed: how much a seed matters is not known"
-    return "no common seed: a difference of means"

@@ -66,7 +66,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict) and value:
             flat |= _flatten(value, f"{name}.")
         else:
-            flat[name] = "null" if value is None else str(value)
+            flat[name] = "–" if value is None else str(value)
     return flat
 
 
