@@ -1,11 +1,10 @@
 """Memory that the process has in use now."""
 
 import os
+import resource
+import sys
 from pathlib import Path
-
-import torch
-
-from mrecg.environment import peak_memory_mb
+from typing import Any
 
 STATM = Path("/proc/self/statm")
 
@@ -17,8 +16,10 @@ def memory_in_use() -> tuple[float, float | None]:
         MB of the process (where the system does not tell: its peak), and MB on the GPU; None where none is
         in use.
     """
-    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    torch: Any = sys.modules.get("torch")  # whoever only prints a table need not load it
+    started = torch is not None and torch.cuda.is_initialized()
     gpu = torch.cuda.memory_allocated() / 2**20 if started else None
     if STATM.is_file():
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, gpu
-    return float(peak_memory_mb(torch.device("cpu"))), gpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10), gpu
