@@ -10,6 +10,7 @@ async function start() {
   buildFilters();
   buildHeadline();
   wireNavigation();
+  await painted();  // the headline stands while the plotting library, a second's work, starts
   performance.mark("headline");
   await loadPlotly(library);
   guarded("oscillation", buildOscillation);
@@ -30,6 +31,14 @@ function guarded(name, build) {
     fill(byId(`${name}-body`), h("p", { class: "missing", role: "alert" }, `This panel could not be drawn: ${error.message}`));
     console.error(error);
   }
+}
+
+/** Until the next frame is on the screen; a window in the background has none, and does not wait. */
+function painted() {
+  return new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve, 0));
+    setTimeout(resolve, 100);
+  });
 }
 
 function idle() {
