@@ -27,7 +27,7 @@ class Chart {
    * @param {number} [options.least] px below which it scrolls sideways
    */
   constructor({ title, draw, height = DEFAULT_HEIGHT, small = false, controls = [], least = 0, open = null }) {
-    Object.assign(this, { title, draw, height, small, visible: false, drawn: false, drawing: null });
+    Object.assign(this, { title, draw, height, small, visible: false, drawn: false, drawing: null, pending: null });
     this.plot = h("div", { class: "plot", role: "img", "aria-label": title });
     this.plot.style.minHeight = `${this.heightAt(innerWidth)}px`;
     this.words = h("p", { class: "summary" });
@@ -102,7 +102,7 @@ class Chart {
     this.plot.style.minHeight = `${height}px`;
     const layout = dressed({ ...this.drawing.layout, width, height });
     const config = { displayModeBar: false, staticPlot: this.small, showTips: false, doubleClick: "reset", responsive: false };
-    Plotly.react(this.plot, this.drawing.data, layout, config);
+    this.pending = Plotly.react(this.plot, this.drawing.data, layout, config);
     this.drawn = true;
     this.width = width;
     for (const drawnSvg of this.plot.querySelectorAll("svg")) {
@@ -124,10 +124,14 @@ class Chart {
   /** Give up the drawing; the room stays, so that nothing jumps. */
   release() {
     if (!this.plot.firstChild || !window.Plotly) return;
-    Plotly.purge(this.plot);
-    this.plot.replaceChildren();
     this.drawn = false;
-    this.wired = false;
+    // At its end a drawing reads once more what a purge takes away.
+    Promise.resolve(this.pending).finally(() => {
+      if (this.drawn) return; // it came back in the meantime
+      Plotly.purge(this.plot);
+      this.plot.replaceChildren();
+      this.wired = false;
+    });
   }
 
   tabulate() {
