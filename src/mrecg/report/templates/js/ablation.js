@@ -96,7 +96,7 @@ function ablationLines() {
   const found = [...groupBy(runs.filter((run) => !start(run)), (run) => line(run).join("\n")).values()];
   const bare = numeric ? runs.filter(start) : [];
   const lines = found.map((members) => {
-    const own = bare.filter((run) => run.of.method === members[0].of.method && run.of.bits === members[0].of.bits && run.of.granularity === "block");
+    const own = bare.filter((run) => run.of.method === members[0].of.method && run.of.bits === members[0].of.bits && (run.of.granularity === "block" || run.of.planner === members[0].of.planner));
     return { members: [...own, ...members], parts: line(members[0]), look: members[0].of };
   });
   const used = new Set(lines.flatMap(({ members }) => members));
