@@ -12,6 +12,16 @@ GRANULARITIES = ("layer", "block", "mixed", "fixed", "network")
 BASELINE = "block"
 """The granularity that all others are compared with."""
 
+SETTINGS: tuple[Callable[[Run], str], ...] = (
+    lambda run: f"{run.steps} steps",
+    lambda run: f"steps per {run.steps_per}",
+    lambda run: f"{run.calibration_images} images",
+    lambda run: f"batches of {run.batch_size}",
+    lambda run: f"stem output {run.stem_output}",
+    lambda run: f"precision {run.precision}",
+)
+"""What the runs of a label or line share, beside method and options, and how it is said."""
+
 # What tells two configurations of one method and granularity apart, and how a label says it.
 _DETAILS: tuple[Callable[[Run], str], ...] = (
     lambda run: f"by {run.planner}" if run.planner else "",
@@ -21,12 +31,7 @@ _DETAILS: tuple[Callable[[Run], str], ...] = (
         else ""
     ),
     lambda run: short_groups(run.merged) if run.granularity == "fixed" or run.planner == "published" else "",
-    lambda run: f"{run.steps} steps",
-    lambda run: f"steps per {run.steps_per}",
-    lambda run: f"{run.calibration_images} images",
-    lambda run: f"batches of {run.batch_size}",
-    lambda run: f"stem output {run.stem_output}",
-    lambda run: f"precision {run.precision}",
+    *SETTINGS,
     lambda run: ", ".join(f"{key.partition('.')[2]} {value}" for key, value in run.options.items()),
 )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from mrecg.report.compare import BASELINE, Panel, index, merge_count, peak, top1
+from mrecg.report.compare import BASELINE, SETTINGS, Panel, index, merge_count, peak, top1
 from mrecg.report.palette import Look, look_of
 from mrecg.report.paper_axes import legend_above
 from mrecg.report.paper_style import SMALL, SOFT, TEXT, TWO_COLUMNS, line_style
@@ -240,12 +240,7 @@ def _values(runs: Sequence[Run], measure: Measure) -> list[float]:
 
 
 _FIELDS: tuple[Callable[[Run], str], ...] = (
-    lambda run: f"{run.steps} steps",
-    lambda run: f"steps per {run.steps_per}",
-    lambda run: f"{run.calibration_images} images",
-    lambda run: f"batches of {run.batch_size}",
-    lambda run: f"stem output {run.stem_output}",
-    lambda run: f"precision {run.precision}",
+    *SETTINGS,
     lambda run: ", ".join(
         f"{key.partition('.')[2]} {value}" for key, value in sorted(run.options.items()) if not _planner(key)
     ),
