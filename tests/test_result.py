@@ -128,7 +128,7 @@ def test_the_summary_has_every_key(outcome: Result) -> None:
         (group.name, group.task, group.steps) for group in outcome.groups
     ]
     for each, group in zip(results, outcome.groups, strict=True):
-        assert set(each) == {"name", "pass", "steps", "floor", "first_loss", "last_loss", "seconds"}
+        assert set(each) == {"name", "pass", "steps", "floor", "first_loss", "last_loss", "seconds", "reused"}
         assert each["floor"] == group.floor and each["seconds"] >= 0
         assert each["first_loss"] == group.curve[0].reconstruction
         assert each["last_loss"] == group.curve[-1].reconstruction
@@ -343,9 +343,13 @@ def test_a_block_run_is_the_probe_of_later_runs(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Spy(monkeypatch)
-    cache = {"probe_cache": str(tmp_path / "probes"), "merge_boundary": True}
-    block = pipeline.run(tiny_config(granularity={"name": "block"}, planner=cache), tmp_path / "block")
-    mixed = pipeline.run(tiny_config(planner={**cache, "name": "error"}), tmp_path / "mixed")
+    shared, planner = {"folder": str(tmp_path / "shared")}, {"merge_boundary": True}
+
+    def run(folder: str, /, **settings: Any) -> Result:
+        return pipeline.run(tiny_config(shared=shared, **settings), tmp_path / folder)
+
+    block = run("block", granularity={"name": "block"}, planner=planner)
+    mixed = run("mixed", planner={**planner, "name": "error"})
     assert spy.calls == 0
     errors = next(c.capacities for c in mixed.plan.criteria if c.name == "error")
     losses = next(c.capacities for c in mixed.plan.criteria if c.name == "loss")
@@ -360,7 +364,7 @@ def test_a_block_run_is_the_probe_of_later_runs(
         ],
         1,
     ):
-        pipeline.run(tiny_config(planner=cache, **other), tmp_path / f"other{number}")
+        run(f"other{number}", planner=planner, **other)
         assert spy.calls == number
     # What does not change the numbers does not make a probe anew; a probe that was run is kept too.
     for same in (
@@ -368,7 +372,7 @@ def test_a_block_run_is_the_probe_of_later_runs(
         {"seed": 1},
         {"logger": {"project": "x"}, "name": "y"},
     ):
-        pipeline.run(tiny_config(planner=cache, **same), tmp_path / "same")
+        run("same", planner=planner, **same)
         assert spy.calls == 4
 
 
@@ -383,17 +387,18 @@ def test_trials_are_kept_apart_from_plain_probes(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Spy(monkeypatch)
-    cache = {"probe_cache": str(tmp_path / "probes"), "name": "budget"}
-    pipeline.run(
-        tiny_config(granularity={"name": "block"}, planner={"probe_cache": cache["probe_cache"]}),
-        tmp_path / "0",
-    )
-    first = pipeline.run(tiny_config(planner=cache), tmp_path / "1")
-    again = pipeline.run(tiny_config(planner={**cache, "time_budget": 3.0}), tmp_path / "2")
+    shared = {"folder": str(tmp_path / "shared")}
+
+    def run(folder: str, /, **settings: Any) -> Result:
+        return pipeline.run(tiny_config(shared=shared, **settings), tmp_path / folder)
+
+    run("0", granularity={"name": "block"})
+    first = run("1", planner={"name": "budget"})
+    again = run("2", planner={"name": "budget", "time_budget": 3.0})
     assert spy.calls == 1 and again.plan.criteria[0] == first.plan.criteria[0]
     assert (first.plan.criteria[0].name, first.plan.criteria[0].difference) == ("budget", "gain")
     assert first.plan.criteria[0].differences[0] == 0.0  # the stem is not merged, so it is not tried
-    pipeline.run(tiny_config(planner={**cache, "merge_boundary": True}), tmp_path / "3")
+    run("3", planner={"name": "budget", "merge_boundary": True})
     assert spy.calls == 2
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mrecg.config.build import plain, run_config
+from mrecg.config.build import plain, saved_config
 from mrecg.config.methods import METHODS
 from mrecg.config.schema import BitsConfig, PlannerConfig, RunConfig
 from mrecg.errors import DataError, MrecgError
@@ -146,7 +146,7 @@ def _config(run: Run) -> RunConfig:
         values = yaml.safe_load(run.config)
         if not isinstance(values, Mapping):
             raise DataError("missing, or holds no configuration")
-        return run_config(values)
+        return saved_config(values)
     except (MrecgError, yaml.YAMLError) as error:
         raise DataError(f"{file}: {' '.join(str(error).split())[:300]}") from error
 
@@ -175,11 +175,9 @@ def _public(origin: str) -> str:
 
 
 def _planner(config: PlannerConfig) -> Record:
-    # Compared with the schema's own defaults; probe_cache only saves time, merge_count may be the default.
+    # Compared with the schema's own defaults; merge_count may be the default.
     found: Record = {"name": config.name}
-    found |= _differences(
-        plain(config), plain(PlannerConfig()), ("name", "probe_cache", "merge_count", "schedule")
-    )
+    found |= _differences(plain(config), plain(PlannerConfig()), ("name", "merge_count", "schedule"))
     if config.name in COUNTED:
         found["merge_count"] = config.merge_count
     return found | ({"schedule": config.schedule} if config.name == "published" and config.schedule else {})

@@ -57,7 +57,9 @@ def quantize(
         progress: Show progress on standard error.
         save_to: Folder to save the run in.
         **overrides: Any other group of the configuration as a dict, for example
-            ``planner={"name": "modcap"}`` or ``trainer={"device": "cuda"}``.
+            ``planner={"name": "modcap"}`` or ``trainer={"device": "cuda"}``. With ``trainer={"devices": 2}``
+            the model is sent to a second process: its classes must stand in a module, and a script needs
+            ``if __name__ == "__main__":``.
 
     Returns:
         The quantized model, the plan, unit errors and curves.
@@ -66,6 +68,7 @@ def quantize(
         ConfigError: An argument is out of range or unknown.
         GraphError: The model cannot be traced or cut.
         DataError: The images are not what the model takes.
+        DeviceError: One of several devices' processes has ended.
     """
     shape = _image_shape(calibration_images)
     chosen, grouped = _named(method), _named(granularity)

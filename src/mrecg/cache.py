@@ -137,15 +137,16 @@ class Cache:
     Args:
         config: Type, place and budget.
         device: Where the activations are made and used.
+        sharers: Processes of this machine with such a cache each; without a budget they share the memory.
 
     Raises:
         ConfigError: As from `check`.
     """
 
-    def __init__(self, config: CacheConfig, device: torch.device) -> None:
+    def __init__(self, config: CacheConfig, device: torch.device, *, sharers: int = 1) -> None:
         check(config, device)
         self._config, self._device = config, device
-        self._places = [_Place(at, _limit(config, at)) for at in _order(config, device)]
+        self._places = [_Place(at, _limit(config, at, sharers)) for at in _order(config, device)]
         self._places.append(_Place(None, math.inf))
         self._stores: weakref.WeakSet[Store] = weakref.WeakSet()
         self._peak = self._disk_peak = 0
@@ -264,8 +265,9 @@ def _order(config: CacheConfig, device: torch.device) -> list[torch.device]:
     return [cpu] if config.device == "cpu" or device.type == "cpu" else [device, cpu]
 
 
-def _limit(config: CacheConfig, device: torch.device) -> float:
-    return SHARE * available_memory(device) if config.budget_mb is None else config.budget_mb * MB
+def _limit(config: CacheConfig, device: torch.device, sharers: int) -> float:
+    own = SHARE / (sharers if device.type == "cpu" else 1)  # a GPU is nobody else's
+    return own * available_memory(device) if config.budget_mb is None else config.budget_mb * MB
 
 
 def _folder(config: CacheConfig) -> Path:

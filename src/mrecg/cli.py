@@ -1,12 +1,15 @@
 """The command line: a table of verbs; everything behind it is imported when a verb is called."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
-from mrecg.errors import MrecgError, one_of
+from mrecg.errors import Interrupted, MrecgError, Terminated, one_of
 
-Verb = Callable[[Sequence[str]], None]
+Verb = Callable[[Sequence[str]], int | None]
+"""What stands behind a verb: takes the words after it, gives an exit code; None is 0."""
 
 
 def _hydra(name: str) -> Verb:
@@ -22,6 +25,12 @@ def _report(arguments: Sequence[str]) -> None:
     from mrecg.verbs.report import main as report
 
     report(arguments)
+
+
+def _sweep(arguments: Sequence[str]) -> int:
+    from mrecg.verbs.sweep import main as sweep
+
+    return sweep(arguments)
 
 
 def _dashboard(arguments: Sequence[str]) -> None:
@@ -41,6 +50,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "plan": (_hydra("plan"), "capacities and merges, drawn in the terminal; plan.json, plan.png, plan.svg"),
     "evaluate": (_hydra("evaluate"), "accuracy of the FP model, or of a saved run: run=FOLDER"),
     "report": (_report, "one self-contained HTML page over any set of run folders"),
+    "sweep": (_sweep, "how far a sweep is: sweep status DIR"),
     "dashboard": (_dashboard, "a W&B workspace and report over a set of run folders, at once or later"),
     "doctor": (_doctor, "what this machine has, what is missing, and what to do about it"),
 }
@@ -53,17 +63,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Words behind ``mrecg``; None: those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if main_thread else None
     try:
         sys.exit(_dispatch(words))
     except MrecgError as error:
         sys.stderr.write(f"mrecg: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("mrecg: interrupted; what was finished is in the run folder\n")
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        found = error if isinstance(error, Interrupted) else Interrupted()
+        what = "terminated" if isinstance(found, Terminated) else "interrupted"
+        sys.stderr.write(f"mrecg: {what}" + (f"; go on with: {found.go_on}\n" if found.go_on else "\n"))
+        sys.exit(found.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    """Answer SIGTERM like Ctrl-C, once: what is in the middle ends cleanly."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
 
 
 def _dispatch(words: list[str]) -> int:
@@ -85,5 +108,4 @@ def _dispatch(words: list[str]) -> int:
     verb, rest = words[0], words[1:]
     if verb not in VERBS:
         raise one_of("verb", verb, VERBS)
-    VERBS[verb][0](rest)
-    return 0
+    return VERBS[verb][0](rest) or 0

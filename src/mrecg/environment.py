@@ -1,50 +1,87 @@
 """What a run ran on: versions, device, memory."""
 
+import fcntl
 import os
 import platform
 import resource
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from mrecg.allocator import recycling
 from mrecg.errors import ConfigError
 from mrecg.kernels.switch import fused
+from mrecg.variables import COMMAND, WORKERS
 
 PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "numba")
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
-COMMAND = "MRECG_COMMAND"
-"""Environment variable with the command line as it was typed; what Hydra and its launchers see is another."""
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, devices: int = 1) -> torch.device:
     """Turn the configured device into one that is there.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        devices: How many work together.
 
     Returns:
-        The device; for ``auto`` the first GPU, or the CPU where there is none.
+        The device, or the first of several; for ``auto`` the first GPU, or the CPU where there is none.
 
     Raises:
-        ConfigError: A GPU is asked for that is not there.
+        ConfigError: A GPU is asked for that is not there, or more GPUs than there are.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    if name == "auto" and torch.cuda.is_available():
+        alone = int(os.environ.get(WORKERS, "1")) < 2 or torch.cuda.device_count() < 2
+        name = "cuda" if alone else f"cuda:{claimed_gpu(torch.cuda.device_count())[0]}"
+    device = torch.device("cpu" if name == "auto" else name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"trainer.device: {name} is not there ({torch.cuda.device_count()} GPUs found); "
             "choose auto or cpu"
         )
+    if device.type == "cuda" and devices > torch.cuda.device_count():
+        raise ConfigError(
+            f"trainer.devices: {devices} are asked for, {torch.cuda.device_count()} GPUs found; "
+            "take fewer, or trainer.device=cpu"
+        )
     return device
+
+
+@cache
+def claimed_gpu(count: int) -> tuple[int, IO[str] | None]:
+    """Claim a GPU that no other job on this machine has, for as long as this process lives.
+
+    Args:
+        count: GPUs of the machine.
+
+    Returns:
+        Its index, and the file that holds the claim. With more jobs than GPUs some share one: no file.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(",", "-")
+    for index in range(count):
+        place = Path(tempfile.gettempdir(), f"mrecg-{os.getuid()}-gpu-{visible}-{index}.lock")
+        file = place.open("a")  # open for as long as the claim lasts
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        return index, file
+    return os.getpid() % count, None
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def installed(package: str) -> str | None:
@@ -55,11 +92,12 @@ def installed(package: str) -> str | None:
         return None
 
 
-def describe(device: torch.device) -> dict[str, Any]:
+def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
     """Describe the machine for environment.json.
 
     Args:
         device: Where the run takes place.
+        devices: How many such devices.
 
     Returns:
         Versions, device, processor, threads and memory (MB).
@@ -69,6 +107,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(device),
+        "devices": devices,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
@@ -91,14 +130,17 @@ def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
     """Choose how torch computes on the CPU inside the ``with`` block, and keep freed memory for reuse there.
 
     Args:
-        threads: How many threads it uses; None: as it is.
+        threads: How many threads it uses; None: as it is, or its part where jobs share the machine.
         kernels: ``fused`` or ``plain``.
 
     Yields:
         Nothing.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    workers = int(os.environ.get(WORKERS, "1"))
+    # Most engines say by OMP_NUM_THREADS how many threads each of their workers may use.
+    part = processors() // workers if workers > 1 and "OMP_NUM_THREADS" not in os.environ else before
+    torch.set_num_threads(threads or max(1, min(part, before)))
     try:
         with fused(kernels == "fused"), recycling():
             yield

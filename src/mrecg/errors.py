@@ -36,6 +36,47 @@ class GraphError(MrecgError):
     """A model that cannot be traced, or has no weight layer to quantize."""
 
 
+class DeviceError(MrecgError):
+    """One of the processes that share a reconstruction has ended."""
+
+
+class Interrupted(KeyboardInterrupt):  # as the exception that it is a kind of
+    """Somebody has ended the run from outside: by Ctrl-C, or by SIGTERM as machines do that are taken away.
+
+    Attributes:
+        exit_code: What a shell expects: 128 and the signal's number.
+        go_on: The command by which the run goes on; empty where there is none.
+    """
+
+    exit_code = 130
+    go_on = ""
+
+    @classmethod
+    def by(cls, cause: KeyboardInterrupt, *, go_on: str) -> "Interrupted":
+        """Say how to go on behind an interrupt.
+
+        Args:
+            cause: The interrupt.
+            go_on: The command.
+
+        Returns:
+            An interrupt of the same kind.
+        """
+        made = type(cause)() if isinstance(cause, Interrupted) else cls()
+        made.go_on = go_on
+        return made
+
+
+class Terminated(Interrupted):
+    """SIGTERM has come."""
+
+    exit_code = 143
+
+
+class RunError(MrecgError):
+    """A run that cannot go on, though nothing was wrong with what it was given: a full disk, for example."""
+
+
 class PlanError(MrecgError):
     """A schedule that does not cover every unit exactly once, or names what is no unit."""
 

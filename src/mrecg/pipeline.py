@@ -1,5 +1,6 @@
 """The stages of a run: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -7,7 +8,6 @@ from torch import nn
 
 from mrecg import environment, probes
 from mrecg.cache import check as check_cache
-from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
 from mrecg.data.images import Images
@@ -19,11 +19,12 @@ from mrecg.models.preprocessing import resolve
 from mrecg.models.records import Weights
 from mrecg.planner.plan import needs_probe
 from mrecg.planner.schedule import Plan
-from mrecg.planning import check_fit, cut, make_schedule, plan_units, units_of
+from mrecg.planning import calibrate, check_fit, cut, make_schedule, plan_units, units_of
 from mrecg.progress import Display, Quiet
 from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
+from mrecg.reconstruct.team import Team
 from mrecg.report import write_report
 from mrecg.result import (
     IMAGES,
@@ -33,19 +34,24 @@ from mrecg.result import (
     write_decisions,
     write_json,
     write_weights,
-    write_yaml,
 )
+from mrecg.resume import begin, done
+from mrecg.sharing import Sharing
+from mrecg.shelf import Shelf
 from mrecg.summary import Clock, summarise
 from mrecg.track.trackers import Trackers, tracked
 
 
-def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> Result:
+def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
     """Quantize the configured model and leave a complete run folder.
+
+    A run that was interrupted goes on where it was; its outcome has the same bits.
 
     Args:
         config: The configuration.
-        folder: The run folder.
+        folder: The run folder; new, or that of the same run before.
         display: Shows progress.
+        light: Whether report.html is a small page without interaction, as for the many jobs of a sweep.
 
     Returns:
         The result; everything in it is in the folder, too.
@@ -53,11 +59,10 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> R
     Raises:
         MrecgError: Whatever a user can cause and mend.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_yaml(folder / "config.yaml", plain(config))
-    write_json(
-        folder / "environment.json", environment.describe(environment.resolve_device(config.trainer.device))
-    )
+    own = begin(config, folder)
+    devices = config.trainer.devices
+    device = environment.resolve_device(config.trainer.device, devices)
+    write_json(folder / "environment.json", environment.describe(device, devices))
     built = build(config.model, seed=config.seed)
     write_json(folder / WEIGHTS_ORIGIN, built.weights.as_dict())
     if display is not None and (note := built.weights.note()):
@@ -72,13 +77,15 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None) -> R
             trackers=trackers,
             weights=built.weights,
             preprocessing=built.preprocessing,
+            own=own,
         )
         write_json(folder / IMAGES, result.images)
         write_decisions(folder, result.decisions)
         write_weights(folder, result.network)
         write_json(folder / "summary.json", result.summary)
         trackers.summary = result.summary
-    write_report([folder], folder / "report.html")
+    write_report([folder], folder / "report.html", light=light)
+    done(folder)
     return result
 
 
@@ -106,6 +113,7 @@ def quantize(
     trackers: Trackers | None = None,
     weights: Weights | None = None,
     preprocessing: Preprocessing | None = None,
+    own: Shelf | None = None,
 ) -> Result:
     """Quantize a model.
 
@@ -117,6 +125,7 @@ def quantize(
         trackers: Gets plan, curves and unit errors while the run goes on.
         weights: Where the model's weights come from; None: they were given in Python.
         preprocessing: How the images were prepared; None: they were given in Python.
+        own: Keeps what is finished, and may have some of it from before; None: nothing is kept.
 
     Returns:
         The result.
@@ -125,7 +134,7 @@ def quantize(
         MrecgError: Whatever a user can cause and mend.
     """
     display, trackers = display or Quiet(), trackers or Trackers()
-    device = environment.resolve_device(config.trainer.device)
+    device = environment.resolve_device(config.trainer.device, config.trainer.devices)
     check_cache(config.cache, device)
     environment.reset_peak_memory(device)
     clock = Clock()
@@ -133,31 +142,34 @@ def quantize(
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         check_fit(network, calibration)
+        sharing = Sharing(config, network, calibration, own=own)
         for note in network.notes:
             display.note(f"graph: {note}")
-    with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
-        for _ in network.calibrate(
-            calibration, config.calibration, batch=config.data.batch_size, cache=config.cache
-        ):
-            advance(1)
-    with clock("plan"):
-        plan = make_schedule(network, calibration, config, display=display)
-        trackers.plan(plan)
-    with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
-        outcome = reconstruct(
-            network,
-            calibration,
-            plan,
-            method=config.method,
-            trainer=config.trainer,
-            cache=config.cache,
-            precision=config.precision,
-            seed=config.seed,
-            eval_batch=config.data.batch_size,
-            model=config.model.name,
-            listener=Broadcast(progress, *trackers.listeners),
-        )
-        probes.store(network, calibration, config, plan, outcome)
+    again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
+    with Team(again, trainer=config.trainer, device=device) as team:
+        with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
+            calibrate(network, calibration, config, sharing, progress=advance)
+        with clock("plan"):
+            plan = make_schedule(network, calibration, config, sharing, team, display=display)
+            trackers.plan(plan)
+        with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
+            outcome = reconstruct(
+                network,
+                calibration,
+                plan,
+                method=config.method,
+                trainer=config.trainer,
+                cache=config.cache,
+                precision=config.precision,
+                seed=config.seed,
+                eval_batch=config.data.batch_size,
+                model=config.model.name,
+                listener=Broadcast(progress, *trackers.listeners),
+                finished=sharing.groups(),
+                team=team,
+            )
+            sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
+            probes.keep(network, config, sharing, plan, outcome)
     with clock("evaluate"), display.stage("evaluate", 2 * len(images)) as advance:
         full, low = (
             accuracy(part, images.batches(), device=device, progress=advance) if len(images) else None
@@ -179,9 +191,10 @@ def quantize(
             device=device,
             weights=weights,
             preprocessing=preprocessing,
+            saved=sharing.saved,
         ),
         config=config,
-        environment=environment.describe(device),
+        environment=environment.describe(device, config.trainer.devices),
         network=network,
         images=images.as_dict(),
         weights=weights.as_dict() if weights else {"origin": "python"},
@@ -205,16 +218,15 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
         parts = units_of(built.model, config, shape)
         bits = policy(parts.graph.graph, config.bits).layers
         return plan_units(parts.units, bits, config, None, parts.notes)
-    device = environment.resolve_device(config.trainer.device)
+    device = environment.resolve_device(config.trainer.device, config.trainer.devices)
     network = cut(built.model, config, shape).to(device)
     images = read(config, built.preprocessing, display=display)
     calibration = images.calibration.to(device, memory_format=torch.channels_last)
     check_fit(network, calibration)
-    for _ in network.calibrate(
-        calibration, config.calibration, batch=config.data.batch_size, cache=config.cache
-    ):
-        pass
-    return make_schedule(network, calibration, config, display=display)
+    sharing = Sharing(config, network, calibration)
+    with Team(partial(cut, built.model, config, shape), trainer=config.trainer, device=device) as team:
+        calibrate(network, calibration, config, sharing)
+        return make_schedule(network, calibration, config, sharing, team, display=display)
 
 
 def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str, Accuracy]:

@@ -1,5 +1,8 @@
 """From a model to its calibrated units and their plan."""
 
+import time
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +16,8 @@ from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Display, Quiet
 from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct.team import Team
+from mrecg.sharing import Sharing
 
 
 def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
@@ -46,6 +51,38 @@ def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] |
     return cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
 
 
+def calibrate(
+    network: QuantizedNetwork,
+    images: Tensor,
+    config: RunConfig,
+    sharing: Sharing,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Find every range, or take them from a run that has found them.
+
+    Args:
+        network: The network, changed in place.
+        images: Calibration images on its device.
+        config: How ranges are found.
+        sharing: What runs share.
+        progress: Called with the number of units that are done.
+    """
+    with sharing.alone("calibration"):
+        if sharing.recall_calibration(network):
+            done = len(network.units)
+        else:
+            done, begin = 0, time.perf_counter()
+            for _ in network.calibrate(
+                images, config.calibration, batch=config.data.batch_size, cache=config.cache
+            ):
+                if progress is not None:
+                    progress(1)
+            sharing.keep_calibration(network, time.perf_counter() - begin)
+    if progress is not None and done:
+        progress(done)
+
+
 @torch.no_grad()
 def check_fit(network: QuantizedNetwork, images: Tensor) -> None:
     """Show the model one image before the work begins.
@@ -67,7 +104,13 @@ def check_fit(network: QuantizedNetwork, images: Tensor) -> None:
 
 
 def make_schedule(
-    network: QuantizedNetwork, images: Tensor, config: RunConfig, *, display: Display | None = None
+    network: QuantizedNetwork,
+    images: Tensor,
+    config: RunConfig,
+    sharing: Sharing,
+    team: Team,
+    *,
+    display: Display | None = None,
 ) -> Plan:
     """Plan the groups of a calibrated network, with a probe run where the planner needs one.
 
@@ -75,6 +118,8 @@ def make_schedule(
         network: The calibrated network; the probe works on a copy.
         images: Calibration images on its device.
         config: Granularity and planner.
+        sharing: What runs share.
+        team: The devices that run the probe.
         display: Shows the probe's progress.
 
     Returns:
@@ -82,10 +127,11 @@ def make_schedule(
     """
     probe: Probe | None = None
     if needs_probe(config.granularity, config.planner):
-        probe = probes.recall(network, images, config)
-        if probe is None:
-            with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
-                probe = probes.run(network, images, config, progress)
+        with probes.alone(network, config, sharing):
+            probe = probes.find(network, config, sharing)
+            if probe is None:
+                with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
+                    probe = probes.run(network, images, config, sharing, team=team, listener=progress)
     return plan_units(network.units, network.policy.layers, config, probe, network.notes)
 
 

@@ -1,6 +1,7 @@
 """What a run gives back, and its folder: writing it and reading it."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mrecg.config.build import plain, run_config
+from mrecg.config.build import plain, saved_config
 from mrecg.config.schema import RunConfig
+from mrecg.durable import write_durably
 from mrecg.errors import CheckpointError
 from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
@@ -104,14 +106,14 @@ class Result:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write plain values, readable by people."""
-    path.write_text(json.dumps(values, indent=2) + "\n")
+    write_durably(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
     """Write plain values as YAML."""
     import yaml
 
-    path.write_text(yaml.safe_dump(dict(values), sort_keys=False))
+    write_durably(path, yaml.safe_dump(dict(values), sort_keys=False).encode())
 
 
 def write_decisions(folder: Path, decisions: Tensor | None) -> None:
@@ -122,8 +124,9 @@ def write_decisions(folder: Path, decisions: Tensor | None) -> None:
         decisions: See `Result`; None: nothing to write.
     """
     if decisions is not None:
-        with (folder / DECISIONS).open("w", newline="") as file:
-            csv.writer(file).writerows([("label", "fp", "quantized"), *decisions.tolist()])
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("label", "fp", "quantized"), *decisions.tolist()])
+        write_durably(folder / DECISIONS, text.getvalue().encode())
 
 
 def write_weights(folder: Path, network: QuantizedNetwork) -> None:
@@ -133,7 +136,7 @@ def write_weights(folder: Path, network: QuantizedNetwork) -> None:
         folder: The run folder.
         network: The hardened network.
     """
-    save_file(network.state(), folder / WEIGHTS)
+    write_durably(folder / WEIGHTS, save(network.state()))
 
 
 def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
@@ -180,7 +183,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
     for name in (CONFIG, PLAN, SUMMARY, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: is no finished run, {name} is missing")
-    config = run_config(yaml.safe_load((folder / CONFIG).read_text()))
+    config = saved_config(yaml.safe_load((folder / CONFIG).read_text()))
     given = model is not None
     if model is None:
         if config.model.source == "python":

@@ -1,7 +1,7 @@
 """The content of summary.json, on which other programs rely, and the clock behind its times."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -42,7 +42,7 @@ class Clock:
 _SAID_ELSEWHERE = {
     "bits": {"weight", "activation", "boundary", "stem_output"},
     "method": {"name"},
-    "planner": {"name", "merge_count", "probe_cache", "schedule"},
+    "planner": {"name", "merge_count", "schedule"},
     "calibration": set[str](),
 }
 
@@ -92,6 +92,7 @@ def summarise(
     device: torch.device,
     weights: Weights | None = None,
     preprocessing: Preprocessing | None = None,
+    saved: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Make the content of summary.json; other programs rely on its keys.
 
@@ -106,6 +107,7 @@ def summarise(
         device: Where the run took place.
         weights: Where the model's weights come from; None: given in Python.
         preprocessing: How the images were prepared; None: given in Python.
+        saved: Seconds of each stage that other runs had spent on what this one took from them.
 
     Returns:
         Plain values.
@@ -139,6 +141,7 @@ def summarise(
         "weights": weights.facts() if weights else {"origin": "python"},
         "preprocessing": asdict(preprocessing) if preprocessing else None,
         "device": str(device),
+        "devices": config.trainer.devices,
         "fp": full,
         "quantized": low,
         "evaluation_images": len(images),
@@ -157,6 +160,7 @@ def summarise(
         "timing_s": {
             key: round(clock.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
         },
+        "reused_s": {key: round(value, 3) for key, value in (saved or {}).items()},
         "peak_memory_mb": environment.peak_memory_mb(device),
         "size_bytes": quantized_bytes(network),
         "cache": asdict(outcome.cache),
@@ -175,4 +179,5 @@ def _group(group: GroupResult) -> dict[str, Any]:
         "first_loss": losses[0] if losses else None,
         "last_loss": losses[-1] if losses else None,
         "seconds": round(group.seconds, 3),
+        "reused": group.reused,
     }

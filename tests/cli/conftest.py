@@ -48,15 +48,3 @@ def mrecg(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(int(left.value.code or 0), out, err)
 
     return call
-
-
-@pytest.fixture(scope="session")
-def small(pictures: Path) -> list[str]:
-    """Overrides for a run of seconds: the tiny network on the pictures, two steps, no W&B."""
-    return [
-        *("model=target", "model.target=tiny_net.build", "model.name=tiny", "model.arguments={classes:3}"),
-        *("model.input_shape=[3,16,16]", "data=image_folder", f"data.calibration_path={pictures / 'train'}"),
-        *(f"data.evaluation_path={pictures / 'val'}", f"data.classes_path={pictures / 'classes'}"),
-        *("data.calibration_images=12", "calibration.candidates=4", "calibration.bins=64", "logger=csv"),
-        *("trainer.steps=2", "trainer.batch_size=4", "trainer.log_every=1", "planner.merge_boundary=true"),
-    ]

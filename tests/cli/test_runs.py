@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from mrecg import pipeline
+from mrecg.lock import locked
+from mrecg.reconstruct import learn
+from mrecg.reconstruct.walk import Walk
 
 Call = Callable[..., Any]
 DATA = os.environ.get("MRECG_TEST_DATA", "")
@@ -24,6 +27,21 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def runs(pattern: str = "outputs/*/*") -> list[Path]:
     return sorted(path.parent for path in Path.cwd().glob(f"{pattern}/summary.json"))
+
+
+def same_but_for_times(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    def timeless(found: dict[str, Any]) -> dict[str, Any]:
+        kept = {
+            key: value
+            for key, value in found.items()
+            if key not in ("timing_s", "reused_s", "peak_memory_mb", "cache")
+        }
+        kept["group_results"] = [
+            {k: v for k, v in g.items() if k != "seconds"} for g in found["group_results"]
+        ]
+        return kept
+
+    return timeless(one) == timeless(other)
 
 
 def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
@@ -42,7 +60,7 @@ def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
     assert "begins in" in (run / "run.log").read_text()
     command = json.loads((run / "environment.json").read_text())["command"]
     assert command == shlex.join(["mrecg", "quantize", *small, "planner.merge_count=1"])
-    assert len(list(Path("outputs/probes").iterdir())) == 1
+    assert len(list(Path("outputs/shared").glob("probe-*.entry"))) == 1
 
     code, out, _ = mrecg("evaluate", f"run={run}", "trainer.device=cpu")
     assert code == 0
@@ -113,8 +131,11 @@ def test_plan_by_loss_runs_a_probe(mrecg: Call, small: list[str]) -> None:
 def test_a_sweep_goes_on_behind_a_failing_run(mrecg: Call, small: list[str]) -> None:
     words = [word for word in small if not word.startswith("data.calibration_images")]
     code, out, err = mrecg("quantize", "-m", *words, "data.calibration_images=100,12", "granularity=block")
-    assert code == 2
-    assert err.splitlines()[-1].startswith("mrecg: data.calibration_images: 100 images are asked for")
+    assert code == 1
+    assert "mrecg: run 0 failed: data.calibration_images: 100 images are asked for" in err
+    assert err.splitlines()[-1].startswith(
+        "mrecg: 1 failed of 2 jobs (run 0: data.calibration_images: 100 images"
+    )
     failed, completed = runs("outputs/*/*-sweep/*")
     assert failed.name.startswith("0-") and completed.name.startswith("1-")
     assert summary(failed)["status"] == "failed" and "100 images" in summary(failed)["error"]
@@ -132,21 +153,52 @@ def test_a_sweep_is_compared(mrecg: Call, small: list[str]) -> None:
     assert "probe" not in json.dumps(summary(mixed)["timing_s"])
     page = (block.parent / "report.html").read_text()
     assert "block" in page and "mixed" in page and out.count("report:") == 1
-    assert len(list(Path("outputs/probes").iterdir())) == 1  # the block run served as the probe
+    assert len(list(Path("outputs/shared").glob("probe-*.entry"))) == 1  # the block run served as the probe
 
 
-def test_an_interrupt_is_said_in_one_line(
+def test_an_interrupted_run_goes_on_where_it_was(
     mrecg: Call, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*arguments: object, **more: object) -> None:
-        raise KeyboardInterrupt
+    words = [*small, "granularity=block", "shared.folder=null"]
+    code, _, err = mrecg("quantize", *words, "hydra.run.dir=whole")
+    assert code == 0, err
+    fitted: list[str] = []
+    real = learn.fit
 
-    monkeypatch.setattr(pipeline, "reconstruct", interrupt)
-    code, out, err = mrecg("quantize", *small, "granularity=block")
-    assert code == 130
-    assert err.splitlines()[-1].startswith("mrecg: interrupted") and "Traceback" not in out + err
-    (run,) = runs()
-    assert summary(run)["status"] == "failed" and summary(run)["error"] == "interrupted"
+    def fit(walk: Walk, members: range, *rest: Any) -> Any:
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        fitted.append(walk.network.units[members.start].name)
+        return real(walk, members, *rest)
+
+    monkeypatch.setattr(learn, "fit", fit)
+    code, out, err = mrecg("quantize", *words)
+    assert code == 130 and "Traceback" not in out + err
+    (folder,) = [path.parent for path in Path("outputs").glob("*/*/checkpoint")]
+    assert err.splitlines()[-1] == f"mrecg: interrupted; go on with: mrecg quantize resume={folder}"
+    assert not (folder / "summary.json").exists() and not locked(folder)
+
+    # Other settings are refused, with the difference; nothing is lost by that.
+    code, _, err = mrecg("quantize", f"resume={folder}", "seed=1")
+    assert code == 2 and "seed: 0 there, 1 here" in err.splitlines()[-1]
+    code, _, err = mrecg("quantize", *words, "bits=w3a3", f"hydra.run.dir={folder}")
+    assert code == 2 and "bits.weight: 2 there, 3 here" in err.splitlines()[-1]
+
+    fitted.clear()
+    monkeypatch.setattr(
+        Walk, "_fit", lambda *rest: fitted.append(rest[0].network.units[rest[1].start].name) or real(*rest)
+    )
+    code, out, err = mrecg("quantize", f"resume={folder}")
+    assert code == 0, err
+    assert fitted == ["third", "head"] and not (folder / "checkpoint").exists()
+    for name in ("quantized.safetensors", "units.csv", "plan.json", "decisions.csv", "curves/stem.csv"):
+        assert (folder / name).read_bytes() == (Path("whole") / name).read_bytes(), name
+    assert same_but_for_times(summary(folder), summary(Path("whole")))
+
+
+def test_resume_names_a_run_folder(mrecg: Call) -> None:
+    code, _, err = mrecg("quantize", "resume=nowhere")
+    assert code == 2 and "nowhere" in err and "is nowhere a run folder?" in err.splitlines()[-1]
 
 
 def test_a_defect_shows_its_traceback_and_leaves_a_summary(

@@ -115,7 +115,7 @@ def test_a_wrong_command_line_is_one_line(words: list[str], parts: list[str], mr
     assert not any(Path().iterdir())  # no run folder is left behind
 
 
-HEAVY = {"torch", "torchvision", "lightning", "wandb", "hydra", "matplotlib", "numpy"}
+HEAVY = {"torch", "torchvision", "lightning", "wandb", "hydra", "matplotlib", "numpy", "optuna"}
 
 
 def loaded(*words: str) -> tuple[int, set[str]]:
@@ -139,7 +139,8 @@ def loaded(*words: str) -> tuple[int, set[str]]:
         (["quantize", "--help"], 0, set()),
         (["quantise"], 2, set()),
         (["quantize", "bits.weight=1"], 2, {"hydra"}),
-        (["quantize", "sweep=bits", "bits.foo=1"], 2, {"hydra"}),
+        (["quantize", "sweep=bits_grid", "bits.foo=1"], 2, {"hydra"}),
+        (["quantize", "sweep=search", "bits.foo=1"], 2, {"hydra"}),
     ],
 )
 def test_nothing_heavy_is_imported_for_an_answer(words: list[str], code: int, allowed: set[str]) -> None:

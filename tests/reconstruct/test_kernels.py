@@ -55,7 +55,7 @@ def fit(
         seed=5,
         report=lambda logged, done: points.extend(logged),
     )
-    fit_in_chunks(module, steps, 50, CPU)
+    fit_in_chunks(module, range(steps), 50, CPU)
     assert module.rounding is not None
     alpha = module.rounding.alpha.detach().clone()
     module.harden()

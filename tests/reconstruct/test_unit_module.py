@@ -95,7 +95,7 @@ def test_chunks_do_not_matter(task: Pass, tiny_network: Network, cache: GroupCac
     for chunk in (1, 7, 3):
         low = tiny_network(dtype=F64).low[1]
         module, points, chunks = module_of([low], task, cache)
-        fit_in_chunks(module, STEPS, chunk, CPU)
+        fit_in_chunks(module, range(STEPS), chunk, CPU)
         assert module.calls == math.ceil(STEPS / chunk) == len(chunks)
         assert sum(chunks) == STEPS and max(chunks) == chunk
         assert module.rounding is not None
@@ -112,7 +112,7 @@ def test_chunks_do_not_matter(task: Pass, tiny_network: Network, cache: GroupCac
 def test_scales_stay_positive(unit: tuple[nn.Module, nn.Module], cache: GroupCache) -> None:
     _, low = unit
     module, _, _ = module_of([low], task_of(QDrop(lr_scale=1.0)), cache)
-    fit_in_chunks(module, STEPS, STEPS, CPU)
+    fit_in_chunks(module, range(STEPS), STEPS, CPU)
     assert all(float(q.scale.detach()) > 0 for q in activations_of(low))
 
 
@@ -120,7 +120,7 @@ def test_only_every_so_many_points_are_logged_and_the_last(
     unit: tuple[nn.Module, nn.Module], cache: GroupCache
 ) -> None:
     module, points, _ = module_of([unit[1]], BRECQ, cache, log_every=4)
-    fit_in_chunks(module, STEPS, 5, CPU)
+    fit_in_chunks(module, range(STEPS), 5, CPU)
     assert [point.step for point in points] == [0, 4, 6]
 
 
@@ -130,7 +130,7 @@ def test_full_precision_parameters_are_not_touched(
     full, low = unit
     before = {name: value.clone() for name, value in full.state_dict().items()}
     module, _, _ = module_of([low], QDROP, cache)
-    fit_in_chunks(module, STEPS, 3, CPU)
+    fit_in_chunks(module, range(STEPS), 3, CPU)
     module.harden()
     assert all(torch.equal(value, before[name]) for name, value in full.state_dict().items())
     assert not any(p.requires_grad for p in full.parameters())
@@ -142,7 +142,7 @@ def test_the_end_of_a_fit_moves_nothing(
     # Lightning's teardown calls cpu(), which on a GPU would take the units away from the network.
     monkeypatch.setattr(nn.Module, "cpu", lambda self: pytest.fail("the module was moved"))
     module, _, _ = module_of([unit[1]], QDROP, cache)
-    fit_in_chunks(module, STEPS, 3, CPU)
+    fit_in_chunks(module, range(STEPS), 3, CPU)
     assert module.cpu() is module
 
 
@@ -158,7 +158,7 @@ def test_an_interrupt_is_an_interrupt(
     before = signal.getsignal(signal.SIGINT)
     module, _, _ = module_of([unit[1]], QDROP, cache)
     with pytest.raises(KeyboardInterrupt):
-        fit_in_chunks(module, STEPS, 3, CPU)
+        fit_in_chunks(module, range(STEPS), 3, CPU)
     assert signal.getsignal(signal.SIGINT) == before
 
 

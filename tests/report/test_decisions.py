@@ -85,7 +85,7 @@ def test_classes_are_named_by_their_folders(run):
     ("content", "message"),
     [
         ("label,fp\n1,2\n", "columns are not"),
-        ("label,fp,quantized\n1,2,x\n", "invalid literal"),
+        ("label,fp,quantized\n1,2,x\n", "could not convert"),
         ("label,fp,quantized\n1,2,3\n", "it has 1 images, summary.json 8"),
         ("", "columns are not"),
     ],

@@ -6,9 +6,9 @@ import math
 import pytest
 
 from mrecg.planner.schedule import Criterion, Merge, Plan
+from mrecg.report import find_runs, load_run
 from mrecg.report.curves import ALL_POINTS_RUNS, LEAST_POINTS, MOST_POINTS, curves, significant
 from mrecg.report.document import document
-from mrecg.report.load import find_runs, load_run
 from mrecg.report.reasons import reason
 
 

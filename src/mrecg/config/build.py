@@ -41,6 +41,31 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(_explain(error)) from None
 
 
+GONE = {"planner": ("probe_cache",)}
+"""Keys that earlier versions wrote into run folders, and that decide nothing."""
+
+
+def saved_config(values: Mapping[str, Any]) -> RunConfig:
+    """Check the configuration of a run folder, which may be older than this version.
+
+    Args:
+        values: The content of its config.yaml.
+
+    Returns:
+        The frozen configuration.
+
+    Raises:
+        ConfigError: As from `run_config`.
+    """
+    kept = {
+        group: {key: value for key, value in found.items() if key not in GONE.get(group, ())}
+        if isinstance(found, dict)
+        else found
+        for group, found in values.items()
+    }
+    return run_config(kept)
+
+
 def _explain(error: ValidationError) -> str:
     """Turn pydantic's first complaint into one line: key, value, what is right."""
     first = error.errors(include_url=False)[0]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -50,11 +52,13 @@ class Checked:
         configs: The configuration of every run.
         multirun: Whether Hydra will sweep.
         folder: The sweep's folder; None for a single run.
+        run: The run's folder; None for a sweep.
     """
 
     configs: tuple[RunConfig, ...]
     multirun: bool
     folder: Path | None
+    run: Path | None
 
 
 def check(arguments: Sequence[str]) -> Checked:
@@ -91,32 +95,97 @@ def _refuse(message: str) -> NoReturn:
 def _check(overrides: list[str], *, multirun: bool) -> Checked:
     fixed, axes = _axes(overrides)
     first = compose("config", [*fixed, *(axis[0] for axis in axes)], return_hydra_config=True)
+    search = _searches(first)
+    fixed, axes = _axes(overrides, search=search)
     mode = OmegaConf.select(first, "hydra.mode")
     multirun = multirun or (mode is not None and getattr(mode, "name", str(mode)) == "MULTIRUN")
     if axes and not multirun:
         raise ConfigError(f"{axes[0][0].split('=')[0]}: several values are given; add -m to sweep over them")
-    params = OmegaConf.select(first, "hydra.sweeper.params") if multirun else None
-    own = {} if params is None else OmegaConf.to_container(params)
-    assert isinstance(own, dict)
+    own = sweep_params(first) if multirun else {}
     named = {override.split("=")[0].lstrip("+~") for override in overrides}
-    _, extra = _axes([f"{key!s}={value}" for key, value in own.items() if key not in named], keep=True)
+    _, extra = _axes([f"{key}={own[key]}" for key in own if key not in named], keep=True, search=search)
     configs = []
     for combination in itertools.islice(itertools.product(*axes, *extra), MAX_CHECKED):
         config = compose("config", [*fixed, *combination])
         configs.append(from_hydra(config))
     folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir"))) if multirun else None
-    return Checked(tuple(configs), multirun, folder)
+    run = None if multirun else Path(str(OmegaConf.select(first, "hydra.run.dir")))
+    return Checked(tuple(configs), multirun, folder, run)
 
 
-def _axes(overrides: Sequence[str], *, keep: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Separate plain overrides from those that sweep, these as lists of plain ones."""
+def saved_overrides(folder: Path) -> list[str]:
+    """Read the overrides that made a run, as Hydra has kept them.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The overrides.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    file = folder / ".hydra" / "overrides.yaml"
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"resume={folder}: is {folder} a run folder? ({reason})") from error
+    if not isinstance(found, list):
+        raise ConfigError(f"resume={folder}: {file} holds no overrides")
+    return [str(word) for word in found]
+
+
+def sweep_params(config: DictConfig) -> dict[str, str]:
+    """Read the axes of a sweep file.
+
+    Args:
+        config: The composed tree with its hydra node.
+
+    Returns:
+        The values of each axis by key, as an override has them.
+
+    Raises:
+        ConfigError: An axis is a YAML list: Hydra would take it for one value.
+    """
+    params = OmegaConf.select(config, "hydra.sweeper.params")
+    found: Any = {} if params is None else OmegaConf.to_container(params)
+    for key, value in found.items():
+        if isinstance(value, list | dict):
+            several = ",".join(map(str, value))
+            raise ConfigError(
+                f"hydra.sweeper.params.{key}: a YAML list would be one value, not an axis; "
+                f'write "{several}" (a list as a value goes into quotes, too)'
+            )
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _searches(config: DictConfig) -> bool:
+    return str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(".SearchSweeper")
+
+
+def _axes(
+    overrides: Sequence[str], *, keep: bool = False, search: bool | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Separate plain overrides from those that sweep, these as lists of plain ones.
+
+    A search chooses between the ends of an interval or a range, so that the ends stand for all values.
+    """
     fixed: list[str] = []
     axes: list[list[str]] = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        if override.is_sweep_override():
-            axes.append(
-                [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-            )
+        key, value = override.get_key_element(), override.value()
+        if isinstance(value, IntervalSweep):
+            if search is False:
+                raise ConfigError(
+                    f"{key}: an interval has no list of values; hydra/sweeper=search chooses from it"
+                )
+            axes.append([f"{key}={value.start}", f"{key}={value.end}"])
+        elif override.is_sweep_override():
+            values = list(override.sweep_string_iterator())
+            if search and override.is_range_sweep() and len(values) > 2:
+                values = [values[0], values[-1]]
+            axes.append([f"{key}={value}" for value in values])
         elif keep:
             axes.append([override.input_line or ""])
         else:

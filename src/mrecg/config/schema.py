@@ -134,8 +134,6 @@ class PlannerConfig:
     a quarter of them, but 100; 0: round to nearest."""
     schedule: str | None = None
     """For planner=published: name of the schedule; null: the model's name or the beginning of it."""
-    probe_cache: Path | None = None
-    """Folder that keeps the numbers of probe runs, so that a sweep pays for them once; null: not kept."""
 
     @model_validator(mode="after")
     def _difference_fits(self) -> "PlannerConfig":
@@ -169,12 +167,26 @@ class TrainerConfig:
     """Steps between two points of a curve."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    devices: PositiveInt = 1
+    """Devices that reconstruct each group together, data-parallel: the first so many GPUs, or CPU processes
+    of trainer.threads each. batch_size is that of all together. Tested on CPUs; not run on a GPU."""
     threads: PositiveInt | None = None
     """CPU threads of torch; null: its own choice. One is robust on a busy machine and repeats on any."""
     cuda_graphs: bool = False
     """On a GPU, record the step of each group once and replay it. Not yet tried on a device."""
     kernels: Literal["fused", "plain"] = "fused"
     """Fused kernels where there are some (float32, CPU, CUDA), or torch operations that compute the same."""
+
+    @model_validator(mode="after")
+    def _devices_fit(self) -> "TrainerConfig":
+        if self.devices > 1 and self.cuda_graphs:
+            raise ValueError("trainer.cuda_graphs: goes with trainer.devices=1 only; set it to false")
+        if self.devices > 1 and self.device.startswith("cuda:"):
+            raise ValueError(
+                f"trainer.devices: {self.devices} devices are the first GPUs; "
+                f"set trainer.device=cuda instead of {self.device}"
+            )
+        return self
 
     @field_validator("device")
     @classmethod
@@ -199,6 +211,24 @@ class CacheConfig:
     folder: Path | None = None
     """Folder of what is on disk, best on a fast disk; null: the system's temporary folder (which may itself
     be memory)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SharedConfig:
+    """What runs on one file system share: calibrations, probes, and groups that are through."""
+
+    folder: Path | None = None
+    """Where; any number of processes may use it at a time. null: nothing is shared."""
+    limit_mb: Annotated[int, Field(ge=1)] = 4000
+    """Size of the folder, at most, MB; what was not used for longest goes first."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CheckpointConfig:
+    """What a run keeps in its folder to go on from, should it be interrupted. Finished groups always are."""
+
+    every_steps: Annotated[int, Field(ge=0)] = 1000
+    """Steps of a group between two records of its state; 0: a group that is interrupted begins anew."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -241,8 +271,18 @@ class RunConfig:
     """The optimisation."""
     cache: CacheConfig = Field(default_factory=CacheConfig)
     """How activations are kept between the units."""
+    shared: SharedConfig = Field(default_factory=SharedConfig)
+    """What runs share."""
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    """What an interrupted run goes on from."""
     logger: LoggerConfig = Field(default_factory=LoggerConfig)
     """Where curves go."""
+    reuse: Literal["prefix", "none"] = "prefix"
+    """prefix: groups that another run has optimised, behind the same beginning and with the same settings,
+    are taken from shared.folder, bit by bit; none: only calibrations and probes are."""
+    resume: Literal["auto", "never"] = "auto"
+    """auto: a run whose folder holds an interrupted one with the same settings goes on with that; never: it
+    begins anew. On the command line also a run folder: that run goes on with its own settings."""
     name: str = "run"
     """Name of the run, in its folder and in W&B."""
     precision: Precision = 32

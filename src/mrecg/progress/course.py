@@ -72,7 +72,7 @@ class Course(Silent):
         self._todo: list[Ahead] = []
         self._place = 0
         self._weighs_steps = True
-        self._work = self._spent = 0.0
+        self._work = self._spent = self._given = 0.0
         self._left: float | None = None
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
@@ -104,7 +104,11 @@ class Course(Silent):
         """A group is through."""
         here = self._enter(result.name)
         self.units_done += len(here.ahead.members)
-        self._leave()
+        if result.reused:  # it took no time, which says nothing of the others
+            self._given += self._weight(here.ahead)
+            self._edge, self._place, self.current, self._left = self._clock(), self._place + 1, None, None
+        else:
+            self._leave()
         self._predict()
 
     @property
@@ -127,7 +131,7 @@ class Course(Silent):
         """Share of the work that is done, 0 to 1."""
         whole = sum(map(self._weight, self._todo))
         here = self.current
-        done = self._work + (self._part(here) if here else 0.0)
+        done = self._work + self._given + (self._part(here) if here else 0.0)
         return min(1.0, done / whole) if whole else 0.0
 
     def _weight(self, ahead: Ahead) -> float:

@@ -6,7 +6,8 @@ Rounding is half to even. Scale and zero point broadcast against x; the zero poi
 float.
 """
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -102,19 +103,28 @@ class Mask(Protocol):
     def mask(self, like: Tensor) -> Tensor:
         """1 where an element is quantized, else 0; shape and type of the argument."""
 
+    def serving(self, *tensors: Tensor) -> Literal["numba", "triton"] | None:
+        """Which kernels can draw it."""
+
+    def pieces(self, count: int) -> list[tuple[slice, int]]:
+        """Parts of what is drawn for in memory order, with a key each."""
+
 
 class _LearnableFakeQuantize(torch.autograd.Function):
     """Quantize and dequantize; the gradient passes x straight through and reaches the scale as in LSQ."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, settings: Settings) -> Tensor:
-        ctx.settings, ctx.fused = settings, serving(x, scale)
+        ctx.settings = settings
+        ctx.fused = (serving if settings.draw is None else settings.draw.serving)(x, scale)
         ctx.save_for_backward(x, scale)
         if ctx.fused is not None:
             flat = in_memory_order(x)
             out = torch.empty_like(flat)
             if ctx.fused == "numba":
-                activation.quantize(flat.detach().numpy(), out.numpy(), **_arguments(float(scale), settings))
+                arrays = flat.detach().numpy(), out.numpy()
+                for piece, numbers in _pieces(flat.numel(), float(scale), settings):
+                    activation.quantize(*(array[piece] for array in arrays), **numbers)
             else:
                 triton_kernels().quantize(flat, out, **_arguments(scale, settings))
             return from_memory_order(out, x)
@@ -135,7 +145,10 @@ class _LearnableFakeQuantize(torch.autograd.Function):
             out = torch.empty_like(flat)
             if ctx.fused == "numba":
                 arrays = flat.detach().numpy(), upstream.detach().numpy(), out.numpy()
-                learned = activation.gradients(*arrays, **_arguments(float(scale), settings))
+                learned = sum(
+                    activation.gradients(*(array[piece] for array in arrays), **numbers)
+                    for piece, numbers in _pieces(flat.numel(), float(scale), settings)
+                )
                 grad_scale = scale.new_full(scale.shape, learned * factor)
             else:
                 total = triton_kernels().gradients(flat, upstream, out, **_arguments(scale, settings))
@@ -156,6 +169,16 @@ class _LearnableFakeQuantize(torch.autograd.Function):
         total = (slope * grad).sum(dtype=torch.float64) * factor
         grad_scale = total.to(scale.dtype).reshape(scale.shape) if ctx.needs_input_grad[1] else None
         return grad * active * inside, grad_scale, None
+
+
+def _pieces(count: int, scale: float, settings: Settings) -> Iterator[tuple[slice, dict[str, Any]]]:
+    """Where Numba's kernels run, and with which arguments: nearly always on everything at once."""
+    numbers = _arguments(scale, settings)
+    if settings.draw is None:
+        yield slice(None), numbers
+        return
+    for piece, key in settings.draw.pieces(count):
+        yield piece, {**numbers, "key": key}
 
 
 def _arguments(scale: Tensor | float, settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mrecg.cache import Cache, Grid, Store
 from mrecg.kernels import loss
 from mrecg.kernels.switch import serves
 from mrecg.quant.affine import in_memory_order
+from mrecg.reconstruct.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,16 @@ def advance(unit: nn.Module, values: Store, cache: Cache, *, batch: int, grid: G
 
 
 @torch.no_grad()
-def deviation(quantized: Store, full: Store, *, batch: int) -> tuple[float, float]:
+def deviation(
+    quantized: Store, full: Store, *, batch: int, ranks: Ranks | None = None
+) -> tuple[float, float]:
     """Compare a quantized activation with its full-precision counterpart.
 
     Args:
         quantized: Shape (N, C, ...).
         full: Same shape.
         batch: Images compared at a time.
+        ranks: The processes whose images count together; None: this one alone.
 
     Returns:
         The relative error ``||q - f||^2 / ||f||^2``, and the reconstruction loss: the squared error summed
@@ -80,5 +84,7 @@ def deviation(quantized: Store, full: Store, *, batch: int) -> tuple[float, floa
             error = float((q - f).square().sum(dtype=torch.float64))
             size = float(f.square().sum(dtype=torch.float64))
         squared, norm = squared + error, norm + size
-    positions = math.prod(quantized.shape) // quantized.shape[1]
+    positions: float = math.prod(quantized.shape) // quantized.shape[1]
+    if ranks is not None:
+        squared, norm, positions = ranks.total(squared, norm, positions)
     return squared / max(norm, torch.finfo(torch.float64).tiny), squared / positions

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,10 +14,17 @@ from mrecg.config.schema import CacheConfig, Precision, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.planner.schedule import Plan
 from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct.correction import BATCH
+from mrecg.reconstruct.finished import Finished
 from mrecg.reconstruct.fit import quiet_lightning
-from mrecg.reconstruct.methods import passes_of
+from mrecg.reconstruct.methods import Pass, passes_of
+from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.records import GroupResult, Listener, Silent, UnitResult
-from mrecg.reconstruct.walk import Trials, Walk
+from mrecg.reconstruct.trials import Trials
+from mrecg.reconstruct.walk import Walk
+
+if TYPE_CHECKING:
+    from mrecg.reconstruct.team import Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,78 @@ class Reconstruction:
     cache: CacheUse
 
 
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all processes know that reconstruct a network together; arguments as of `reconstruct`."""
+
+    plan: Plan
+    passes: tuple[Pass, ...]
+    trainer: TrainerConfig
+    cache: CacheConfig
+    precision: Precision
+    seed: int
+    eval_batch: int
+    trials: Trials | None
+
+    @property
+    def block(self) -> int:
+        """Images that have to stay in one process: those that are corrected together."""
+        return BATCH if any(task.correction for task in self.passes) else 1
+
+    def run(
+        self,
+        network: QuantizedNetwork,
+        images: Store,
+        shard: Shard,
+        *,
+        listener: Listener,
+        finished: Finished | None,
+    ) -> Reconstruction:
+        """Do this process's part.
+
+        Args:
+            network: The calibrated network, changed in place; equal in all processes, before and behind.
+            images: The calibration images that the process owns.
+            shard: Which of all images these are.
+            listener: Who is told of every chunk and unit.
+            finished: Keeps the records of groups; only rank 0's is asked.
+
+        Returns:
+            The outcome for all images.
+        """
+        results: list[GroupResult] = []
+        units: tuple[UnitResult, ...] = ()
+        held_out = self.trials.held_out(shard.images) if self.trials else 0
+        ranks = shard.ranks
+        with (
+            Cache(self.cache, images.device, sharers=ranks.world) as kept,
+            quiet_lightning(),
+            deterministic(),
+        ):
+            walk = Walk(
+                network,
+                self.plan,
+                self.trainer,
+                self.precision,
+                kept,
+                self.seed,
+                self.eval_batch,
+                listener,
+                images,
+                shard,
+                held_out,
+                finished,
+            )
+            tried = [self.trials if task is self.passes[0] else None for task in self.passes]
+            listener.outline([walk.outline(*each) for each in zip(self.passes, tried, strict=True)])
+            for task, tries in zip(self.passes, tried, strict=True):
+                units, groups = walk.run(task, report_units=task is self.passes[-1], trials=tries)
+                results += groups
+        memory, disk = ranks.total(kept.use.peak_mb, kept.use.disk_mb)
+        use = replace(kept.use, peak_mb=round(memory, 3), disk_mb=round(disk, 3))
+        return Reconstruction(units=units, groups=tuple(results), cache=use)
+
+
 def reconstruct(
     network: QuantizedNetwork,
     images: Tensor | Store,
@@ -48,6 +128,8 @@ def reconstruct(
     model: str = "",
     listener: Listener | None = None,
     trials: Trials | None = None,
+    finished: Finished | None = None,
+    team: "Team | None" = None,
 ) -> Reconstruction:
     """Optimise a calibrated network, in place.
 
@@ -66,6 +148,8 @@ def reconstruct(
         listener: Who is told of every chunk and unit.
         trials: Merges to be tried during the first pass, for a plan that merges nothing; they hold some
             images out, from which no group learns then.
+        finished: Keeps the records of groups; those that it has already are not optimised again.
+        team: The devices that share the images; None: the network's alone.
 
     Returns:
         Unit errors and curves. The same arguments give the same result, bit by bit, on the same machine; so
@@ -73,6 +157,7 @@ def reconstruct(
 
     Raises:
         ConfigError: The cache has no place to be, or no room there; CUDA graphs are asked for and cannot be.
+        DeviceError: One of several processes has ended.
     """
     if trainer.cuda_graphs and images.device.type != "cuda":
         raise ConfigError(
@@ -81,18 +166,19 @@ def reconstruct(
     listener = listener or Silent()
     first = images if isinstance(images, Store) else Store.of(images)
     depthwise = any(layer.kind == "depthwise" for unit in network.units for layer in unit.facts.layers)
-    results: list[GroupResult] = []
-    units: tuple[UnitResult, ...] = ()
-    held_out = trials.held_out(first.images) if trials else 0
-    with Cache(cache, first.device) as kept, quiet_lightning(), deterministic():
-        walk = Walk(network, plan, trainer, precision, kept, seed, eval_batch, listener, first, held_out)
-        tasks = passes_of(method, depthwise=depthwise, model=model, lr_factor=trainer.lr_factor)
-        tried = [trials if task is tasks[0] else None for task in tasks]
-        listener.outline([walk.outline(*each) for each in zip(tasks, tried, strict=True)])
-        for task, tries in zip(tasks, tried, strict=True):
-            units, groups = walk.run(task, report_units=task is tasks[-1], trials=tries)
-            results += groups
-    return Reconstruction(units=units, groups=tuple(results), cache=kept.use)
+    job = Job(
+        plan=plan,
+        passes=tuple(passes_of(method, depthwise=depthwise, model=model, lr_factor=trainer.lr_factor)),
+        trainer=trainer,
+        cache=cache,
+        precision=precision,
+        seed=seed,
+        eval_batch=eval_batch,
+        trials=trials,
+    )
+    if team is not None:
+        return team.run(job, network, first, listener=listener, finished=finished)
+    return job.run(network, first, Shard(first.images), listener=listener, finished=finished)
 
 
 @contextmanager

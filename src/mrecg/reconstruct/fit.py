@@ -8,27 +8,39 @@ from contextlib import contextmanager
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mrecg.quant.modules import activations_of, zero_points_of
 from mrecg.reconstruct.methods import LearnScales
+from mrecg.reconstruct.ranks import Ranks
 from mrecg.reconstruct.unit_module import GroupReconstruction
 
 
-def fit_in_chunks(module: GroupReconstruction, steps: int, chunk: int, device: torch.device) -> None:
+def fit_in_chunks(
+    module: GroupReconstruction, steps: range, chunk: int, device: torch.device, *, ranks: Ranks | None = None
+) -> None:
     """Let Lightning run the steps of a group, a chunk of them as one batch.
 
     Args:
         module: The group.
-        steps: Optimisation steps.
+        steps: Numbers of the optimisation steps; those before the first were taken by an interrupted run.
         chunk: Steps a batch.
         device: Where the group is.
+        ranks: The processes that learn it together, each on a device of its own; None: this one alone.
     """
-    edges = torch.tensor([(begin, min(begin + chunk, steps)) for begin in range(0, steps, chunk)])
+    edges = torch.tensor([(begin, min(begin + chunk, steps.stop)) for begin in steps[::chunk]])
+    shared = ranks is not None and ranks.world > 1
+    devices: list[int] | int = [device.index or 0] if device.type == "cuda" else 1
+    if ranks is not None and shared:
+        devices = list(range(ranks.world)) if device.type == "cuda" else ranks.world
     trainer = L.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        devices=devices,
+        strategy=_Together(ranks) if ranks is not None and shared else "auto",
+        use_distributed_sampler=False,  # everyone takes every step
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,
@@ -44,7 +56,45 @@ def fit_in_chunks(module: GroupReconstruction, steps: int, chunk: int, device: t
         if not isinstance(left.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, on_interrupt)
-        raise KeyboardInterrupt from None
+        raise type(left.__context__)() from None
+
+
+class _Started(LightningEnvironment):
+    """Tells Lightning about processes that are there already."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        super().__init__()
+        self._ranks = ranks
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def local_rank(self) -> int:
+        return self._ranks.rank
+
+
+class _Together(DDPStrategy):
+    """Lightning's data-parallel strategy in a process group that is there already.
+
+    The module is not wrapped: `mrecg.reconstruct.ranks.Ranks.add_gradients` adds the gradients up.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        super().__init__(cluster_environment=_Started(ranks))
+        self._ranks = ranks
+
+    def _configure_launcher(self) -> None:
+        """Launch nothing."""
+
+    def setup_distributed(self) -> None:
+        self.set_world_ranks()
+
+    def configure_ddp(self) -> None:
+        """Leave the module as it is."""
+
+    def barrier(self, *args: object, **kwargs: object) -> None:
+        self._ranks.total(0)
 
 
 @contextmanager

@@ -55,6 +55,7 @@ class GroupResult:
         curve: The logged points.
         floor: The loss of the group in full precision behind the quantized prefix, see
             `mrecg.reconstruct.floor`; None where nothing was optimised.
+        reused: Whether another run had optimised it before: its seconds were spent there.
     """
 
     name: str
@@ -63,6 +64,7 @@ class GroupResult:
     seconds: float
     curve: tuple[CurvePoint, ...]
     floor: float | None = None
+    reused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from mrecg.reconstruct.unit_module import GroupReconstruction, Losses, Outputs
+    from mrecg.reconstruct.step_losses import Losses, Outputs
+    from mrecg.reconstruct.unit_module import GroupReconstruction
 
 _BLOCK = 64
 """Steps whose numbers are sent to the device together."""

@@ -8,7 +8,8 @@ from: a merged group fits those that it learns from better in nearly every case,
 
 import copy
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,28 @@ from mrecg.reconstruct.walk import Walk
 HELD_OUT, HELD_OUT_SHARE = 256, 4
 """Images on which the network's output is compared: every fourth one, and no more than so many, because each
 trial runs all that is behind it."""
+
+
+class Trials(Protocol):
+    """What a walk tries on the way."""
+
+    def held_out(self, images: int) -> int:
+        """How many of the calibration images are for measuring."""
+
+    def groups(self, walk: Walk) -> Sequence[range]:
+        """Units of each group that is tried, in the order of the trials."""
+
+    def before(self, walk: Walk, index: int, task: Pass, learned: GroupCache) -> None:
+        """A unit is about to be optimised, from what it will learn from."""
+
+    def after(self, walk: Walk, index: int, quantized: Store) -> None:
+        """A unit is hardened; what leaves it."""
+
+    def noted(self) -> dict[str, Any]:
+        """What was noted at the last unit, as plain values."""
+
+    def recall(self, noted: dict[str, Any]) -> None:
+        """Note what `noted` gave in an earlier walk, instead of trying."""
 
 
 class PairTrials:
@@ -109,14 +132,44 @@ class PairTrials:
         """
         self.reach.append(self._reach(walk, quantized, index + 1))
 
+    def noted(self) -> dict[str, Any]:
+        """What was noted at the last unit.
+
+        Returns:
+            ``reach``, and ``pair`` where the unit has a next one; a pair that was not tried is None.
+        """
+        noted: dict[str, Any] = {"reach": self.reach[-1]}
+        if len(self.pairs) == len(self.reach):
+            noted["pair"] = None if math.isnan(self.pairs[-1]) else self.pairs[-1]
+        return noted
+
+    def recall(self, noted: dict[str, Any]) -> None:
+        """Note what an earlier walk noted at the next unit.
+
+        Args:
+            noted: What `noted` gave there.
+        """
+        self.reach.append(float(noted["reach"]))
+        if "pair" in noted:
+            self.pairs.append(math.nan if noted["pair"] is None else float(noted["pair"]))
+
     @torch.no_grad()
     def _reach(self, walk: Walk, quantized: Store, begin: int) -> float:
         if not self._outputs:
             network = nn.Sequential(*walk.network.full)
             self._outputs = [network(x) for x in _last(walk.images, walk)]
         rest = nn.Sequential(*walk.network.full[begin:])
-        low = torch.cat([rest(x) for x in _last(quantized, walk)])
-        return output_difference(low, torch.cat(self._outputs))
+        low = [rest(x) for x in _last(quantized, walk)]
+        ranks = walk.shard.ranks
+        if ranks.world == 1:
+            return output_difference(torch.cat(low), torch.cat(self._outputs))
+        difference = size = 0.0
+        if low:  # a process may have none of these images
+            full = torch.cat(self._outputs).double()
+            size = float(len(full) if full.ndim == 2 else full.square().sum())
+            difference = size * output_difference(torch.cat(low), full)
+        difference, size = ranks.total(difference, size)
+        return difference / max(size, torch.finfo(torch.float64).tiny)
 
 
 def output_difference(low: Tensor, full: Tensor) -> float:
@@ -141,6 +194,6 @@ def output_difference(low: Tensor, full: Tensor) -> float:
 
 def _last(values: Store, walk: Walk) -> Iterator[Tensor]:
     """The images that are for measuring; all, where none are."""
-    index = torch.arange(values.images)[-walk.held_out :]
-    for part in torch.split(index, walk.eval_batch):
-        yield values.take(part)
+    learned = walk.shard.images - walk.held_out if walk.held_out else 0
+    for begin in range(walk.shard.before(learned), values.images, walk.eval_batch):
+        yield values.take(torch.arange(begin, min(begin + walk.eval_batch, values.images)))

@@ -7,7 +7,6 @@ generator has a state to keep.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -21,16 +20,15 @@ from mrecg.reconstruct.cache import GroupCache
 from mrecg.reconstruct.loss import prediction_difference, reconstruction_loss
 from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.order import Order
+from mrecg.reconstruct.partial_state import Keeper
+from mrecg.reconstruct.ranks import Part, Shard
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.reconstruct.replay import Replay
 from mrecg.reconstruct.soft import SoftRounding
+from mrecg.reconstruct.step_losses import Losses, Outputs, read
 
 SMALLEST_SCALE = 1e-6
 """Activation steps are kept at least this large, so that they stay positive."""
-
-
-Outputs = tuple[Tensor, Tensor | None, Tensor | None]
-"""Reconstruction loss, prediction difference and regulariser of a step."""
 
 
 class _Adam(torch.optim.Adam):
@@ -39,44 +37,6 @@ class _Adam(torch.optim.Adam):
     def _cuda_graph_capture_health_check(self) -> None:
         if any(p.is_cuda for group in self.param_groups for p in group["params"]):
             super()._cuda_graph_capture_health_check()
-
-
-class Losses(NamedTuple):
-    """The losses of a step, where they were computed.
-
-    Attributes:
-        step: Its number.
-        reconstruction: One number.
-        prediction: One number; None where it does not count.
-        rounding: One number; None while the regulariser is off.
-        beta: Exponent of the regulariser; None while it is off.
-    """
-
-    step: int
-    reconstruction: Tensor
-    prediction: Tensor | None
-    rounding: Tensor | None
-    beta: float | None
-
-
-def _read(logged: Sequence[Losses]) -> list[CurvePoint]:
-    """Read the losses of a chunk's logged steps, all at once."""
-    if not logged:
-        return []
-    none = torch.zeros_like(logged[0].reconstruction)
-    parts = [part for each in logged for part in (each.reconstruction, each.prediction, each.rounding)]
-    numbers = iter(torch.stack([none if part is None else part for part in parts]).tolist())
-    return [
-        CurvePoint(
-            step=each.step,
-            reconstruction=reconstruction,
-            rounding=None if each.rounding is None else rounding,
-            total=reconstruction + prediction + rounding,
-            beta=each.beta,
-            prediction=None if each.prediction is None else prediction,
-        )
-        for each, reconstruction, prediction, rounding in zip(logged, numbers, numbers, numbers, strict=True)
-    ]
 
 
 class GroupReconstruction(L.LightningModule):
@@ -95,12 +55,14 @@ class GroupReconstruction(L.LightningModule):
         report: Called behind each chunk with the points logged in it and the number of its steps.
         tail: The full-precision units behind it in order; needed where the network's prediction counts.
         images: Learn from the first so many of the cache; None: from all.
+        shard: The images that this process owns of all, where several share the work; the cache holds these.
 
     Attributes:
         order: Which images each step sees.
         drop: The draws of quantization drop.
         places: How many of them a step takes.
         rounding: The soft rounding; None where there is nothing to round.
+        keeper: Keeps what is learned from time to time, and has what an interrupted run left; None: nobody.
     """
 
     def __init__(
@@ -118,6 +80,7 @@ class GroupReconstruction(L.LightningModule):
         report: Callable[[Sequence[CurvePoint], int], None],
         tail: Sequence[nn.Module] = (),
         images: int | None = None,
+        shard: Shard | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -127,7 +90,10 @@ class GroupReconstruction(L.LightningModule):
         self._bf16 = precision == "bf16"
         self.drop = Drop(task.keep, seed)
         count = cache.quantized.images if images is None else images
-        self.order = Order(count, batch, seed=seed, device=cache.quantized.device)
+        self._shard = shard
+        # A shard's part of each batch is found on the CPU: a GPU would wait for the number of its images.
+        place = cache.quantized.device if shard is None else torch.device("cpu")
+        self.order = Order(count, batch, seed=seed, device=place)
         self.rounding: SoftRounding | None = None
         if task.rounding and layers_of(self.group):
             learn_scales = task.rounding.scale_lr is not None
@@ -144,6 +110,7 @@ class GroupReconstruction(L.LightningModule):
         self._rates: list[tuple[float, bool]] = []
         self._graphs = graphs
         self._replay: Replay | None = None
+        self.keeper: Keeper | None = None
 
     def cpu(self) -> "GroupReconstruction":
         """Stay where it is: Lightning ends each fit by this call, and the units belong to the network."""
@@ -176,6 +143,8 @@ class GroupReconstruction(L.LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         begin, end = chunk.tolist()
+        if self.keeper is not None:
+            self.keeper.before(optimizer)
         logged = []
         mode = "off" if self.task.activations == "off" else "drop" if self.task.keep < 1 else "on"
         with quantization(self.group, activations=mode, drop=self.drop):  # type: ignore[arg-type]
@@ -183,7 +152,9 @@ class GroupReconstruction(L.LightningModule):
                 losses = self.step(step, optimizer)
                 if step % self.log_every == 0 or step == self.steps - 1:
                     logged.append(losses)
-        self._report(_read(logged), end - begin)
+        self._report(read(logged), end - begin)
+        if self.keeper is not None:
+            self.keeper.after(optimizer, begin, end, self.steps)
 
     def step(self, step: int, optimizer: torch.optim.Optimizer) -> Losses:
         """Run one optimisation step; quantization of the group has been switched as the pass wants it.
@@ -217,14 +188,55 @@ class GroupReconstruction(L.LightningModule):
         Returns:
             Reconstruction loss, prediction difference and regulariser, one number each; None where left out.
         """
+        optimizer.zero_grad()
+        if self.rounding is not None:
+            self.rounding.lend()
+        if self._shard is None:
+            reconstruction, prediction = self._backward(index)
+        else:
+            reconstruction, prediction = self._own_backward(self._shard.part(index), len(index))
+        penalty = None
+        if self.rounding is not None and self.task.rounding is not None:
+            once = self._shard is None or self._shard.ranks.rank == 0
+            weight = self.task.rounding.regulariser if once else 0.0
+            penalty = self.rounding.collect(weight=weight, beta=beta)
+        if self._shard is not None:
+            losses = [reconstruction] if prediction is None else [reconstruction, prediction]
+            self._shard.ranks.add_gradients(optimizer, losses)
+        optimizer.step()
+        with torch.no_grad():
+            if self._positive:
+                torch._foreach_clamp_min_(self._positive, SMALLEST_SCALE)
+            for quantizer in self._signed:
+                quantizer.zero_point.clamp_(0, quantizer.top)
+        return reconstruction, prediction, penalty
+
+    def _own_backward(self, part: Part, batch: int) -> tuple[Tensor, Tensor | None]:
+        """Forward and backward with the own part of a batch: its share of the loss and of the gradients."""
+        if not len(part.rows):
+            nothing = torch.zeros((), dtype=self._cache.target.dtype, device=self._cache.target.device)
+            return nothing, None if self.task.prediction is None else nothing.clone()
+        self.drop.rows = part.rows
+        share = len(part.rows) / batch
+        reconstruction, prediction = self._backward(part.own, share=share, batch=batch)
+        for grid in (*self._scales, *(quantizer.zero_point for quantizer in self._signed)):
+            if grid.grad is not None:
+                # Their gradients were divided by the root of the elements of the part, not of the batch.
+                grid.grad.mul_(math.sqrt(share))
+        return reconstruction * share, None if prediction is None else prediction * share
+
+    def _backward(
+        self, index: Tensor, *, share: float = 1.0, batch: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Forward and backward pass; gives the reconstruction loss and the prediction difference."""
         x = quantized = self._cache.quantized.take(index)
         if self.task.keep < 1:
             x = self.drop.mix(x, self._cache.full.take(index))
-        if self.rounding is not None:
-            self.rounding.lend()
         if self.task.prediction is None:
             out, logits = self._forward(x), None
         else:
+            if self.drop.rows is not None and batch is not None:
+                self.drop.rows = torch.cat([self.drop.rows, self.drop.rows + batch])
             out, second = self._forward(torch.cat([x, quantized])).chunk(2)
             logits = self._forward(second, self._tail)
         weight = None if self._cache.weight is None else self._cache.weight.take(index)
@@ -235,18 +247,8 @@ class GroupReconstruction(L.LightningModule):
             difference = prediction_difference(logits, reference, temperature=temperature)
             prediction = self.task.prediction.weight * difference
             loss = reconstruction + prediction
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        penalty = None
-        if self.rounding is not None and self.task.rounding is not None:
-            penalty = self.rounding.collect(weight=self.task.rounding.regulariser, beta=beta)
-        optimizer.step()
-        with torch.no_grad():
-            if self._positive:
-                torch._foreach_clamp_min_(self._positive, SMALLEST_SCALE)
-            for quantizer in self._signed:
-                quantizer.zero_point.clamp_(0, quantizer.top)
-        return reconstruction.detach(), None if prediction is None else prediction.detach(), penalty
+        (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
+        return reconstruction.detach(), None if prediction is None else prediction.detach()
 
     def _forward(self, x: Tensor, units: Sequence[nn.Module] | None = None) -> Tensor:
         """Run the group, or other units, in the configured precision."""

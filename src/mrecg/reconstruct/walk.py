@@ -1,10 +1,9 @@
 """Walk over the network group by group: fit, harden, advance the cache, measure."""
 
 import time
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,31 +14,16 @@ from mrecg.errors import ConfigError
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.quant.modules import activations_of, quantization
 from mrecg.quant.network import QuantizedNetwork
-from mrecg.reconstruct import correction
+from mrecg.reconstruct import learn
 from mrecg.reconstruct.cache import GroupCache, advance, deviation
-from mrecg.reconstruct.fisher import fisher_weights
-from mrecg.reconstruct.fit import fit_in_chunks, learning
-from mrecg.reconstruct.floor import loss_floor
+from mrecg.reconstruct.finished import Finished, GroupRecord, restore, state_of
 from mrecg.reconstruct.methods import Pass
+from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.records import Ahead, CurvePoint, GroupResult, Listener, UnitResult
 from mrecg.reconstruct.steps import Steps, ranges_of
-from mrecg.reconstruct.unit_module import GroupReconstruction
 
-
-class Trials(Protocol):
-    """What is tried on the way; see `mrecg.reconstruct.trials`."""
-
-    def held_out(self, images: int) -> int:
-        """How many of the calibration images are for measuring."""
-
-    def groups(self, walk: "Walk") -> Sequence[range]:
-        """Units of each group that is tried, in the order of the trials."""
-
-    def before(self, walk: "Walk", index: int, task: Pass, learned: GroupCache) -> None:
-        """A unit is about to be optimised, from what it will learn from."""
-
-    def after(self, walk: "Walk", index: int, quantized: Store) -> None:
-        """A unit is hardened; what leaves it."""
+if TYPE_CHECKING:
+    from mrecg.reconstruct.trials import Trials
 
 
 @dataclass
@@ -55,8 +39,10 @@ class Walk:
         seed: Seed of all draws.
         eval_batch: Images a forward pass when the cache advances.
         listener: Who is told of every chunk and unit.
-        images: Calibration images.
+        images: Calibration images, those that this process owns.
         held_out: The last so many of them are for measuring: no group learns from them.
+        finished: Keeps the records of groups, and may have some from before; rank 0's counts.
+        shard: Which of all images these are.
     """
 
     network: QuantizedNetwork
@@ -68,18 +54,20 @@ class Walk:
     eval_batch: int
     listener: Listener
     images: Store
+    shard: Shard
     held_out: int = 0
+    finished: Finished | None = None
 
     def __post_init__(self) -> None:
         self.members_of = ranges_of(self.plan)
         self.counted = Steps(self.network, self.trainer, self.images.images)
 
-    def outline(self, task: Pass, trials: Trials | None = None) -> list[Ahead]:
+    def outline(self, task: Pass, trials: "Trials | None" = None) -> list[Ahead]:
         """Say what a pass will do, in order."""
         return list(self.counted.ahead(task, self.members_of, trials.groups(self) if trials else ()))
 
     def run(
-        self, task: Pass, *, report_units: bool, trials: Trials | None = None
+        self, task: Pass, *, report_units: bool, trials: "Trials | None" = None
     ) -> tuple[tuple[UnitResult, ...], list[GroupResult]]:
         """Walk over all groups once.
 
@@ -99,52 +87,118 @@ class Walk:
             sum(ahead.steps for ahead in self.outline(task, trials)),
         )
         logits = self._logits(task)
-        images = full = quantized = self.images
+        full = quantized = self.images
         units: list[UnitResult] = []
         groups: list[GroupResult] = []
         for number, names in enumerate(self.plan.groups):
-            begin, members = time.perf_counter(), self.members_of[number]
+            members = self.members_of[number]
             steps = self.counted.optimisation(task, members)
+            record = self._known(task, members, names, steps)
             targets: list[Store] = []
             for i in members:
                 targets.append(self.advance(self.network.full[i], targets[-1] if targets else full))
-            curve: list[CurvePoint] = []
-            floor: float | None = None
-            learned = GroupCache(quantized, full, targets[-1], logits=logits)
-            if trials is not None:
-                trials.before(self, members.start, task, learned)
-            if steps:
-                curve, floor = self.optimise(members, task, learned, steps)
-            if full is not images:
-                full.free()
-            for i, name, target in zip(members, names, targets, strict=True):
-                entered, quantized = quantized, self.advance_low(i, quantized, task)
-                if entered is not images:
-                    entered.free()
-                error, loss = deviation(quantized, target, batch=self.eval_batch)
-                if target is not targets[-1]:
-                    target.free()
+            if record is None:
+                learned = GroupCache(quantized, full, targets[-1], logits=logits)
+                record, quantized = self._work(members, task, learned, targets, trials)
+            else:
+                quantized = self._again(members, task, (quantized, full), targets, record)
+                if trials is not None:
+                    trials.recall(record.noted)
+            full = targets[-1]
+            for i, name, (error, loss) in zip(members, names, record.measured, strict=True):
                 units.append(UnitResult(name=name, group=number, error=error, loss=loss))
                 if report_units:
                     self.listener.unit(i, units[-1])
-                if trials is not None:
-                    trials.after(self, i, quantized)
-            full = targets[-1]
-            groups.append(
-                GroupResult(
-                    name=group_name(names),
-                    task=task.name,
-                    steps=steps,
-                    seconds=time.perf_counter() - begin,
-                    curve=tuple(curve),
-                    floor=floor,
-                )
-            )
+            if self.finished is not None:
+                self.finished.keep(record)
+            groups.append(record.result(group_name(names), task.name, steps))
             self.listener.finished(groups[-1])
-        for store in (full, quantized, logits):
-            if store is not None:
-                store.free()
+        for left in (full, quantized, logits):
+            if left is not None:
+                left.free()
         return tuple(units), groups
+
+    def _work(
+        self,
+        members: range,
+        task: Pass,
+        learned: GroupCache,
+        targets: Sequence[Store],
+        trials: "Trials | None",
+    ) -> tuple[GroupRecord, Store]:
+        """Optimise a group and measure its units; also give what leaves it."""
+        begin = time.perf_counter()
+        curve: Sequence[CurvePoint] = ()
+        floor: float | None = None
+        if trials is not None:
+            trials.before(self, members.start, task, learned)
+        if steps := self.counted.optimisation(task, members):
+            curve, floor = self.optimise(members, task, learned, steps)
+        self._free(learned.full)
+        quantized, measured = learned.quantized, []
+        for i, target in zip(members, targets, strict=True):
+            quantized = self._behind(i, quantized, task)
+            measured.append(deviation(quantized, target, batch=self.eval_batch, ranks=self.shard.ranks))
+            if target is not learned.target:
+                target.free()
+            if trials is not None:
+                trials.after(self, i, quantized)
+        record = GroupRecord(
+            state=state_of(self.network.low[members.start : members.stop]),
+            measured=tuple(measured),
+            seconds=time.perf_counter() - begin,
+            curve=tuple(curve),
+            floor=floor,
+            noted=trials.noted() if trials else {},
+        )
+        return record, quantized
+
+    def _again(
+        self,
+        members: range,
+        task: Pass,
+        entering: tuple[Store, Store],
+        targets: Sequence[Store],
+        record: GroupRecord,
+    ) -> Store:
+        """Go on behind a group whose units stand in the state of its record; give what leaves it."""
+        quantized, full = entering
+        if steps := self.counted.optimisation(task, members):
+            name, names = self.name(members), [self.network.units[i].name for i in members]
+            if corrections := self.counted.corrections(task, members):
+                self.listener.curve(name, task.name, (), corrections)
+            self.listener.group(name, names, steps, 0.0 if record.floor is None else record.floor)
+            self.listener.curve(name, task.name, record.curve, steps)
+        for store in (full, *targets[:-1]):
+            self._free(store)
+        for i in members:
+            quantized = self._behind(i, quantized, task)
+        return quantized
+
+    def _behind(self, index: int, quantized: Store, task: Pass) -> Store:
+        """Go on behind a quantized unit, and give up what entered it."""
+        out = self.advance_low(index, quantized, task)
+        self._free(quantized)
+        return out
+
+    def _free(self, store: Store) -> None:
+        if store is not self.images:
+            store.free()
+
+    def _known(self, task: Pass, members: range, names: Sequence[str], steps: int) -> GroupRecord | None:
+        """Find the record of a group, and put its units into the state behind it."""
+        record = None
+        if self.finished is not None:
+            self.finished.announce(task, names, steps)
+            record = self.finished.recall()
+        record = self.shard.ranks.agreed(record)
+        if record is None or len(record.measured) != len(members):
+            return None
+        try:
+            restore(self.network.low[members.start : members.stop], record.state)
+        except ValueError:
+            return None  # not ours, whatever it is: the group is optimised
+        return record
 
     def advance(self, unit: nn.Module, values: Store, grid: Grid | None = None) -> Store:
         """Run a unit over all images; see `mrecg.reconstruct.cache.advance`."""
@@ -171,88 +225,12 @@ class Walk:
     def optimise(
         self, members: range, task: Pass, learned: GroupCache, steps: int
     ) -> tuple[list[CurvePoint], float]:
-        """Prepare what a group learns from, as the pass wants it, and fit and harden the group.
+        """Optimise and harden a group; see `mrecg.reconstruct.learn.optimise`."""
+        return learn.optimise(self, members, task, learned, steps)
 
-        Args:
-            members: Its units.
-            task: The pass.
-            learned: Inputs and targets as they are.
-            steps: Optimisation steps.
-
-        Returns:
-            The logged points, and the floor of their loss.
-        """
-        made: list[Store] = []
-        uncorrected = learned.target
-        if task.correction is not None and self.counted.corrections(task, members):
-            corrected = correction.correct(
-                [self.network.unfolded(i) for i in members],
-                learned.full,
-                task.correction,
-                steps=self.counted.correction(task),
-                cache=self.cache,
-                report=lambda done: self.listener.curve(self._name(members), task.name, (), done),
-            )
-            made.append(corrected)
-            for i in members:
-                made.append(self.advance(self.network.full[i], made[-1]))
-            learned = replace(learned, full=corrected, target=made[-1])
-        if task.loss == "fisher_diag":
-            units = self.network.low[members.start : members.stop]
-            with quantization(nn.Sequential(*units), activations=task.activations):
-                weight = fisher_weights(
-                    units,
-                    self.network.full[members.stop :],
-                    entering=learned.quantized,
-                    target=uncorrected,
-                    cache=self.cache,
-                )
-            made.append(weight)
-            learned = replace(learned, weight=weight)
-        units = self.network.full[members.start : members.stop]
-        floor = loss_floor(units, learned, batch=self.eval_batch, seen=steps * self.trainer.batch_size)
-        names = [self.network.units[i].name for i in members]
-        self.listener.group(self._name(members), names, steps, floor)
-        curve = self._fit(members, task, learned, steps)
-        for store in made:
-            store.free()
-        return curve, floor
-
-    def _name(self, members: range) -> str:
+    def name(self, members: range) -> str:
+        """Name of the group of some units."""
         return group_name([self.network.units[i].name for i in members])
-
-    def _fit(self, members: range, task: Pass, cache: GroupCache, steps: int) -> list[CurvePoint]:
-        name, units = self._name(members), self.network.low[members.start : members.stop]
-        images = self.images.images - self.held_out
-        curve: list[CurvePoint] = []
-
-        def report(points: Sequence[CurvePoint], done: int) -> None:
-            curve.extend(points)
-            self.listener.curve(name, task.name, points, done)
-
-        if self.trainer.cuda_graphs and not cache.at_hand:
-            raise ConfigError(
-                f"trainer.cuda_graphs: what {name} learns from has spilled from the GPU; "
-                "raise cache.budget_mb or set trainer.cuda_graphs=false"
-            )
-        with learning(units, task.scales):
-            module = GroupReconstruction(
-                units,
-                task=task,
-                cache=cache,
-                steps=steps,
-                batch=min(self.trainer.batch_size, images),
-                log_every=self.trainer.log_every,
-                precision=self.precision,
-                graphs=self.trainer.cuda_graphs,
-                seed=zlib.crc32(f"{self.seed}/{task.name}/{name}".encode()),
-                report=report,
-                images=images,
-                tail=self.network.full[members.stop :] if task.prediction else (),
-            )
-            fit_in_chunks(module, steps, self.trainer.chunk, cache.quantized.device)
-            module.harden()
-        return curve
 
     @torch.no_grad()
     def _logits(self, task: Pass) -> Store | None:

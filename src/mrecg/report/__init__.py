@@ -1,7 +1,8 @@
 """Tables, figures and the HTML page, from run folders alone: no model and no framework is loaded."""
 
 from mrecg.report.figures import oscillation_figure, plan_figure
-from mrecg.report.load import find_runs, load_run
+from mrecg.report.folders import find_runs
+from mrecg.report.load import load_run
 from mrecg.report.page import write_report
 from mrecg.report.records import Run
 from mrecg.report.tables import comparison_rows, terminal_table

@@ -3,37 +3,16 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
-from mrecg.report.records import Run, short_groups
+from mrecg.report.labels import open_count, series_labels
+from mrecg.report.records import Run
 
 METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
 GRANULARITIES = ("layer", "block", "mixed", "fixed", "network")
 BASELINE = "block"
 """The granularity that all others are compared with."""
-
-SETTINGS: tuple[Callable[[Run], str], ...] = (
-    lambda run: f"{run.steps} steps",
-    lambda run: f"steps per {run.steps_per}",
-    lambda run: f"{run.calibration_images} images",
-    lambda run: f"batches of {run.batch_size}",
-    lambda run: f"stem output {run.stem_output}",
-    lambda run: f"precision {run.precision}",
-)
-"""What the runs of a label or line share, beside method and options, and how it is said."""
-
-# What tells two configurations of one method and granularity apart, and how a label says it.
-_DETAILS: tuple[Callable[[Run], str], ...] = (
-    lambda run: f"by {run.planner}" if run.planner else "",
-    lambda run: (
-        f"{run.merge_count} merge{'s' * (run.merge_count != 1)}"
-        if run.granularity == "mixed" and not _open_count(run)
-        else ""
-    ),
-    lambda run: short_groups(run.merged) if run.granularity == "fixed" or run.planner == "published" else "",
-    *SETTINGS,
-    lambda run: ", ".join(f"{key.partition('.')[2]} {value}" for key, value in run.options.items()),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +46,15 @@ class Panel:
     title: str
     units: tuple[str, ...]
     series: tuple[Series, ...]
+
+    @cached_property
+    def block_wise(self) -> dict[tuple[object, ...], list[Series]]:
+        """Block-wise configurations by method and budget: of thousands none is searched for."""
+        found: dict[tuple[object, ...], list[Series]] = {}
+        for series in self.series:
+            if series.first.granularity == BASELINE:
+                found.setdefault(_budget(series.first), []).append(series)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +147,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
                 units=units,
                 series=tuple(
                     Series(label=label, runs=tuple(seeds))
-                    for label, seeds in zip(_labels(members), members, strict=True)
+                    for label, seeds in zip(series_labels([m[0] for m in members]), members, strict=True)
                 ),
             )
         )
@@ -194,8 +182,8 @@ def baseline_of(panel: Panel, series: Series) -> Series | None:
     Returns:
         The other configuration; None where there is none, or it is this one.
     """
-    same = (other for other in panel.series if _budget(other.first) == _budget(series.first))
-    return next((o for o in same if o.first.granularity == BASELINE and o is not series), None)
+    same = panel.block_wise.get(_budget(series.first), ())
+    return next((other for other in same if other is not series), None)
 
 
 def top1(run: Run) -> float | None:
@@ -215,7 +203,7 @@ def peak(run: Run) -> float | None:
 
 def merge_count(run: Run) -> int | None:
     """Pairs that were asked for; None where the planner decided how many, or nothing was planned."""
-    return None if run.granularity != "mixed" or _open_count(run) else run.merge_count
+    return None if run.granularity != "mixed" or open_count(run) else run.merge_count
 
 
 def _finite(value: float) -> float | None:
@@ -234,37 +222,13 @@ def _budget(run: Run) -> tuple[object, ...]:
 
 def _configuration(run: Run) -> tuple[object, ...]:
     given = run.groups if run.granularity == "fixed" or run.planner == "published" else ()
-    count = None if _open_count(run) else run.merge_count
+    count = None if open_count(run) else run.merge_count
     options = tuple(sorted(run.options.items()))
     return (*_budget(run), run.granularity, run.planner, count, run.steps_per, given, options)
 
 
-def _open_count(run: Run) -> bool:
-    """Whether the planner decided how many pairs to merge, for each seed anew."""
-    return run.planner == "budget" or run.options.get("planner.merge_count") == "auto"
-
-
 def _title(run: Run) -> str:
     return f"{run.model} on {run.data}, {run.bits}"
-
-
-def _labels(members: Sequence[Sequence[Run]]) -> list[str]:
-    """Method and granularity, and of the rest only what tells apart those that would share a label."""
-    labels = []
-    for seeds in members:
-        run = seeds[0]
-        rivals = [m[0] for m in members if (m[0].method, m[0].granularity) == (run.method, run.granularity)]
-        details: list[Callable[[Run], str]] = []
-        for say in _DETAILS:
-            if _distinct(rivals, [*details, say]) > _distinct(rivals, details):
-                details.append(say)
-        said = filter(None, (say(run) for say in details))
-        labels.append(", ".join([f"{run.method} · {run.granularity}", *said]))
-    return labels
-
-
-def _distinct(runs: Sequence[Run], details: Sequence[Callable[[Run], str]]) -> int:
-    return len({tuple(say(run) for say in details) for run in runs})
 
 
 def _finding(panel: Panel, baseline: Series, series: Series) -> Finding:

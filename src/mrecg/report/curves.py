@@ -23,11 +23,13 @@ def curves(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
         runs: The same runs as of `document`.
 
     Returns:
-        Curves of each group, by the id of the run; thinned by means of neighbouring points.
+        Curves of each group, by the id of the run; thinned by means of neighbouring points. Runs that were
+        not read whole have no entry.
     """
-    points = max(LEAST_POINTS, min(MOST_POINTS, MOST_POINTS * ALL_POINTS_RUNS // max(len(runs), 1)))
+    detailed = {key: run for key, run in with_ids(runs).items() if run.detailed}
+    points = max(LEAST_POINTS, min(MOST_POINTS, MOST_POINTS * ALL_POINTS_RUNS // max(len(detailed), 1)))
     found = {}
-    for key, run in with_ids(runs).items():
+    for key, run in detailed.items():
         place = {name: i for i, name in enumerate(run.unit_names)}
         members = {group_name(group): group for group in run.groups}
         found[key] = [

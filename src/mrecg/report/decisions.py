@@ -4,7 +4,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrecg.errors import DataError
+from mrecg.report.index import Read
 from mrecg.report.records import Run
 
 Decisions = NDArray[np.int32]
@@ -21,11 +21,12 @@ CLASSES, CONFUSIONS = 40, 20
 """Classes and confusions that are listed, at most: those that changed most."""
 
 
-def read_decisions(run: Run) -> Decisions | None:
+def read_decisions(run: Run, *, read: Read = Path.read_bytes) -> Decisions | None:
     """Read decisions.csv of a run.
 
     Args:
         run: The run.
+        read: How its files are read.
 
     Returns:
         Shape (N, 3); None where the run kept none.
@@ -33,22 +34,27 @@ def read_decisions(run: Run) -> Decisions | None:
     Raises:
         DataError: The file is broken, or about other images than the summary.
     """
-    return _read(run.path / "decisions.csv", run.evaluation_images)
-
-
-@lru_cache(maxsize=4)  # a run and the one that it is compared with
-def _read(file: Path, images: int) -> Decisions | None:
-    if not file.is_file():
-        return None
-    lines = file.read_text(encoding="utf-8").split()
+    file = run.path / "decisions.csv"
     try:
+        lines = read(file).decode("utf-8").split()
         if lines[:1] != ["label,fp,quantized"]:
             raise ValueError("its columns are not label, fp and quantized")
-        rows = np.array([line.split(",") for line in lines[1:]], dtype=np.int32).reshape(-1, 3)
-        if len(rows) != images:
-            raise ValueError(f"it has {len(rows)} images, summary.json {images}")
-    except (ValueError, OverflowError) as error:
+        rows = _rows(lines[1:])
+        if len(rows) != run.evaluation_images:
+            raise ValueError(f"it has {len(rows)} images, summary.json {run.evaluation_images}")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: {error}; repeat the run, or remove the file") from error
+    return rows
+
+
+def _rows(lines: Sequence[str]) -> Decisions:
+    if not lines:
+        return np.empty((0, 3), dtype=np.int32)
+    rows: Decisions = np.loadtxt(lines, delimiter=",", dtype=np.int32, comments=None, ndmin=2)
+    if rows.shape[1] != 3:
+        raise ValueError(f"it has {rows.shape[1]} columns, not 3")
     return rows
 
 
@@ -126,11 +132,14 @@ def flips(decisions: Decisions, names: Mapping[int, str]) -> dict[str, Any]:
     """
     label, full, low = decisions.T
     right_full, right_low = right(decisions, 1), right(decisions, 2)
-    classes = []
-    for number in np.unique(label):
-        here = label == number
-        before, after = int(right_full[here].sum()), int(right_low[here].sum())
-        classes.append((abs(after - before), int(here.sum()), int(number), before, after))
+    numbers, place, images = np.unique(label, return_inverse=True, return_counts=True)
+    before, after = (
+        np.bincount(place, weights=correct, minlength=len(numbers)).astype(int)
+        for correct in (right_full, right_low)
+    )
+    classes = list(
+        zip(*(v.tolist() for v in (abs(after - before), images, numbers, before, after)), strict=True)
+    )
     changed = sorted((c for c in classes if c[0]), key=lambda c: (-c[0], -c[1], c[2]))[:CLASSES]
     moved = Counter(zip(full[full != low].tolist(), low[full != low].tolist(), strict=True))
 
@@ -157,17 +166,18 @@ def flips(decisions: Decisions, names: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
-def class_folders(run: Run) -> tuple[str, ...]:
+def class_folders(run: Run, *, read: Read = Path.read_bytes) -> tuple[str, ...]:
     """Read in which folder each evaluation image was.
 
     Args:
         run: The run; its images.json has the images' names.
+        read: How its files are read.
 
     Returns:
         One an image, in order; empty where the names are not known.
     """
     try:
-        images = json.loads((run.path / "images.json").read_text(encoding="utf-8"))
+        images = json.loads(read(run.path / "images.json").decode("utf-8"))
         return tuple(str(name).rpartition("/")[0] for name in images["evaluation"]["names"])
     except (OSError, ValueError, KeyError, TypeError):
         return ()  # without names a class is a number

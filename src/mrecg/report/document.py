@@ -4,30 +4,37 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from mrecg.planner.schedule import Plan
 from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
 from mrecg.report.curves import significant, with_ids
+from mrecg.report.gather import left_out
+from mrecg.report.index import Read
 from mrecg.report.palette import looks
 from mrecg.report.provenance import provenance
 from mrecg.report.reasons import criterion_title, reason
 from mrecg.report.records import Run
 
 
-def document(runs: Sequence[Run], *, command: str, version: str) -> dict[str, Any]:
+def document(
+    runs: Sequence[Run], *, command: str, version: str, read: Read = Path.read_bytes
+) -> dict[str, Any]:
     """Describe runs for the page.
 
     Args:
         runs: Any runs, in any order.
         command: What made the page.
         version: Of this package.
+        read: How files of run folders are read.
 
     Returns:
         Plain values that JSON can hold; what is not finite is None.
     """
-    return Document(runs).values(command=command, version=version)
+    return Document(runs, read).values(command=command, version=version)
 
 
 class Document:
@@ -35,10 +42,14 @@ class Document:
 
     Args:
         runs: Any runs.
+        read: How files of run folders are read.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], read: Read = Path.read_bytes) -> None:
         self.runs = with_ids(runs)
+        self.read = read
+        # A run and the one that it is compared with.
+        self.decisions = lru_cache(maxsize=4)(lambda key: self._decisions(self.runs[key]))
         self.panels = compare.panels(runs)
         self.networks: dict[tuple[object, ...], dict[str, Any]] = {}
         self.plans: dict[tuple[object, ...], dict[str, Any]] = {}
@@ -63,21 +74,24 @@ class Document:
         runs = []
         for key, run in self.runs.items():
             panel, one = of_run.get(id(run), (None, None))
-            values = {"id": key, "configuration": names[id(one)] if one else None, **self._run(run)}
+            values = {"id": key, "configuration": names[id(one)] if one else None, **self._run(key, run)}
             values["plan"] = self._plan(run, names[id(one)]) if one else None
-            values["to_baseline"] = self._to_baseline(run, panel, one, ids) if panel and one else None
+            other = compare.baseline_of(panel, one) if panel and one else None
+            values["to_baseline"] = self._to_baseline(key, run, other, ids) if other else None
             runs.append(values)
+        runs_of = list(self.runs.values())
         return {
             "version": version,
             "made": date.today().isoformat(),
             "subject": self._subject(),
-            "headline": narrative.headline(found, list(self.runs.values())),
+            "headline": narrative.headline(found, runs_of),
             "command": command,
             "networks": list(self.networks.values()),
             "configurations": configurations,
             "runs": runs,
             "plans": list(self.plans.values()),
-            "provenance": provenance(self.runs),
+            "left_out": left_out(runs_of),
+            "provenance": provenance({key: run for key, run in self.runs.items() if run.detailed}),
         }
 
     def _subject(self) -> str:
@@ -144,8 +158,12 @@ class Document:
             made["configurations"].append(configuration)
         return str(made["id"])
 
-    def _run(self, run: Run) -> dict[str, Any]:
-        kept = decisions.read_decisions(run) if run.completed else None
+    def _decisions(self, run: Run) -> decisions.Decisions | None:
+        kept = run.completed and run.detailed
+        return decisions.read_decisions(run, read=self.read) if kept else None
+
+    def _run(self, key: str, run: Run) -> dict[str, Any]:
+        kept = self.decisions(key)
         top1, full = compare.top1(run), run.fp.top1 if run.fp else None
         to_fp = None
         if kept is not None and len(kept):
@@ -176,7 +194,8 @@ class Document:
             else None,
             "to_fp": to_fp,
             "paired": kept is not None,
-            **{key: significant(oscillation.get(key)) for key in measures},
+            "detailed": run.detailed,
+            **{measure: significant(oscillation.get(measure)) for measure in measures},
             "last_error": significant(run.units[-1].error) if run.units else None,
             "seconds": dict(run.seconds),
             "total_seconds": run.total_seconds if run.seconds else None,
@@ -192,20 +211,19 @@ class Document:
     def _names(self, run: Run, kept: decisions.Decisions) -> dict[int, str]:
         digest = run.evaluation_set or str(run.path)
         if digest not in self.folders:  # many runs share one set of images, whose names may be 50,000
-            self.folders[digest] = decisions.class_folders(run)
+            self.folders[digest] = decisions.class_folders(run, read=self.read)
         return decisions.class_names(kept, self.folders[digest])
 
     def _to_baseline(
-        self, run: Run, panel: Panel, series: Series, ids: dict[int, str]
+        self, key: str, run: Run, baseline: Series, ids: dict[int, str]
     ) -> dict[str, Any] | None:
-        baseline = compare.baseline_of(panel, series)
-        other = next((r for r in baseline.runs if r.seed == run.seed), None) if baseline else None
+        other = next((r for r in baseline.runs if r.seed == run.seed), None)
         if other is None:
             return None
         before, after = compare.top1(other), compare.top1(run)
         if before is None or after is None or other.evaluation_set != run.evaluation_set:
             return None
-        mine, theirs = decisions.read_decisions(run), decisions.read_decisions(other)
+        mine, theirs = self.decisions(key), self.decisions(ids[id(other)])
         same = mine is not None and theirs is not None and len(mine) == len(theirs) > 0
         if mine is not None and theirs is not None and same and (mine[:, 0] == theirs[:, 0]).all():
             found = decisions.change(decisions.right(theirs, 2), decisions.right(mine, 2))

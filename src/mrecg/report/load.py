@@ -1,6 +1,7 @@
-"""Find run folders and read them; whatever is broken is one error that names the file and what to do."""
+"""Read run folders; whatever is broken is one error that names the file and what to do."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,47 +10,21 @@ from typing import Any, TypeVar
 
 from mrecg.errors import DataError, MrecgError
 from mrecg.planner.schedule import Plan, group_name
+from mrecg.report.folders import SUMMARY
+from mrecg.report.index import Read
 from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
 
 T = TypeVar("T")
 REMEDY = "repeat the run, or leave its folder out of the report"
 
 
-def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Find the run folders among folders and in them, at any depth.
-
-    Args:
-        paths: Run folders, or folders that hold some.
-
-    Returns:
-        Each run folder once: in the order given, below one folder in natural order (2 before 10).
-
-    Raises:
-        DataError: A path is no folder, or there is no run in it.
-    """
-    found: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        if not path.is_dir():
-            raise DataError(f"{path}: no such folder; name run folders, or folders that hold some")
-        runs = (
-            [path]
-            if (path / "summary.json").is_file()
-            else [file.parent for file in path.rglob("summary.json")]
-        )
-        if not runs:
-            raise DataError(
-                f"{path}: no run in it (no summary.json at any depth); name a folder that a run has written"
-            )
-        for run in sorted(runs, key=_natural):
-            found.setdefault(run.resolve(), run)
-    return list(found.values())
-
-
-def load_run(path: Path) -> Run:
+def load_run(path: Path, *, read: Read = Path.read_bytes, detailed: bool = True) -> Run:
     """Read a run folder.
 
     Args:
         path: The folder.
+        read: How its files are read.
+        detailed: Whether to read more than summary.json: plan, curves, settings and environment.
 
     Returns:
         The run. One that did not complete may lack results, and is not refused.
@@ -58,8 +33,8 @@ def load_run(path: Path) -> Run:
         DataError: A file is missing, is not readable, or lacks a value.
     """
     path = Path(path)
-    file = path / "summary.json"
-    summary = _json(file)
+    file = path / SUMMARY
+    summary = _json(file, read)
     status = str(summary.get("status", COMPLETED))
     done = status == COMPLETED
 
@@ -73,9 +48,15 @@ def load_run(path: Path) -> Run:
     size: dict[str, Any] = optional("size_bytes", dict, {})
     no_units: tuple[UnitResult, ...] = ()
     units = get("units", _units, no_units)
-    plan = _plan(path / "plan.json", needed=done)
+    # An old summary may not say what was merged.
+    plan = (
+        _plan(path / "plan.json", read, needed=done)
+        if detailed or not {"groups", "merge_count"} <= summary.keys()
+        else None
+    )
     groups = optional("groups", _groups, plan.groups if plan else ())
-    environment = {key: str(value) for key, value in _json(path / "environment.json", needed=False).items()}
+    written = _json(path / "environment.json", read, needed=False) if detailed else {}
+    environment = {key: str(value) for key, value in written.items()}
     return Run(
         path=path,
         name=optional("run_name", str, "") or path.resolve().name,
@@ -110,10 +91,13 @@ def load_run(path: Path) -> Run:
         size_fp=int(size.get("fp") or 0),
         size_quantized=int(size.get("quantized") or 0),
         plan=plan,
-        curves=tuple(_curves(path / "curves", groups, optional("group_results", _floors, {}))),
+        curves=tuple(_curves(path / "curves", groups, optional("group_results", _floors, {}), read))
+        if detailed
+        else (),
         command=environment.pop("command", ""),
-        config=_text(path / "config.yaml"),
+        config=_text(path / "config.yaml", read) if detailed else "",
         environment=environment,
+        detailed=detailed,
     )
 
 
@@ -121,21 +105,19 @@ def _strings(values: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
-def _natural(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that counts: 2 before 10."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.parts)
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-
-
-def _json(file: Path, *, needed: bool = True) -> dict[str, Any]:
-    if not needed and not file.exists():
-        return {}
+def _text(file: Path, read: Read) -> str:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        return read(file).decode("utf-8", errors="replace")
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
+
+
+def _json(file: Path, read: Read, *, needed: bool = True) -> dict[str, Any]:
+    try:
+        values = json.loads(read(file).decode("utf-8"))
     except FileNotFoundError:
+        if not needed:
+            return {}
         raise DataError(f"{file}: missing; {REMEDY}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not readable as JSON ({error}); {REMEDY}") from error
@@ -160,6 +142,8 @@ def _value(
 
 def _number(value: object) -> float:
     """A float; not a number for what is missing or overflowed, since a diverged run is a result too."""
+    if type(value) is float:  # as nearly always
+        return value if math.isfinite(value) else math.nan
     number = float(str(value)) if value not in (None, "") else math.nan
     return number if math.isfinite(number) else math.nan
 
@@ -195,11 +179,10 @@ def _groups(values: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(map(str, group)) for group in values)
 
 
-def _plan(file: Path, *, needed: bool) -> Plan | None:
-    if not needed and not file.exists():
-        return None
+def _plan(file: Path, read: Read, *, needed: bool) -> Plan | None:
     try:
-        return Plan.from_dict(_json(file))
+        values = _json(file, read, needed=needed)
+        return Plan.from_dict(values) if values or needed else None
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: not a plan ({error!r}); {REMEDY}") from error
     except DataError:
@@ -219,7 +202,7 @@ def _floors(values: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]
 
 
 def _curves(
-    folder: Path, groups: Sequence[Sequence[str]], floors: Mapping[tuple[str, str], float]
+    folder: Path, groups: Sequence[Sequence[str]], floors: Mapping[tuple[str, str], float], read: Read
 ) -> list[Curve]:
     """Read curves in the order of the groups; a method without an optimisation has none."""
     files = {file.name.removesuffix(".csv"): file for file in folder.glob("*.csv")}
@@ -228,14 +211,13 @@ def _curves(
         for stage in ("", "scales"):
             file = files.get(f"{name}.{stage}" if stage else name)
             if file is not None:
-                found.append(_curve(file, name, stage, floors.get((name, stage))))
+                found.append(_curve(file, name, stage, floors.get((name, stage)), read))
     return found
 
 
-def _curve(file: Path, group: str, stage: str, floor: float | None) -> Curve:
+def _curve(file: Path, group: str, stage: str, floor: float | None, read: Read) -> Curve:
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            header, *rows = csv.reader(stream)
+        header, *rows = csv.reader(io.StringIO(read(file).decode("utf-8"), newline=""))
         columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
         steps = tuple(map(float, columns.pop("step")))
         values = {key: tuple(map(_number, column)) for key, column in columns.items()}

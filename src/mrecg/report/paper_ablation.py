@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from mrecg.report.compare import BASELINE, SETTINGS, Panel, index, merge_count, peak, top1
+from mrecg.report.compare import BASELINE, Panel, index, merge_count, peak, top1
+from mrecg.report.labels import SETTINGS
 from mrecg.report.palette import Look, look_of
 from mrecg.report.paper_axes import legend_above
 from mrecg.report.paper_style import SMALL, SOFT, TEXT, TWO_COLUMNS, line_style

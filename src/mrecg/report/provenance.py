@@ -9,7 +9,7 @@ from mrecg.report.narrative import reproduce
 from mrecg.report.records import Run
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times as fast, where PyYAML has it
-_NOT_COMPARED = ("name", "planner.probe_cache", "cache.folder", "logger.")
+_NOT_COMPARED = ("name", "shared.", "cache.folder", "logger.")
 
 
 def provenance(runs: Mapping[str, Run]) -> dict[str, Any]:

@@ -125,6 +125,8 @@ class Run:
         command: The command line that was recorded; empty when none was.
         config: Text of config.yaml; empty when missing.
         environment: Versions, device and the like.
+        detailed: Whether all of the folder was read; else plan, curves, command, config and environment are
+            empty, whatever the folder holds.
     """
 
     path: Path
@@ -164,6 +166,7 @@ class Run:
     command: str
     config: str
     environment: Mapping[str, str]
+    detailed: bool = True
 
     @property
     def completed(self) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 
 from rich import box
 from rich.table import Table
@@ -12,6 +13,8 @@ from mrecg.report.compare import index, peak, sort_key, top1
 from mrecg.report.records import Run, short_groups
 
 NONE = "–"
+MOST_ROWS = 200
+"""Runs up to which a terminal gets all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +71,12 @@ NUMERIC = frozenset({"seed", "steps", "top1_fp", "top1", "index", "peak", "loss_
 """Keys of the columns that hold numbers."""
 
 
-def comparison_rows(runs: Sequence[Run]) -> list[Row]:
+def comparison_rows(runs: Sequence[Run], shown: Sequence[Run] | None = None) -> list[Row]:
     """Make the rows of the comparison table.
 
     Args:
         runs: Any runs, in any order.
+        shown: Those of them that get a row; None: all.
 
     Returns:
         One row a run, sorted; runs that did not complete stand last.
@@ -82,22 +86,31 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
         value = top1(run)
         if run.completed and value is not None:
             results.setdefault(_rivals(run), []).append(value)
+    highest = {rivals: max(values) for rivals, values in results.items() if len(values) > 1}
     return [
-        Row(run=run, cells=_cells(run), best=_is_best(run, results.get(_rivals(run), [])))
-        for run in sorted(runs, key=sort_key)
+        Row(run=run, cells=_cells(run), best=_is_best(run, highest.get(_rivals(run))))
+        for run in sorted(runs if shown is None else shown, key=sort_key)
     ]
 
 
-def terminal_table(runs: Sequence[Run]) -> Table:
+def terminal_table(runs: Sequence[Run], *, every: bool = False) -> Table:
     """Make the short table for a terminal.
 
     Args:
         runs: Any runs, in any order.
+        every: Whether to list all of them, however many.
 
     Returns:
-        A rich table with the results that decide; the best top-1 at equal bit widths is bold.
+        A rich table with the results that decide; the best top-1 at equal bit widths is bold. Of more than
+        `MOST_ROWS` runs it has the most accurate of each network and bit widths, and says so.
     """
-    rows = comparison_rows(runs)
+    shown, note = runs, ""
+    if not every and len(runs) > MOST_ROWS:
+        shown = _most_accurate(runs, MOST_ROWS)
+        failed = sum(not run.completed for run in runs)
+        note = f"\nthe most accurate {len(shown)} of {len(runs):,} runs: --all prints all"
+        note += f"; {failed:,} did not complete" if failed else ""
+    rows = comparison_rows(runs, shown)
     subjects = {f"{row.run.model} on {row.run.data}, {row.cells['bits'].text}" for row in rows}
     columns = {
         **({} if len(subjects) == 1 else {"run": "run", "bits": "bits"}),
@@ -109,7 +122,7 @@ def terminal_table(runs: Sequence[Run]) -> Table:
         **{"seconds": "time\n(s)", "merged": "merged groups"},
     }
     title = Text(subjects.pop()) if len(subjects) == 1 else None
-    caption = "error and loss: how they oscillate along the units (index: 0 where monotone)"
+    caption = "error and loss: how they oscillate along the units (index: 0 where monotone)" + note
     table = Table(
         title=title, caption=caption, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
@@ -183,8 +196,20 @@ def size(value: float) -> str:
     return f"{value / 1e3:.0f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
 
 
-def _is_best(run: Run, results: Sequence[float]) -> bool:
-    return run.completed and len(results) > 1 and top1(run) == max(results)
+def _most_accurate(runs: Sequence[Run], most: int) -> list[Run]:
+    """The first of each network and bit widths before the second of any."""
+    rivals: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        if run.completed:
+            rivals.setdefault(_rivals(run), []).append(run)
+    for members in rivals.values():
+        members.sort(key=lambda run: -1.0 if (value := top1(run)) is None else value, reverse=True)
+    turns = (run for turn in zip_longest(*rivals.values()) for run in turn if run is not None)
+    return list(islice(turns, most))
+
+
+def _is_best(run: Run, highest: float | None) -> bool:
+    return run.completed and highest is not None and top1(run) == highest
 
 
 def _rivals(run: Run) -> tuple[object, ...]:

@@ -50,6 +50,11 @@ class WandbRun(Silent):
                 x_transaction_log_flush_interval=FLUSH_SECONDS, console="off", silent=True
             ),
         )
+        # Under `wandb agent` the sweep's keys are locked: where it chooses a group by name (method=qdrop),
+        # W&B has that name only and drops what the group holds.
+        groups, held = {k: v for k, v in settings.items() if isinstance(v, Mapping)}, dict(self.run.config)
+        if dropped := {key: groups[key] for key in groups if isinstance(held.get(key), str)}:
+            self.run.config["resolved"] = dropped
         for axis in (metrics.UNIT, metrics.STEP):
             self.run.define_metric(axis, hidden=True, summary="none")
         for key in (metrics.ERROR, metrics.LOSS):

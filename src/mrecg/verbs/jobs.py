@@ -2,13 +2,15 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mrecg.config.compose import from_hydra
-from mrecg.errors import MrecgError
+from mrecg.config.schema import RunConfig
+from mrecg.errors import Interrupted, MrecgError
 from mrecg.progress import Screen, results_console
 
 log = logging.getLogger(__name__)
@@ -19,8 +21,8 @@ def _sweeps() -> bool:
     return mode is not None and mode.name == "MULTIRUN"
 
 
-def _title() -> str:
-    return f"run {HydraConfig.get().job.num}" if _sweeps() else "run"
+def _title(folder: Path) -> str:
+    return f"run {folder.name.split('-')[0]}" if _sweeps() else "run"
 
 
 def quantize(tree: DictConfig) -> None:
@@ -29,24 +31,44 @@ def quantize(tree: DictConfig) -> None:
     Args:
         tree: Hydra's composed configuration.
     """
+    from mrecg.lock import run_lock
+    from mrecg.sweep.manifest import DONE, state
+
+    config = from_hydra(tree)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with run_lock(folder):
+        if _sweeps() and state(folder) == DONE:  # an engine has started it twice
+            log.info("%s is done already", config.name)
+            return
+        _quantize(config, folder)
+
+
+def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg import pipeline
     from mrecg.environment import computing
     from mrecg.report import load_run, terminal_table
 
-    config = from_hydra(tree)
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    display = Screen(f"{_title()}: {config.name}")
+    (folder / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
+    display = Screen(f"{_title(folder)}: {config.name}")
     log.info("%s begins in %s", config.name, folder)
     try:
         with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
-            result = pipeline.run(config, folder, display=display)
-    except BaseException as error:
-        expected = isinstance(error, MrecgError | KeyboardInterrupt)
-        reason = str(error) or "interrupted" if expected else f"{type(error).__name__}: {error}"
+            result = pipeline.run(config, folder, display=display, light=_sweeps())
+    except KeyboardInterrupt as error:  # no end of the run: it goes on where it was
+        log.info("interrupted")
+        if not _sweeps():
+            raise Interrupted.by(error, go_on=f"mrecg quantize resume={_short(folder)}") from error
+        raise
+    except Exception as error:
+        expected = isinstance(error, MrecgError)
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
         if expected:
             log.info("failed: %s", reason)  # its one line reaches the screen by itself
         else:
             log.exception("failed")
+        if _sweeps():  # the sweep goes on; its table comes much later
+            where = "" if expected else f" (see {_short(folder / 'run.log')})"
+            sys.stderr.write(f"mrecg: {_title(folder)} failed: {' '.join(reason.split())}{where}\n")
         failed = {"schema_version": 1, "run_name": config.name, "status": "failed", "error": reason}
         (folder / "summary.json").write_text(json.dumps(failed, indent=2) + "\n")
         raise

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mrecg.errors import Interrupted, MrecgError
+from mrecg.variables import COMMAND
+
 _PASS_ON = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 """Flags by which Hydra prints something instead of running."""
 
@@ -26,24 +29,34 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         sys.stdout.write(verb_help(verb))
         return
     from mrecg.config import compose
+    from mrecg.config.identity import refuse_other
 
-    job = Job(verb)
+    job, typed = Job(verb), arguments
+    arguments = _resumed(arguments) if verb == "quantize" else arguments
     if any(word.split("=")[0] in _PASS_ON for word in arguments):
         compose.run(job, arguments)
         return
     checked = compose.check(arguments)
-    from mrecg.environment import COMMAND  # loads torch, which a wrong override need not wait for
+    if verb == "quantize" and checked.run is not None:
+        refuse_other(checked.configs[0], checked.run)  # before Hydra writes anything there
 
     # By the environment it also reaches jobs that a launcher runs in other processes.
-    os.environ[COMMAND] = shlex.join(["mrecg", verb, *arguments])
+    os.environ[COMMAND] = shlex.join(["mrecg", verb, *typed])
     try:
         if checked.folder is None:
             compose.run(job, arguments)
             return
+        # Absolute, because workers of some engines begin in folders of their own.
+        folder = checked.folder.absolute()
         try:
-            compose.run(job, [*arguments, f"hydra.sweep.dir='{checked.folder}'"])
+            compose.run(job, [*arguments, f"hydra.sweep.dir='{folder}'"])
+        except KeyboardInterrupt as error:
+            go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}"
+            raise Interrupted.by(error, go_on=go_on) from error
         finally:
             _compare(checked.folder)
+        if verb == "quantize":
+            _ended(checked.folder)
     finally:
         del os.environ[COMMAND]
 
@@ -54,12 +67,63 @@ class Job:
     def __init__(self, verb: str) -> None:
         self.verb = verb
         self.__name__ = verb
+        self.home = Path.cwd()
 
     def __call__(self, tree: object) -> None:
         """Run the verb on Hydra's composed tree."""
         from mrecg.verbs import jobs
 
+        if self.home.is_dir():  # workers of some engines begin elsewhere; paths were given from here
+            os.chdir(self.home)
         getattr(jobs, self.verb)(tree)
+
+
+def _resumed(arguments: Sequence[str]) -> list[str]:
+    """Turn ``resume=FOLDER`` into the command line of that run, with what else was given behind it.
+
+    Raises:
+        ConfigError: It is no run folder.
+    """
+    named = [word for word in arguments if word.startswith("resume=") and word[7:] not in ("auto", "never")]
+    if not named:
+        return list(arguments)
+    from mrecg.config.compose import saved_overrides
+
+    folder = Path(named[-1][7:])
+    rest = [word for word in arguments if not word.startswith("resume=")]
+    # Whatever sweep it belonged to, this is one run.
+    return [*saved_overrides(folder), *rest, f"hydra.run.dir='{folder}'", "hydra.mode=RUN"]
+
+
+class SweepError(MrecgError):
+    """Jobs of a sweep have failed."""
+
+
+def _ended(folder: Path) -> None:
+    """Say how the jobs of a sweep have ended.
+
+    Raises:
+        SweepError: Not all are done.
+    """
+    from mrecg.progress import results_console
+    from mrecg.report.sweep_status import read_sweep
+    from mrecg.report.sweep_table import sweep_table
+    from mrecg.sweep.manifest import DONE, FAILED, read_jobs, reason, state
+
+    jobs = [(job, state(folder / job.folder)) for job in read_jobs(folder)]
+    failed = [job for job, ended in jobs if ended == FAILED]
+    lost = [job for job, ended in jobs if ended not in (DONE, FAILED)]
+    if not failed and not lost:
+        results_console().print(f"all {len(jobs)} jobs are done", highlight=False)
+        return
+    results_console().print(sweep_table(read_sweep(folder)), highlight=False)
+    first = (failed or lost)[0]
+    why = reason(folder / first.folder) or "its process was killed"
+    parts = [f"{len(failed)} failed"] * bool(failed) + [f"{len(lost)} lost"] * bool(lost)
+    raise SweepError(
+        f"{' and '.join(parts)} of {len(jobs)} jobs (run {first.number}: {why}); "
+        f"mrecg sweep status {shlex.quote(str(folder))} lists them, mrecg sweep resume runs them again"
+    )
 
 
 def _compare(folder: Path) -> None:

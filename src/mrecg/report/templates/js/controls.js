@@ -60,21 +60,28 @@ function placePicker() {
   return element;
 }
 
-/** Chips for the configurations of the place: each shows or hides its line; the star shades its merges. */
+const MOST_CHIPS = 24;
+
+/** Chips for the configurations of the place: each shows or hides its line. Of many, those shown and the most accurate. */
 function legend(title) {
   const list = h("ul", { class: "legend", "aria-label": title });
   const all = h("button", { type: "button", class: "link", onclick: () => choose({ shown: ofPlace(currentPlace()).map((c) => c.id) }) });
   const few = h("button", { type: "button", class: "link", onclick: () => choose({ shown: [] }) }, "show the usual ones");
-  const note = h("p", { class: "legend-note no-print" }, all, few);
+  const rest = h("span", {});
+  const note = h("p", { class: "legend-note no-print" }, all, few, rest);
   const update = () => {
     const shown = new Set(shownConfigurations().map((configuration) => configuration.id));
     const found = ofPlace(currentPlace());
     const focused = list.contains(document.activeElement) ? document.activeElement.dataset.configuration : "";
-    fill(list, found.map((configuration) => chip(configuration, shown)));
+    const first = [...found].sort((a, b) => shown.has(b.id) - shown.has(a.id) || (b.top1.mean ?? 0) - (a.top1.mean ?? 0)).slice(0, MOST_CHIPS);
+    fill(list, (found.length > MOST_CHIPS ? found.filter((c) => first.includes(c)) : found).map((configuration) => chip(configuration, shown)));
+    const left = found.length - list.children.length;
+    rest.textContent = `${left} more configurations: the filter leads to them`;
+    rest.hidden = left === 0;
     all.textContent = `show all ${found.length} configurations`;
-    all.hidden = shown.size === found.length;
+    all.hidden = shown.size === found.length || left > 0;
     few.hidden = !state.shown.length;
-    note.hidden = all.hidden && few.hidden;
+    note.hidden = all.hidden && few.hidden && rest.hidden;
     // Chips are made anew; whoever stood on one with the keyboard stays there.
     if (focused) [...list.querySelectorAll("button")].find((b) => b.dataset.configuration === focused)?.focus();
   };

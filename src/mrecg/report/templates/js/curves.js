@@ -84,7 +84,9 @@ function layCurves() {
   curvePanel.charts.forEach((chart) => chart.refresh());
   curvePanel.words.textContent = groups.length
     ? `${count(groups.length, "group")} of jointly optimised units, in network order. Thin and dotted: the loss with the group itself in full precision, which it inherits from the units before; what lies below that line makes up for their errors.`
-    : "These runs have no curves: their method optimises nothing, or none is left by the filter.";
+    : doc.left_out
+      ? "Of these runs the page keeps no curves: of so many it has those of the best configurations and of their block-wise counterparts. A page over fewer folders has them."
+      : "These runs have no curves: their method optimises nothing, or none is left by the filter.";
   tabulateCurves();
 }
 

@@ -143,11 +143,13 @@ function spread(values) {
 function pooled(changes) {
   const known = changes.filter((change) => change && isNumber(change.change));
   if (!known.length) return null;
-  const errors = known.map((change) => change.standard_error).filter(isNumber);
+  const paired = known.every((change) => change.paired !== false);
+  // Where decisions were kept of some runs only, the larger errors of the others stand for all.
+  const errors = known.filter((change) => paired || change.paired === false).map((change) => change.standard_error).filter(isNumber);
   return {
     ...spread(known.map((change) => change.change)),
     error: errors.length ? spread(errors).mean : null,
-    paired: known.every((change) => change.paired !== false),
+    paired,
     images: known[0].images,
   };
 }

@@ -9,7 +9,9 @@ function buildDecisions() {
     new Chart({ title: "Most frequent changes of decision", height: confusionHeight, draw: drawConfusions }),
   ];
   const run = picker("Run", "run", () => decidedRuns().map((r) => [r.id, `${r.of.label}, seed ${r.seed}`, placeTitle(r.of.place)]), () => currentRun()?.id ?? "");
-  const missing = h("p", { class: "missing" }, "None of these runs kept its decisions, image by image. Runs of this version do: repeat one to see which classes and which images change.");
+  const missing = h("p", { class: "missing" }, doc.left_out
+    ? "Of these runs the page keeps no decisions: of so many it has those of the best configurations and of their block-wise counterparts, as far as these kept them."
+    : "None of these runs kept its decisions, image by image. Runs of this version do: repeat one to see which classes and which images change.");
   const key = h("ul", { class: "key", "aria-label": "Parts of the bar" });
   const table = h("div");
   const body = h("div", {}, h("div", { class: "row" }, run), key, charts[0].element, h("div", { class: "halves" }, charts[1].element, charts[2].element), table);

@@ -123,6 +123,10 @@ const COLUMNS = [
   { title: "Size", number: true, rising: true, note: "Bytes of the weights" },
 ];
 
+/** Of many networks and bit widths each table begins with few rows, so that the figures are not far below. */
+const MANY_PLACES = 4;
+const FEW_ROWS = 8;
+
 function placeTable(place, orders) {
   const found = ofPlace(place);
   if (!orders.has(place)) orders.set(place, { at: 2, down: true });
@@ -162,7 +166,7 @@ function placeTable(place, orders) {
     { class: "panel" },
     h("h3", {}, title),
     h("p", { class: "basis" }, basis.filter(Boolean).join(" · ")),
-    sortableTable(title, { columns: COLUMNS, rows }, orders.get(place)),
+    sortableTable(title, { columns: COLUMNS, rows }, orders.get(place), visiblePlaces().length > MANY_PLACES ? FEW_ROWS : FIRST_ROWS),
   );
 }
 

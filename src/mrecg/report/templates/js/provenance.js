@@ -7,8 +7,8 @@ function buildProvenance() {
   const parts = [
     failed.length ? failedPanel(failed) : null,
     h("div", { class: "panel" }, h("h3", {}, "Commands that repeat these runs"), h("div", { class: "commands" })),
-    h("div", { class: "panel" }, h("h3", {}, "Where the runs differ"), h("div", { class: "differences" })),
-    folded(`What all runs share (${Object.keys(doc.provenance.same).length} settings)`, () => valuesTable("Shared settings", doc.provenance.same)),
+    h("div", { class: "panel" }, h("h3", {}, doc.left_out ? "Where the runs differ whose settings the page keeps" : "Where the runs differ"), h("div", { class: "differences" })),
+    folded(`What ${doc.left_out ? "these" : "all"} runs share (${Object.keys(doc.provenance.same).length} settings)`, () => valuesTable("Shared settings", doc.provenance.same)),
     ...doc.provenance.environments.map(({ runs, values }) => folded(`Environment of ${runsText(runs)}`, () => valuesTable("Environment", values))),
     h("div", { class: "panel" }, h("h3", {}, "This page"), command(doc.command, "the command of this page")),
   ];
@@ -57,7 +57,7 @@ function differenceTable(left, order) {
   if (!differing.length) return h("p", { class: "missing" }, "In nothing.");
   const columns = [{ title: "Run" }, ...differing.map(({ key }) => ({ title: key }))];
   const rows = doc.runs
-    .filter((run) => left.has(run.id))
+    .filter((run) => left.has(run.id) && run.detailed)
     .map((run) => [{ text: runText(run.id) }, ...differing.map(({ values }) => ({ text: values[run.id] ?? NONE }))]);
   return sortableTable("Settings in which the runs differ", { columns, rows }, order);
 }

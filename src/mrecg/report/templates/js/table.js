@@ -55,18 +55,19 @@ function line(cells, columns) {
  * @param {string} title
  * @param {{columns: Column[], rows: Cell[][]}} content
  * @param {{at: number, down: boolean}} [order] kept by the caller over renewals
+ * @param {number} [first] rows that are shown at first
  */
-function sortableTable(title, { columns, rows }, order = { at: -1, down: false }) {
+function sortableTable(title, { columns, rows }, order = { at: -1, down: false }, first = FIRST_ROWS) {
   const body = h("tbody");
   const buttons = columns.map((column, i) =>
     h("button", { type: "button", title: column.note ?? null, onclick: () => sortBy(i) }, column.title),
   );
   const heads = head(columns, (column) => buttons[columns.indexOf(column)]);
   const more = h("button", { type: "button", class: "more", onclick: () => { shown = rows.length; show(); } });
-  let shown = FIRST_ROWS;
+  let shown = first;
   const sortBy = (i) => {
-    const first = Boolean(columns[i].number) && !columns[i].rising;
-    Object.assign(order, { down: order.at === i ? !order.down : first, at: i });
+    const fromTop = Boolean(columns[i].number) && !columns[i].rising;
+    Object.assign(order, { down: order.at === i ? !order.down : fromTop, at: i });
     show();
   };
   const show = () => {

@@ -8,6 +8,7 @@ const COSTS = [
 ];
 
 const TRADEOFF_HEIGHT = 380;
+const MOST_POINTS = 250;
 
 function buildTradeoff() {
   const panels = COSTS.map((cost) => new Chart({ title: cost.title, height: TRADEOFF_HEIGHT, draw: (width) => drawTradeoff(cost, width) }));
@@ -36,6 +37,8 @@ function drawTradeoff({ key, title, axis, write, scale = 1 }, width) {
     return { missing: `All configurations here are equal in this: ${write(points[0].c[key].mean)}.` };
   }
   const best = front(points);
+  const onFront = new Set(best);
+  const drawn = points.length <= MOST_POINTS ? points : [...points].sort((a, b) => onFront.has(b) - onFront.has(a) || b.y - a.y).slice(0, MOST_POINTS);
   const [xs, full] = [points.map((p) => p.x), 100 * points[0].c.fp.mean];
   const bitsVary = new Set(points.map((p) => p.c.bits)).size > 1;
   const name = ({ c }) => `${bitsVary ? `${c.bits} · ` : ""}${c.label}`;
@@ -50,7 +53,7 @@ function drawTradeoff({ key, title, axis, write, scale = 1 }, width) {
   return {
     data: [
       { type: "scatter", mode: "lines", x: best.map((p) => p.x), y: best.map((p) => p.y), line: { color: ink("soft"), width: 1.4, dash: "dot", shape: "hv" }, hoverinfo: "skip" },
-      ...points.map((p) => ({
+      ...drawn.map((p) => ({
         type: "scatter", mode: "markers", x: [p.x], y: [p.y], hoverinfo: "none", meta: p.c.id,
         marker: { size: 11, symbol: p.c.marker, color: colourOf(p.c), line: { width: 1.6, color: colourOf(p.c) } },
         error_y: { type: "data", symmetric: false, array: [100 * p.c.top1.high - p.y || null], arrayminus: [p.y - 100 * p.c.top1.low || null], visible: p.c.top1.n > 1, color: colourOf(p.c), thickness: 1.2, width: 3 },
@@ -63,10 +66,10 @@ function drawTradeoff({ key, title, axis, write, scale = 1 }, width) {
       annotations: frontLabels(best.filter((p) => !outside.includes(p)), name, at, range, extent, width),
       shapes: fullShown ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: full, y1: full, line: { color: ink("soft"), width: 1, dash: "dash" }, label: { text: "full precision", textposition: best.at(-1).x > (xs.reduce((sum, x) => sum + x, 0) / xs.length) ? "start" : "end", yanchor: "bottom", font: { size: 11, color: ink("soft") } } }] : [],
     },
-    summary: `${points.length} configurations; the front runs over ${best.slice(0, 4).map((p) => `${name(p)} (${percent(p.y / 100)}, ${write(p.c[key].mean)})`).join(", ")}${best.length > 4 ? ` and ${best.length - 4} more` : ""}.${outside.length ? ` Below the window: ${outside.map((p) => `${name(p)} (${percent(p.y / 100)})`).join(", ")}.` : ""}`,
+    summary: `${points.length} configurations${drawn.length < points.length ? `, of which the front and the most accurate are drawn, ${drawn.length} in all` : ""}; the front runs over ${best.slice(0, 4).map((p) => `${name(p)} (${percent(p.y / 100)}, ${write(p.c[key].mean)})`).join(", ")}${best.length > 4 ? ` and ${best.length - 4} more` : ""}.${outside.length ? ` Below the window: ${outside.map((p) => `${name(p)} (${percent(p.y / 100)})`).join(", ")}.` : ""}`,
     numbers: () => ({
       columns: [{ title: "Configuration" }, { title: "Bits" }, { title: "Top-1", number: true }, { title: key === "size" ? "Size" : "Time", number: true }, { title: "On the front" }],
-      rows: points.map((p) => [{ text: p.c.label }, { text: p.c.bits }, { text: percent(p.y / 100) }, { text: write(p.c[key].mean) }, { text: best.includes(p) ? "yes" : "" }]),
+      rows: points.map((p) => [{ text: p.c.label }, { text: p.c.bits }, { text: percent(p.y / 100) }, { text: write(p.c[key].mean) }, { text: onFront.has(p) ? "yes" : "" }]),
     }),
     hover: ([point]) => {
       const c = visibleConfigurations().find((one) => one.id === point.data.meta);

@@ -1,0 +1,106 @@
+"""Which run a configuration stands for, and in what two of them differ."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mrecg.config.build import plain, saved_config
+from mrecg.config.schema import RunConfig
+from mrecg.errors import ConfigError
+
+CHECKPOINT = "checkpoint"
+"""Folder of what a run has finished, below the run folder; gone when the run is complete."""
+_NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run")
+"""Groups of the configuration that do not make another run."""
+
+
+def identity_of(config: RunConfig) -> str:
+    """Hash what a run will do: its resolved configuration, without where its curves go.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(_decisive(config), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Say in what two configurations stand for other runs.
+
+    Args:
+        old: One.
+        new: The other.
+
+    Returns:
+        For each key ``key: OLD there, NEW here``; empty for the same run.
+    """
+    before, after = _flat(_decisive(old)), _flat(_decisive(new))
+    keys = list(dict.fromkeys([*before, *after]))
+    return [
+        f"{key}: {before.get(key, 'nothing')} there, {after.get(key, 'nothing')} here"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def refuse_other(config: RunConfig, folder: Path) -> None:
+    """See to it that an interrupted run is not lost to another one in its folder.
+
+    Args:
+        config: The configuration.
+        folder: The run folder that it is going to use; it need not be there.
+
+    Raises:
+        ConfigError: The folder is that of another run, which was interrupted.
+    """
+    if config.resume == "never" or not (folder / CHECKPOINT).is_dir():
+        return
+    other = differences(read_config(folder), config)
+    if other:
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        raise ConfigError(
+            f"{folder}: holds an interrupted run with other settings ({other[0]}){more}; go on with that by "
+            f"resume={folder}, choose another folder, or give it up by resume=never"
+        )
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read the configuration of a run folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: There is none, or none that can be read.
+    """
+    file = folder / "config.yaml"
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{file}: cannot be read ({reason}); is {folder} a run folder?") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: holds no configuration; is {folder} a run folder?")
+    return saved_config(values)
+
+
+def _decisive(config: RunConfig) -> dict[str, Any]:
+    return {key: value for key, value in plain(config).items() if key not in _NO_MATTER}
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

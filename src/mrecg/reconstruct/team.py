@@ -1,0 +1,298 @@
+"""Several devices for one reconstruction: this process and helpers, each with a device and its own images.
+
+This process is rank 0 and does all the rest of a run alone. A helper builds the same network, waits for jobs
+(`mrecg.reconstruct.engine.Job`), and runs each in step with rank 0; it writes nothing and shows nothing.
+"""
+
+import io
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Literal, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
+
+from mrecg.cache import Store
+from mrecg.config.schema import TrainerConfig
+from mrecg.environment import computing
+from mrecg.errors import ConfigError, DeviceError
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct.engine import Job, Reconstruction
+from mrecg.reconstruct.finished import Finished
+from mrecg.reconstruct.ranks import Ranks, Shard
+from mrecg.reconstruct.records import Listener, Silent
+
+_HOST = "127.0.0.1"
+_TIMEOUT = timedelta(days=30)
+"""Helpers wait while rank 0 calibrates; a process that ends is noticed at once."""
+_PATIENCE = 5.0
+"""Seconds in which a helper whose connection broke is seen to have ended."""
+
+
+class _Call(NamedTuple):
+    """What a helper gets to know before a job; the images come apart."""
+
+    job: Job
+    state: dict[str, Tensor]
+    shapes: list[tuple[int, ...]]
+    dtype: torch.dtype
+    shard: Shard
+
+
+class _Settings(NamedTuple):
+    """How a helper computes."""
+
+    rank: int
+    world: int
+    port: int
+    kind: str
+    threads: int
+    kernels: Literal["fused", "plain"]
+
+
+class Team:
+    """Starts the helpers, and ends them with its ``with`` block. One device takes none.
+
+    Args:
+        build: Makes the network that will be reconstructed, on the CPU and not calibrated; it must be
+            possible to pickle it where there are helpers.
+        trainer: Number of devices, threads and kernels.
+        device: Of this process.
+
+    Raises:
+        ConfigError: What makes the network cannot be sent to other processes, or this process belongs to a
+            group of processes already.
+    """
+
+    def __init__(
+        self, build: Callable[[], QuantizedNetwork], *, trainer: TrainerConfig, device: torch.device
+    ) -> None:
+        self.devices = trainer.devices
+        self._build, self._trainer, self._device = build, trainer, device
+        self._helpers: list[tuple[SpawnProcess, Connection]] = []
+        self._threads = trainer.threads or max(1, torch.get_num_threads() // trainer.devices)
+        self._connected = False
+
+    def __enter__(self) -> "Team":
+        if self.devices == 1:
+            return self
+        if dist.is_initialized():
+            raise ConfigError(f"trainer.devices: {self.devices}: this process is in a process group already")
+        payload = self._payload()
+        self._store = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
+        context = multiprocessing.get_context("spawn")
+        for rank in range(1, self.devices):
+            ours, theirs = context.Pipe(duplex=False)
+            settings = _Settings(
+                rank,
+                self.devices,
+                self._store.port,
+                self._device.type,
+                self._threads,
+                self._trainer.kernels,
+            )
+            process = context.Process(target=serve, args=(settings, payload, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._helpers.append((process, ours))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if self._connected and kind is None:
+            with suppress(RuntimeError):
+                Ranks(0, self.devices).agreed(None)  # no more jobs
+        for process, _ in self._helpers:
+            process.join(_PATIENCE if self._connected and kind is None else 0)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        if self._connected:
+            _leave(broken=kind is not None)
+        self._helpers, self._connected = [], False
+
+    def run(
+        self,
+        job: Job,
+        network: QuantizedNetwork,
+        images: Store,
+        *,
+        listener: Listener,
+        finished: Finished | None,
+    ) -> Reconstruction:
+        """Run a job on all devices.
+
+        Args:
+            job: The job.
+            network: The calibrated network, changed in place.
+            images: All calibration images.
+            listener: Who is told of every chunk and unit.
+            finished: Keeps the records of groups.
+
+        Returns:
+            The outcome for all images.
+
+        Raises:
+            ConfigError: There are fewer images than devices.
+            DeviceError: A helper has ended.
+        """
+        shard = Shard(images.images, Ranks(0, self.devices), job.block)
+        if self.devices == 1:
+            return job.run(network, images, shard, listener=listener, finished=finished)
+        if -(-images.images // job.block) < self.devices:
+            blocks = "" if job.block == 1 else f" in blocks of {job.block}, which are corrected together"
+            raise ConfigError(
+                f"trainer.devices: {self.devices} share {images.images} calibration images{blocks}; "
+                "take fewer devices or more images"
+            )
+        with self._watched(), _threads(self._threads):
+            self._connect()
+            self._send(job, network, images, shard)
+            own = Store.of(images.take(shard.owned))
+            return job.run(network, own, shard, listener=listener, finished=finished)
+
+    def _send(self, job: Job, network: QuantizedNetwork, images: Store, shard: Shard) -> None:
+        shards = [shard.of(rank) for rank in range(self.devices)]
+        shapes = [(len(each.owned), *images.shape[1:]) for each in shards]
+        shard.ranks.agreed(_Call(job, network.state(), shapes, images.dtype, shard))
+        for rank in range(1, self.devices):
+            dist.send(images.take(shards[rank].owned).cpu().contiguous(), rank)
+
+    def _payload(self) -> bytes:
+        content = io.BytesIO()
+        try:
+            torch.save(self._build, content)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ConfigError(
+                f"trainer.devices: {self.devices}: the model cannot be sent to other processes ({error}); "
+                "define its classes and functions in a module, or set trainer.devices=1"
+            ) from error
+        return content.getvalue()
+
+    def _connect(self) -> None:
+        if self._connected:
+            return
+        ready = [f"ready{rank}" for rank in range(1, self.devices)]
+        while not self._store.check(ready):
+            if reason := self._ended(0.1):
+                raise DeviceError(reason)
+        _join(self._store, self._device.type, Ranks(0, self.devices))
+        self._connected = True
+        if self._device.type == "cuda":
+            threading.Thread(target=self._watch, name="mrecg-helpers", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Break off what waits for a helper that has ended: NCCL would wait for ever, Gloo notices it."""
+        wait([process.sentinel for process, _ in self._helpers])
+        if any(process.exitcode for process, _ in self._helpers):
+            dist.distributed_c10d._abort_process_group()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Where a connection breaks, say what happened at its other end."""
+        try:
+            yield
+        except RuntimeError as error:
+            if reason := self._ended(_PATIENCE):
+                raise DeviceError(reason) from error
+            raise
+
+    def _ended(self, patience: float) -> str | None:
+        """Say in one line which helper has failed; None where all are at work."""
+        left = wait([process.sentinel for process, _ in self._helpers], timeout=patience)
+        found = []
+        for rank, (process, errors) in enumerate(self._helpers, 1):
+            if process.sentinel in left:
+                process.join(_PATIENCE)  # its connections close a little before it is gone
+            if process.exitcode:
+                try:
+                    reason = errors.recv()
+                except EOFError:
+                    reason = _exit_reason(process.exitcode)
+                found.append(
+                    (_follows(reason), f"trainer.devices: process {rank} of {self.devices}: {reason}")
+                )
+        return min(found)[1] if found else None
+
+
+def serve(settings: _Settings, payload: bytes, errors: Connection) -> None:
+    """Be a helper: run jobs until there are no more.
+
+    Args:
+        settings: Who it is, and how it computes.
+        payload: What makes the network, pickled by this project's own process.
+        errors: Takes one line if something fails.
+
+    Raises:
+        SystemExit: Something failed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches rank 0, which ends its helpers
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    try:
+        with computing(threads=settings.threads, kernels=settings.kernels):
+            _serve(settings, payload)
+    except BaseException as error:
+        errors.send(f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])
+        raise SystemExit(1) from error
+
+
+def _serve(settings: _Settings, payload: bytes) -> None:
+    device = torch.device("cpu") if settings.kind == "cpu" else torch.device("cuda", settings.rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    build = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=False)
+    network: QuantizedNetwork = build().to(device)
+    store = TCPStore(_HOST, settings.port, is_master=False)
+    store.set(f"ready{settings.rank}", "")
+    ranks = Ranks(settings.rank, settings.world)
+    _join(store, device.type, ranks)
+    call: _Call | None
+    while (call := ranks.agreed(None)) is not None:
+        network.load_state(call.state)
+        images = torch.empty(call.shapes[ranks.rank], dtype=call.dtype)
+        dist.recv(images, 0)
+        own = Store.of(images.to(device, memory_format=torch.channels_last))
+        call.job.run(network, own, call.shard.of(ranks.rank), listener=Silent(), finished=None)
+    _leave(broken=False)
+
+
+def _join(store: TCPStore, kind: str, ranks: Ranks) -> None:
+    backend = "gloo" if kind == "cpu" else "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=_TIMEOUT)
+
+
+def _leave(*, broken: bool) -> None:
+    if broken and dist.distributed_c10d.is_nccl_available() and "nccl" in dist.get_backend_config():
+        dist.distributed_c10d._abort_process_group()  # what waits for the others would go on waiting
+    else:
+        dist.destroy_process_group()
+
+
+def _follows(reason: str) -> bool:
+    """Whether a failure looks like the consequence of another process's."""
+    return any(word in reason.lower() for word in ("peer", "connection", "nccl"))
+
+
+def _exit_reason(code: int) -> str:
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

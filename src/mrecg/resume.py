@@ -1,0 +1,45 @@
+"""A run folder that was left in the middle: what is kept there, and when a run goes on with it.
+
+Finished stages and groups lie on the run's own shelf until the run is complete. Each is found by the hash of
+all that decides it, so what is taken up again is what would have been computed.
+"""
+
+import shutil
+from pathlib import Path
+
+from mrecg.config.build import plain
+from mrecg.config.identity import CHECKPOINT, refuse_other
+from mrecg.config.schema import RunConfig
+from mrecg.result import CONFIG, write_yaml
+from mrecg.shelf import Shelf
+
+
+def begin(config: RunConfig, folder: Path) -> Shelf:
+    """Make a run folder, or take up one that was left in the middle.
+
+    Args:
+        config: The configuration.
+        folder: The run folder.
+
+    Returns:
+        The run's own shelf.
+
+    Raises:
+        ConfigError: The folder is that of another run, which was interrupted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / CHECKPOINT
+    if config.resume == "never":
+        shutil.rmtree(kept, ignore_errors=True)
+    refuse_other(config, folder)
+    write_yaml(folder / CONFIG, plain(config))
+    return Shelf(kept)
+
+
+def done(folder: Path) -> None:
+    """Give up what was kept for going on: the run is complete.
+
+    Args:
+        folder: The run folder.
+    """
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)

@@ -1,0 +1,221 @@
+"""What runs share: calibration, probes and groups that are through, by the hash of all that decides them.
+
+Two runs that agree in model, images, bits and everything else of a stage get the very same bits from that
+stage, so the second one takes them from a shelf. Code and versions belong to the hash: other code, other
+results.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mrecg.config.build import plain
+from mrecg.config.schema import RunConfig
+from mrecg.data.draws import add_tensor
+from mrecg.environment import installed, processor
+from mrecg.group_shelf import GroupShelf, Shelves
+from mrecg.planner.plan import Probe
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.reconstruct.finished import restore, state_of
+from mrecg.shelf import Entry, Shelf
+
+_CODE = ("cache.py", "kernels/**/*.py", "quant/**/*.py", "reconstruct/**/*.py")
+"""Whatever these files say decides the numbers."""
+_NO_MATTER = ("chunk", "log_every", "steps", "steps_per", "device", "threads")
+"""Settings of the trainer that decide no number, or go into the hash in another way."""
+
+
+class Sharing:
+    """What a run has kept itself, and what runs share.
+
+    Args:
+        config: The configuration.
+        network: The network, not yet calibrated.
+        images: Calibration images on its device.
+        own: The run's own shelf, from which it goes on when it was interrupted; None: it has none.
+
+    Attributes:
+        saved: Seconds that other runs had spent on what this one took from them, by stage.
+    """
+
+    def __init__(
+        self, config: RunConfig, network: QuantizedNetwork, images: Tensor, *, own: Shelf | None = None
+    ) -> None:
+        self.config = config
+        self.saved: dict[str, float] = {"plan": 0.0, "calibrate": 0.0, "reconstruct": 0.0}
+        folder, limit = config.shared.folder, config.shared.limit_mb
+        self._own = own
+        self._shared = None if folder is None else Shelf(folder, limit)
+        self._base = "" if own is None and self._shared is None else _base(config, network, images)
+
+    @contextmanager
+    def alone(self, what: str, **decisive: Any) -> Iterator[None]:
+        """Let no other process compute the same meanwhile.
+
+        Args:
+            what: ``calibration`` or ``probe``.
+            decisive: What decides it.
+
+        Yields:
+            Nothing.
+        """
+        if self._shared is None:
+            yield
+            return
+        with self._shared.lock(self._key(what, **decisive)):
+            yield
+
+    def recall_calibration(self, network: QuantizedNetwork) -> bool:
+        """Put a network into the state that an earlier calibration found.
+
+        Args:
+            network: The network.
+
+        Returns:
+            Whether there was one.
+        """
+        entry = self._get(self._key("calibration"), "calibrate")
+        if entry is None:
+            return False
+        try:
+            restore(network.low, entry.tensors)
+        except ValueError:
+            return False
+        return True
+
+    def keep_calibration(self, network: QuantizedNetwork, seconds: float) -> None:
+        """Keep what a calibration found.
+
+        Args:
+            network: The calibrated network.
+            seconds: What it took.
+        """
+        self._put(self._key("calibration"), Entry({"seconds": seconds}, state_of(network.low)))
+
+    def recall_probe(self, **decisive: Any) -> Probe | None:
+        """Find the probe of an earlier run.
+
+        Args:
+            decisive: What decides it besides the run's own settings.
+
+        Returns:
+            The probe; None where there is none.
+        """
+        entry = self._get(self._key("probe", **decisive), "plan")
+        if entry is None:
+            return None
+        facts = entry.facts
+        pairs = facts["pairs"]
+        return Probe(
+            losses=tuple(facts["losses"]),
+            errors=tuple(facts["errors"]),
+            steps=facts["steps"],
+            reach=None if facts["reach"] is None else tuple(facts["reach"]),
+            pairs=None if pairs is None else tuple(math.nan if value is None else value for value in pairs),
+        )
+
+    def keep_probe(self, probe: Probe, seconds: float, **decisive: Any) -> None:
+        """Keep a probe.
+
+        Args:
+            probe: The probe.
+            seconds: What it took.
+            decisive: What decides it besides the run's own settings.
+        """
+        facts = {
+            "seconds": seconds,
+            "steps": probe.steps,
+            "losses": probe.losses,
+            "errors": probe.errors,
+            "reach": probe.reach,
+            # JSON has no NaN.
+            "pairs": probe.pairs and [None if math.isnan(value) else value for value in probe.pairs],
+        }
+        self._put(self._key("probe", **decisive), Entry(facts))
+
+    def groups(self, **decisive: Any) -> "GroupShelf | None":
+        """Open the records of groups.
+
+        Args:
+            decisive: What decides them besides the run's own settings and the groups before each.
+
+        Returns:
+            The records; None where nothing is kept.
+        """
+        if not self._base:
+            return None
+        shared = self._shared if self.config.reuse == "prefix" else None
+        return GroupShelf(
+            Shelves(self._own, shared),
+            self._key("groups", **decisive),
+            every_steps=self.config.checkpoint.every_steps,
+        )
+
+    def _get(self, key: str, stage: str) -> Entry | None:
+        entry = Shelves(self._own, self._shared).get(key)
+        if entry is not None and entry.facts.get("reused"):
+            self.saved[stage] += float(entry.facts["seconds"])
+            if self._own is not None:
+                self._own.put(key, entry)
+        return entry
+
+    def _put(self, key: str, entry: Entry) -> None:
+        Shelves(self._own, self._shared).put(key, entry)
+
+    def _key(self, what: str, **decisive: Any) -> str:
+        config = self.config
+        values: dict[str, Any] = {"what": what, "base": self._base, **decisive}
+        if what != "calibration":
+            trainer = {key: value for key, value in plain(config.trainer).items() if key not in _NO_MATTER}
+            values |= {
+                "steps": config.trainer.steps,
+                "log_every": config.trainer.log_every,
+                "trainer": trainer,
+                "lossless_cache": config.cache.dtype != "bfloat16",
+                "precision": config.precision,
+                "seed": config.seed,
+                **decisive,
+            }
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return f"{what}-{digest[:32]}"
+
+
+def _base(config: RunConfig, network: QuantizedNetwork, images: Tensor) -> str:
+    """Hash what decides the calibration: code, machine, network, images, bits."""
+    values = plain(config)
+    decisive = {
+        "bits": values["bits"],
+        "calibration": values["calibration"],
+        "batch": config.data.batch_size,
+        "device": images.device.type,
+        "device_name": _device_name(images.device),
+        "threads": torch.get_num_threads(),
+        "kernels": config.trainer.kernels,
+        "versions": [installed(name) for name in ("mrecg", "torch", "numba")],
+        "units": [[unit.input, *unit.nodes] for unit in network.units],
+        "graph": network.traced.code,
+        "dtype": str(images.dtype),
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    here = Path(__file__).parent
+    for file in _files(here):
+        digest.update(file.read_bytes())
+    for tensor in [*network.traced.state_dict().values(), images]:
+        add_tensor(digest, tensor)
+    return digest.hexdigest()
+
+
+def _files(here: Path) -> Iterable[Path]:
+    for pattern in _CODE:
+        yield from sorted(here.glob(pattern))
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()

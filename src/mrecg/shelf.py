@@ -1,0 +1,183 @@
+"""Content-addressed files: what was computed once, under the hash of everything that decided it.
+
+Safe for many processes: a file appears whole or not at all, and one that does not match its checksum is
+taken for missing. Nothing in a file is ever executed.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mrecg.durable import write_durably
+
+_MAGIC = b"mrecg shelf 1\n"
+_FACTS = "facts"
+_ENDING = ".entry"
+_KEY = re.compile(r"[a-z]+-[0-9a-f]{32}")
+MB = 2**20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept under one key.
+
+    Attributes:
+        facts: Plain values that JSON can hold.
+        tensors: By name, on the CPU.
+    """
+
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Shelf:
+    """A folder of entries.
+
+    Args:
+        folder: Where; made when the first entry is put.
+        limit_mb: Size of all entries, at most, MB; those that were not used for longest go. None: no limit.
+    """
+
+    def __init__(self, folder: Path, limit_mb: int | None = None) -> None:
+        self.folder, self.limit_mb = folder, limit_mb
+
+    def get(self, key: str) -> Entry | None:
+        """Find an entry.
+
+        Args:
+            key: A word, ``-`` and 32 hexadecimal digits.
+
+        Returns:
+            The entry; None where there is none, or where its file is damaged (that file is removed).
+        """
+        file = self._file(key)
+        try:
+            content = file.read_bytes()
+        except OSError:
+            return None
+        entry = _parse(content)
+        if entry is None:
+            with suppress(OSError):
+                file.unlink()
+            return None
+        with suppress(OSError):
+            os.utime(file)  # used just now
+        return entry
+
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, without a look into it.
+
+        Args:
+            key: A word, ``-`` and 32 hexadecimal digits.
+        """
+        return self._file(key).exists()
+
+    def put(self, key: str, entry: Entry) -> None:
+        """Keep an entry, durably: when this returns, it survives a crash of the machine.
+
+        Args:
+            key: A word, ``-`` and 32 hexadecimal digits.
+            entry: What to keep.
+
+        Raises:
+            OSError: There is no room, or the folder cannot be written to; nothing is left behind.
+        """
+        file = self._file(key)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_durably(file, _content(entry))
+        if self.limit_mb is not None:
+            self._make_room(self.limit_mb * MB, newest=file)
+
+    def drop(self, key: str) -> None:
+        """Give an entry up, if it is there.
+
+        Args:
+            key: A word, ``-`` and 32 hexadecimal digits.
+        """
+        with suppress(OSError):
+            self._file(key).unlink()
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Let one process at a time compute what belongs under a key; the others wait for it.
+
+        The lock goes with its process, however that ends. Where the folder cannot be written to, nobody
+        waits: then the work is done twice, which is only slower.
+
+        Args:
+            key: The key.
+
+        Yields:
+            Nothing.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self._file(key).with_suffix(".lock").open("a")
+        except OSError:
+            yield
+            return
+        with file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _file(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is no key of a shelf")
+        return self.folder / f"{key}{_ENDING}"
+
+    def _make_room(self, limit: int, *, newest: Path) -> None:
+        """Remove what was not used for longest; another process may remove the same."""
+        found = []
+        with os.scandir(self.folder) as files:
+            for file in files:
+                if file.name.endswith(_ENDING):
+                    with suppress(OSError):
+                        facts = file.stat()
+                        found.append((facts.st_mtime_ns, facts.st_size, file.path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if total <= limit:
+                return
+            if path != str(newest):
+                with suppress(OSError):
+                    Path(path).unlink()
+                total -= size
+
+
+def _content(entry: Entry) -> bytes:
+    facts = np.frombuffer(json.dumps(entry.facts).encode(), dtype=np.uint8)
+    tensors = {f"tensor/{name}": value.detach().cpu().contiguous() for name, value in entry.tensors.items()}
+    body = save({_FACTS: torch.from_numpy(facts.copy()), **tensors})
+    return _MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _parse(content: bytes) -> Entry | None:
+    """Read a file's content; None where anything about it is wrong."""
+    head = len(_MAGIC)
+    checksum, body = content[head : head + 32], content[head + 32 :]
+    if content[:head] != _MAGIC or hashlib.sha256(body).digest() != checksum:
+        return None
+    try:
+        tensors: Mapping[str, Tensor] = load(body)
+        facts = json.loads(bytes(tensors[_FACTS].numpy()))
+    except (SafetensorError, ValueError, KeyError, struct.error):
+        return None
+    if not isinstance(facts, dict):
+        return None
+    named = {name.removeprefix("tensor/"): value for name, value in tensors.items() if name != _FACTS}
+    return Entry(facts, named)

@@ -1,0 +1,1 @@
+"""Sweeps: which jobs there are, which are done, and how the rest is launched."""

@@ -1,0 +1,242 @@
+"""What a search has found: search.json, the trials that no other one beats, a table and a picture."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich import box
+from rich.table import Table
+
+from mrecg.durable import write_durably
+from mrecg.errors import DataError
+from mrecg.sweep.manifest import DONE, SUMMARY, reason, state
+
+SEARCH = "search.json"
+SECONDS = "seconds"
+"""Objective that is no key of summary.json: the time of all stages, also of those taken from other runs."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a search wants.
+
+    Attributes:
+        key: Key of summary.json, with dots; or ``seconds``.
+        maximize: Whether more is better.
+    """
+
+    key: str
+    maximize: bool
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Optuna's word."""
+        return "maximize" if self.maximize else "minimize"
+
+
+@dataclass(kw_only=True)
+class Record:
+    """One trial, as search.json has it.
+
+    Attributes:
+        number: Optuna's.
+        params: What it has chosen, as values of overrides.
+        folder: Its run folder, below the search's.
+        state: ``running``, ``completed`` or ``failed``.
+        values: Of the objectives; None until it is completed.
+        error: Why it failed.
+        front: Whether no other trial is better in one objective and as good in all.
+    """
+
+    number: int
+    params: dict[str, str]
+    folder: str
+    state: str = "running"
+    values: list[float] | None = None
+    error: str = ""
+    front: bool = False
+
+
+@dataclass
+class Found:
+    """All trials of a search.
+
+    Attributes:
+        objectives: What it wants.
+        trials: By number.
+    """
+
+    objectives: tuple[Objective, ...]
+    trials: dict[int, Record] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path, objectives: Sequence[Objective]) -> "Found":
+        """Read what an earlier process has found.
+
+        Args:
+            folder: The search's folder.
+            objectives: What it wants.
+
+        Returns:
+            The trials; none where there is no search.json.
+
+        Raises:
+            DataError: It is broken.
+        """
+        file = folder / SEARCH
+        found = cls(tuple(objectives))
+        if file.is_file():
+            try:
+                records = [Record(**values) for values in json.loads(file.read_text())["trials"]]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{file}: not what a search has found ({error!r}); move it away to go on"
+                ) from error
+            found.trials = {record.number: record for record in records}
+        return found
+
+    def write(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Mark the front and write search.json.
+
+        Args:
+            folder: The search's folder.
+            about: What else it says.
+        """
+        completed = [record for record in self.trials.values() if record.values is not None]
+        best = pareto([record.values or [] for record in completed], self.objectives)
+        for record, front in zip(completed, best, strict=True):
+            record.front = front
+        content = {
+            "schema_version": 1,
+            "objectives": [{"key": one.key, "direction": one.direction} for one in self.objectives],
+            **about,
+            "front": [record.number for record in self.front],
+            "trials": [asdict(self.trials[number]) for number in sorted(self.trials)],
+        }
+        write_durably(folder / SEARCH, (json.dumps(content, indent=1) + "\n").encode())
+
+    @property
+    def front(self) -> list[Record]:
+        """The trials that no other one beats, best by the first objective first, each configuration once."""
+        first = self.objectives[0]
+        best = {record.folder: record for record in reversed(self.trials.values()) if record.front}
+        return sorted(best.values(), key=lambda r: (r.values or [0.0])[0], reverse=first.maximize)
+
+
+def pareto(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[bool]:
+    """Find what nothing else beats.
+
+    Args:
+        values: Of the objectives, for each trial.
+        objectives: The directions.
+
+    Returns:
+        For each trial whether none is at least as good in all objectives and better in one.
+
+    >>> pareto([(0.9, 20), (0.8, 10), (0.8, 15)], [Objective("top1", True), Objective("seconds", False)])
+    [True, True, False]
+    """
+    signs = [1 if one.maximize else -1 for one in objectives]
+    points = [tuple(s * v for s, v in zip(signs, row, strict=True)) for row in values]
+    return [
+        not any(
+            other != point and all(map(float.__ge__, map(float, other), map(float, point)))
+            for other in points
+        )
+        for point in points
+    ]
+
+
+def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] | None, str]:
+    """Read what came out of a trial.
+
+    Args:
+        folder: Its run folder.
+        objectives: What is wanted.
+
+    Returns:
+        The values, or None and why there are none, in one line.
+    """
+    if state(folder) != DONE:
+        return None, " ".join(reason(folder).split()) or "its process was killed"
+    summary = json.loads((folder / SUMMARY).read_text())
+    values = []
+    for one in objectives:
+        value = _seconds(summary) if one.key == SECONDS else _select(summary, one.key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            shown = "missing" if value is None else f"{value!r}, which is no finite number"
+            return None, f"{one.key}: is {shown} in its summary.json"
+        values.append(float(value))
+    return values, ""
+
+
+def _seconds(summary: Mapping[str, Any]) -> float | None:
+    times = [*(summary.get("timing_s") or {}).values(), *(summary.get("reused_s") or {}).values()]
+    return sum(map(float, times)) if times else None
+
+
+def _select(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        if isinstance(values, list) and part.isdigit() and int(part) < len(values):
+            values = values[int(part)]
+        elif isinstance(values, dict):
+            values = values.get(part)
+        else:
+            return None
+    return values
+
+
+def front_table(found: Found) -> Table:
+    """Make the table of the front.
+
+    Args:
+        found: The trials.
+
+    Returns:
+        One row a trial of the front.
+    """
+    done = sum(record.values is not None for record in found.trials.values())
+    failed = sum(record.state == "failed" for record in found.trials.values())
+    counts = f"{done} trials" + (f", {failed} failed" if failed else "")
+    what = "best" if len(found.objectives) == 1 else "no other trial is better in both"
+    what = what if len(found.objectives) < 3 else "no other trial is better in all"
+    table = Table(title=f"{counts}; {what}", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    keys = list(dict.fromkeys(key for record in found.front for key in record.params))
+    table.add_column("run", justify="right")
+    for one in found.objectives:
+        table.add_column(f"{one.key} {'↑' if one.maximize else '↓'}", justify="right")
+    for key in keys:
+        table.add_column(key, justify="right", overflow="fold")
+    for record in found.front:
+        values = [f"{value:.4g}" for value in record.values or []]
+        number = record.folder.split("-")[0]
+        table.add_row(number, *values, *(record.params.get(key, "–") for key in keys))
+    return table
+
+
+def show(found: Found, folder: Path) -> None:
+    """Print the front and draw it.
+
+    Args:
+        found: The trials.
+        folder: Where ``search.png`` and ``search.svg`` go.
+    """
+    if not found.front:
+        return
+    from mrecg.progress import results_console
+    from mrecg.report.paper_search import Trial, search_figure
+
+    console = results_console()
+    console.print(front_table(found))
+    drawn = [
+        Trial(label=record.folder.split("-")[0], values=tuple(record.values), front=record.front)
+        for record in found.trials.values()
+        if record.values is not None
+    ]
+    titles = [one.key for one in found.objectives]
+    for ending in ("png", "svg"):
+        path = search_figure(drawn, titles, found.objectives[0].maximize, folder / f"search.{ending}")
+        console.print(f"picture: {path}", soft_wrap=True, highlight=False)

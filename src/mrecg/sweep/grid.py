@@ -1,0 +1,170 @@
+"""Hydra's grid sweep, with jobs that stand for themselves: isolated, found again, tried again.
+
+Hydra's own sweeper knows a job by its place and ends with the first failure that it sees. Here a job is known
+by the hash of its configuration, so that a sweep can be run again, or grow, without repeating what is done;
+and each job's folder says how it ended, whatever became of the launcher.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from mrecg.config.compose import from_hydra, sweep_params
+from mrecg.config.identity import identity_of
+from mrecg.sweep.launch import fit, launch_all, workers_of
+from mrecg.sweep.manifest import Job, number_jobs, read_jobs, write_jobs
+from mrecg.variables import COMMAND, WORKERS
+
+
+class Grid(BasicSweeper):
+    """All combinations of the axes.
+
+    Args:
+        max_batch_size: Jobs handed to the launcher at a time; None: all.
+        params: The axes, as in Hydra's own sweeper.
+        retries: How often jobs whose process was killed are launched again.
+    """
+
+    def __init__(
+        self,
+        max_batch_size: int | None = None,
+        params: Mapping[str, str] | None = None,
+        retries: int = 2,
+    ) -> None:
+        # Not by super(): Hydra loads its plugins again when it looks for them, and a BasicSweeper that was
+        # imported before then no longer is the class that its own __init__ names.
+        self.overrides = None
+        self.batch_index = 0
+        self.max_batch_size, self.params = max_batch_size, dict(params or {})
+        self.hydra_context, self.config, self.launcher = None, None, None
+        self.retries = retries
+        self.verb = ""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives, and make the launcher."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.verb = str(getattr(task_function, "verb", ""))
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the jobs that are not done.
+
+        Args:
+            arguments: Overrides of the command line.
+
+        Returns:
+            Nothing that Hydra uses; each job's folder says how it ended.
+        """
+        if self.verb != "quantize":  # the others leave no folder that could say whether they are done
+            return super().sweep(arguments)
+        folder = self.begin()
+        jobs = self.enroll(folder, self.combinations(arguments), arguments)
+        self.run(folder, jobs)
+        return []
+
+    def begin(self) -> Path:
+        """Make the sweep's folder.
+
+        Returns:
+            The folder, with the sweep's own configuration in it.
+        """
+        assert self.config is not None
+        folder = Path(str(self.config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        return folder
+
+    def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
+        """List the overrides of every job.
+
+        Args:
+            arguments: Overrides of the command line; they replace axes of the sweep file.
+
+        Returns:
+            One list a job.
+        """
+        assert self.config is not None and self.hydra_context is not None
+        own = [f"{key}={value}" for key, value in sweep_params(self.config).items()]
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (combined,) = self.split_arguments(parser.parse_overrides([*own, *arguments]), None)
+        return combined
+
+    def enroll(
+        self, folder: Path, combinations: Sequence[Sequence[str]], arguments: Sequence[str]
+    ) -> list[Job]:
+        """Put jobs on the sweep's list; those that are on it already keep their folders.
+
+        Args:
+            folder: The sweep's folder.
+            combinations: Overrides of each job.
+            arguments: Overrides of the command line.
+
+        Returns:
+            The jobs.
+        """
+        assert self.config is not None
+        known = read_jobs(folder)
+        jobs = number_jobs(known, [self.resolved(overrides) for overrides in combinations])
+        # A sweeper gets the other overrides only; Hydra's own (launcher, sweeper) are in the configuration.
+        hydra = OmegaConf.select(self.config, "hydra.overrides.hydra") or []
+        wanted = {job.identity: job for job in jobs}
+        everyone = [wanted.pop(job.identity, job) for job in known] + list(wanted.values())
+        write_jobs(
+            folder,
+            everyone,
+            command=os.environ.get(COMMAND, ""),
+            verb=self.verb,
+            arguments=[w for w in map(str, (*arguments, *hydra)) if not w.startswith("hydra.sweep.dir=")],
+        )
+        return jobs
+
+    def run(self, folder: Path, jobs: Sequence[Job]) -> None:
+        """Launch jobs until each has ended.
+
+        Args:
+            folder: The sweep's folder.
+            jobs: The jobs; those that are done are left alone.
+        """
+        assert self.launcher is not None
+        self.fit()
+        with _sharing(workers_of(self.launcher, len(jobs))):
+            launch_all(self.launcher, jobs, folder, retries=self.retries, batch=self.max_batch_size)
+
+    def fit(self) -> None:
+        """Fill in what the launcher's preset leaves open."""
+        assert self.config is not None
+        fit(self.launcher, cpu=OmegaConf.select(self.config, "trainer.device") == "cpu")
+
+    def resolved(self, overrides: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
+        """Compose a job.
+
+        Args:
+            overrides: What makes it.
+
+        Returns:
+            Its identity, name and overrides.
+        """
+        assert self.config is not None and self.hydra_context is not None
+        tree = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        config = from_hydra(OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"]))
+        return identity_of(config), config.name, tuple(overrides)
+
+
+@contextmanager
+def _sharing(workers: int) -> Iterator[None]:
+    """Tell jobs how many of them share this machine."""
+    before = os.environ.get(WORKERS)
+    os.environ[WORKERS] = str(workers)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[WORKERS]
+        else:
+            os.environ[WORKERS] = before

@@ -1,0 +1,132 @@
+"""Launch the jobs of a sweep until each has ended by itself: one that was killed is tried again, alone."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from mrecg.sweep.manifest import DONE, FAILED, RUNNING, Job, begun, state
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+
+
+class Launcher(Protocol):
+    """What is used of a Hydra launcher."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
+        """Run some jobs and give their returns, in order."""
+
+
+def launch_all(
+    launcher: Launcher,
+    jobs: Sequence[Job],
+    folder: Path,
+    *,
+    retries: int,
+    batch: int | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Launch the jobs that are not done.
+
+    A job that fails has said so in its folder. One whose process is killed has not: it is launched again, and
+    by itself, because with some engines a killed process takes its neighbours along.
+
+    Args:
+        launcher: Hydra's launcher.
+        jobs: The jobs.
+        folder: The sweep's folder.
+        retries: How often jobs that were killed are launched again.
+        batch: Jobs a launch, at most; None: all.
+        wait: Waits some seconds.
+    """
+    todo = [job for job in jobs if state(folder / job.folder) != DONE]
+    for job in todo:  # what failed is tried again
+        if state(folder / job.folder) == FAILED:
+            (folder / job.folder / "summary.json").unlink()
+    for attempt in range(1 + retries):
+        _wait_for_running(todo, folder, wait)
+        todo = [job for job in todo if state(folder / job.folder) not in (DONE, FAILED)]
+        if not todo:
+            return
+        if attempt:
+            log.warning("%d jobs ended without a result; launching them again", len(todo))
+        for part in _parts(todo, folder, batch, alone=attempt > 0):
+            try:
+                launcher.launch([_overrides(job) for job in part], part[0].number)
+            except Exception as error:  # whatever an engine raises for a process that is gone
+                log.warning("the launcher lost jobs: %s", " ".join(str(error).split()) or repr(error))
+    _wait_for_running(todo, folder, wait)
+
+
+def _parts(jobs: Sequence[Job], folder: Path, batch: int | None, *, alone: bool) -> Iterator[Sequence[Job]]:
+    """Those that never began come first; those that were lost one at a time, where they are suspected."""
+    suspects = [job for job in jobs if alone and begun(folder / job.folder)]
+    others = [job for job in jobs if job not in suspects]
+    size = batch or max(len(others), 1)
+    yield from (others[i : i + size] for i in range(0, len(others), size))
+    yield from ([job] for job in suspects)
+
+
+def _overrides(job: Job) -> list[str]:
+    return [*job.overrides, f"hydra.sweep.subdir='{job.folder}'"]
+
+
+def _wait_for_running(jobs: Sequence[Job], folder: Path, wait: Callable[[float], None]) -> None:
+    """Wait for jobs that go on though their launcher has given up."""
+    while any(state(folder / job.folder) == RUNNING for job in jobs):
+        wait(POLL_SECONDS)
+
+
+def workers_of(launcher: Any, jobs: int) -> int:
+    """Find out how many jobs will share this machine.
+
+    Args:
+        launcher: Hydra's launcher.
+        jobs: How many there are.
+
+    Returns:
+        At least 1; 1 also where an engine gives each job what it asked for.
+    """
+    kind = type(launcher).__name__
+    if kind == "JoblibLauncher":
+        from joblib import effective_n_jobs
+
+        return min(jobs, int(effective_n_jobs(int(launcher.joblib["n_jobs"] or 1))))
+    if kind == "LocalLauncher":  # submitit starts all at once
+        return jobs
+    return 1
+
+
+def fit(launcher: Any, *, cpu: bool) -> None:
+    """Fill in what a launcher's preset leaves open: one job a GPU where there are some.
+
+    Args:
+        launcher: Hydra's launcher, changed in place.
+        cpu: Whether jobs stay on the CPU anyway.
+    """
+    kind = type(launcher).__name__
+    if kind == "JoblibLauncher" and int(launcher.joblib["n_jobs"] or 0) < 0 and (gpus := _gpus(cpu)):
+        launcher.joblib["n_jobs"] = gpus
+    if kind == "RayLauncher":
+        remote = launcher.ray_cfg.remote
+        if remote.get("num_gpus", 0) is None:
+            remote["num_gpus"] = 1 if _gpus(cpu) else 0
+        _connect(launcher.ray_cfg.init)
+
+
+def _gpus(cpu: bool) -> int:
+    if cpu:
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _connect(init: Mapping[str, Any]) -> None:
+    """Connect to Ray before the launcher does: it always asks for an object store, which clusters refuse."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(**{key: value for key, value in init.items() if value is not None})

@@ -1,0 +1,172 @@
+"""sweep.json: the jobs of a sweep, by the hash of what each of them will do."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mrecg.durable import write_durably
+from mrecg.errors import DataError
+from mrecg.lock import locked
+
+MANIFEST = "sweep.json"
+SUMMARY = "summary.json"
+DONE, FAILED, RUNNING, OPEN = "completed", "failed", "running", "open"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        number: Its place in the sweep, from 0.
+        identity: Hash of its resolved configuration, 16 hexadecimal digits.
+        folder: Its run folder, below the sweep's.
+        overrides: What makes it.
+    """
+
+    number: int
+    identity: str
+    folder: str
+    overrides: tuple[str, ...]
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Read the jobs of a sweep.
+
+    Args:
+        folder: The sweep's folder.
+
+    Returns:
+        The jobs; empty where there is no manifest.
+
+    Raises:
+        DataError: It is not a manifest.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        return []
+    try:
+        content = json.loads(file.read_text())
+        return [
+            Job(
+                number=int(job["number"]),
+                identity=str(job["identity"]),
+                folder=str(job["folder"]),
+                overrides=tuple(map(str, job["overrides"])),
+            )
+            for job in content["jobs"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file}: not the list of a sweep's jobs ({error!r}); remove it to begin the sweep anew"
+        ) from error
+
+
+def read_command(folder: Path) -> tuple[str, list[str]]:
+    """Read what started a sweep.
+
+    Args:
+        folder: The sweep's folder.
+
+    Returns:
+        The verb and its overrides, without the sweep's folder.
+
+    Raises:
+        DataError: There is no sweep.
+    """
+    file = folder / MANIFEST
+    try:
+        content = json.loads(file.read_text())
+        return str(content["verb"]), [str(word) for word in content["arguments"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); name the folder of a sweep") from error
+
+
+def write_jobs(
+    folder: Path, jobs: Sequence[Job], *, command: str, verb: str, arguments: Sequence[str]
+) -> None:
+    """Write the jobs of a sweep.
+
+    Args:
+        folder: The sweep's folder.
+        jobs: The jobs.
+        command: The command line as it was typed.
+        verb: Its verb.
+        arguments: What followed the verb, without the sweep's folder.
+    """
+    content = {
+        "schema_version": 1,
+        "command": command,
+        "verb": verb,
+        "arguments": list(arguments),
+        "jobs": [{**asdict(job), "overrides": list(job.overrides)} for job in jobs],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def number_jobs(known: Sequence[Job], wanted: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[Job]:
+    """Give each job its number and folder; one that the sweep has already keeps both.
+
+    Args:
+        known: Jobs of the sweep up to now.
+        wanted: Identity, name of the run and overrides of each job; the same identity twice is one job.
+
+    Returns:
+        The wanted jobs in order, each once.
+    """
+    of = {job.identity: job for job in known}
+    free = max((job.number for job in known), default=-1) + 1
+    jobs: dict[str, Job] = {}
+    for identity, name, overrides in wanted:
+        if identity in jobs:
+            continue
+        if identity in of:
+            jobs[identity] = replace(of[identity], overrides=overrides)
+            continue
+        jobs[identity] = Job(
+            number=free, identity=identity, folder=f"{free}-{_plain_name(name)}", overrides=overrides
+        )
+        free += 1
+    return list(jobs.values())
+
+
+def _plain_name(name: str) -> str:
+    """A name that every file system takes, no longer than they take it."""
+    return "".join(c if c.isalnum() or c in "._-+=" else "-" for c in name)[:120] or "run"
+
+
+def state(folder: Path) -> str:
+    """Tell how far a job is.
+
+    Args:
+        folder: Its run folder.
+
+    Returns:
+        ``completed``, ``failed``, ``running`` or ``open``: not begun, or interrupted.
+    """
+    summary = _summary(folder)
+    status = summary.get("status")
+    if status in (DONE, FAILED):
+        return str(status)
+    return RUNNING if locked(folder) else OPEN
+
+
+def reason(folder: Path) -> str:
+    """Say why a job failed, as far as it could still say it."""
+    return str(_summary(folder).get("error", ""))
+
+
+def begun(folder: Path) -> bool:
+    """Whether a job has ever begun."""
+    return (folder / "config.yaml").exists()
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((folder / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

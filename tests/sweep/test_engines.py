@@ -1,0 +1,114 @@
+"""Sweeps on engines that start processes: a job that fails, and one whose process is killed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mrecg.sweep.manifest import DONE, FAILED, read_jobs, state
+
+ENGINES = {
+    "joblib": ["hydra/launcher=processes", "hydra.launcher.n_jobs=2"],
+    "submitit": ["hydra/launcher=submitit", "hydra.sweeper.max_batch_size=4"],
+    "ray": ["hydra/launcher=ray_local", "hydra.launcher.ray.init.num_cpus=2"],
+}
+Sweep = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def sweep(small: list[str], tmp_path: Path) -> Sweep:
+    """Run a sweep over fates in a process of its own."""
+    (tmp_path / "marks").mkdir()
+    own = [word for word in small if not word.startswith(("model.target=", "model.arguments="))]
+    assets = str(Path(__file__).parents[1] / "assets")
+
+    def go(*fates: str, engine: str = "", more: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        axis = ",".join(f"{{fate:{fate},marks:{tmp_path}/marks}}" for fate in fates)
+        words = [
+            *(sys.executable, "-m", "mrecg", "quantize", "-m", *own, "model.target=fateful.build"),
+            *(f"model.arguments={axis}", "granularity=block", "trainer.threads=1", "hydra.sweep.dir=sweep"),
+            *ENGINES.get(engine, []),
+            *more,
+        ]
+        return subprocess.run(
+            words,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": assets, "RAY_DEDUP_LOGS": "0"},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    return go
+
+
+def states(folder: Path) -> list[str]:
+    return [state(folder / job.folder) for job in read_jobs(folder)]
+
+
+def calls(folder: Path, fate: str) -> list[list[str]]:
+    file = folder / "marks" / fate
+    return [line.split(" ", 2) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_failing_job_and_a_killed_one_do_not_stop_the_others(
+    engine: str, sweep: Sweep, tmp_path: Path
+) -> None:
+    done = sweep("slow", "fail", "once", "fine", engine=engine)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert states(tmp_path / "sweep") == [DONE, FAILED, DONE, DONE], done.stdout + done.stderr
+    assert len(calls(tmp_path, "once")) == 2  # killed, then launched again
+    assert len(calls(tmp_path, "fine")) == 1
+    (last,) = [line for line in done.stderr.splitlines() if line.startswith("mrecg: 1 failed")]
+    assert last.startswith("mrecg: 1 failed of 4 jobs (run 1: ") and "this model cannot be made" in last
+    processes = {call[0] for fate in ("slow", "fine") for call in calls(tmp_path, fate)}
+    assert str(os.getpid()) not in processes
+    assert {call[2] for call in calls(tmp_path, "fine")} == {str(tmp_path)}  # relative paths mean the same
+    summary = json.loads(
+        (tmp_path / "sweep" / read_jobs(tmp_path / "sweep")[3].folder / "summary.json").read_text()
+    )
+    assert summary["status"] == "completed" and (tmp_path / "sweep" / "report.html").is_file()
+
+
+def test_a_job_that_is_always_killed_is_given_up_and_costs_nobody_else(sweep: Sweep, tmp_path: Path) -> None:
+    done = sweep("always", "slow", engine="joblib", more=("hydra.sweeper.retries=1",))
+    assert done.returncode == 1
+    assert states(tmp_path / "sweep")[1:] == [DONE], done.stderr
+    assert len(calls(tmp_path, "always")) == 2
+    assert "mrecg: 1 lost of 2 jobs (run 0: its process was killed)" in done.stderr
+
+
+def test_a_sweep_that_runs_again_runs_what_is_missing(sweep: Sweep, tmp_path: Path) -> None:
+    first = sweep("fine1", "fail")
+    assert first.returncode == 1 and states(tmp_path / "sweep") == [DONE, FAILED]
+    assert "mrecg: run 1 failed: model.arguments: " in first.stderr and "Traceback" not in first.stderr
+    again = sweep("fine2", "fail", "fine1")  # in another order, and with one more
+    assert again.returncode == 1
+    jobs = read_jobs(tmp_path / "sweep")
+    assert [job.number for job in jobs] == [0, 1, 2]
+    assert [states(tmp_path / "sweep")[job.number] for job in jobs] == [DONE, FAILED, DONE]
+    assert [len(calls(tmp_path, fate)) for fate in ("fine1", "fail", "fine2")] == [1, 2, 1]
+    # Nothing is left to do: no job runs, and the comparison is made anew.
+    third = sweep("fine1", "fine2")
+    assert third.returncode == 1  # the sweep still has a failed job
+    assert [len(calls(tmp_path, fate)) for fate in ("fine1", "fine2")] == [1, 1]
+
+
+def test_jobs_on_one_machine_know_how_many_they_are(sweep: Sweep, tmp_path: Path) -> None:
+    assert sweep("fine1", "fine2", engine="joblib").returncode == 0
+    assert [call[1] for fate in ("fine1", "fine2") for call in calls(tmp_path, fate)] == ["2", "2"]
+
+
+def test_processes_that_start_together_probe_once(sweep: Sweep, tmp_path: Path) -> None:
+    more = ("granularity=mixed", "planner=error", "planner.merge_count=1,2")
+    done = sweep("fine", engine="joblib", more=more)
+    assert done.returncode == 0, done.stderr
+    assert states(tmp_path / "sweep") == [DONE, DONE]
+    assert len(list((tmp_path / "outputs/shared").glob("probe-*.entry"))) == 1
+    assert len(list((tmp_path / "outputs/shared").glob("calibration-*.entry"))) == 1
