@@ -36,7 +36,7 @@ def fit(subject: Subject, *, idle: bool = False) -> tuple[float, float]:
             return done[-1]
 
         module.step = counted  # type: ignore[method-assign, assignment]
-        whole = timed(lambda: fit_in_chunks(module, STEPS, CHUNK, device), device)
+        whole = timed(lambda: fit_in_chunks(module, range(STEPS), CHUNK, device), device)
     return whole, inside
 
 

@@ -64,7 +64,7 @@ def fit(
         seed=5,
         report=lambda logged, done: points.extend(logged),
     )
-    fit_in_chunks(module, steps, 30, torch.device(device))
+    fit_in_chunks(module, range(steps), 30, torch.device(device))
     assert module.rounding is not None
     found = [module.rounding.alpha.detach().clone(), *(q.scale.detach().clone() for q in quantizers)]
     module.harden()

@@ -10,7 +10,8 @@ from mrecg.config.build import run_config
 from mrecg.config.identity import identity_of
 from mrecg.errors import DataError
 from mrecg.lock import run_lock
-from mrecg.sweep.launch import launch_all, workers_of
+from mrecg.sweep import launch
+from mrecg.sweep.launch import batch_of, launch_all, workers_of
 from mrecg.sweep.manifest import (
     DONE,
     FAILED,
@@ -153,3 +154,17 @@ def test_workers_are_counted_where_they_share_a_machine() -> None:
 
     assert workers_of(JoblibLauncher(), 9) == 3 and workers_of(JoblibLauncher(), 2) == 2
     assert workers_of(LocalLauncher(), 4) == 4 and workers_of(object(), 4) == 1
+    assert workers_of(LocalLauncher(), 4, 2) == 2 == workers_of(LocalLauncher(), 2, 3)
+
+
+def test_an_engine_is_not_given_more_jobs_than_it_carries(monkeypatch: pytest.MonkeyPatch) -> None:
+    class LocalLauncher:
+        pass
+
+    class SlurmLauncher:
+        pass
+
+    monkeypatch.setattr(launch, "processors", lambda: 3)
+    assert batch_of(LocalLauncher(), cpu=True) == 3
+    assert batch_of(SlurmLauncher(), cpu=True) == 1000
+    assert batch_of(object(), cpu=True) is None

@@ -86,7 +86,8 @@ def load_run(path: Path, *, read: Read = Path.read_bytes, detailed: bool = True)
         oscillation=_value(file, summary, "oscillation", _oscillation, default=None, needed=done),
         units=units,
         groups=groups,
-        seconds=optional("timing_s", _numbers, {}),
+        # What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
+        seconds=_sum(optional("timing_s", _numbers, {}), optional("reused_s", _numbers, {})),
         peak_memory_mb=optional("peak_memory_mb", float, 0.0),
         size_fp=int(size.get("fp") or 0),
         size_quantized=int(size.get("quantized") or 0),
@@ -150,6 +151,10 @@ def _number(value: object) -> float:
 
 def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     return {str(key): float(str(value)) for key, value in values.items()}
+
+
+def _sum(own: Mapping[str, float], reused: Mapping[str, float]) -> dict[str, float]:
+    return {key: seconds + reused.get(key, 0.0) for key, seconds in own.items()}
 
 
 def _accuracy(values: Mapping[str, Any]) -> Accuracy:

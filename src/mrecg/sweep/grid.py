@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mrecg.config.compose import from_hydra, sweep_params
 from mrecg.config.identity import identity_of
-from mrecg.sweep.launch import fit, launch_all, workers_of
+from mrecg.sweep.launch import batch_of, fit, launch_all, workers_of
 from mrecg.sweep.manifest import Job, number_jobs, read_jobs, write_jobs
 from mrecg.variables import COMMAND, WORKERS
 
@@ -131,15 +131,21 @@ class Grid(BasicSweeper):
             folder: The sweep's folder.
             jobs: The jobs; those that are done are left alone.
         """
-        assert self.launcher is not None
+        assert self.launcher is not None and self.config is not None
         self.fit()
-        with _sharing(workers_of(self.launcher, len(jobs))):
-            launch_all(self.launcher, jobs, folder, retries=self.retries, batch=self.max_batch_size)
+        batch = self.max_batch_size or batch_of(self.launcher, cpu=self._cpu)
+        with _sharing(workers_of(self.launcher, len(jobs), batch)):
+            launch_all(self.launcher, jobs, folder, retries=self.retries, batch=batch)
 
     def fit(self) -> None:
         """Fill in what the launcher's preset leaves open."""
+        fit(self.launcher, cpu=self._cpu)
+
+    @property
+    def _cpu(self) -> bool:
+        """Whether jobs stay on the CPU, whatever the machine has."""
         assert self.config is not None
-        fit(self.launcher, cpu=OmegaConf.select(self.config, "trainer.device") == "cpu")
+        return bool(OmegaConf.select(self.config, "trainer.device") == "cpu")
 
     def resolved(self, overrides: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
         """Compose a job.

@@ -1,6 +1,7 @@
 """Launch the jobs of a sweep until each has ended by itself: one that was killed is tried again, alone."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -79,12 +80,13 @@ def _wait_for_running(jobs: Sequence[Job], folder: Path, wait: Callable[[float],
         wait(POLL_SECONDS)
 
 
-def workers_of(launcher: Any, jobs: int) -> int:
+def workers_of(launcher: Any, jobs: int, batch: int | None = None) -> int:
     """Find out how many jobs will share this machine.
 
     Args:
         launcher: Hydra's launcher.
         jobs: How many there are.
+        batch: Jobs a launch, at most; None: all.
 
     Returns:
         At least 1; 1 also where an engine gives each job what it asked for.
@@ -95,8 +97,33 @@ def workers_of(launcher: Any, jobs: int) -> int:
 
         return min(jobs, int(effective_n_jobs(int(launcher.joblib["n_jobs"] or 1))))
     if kind == "LocalLauncher":  # submitit starts all at once
-        return jobs
+        return min(jobs, batch or jobs)
     return 1
+
+
+SLURM_ARRAY = 1000
+"""Jobs in one array: Slurm's own limit (MaxArraySize) is 1001 unless the site has set another."""
+
+
+def batch_of(launcher: Any, *, cpu: bool) -> int | None:
+    """Find out how many jobs an engine can be given at a time, where it does not see to that itself.
+
+    Args:
+        launcher: Hydra's launcher.
+        cpu: Whether jobs stay on the CPU anyway.
+
+    Returns:
+        Their number; None: any.
+    """
+    kind = type(launcher).__name__
+    if kind == "LocalLauncher":  # submitit starts all at once
+        return _gpus(cpu) or processors()
+    return SLURM_ARRAY if kind == "SlurmLauncher" else None
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fit(launcher: Any, *, cpu: bool) -> None:
