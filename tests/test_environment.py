@@ -1,13 +1,17 @@
 """What surrounds a computation is put back at its end."""
 
 import ctypes
+import multiprocessing
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mrecg import allocator, environment
 from mrecg.kernels.switch import serves
+from mrecg.variables import WORKERS
 
 STATUS = Path("/proc/self/status")
 
@@ -45,3 +49,53 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Other())
     with allocator.recycling():
         assert torch.ones(3).sum() == 3
+
+
+def _claim(ready: Any, count: int, out: Any) -> None:
+    environment.claimed_gpu.cache_clear()
+    index, file = environment.claimed_gpu(count)
+    out.put((index, file is not None))
+    ready.wait(20)
+
+
+def test_jobs_on_one_machine_claim_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    context = multiprocessing.get_context("fork")
+    leave, out = context.Event(), context.Queue()
+    jobs = [context.Process(target=_claim, args=(leave, 2, out)) for _ in range(3)]
+    for job in jobs:
+        job.start()
+    claims = [out.get(timeout=20) for _ in jobs]
+    assert sorted(index for index, own in claims if own) == [0, 1]
+    assert [own for _, own in claims].count(False) == 1  # the third shares one of them
+    leave.set()
+    for job in jobs:
+        job.join(20)
+    index, file = environment.claimed_gpu.__wrapped__(2)
+    assert (index, file is not None) == (0, True)  # a claim ends with its process
+    assert file is not None
+    file.close()
+
+
+def test_jobs_on_one_machine_divide_its_gpus_and_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(environment, "claimed_gpu", lambda count: (count - 1, None))
+    assert environment.resolve_device("auto") == torch.device("cuda")
+    monkeypatch.setenv(WORKERS, "4")
+    assert environment.resolve_device("auto") == torch.device("cuda:3")
+    assert environment.resolve_device("cuda:1") == torch.device("cuda:1")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(environment, "processors", lambda: 8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    try:
+        with environment.computing(threads=None, kernels="plain"):
+            assert torch.get_num_threads() == 2
+        with environment.computing(threads=3, kernels="plain"):
+            assert torch.get_num_threads() == 3
+        monkeypatch.setenv("OMP_NUM_THREADS", "6")  # the engine has said so
+        with environment.computing(threads=None, kernels="plain"):
+            assert torch.get_num_threads() == 6
+    finally:
+        torch.set_num_threads(before)

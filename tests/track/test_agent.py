@@ -1,11 +1,12 @@
 """A run that W&B's agent has started: it joins the agent's sweep. Offline."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from mrecg.config.schema import LoggerConfig
 from mrecg.track.offline import OfflineRun
@@ -19,11 +20,12 @@ SUMMARY: dict[str, Any] = {
 
 
 @pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The environment that an agent gives its runs, but offline."""
     (tmp_path / "params.yaml").write_text("wandb_version: 1\nmethod: {value: qdrop}\nseed: {value: 1}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    wandb.teardown()  # what it has read of the environment before
     for key, value in {
         "SWEEP_ID": "abcd1234",
         "RUN_ID": "run98765",
@@ -34,6 +36,8 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "ERROR_REPORTING": "false",
     }.items():
         monkeypatch.setenv(f"WANDB_{key}", value)
+    yield
+    wandb.teardown()
 
 
 @pytest.mark.usefixtures("agent")
