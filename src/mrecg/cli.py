@@ -4,9 +4,11 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 
 from mrecg.errors import Interrupted, MrecgError, Terminated, one_of
+from mrecg.variables import DEBUG
 
 Verb = Callable[[Sequence[str]], int | None]
 """What stands behind a verb: takes the words after it, gives an exit code; None is 0."""
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(_dispatch(words))
     except MrecgError as error:
-        sys.stderr.write(f"mrecg: {' '.join(str(error).split())}\n")
+        _say(str(error), error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt as error:
         found = error if isinstance(error, Interrupted) else Interrupted()
@@ -78,9 +80,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # the file system's, whoever has met it: it names the file and what is wrong
+        _say(_of_system(error), error)
+        sys.exit(1)
+    except Exception as error:
+        _say(f"{type(error).__name__}: {error} (a defect: {DEBUG}=1 shows where; please report it)", error)
+        sys.exit(1)
     finally:
         if main_thread:
             signal.signal(signal.SIGTERM, before)
+
+
+def _say(text: str, error: BaseException) -> None:
+    """Write the one line of an error, behind its traceback where that was asked for."""
+    if os.environ.get(DEBUG) == "1":
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    # What a name holds must neither break the line nor steer the terminal; a name need not be UTF-8, either.
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    sys.stderr.write(f"mrecg: {line}\n")
+
+
+def _of_system(error: OSError) -> str:
+    if error.strerror is None or error.filename is None:
+        return f"{type(error).__name__}: {error} (of the system; {DEBUG}=1 shows where)"
+    return f"{os.fsdecode(error.filename)}: {error.strerror}; make it usable, or name another path"
 
 
 def _terminate(*_: object) -> None:

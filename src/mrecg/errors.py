@@ -77,6 +77,10 @@ class RunError(MrecgError):
     """A run that cannot go on, though nothing was wrong with what it was given: a full disk, for example."""
 
 
+class DivergenceError(RunError):
+    """The loss of a group has left all bounds."""
+
+
 class PlanError(MrecgError):
     """A schedule that does not cover every unit exactly once, or names what is no unit."""
 

@@ -12,6 +12,7 @@ from mrecg.reconstruct.finished import GroupRecord, Partial
 from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.shelf import Entry, Shelf
+from mrecg.stored import DAMAGED
 
 log = logging.getLogger(__name__)
 _POINT = [field.name for field in fields(CurvePoint)]
@@ -77,7 +78,10 @@ class GroupShelf:
     def recall(self) -> GroupRecord | None:
         """Find the record of the group that was announced."""
         entry = self._shelves.get(self._key)
-        return None if entry is None else record_of(entry)
+        try:
+            return None if entry is None else record_of(entry)
+        except DAMAGED:  # then it is optimised again
+            return None
 
     def keep(self, record: GroupRecord) -> None:
         """Keep the record of the group that was announced."""
@@ -90,10 +94,12 @@ class GroupShelf:
         own, key = self._shelves.own, self._partial_key(name)
         if own is None or (entry := own.get(key)) is None:
             return None
+        try:
+            steps, curve = int(entry.facts["steps"]), _points(entry.facts["curve"])
+        except DAMAGED:
+            return None
         self._partials.add(key)
-        return Partial(
-            steps=int(entry.facts["steps"]), state=entry.tensors, curve=_points(entry.facts["curve"])
-        )
+        return Partial(steps=steps, state=entry.tensors, curve=curve)
 
     def keep_partial(self, name: str, partial: Partial) -> None:
         """Keep a group in the middle of its steps, in place of what was kept of it before."""
@@ -117,6 +123,7 @@ def entry_of(record: GroupRecord) -> Entry:
         "seconds": record.seconds,
         "curve": [astuple(point) for point in record.curve],
         "floor": record.floor,
+        "retries": record.retries,
         "noted": record.noted,
         "reused": record.reused,
     }
@@ -132,6 +139,7 @@ def record_of(entry: Entry) -> GroupRecord:
         seconds=float(facts["seconds"]),
         curve=_points(facts["curve"]),
         floor=facts["floor"],
+        retries=int(facts["retries"]),
         noted=facts["noted"],
         reused=bool(facts["reused"]),
     )

@@ -167,6 +167,7 @@ def quantize(
                 listener=Broadcast(progress, *trackers.listeners),
                 finished=sharing.groups(),
                 team=team,
+                on_divergence=config.on_divergence,
             )
             sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
             probes.keep(network, config, sharing, plan, outcome)

@@ -12,6 +12,7 @@ from mrecg.errors import DataError
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
+from mrecg.models.construct import refuse_not_finite
 from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Display, Quiet
@@ -45,7 +46,11 @@ def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] |
 
     Returns:
         The graph and its units.
+
+    Raises:
+        CheckpointError: A weight is NaN or infinite.
     """
+    refuse_not_finite(dict(model.named_parameters()), "model")
     base = "layer" if config.granularity.name == "layer" else "block"
     limit = config.granularity.max_unit_layers
     return cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)

@@ -120,6 +120,7 @@ def run(
         # A plain probe is the beginning of any plain run, so both have the same chain.
         finished=sharing.groups(steps=steps, **({"trials": decisive["trials"]} if trials else {})),
         team=team,
+        on_divergence=config.on_divergence,
     )
     probe = _probe(outcome, steps)
     if trials is not None:

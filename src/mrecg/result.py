@@ -3,29 +3,34 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save
+from pydantic import TypeAdapter
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from mrecg.config.build import plain, saved_config
+from mrecg.config.build import plain
+from mrecg.config.identity import read_config
 from mrecg.config.schema import RunConfig
 from mrecg.durable import write_durably
-from mrecg.errors import CheckpointError
+from mrecg.errors import CheckpointError, MrecgError
 from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
+from mrecg.models.layout import read as read_weights
 from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.report import write_report
+from mrecg.stored import DAMAGED, json_object, refuse_newer
 from mrecg.track.csv_files import CsvFiles
 
+T = TypeVar("T")
 WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS = (
     "quantized.safetensors",
     "summary.json",
@@ -175,15 +180,15 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         The result; its ``model`` gives the outputs that it gave when it was saved.
 
     Raises:
-        CheckpointError: A file is missing, or does not fit the model.
+        CheckpointError: A file is missing or damaged, of a newer version, or does not fit the model.
     """
-    import yaml
-
     folder = Path(folder)
     for name in (CONFIG, PLAN, SUMMARY, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: is no finished run, {name} is missing")
-    config = saved_config(yaml.safe_load((folder / CONFIG).read_text()))
+    summary = _read(folder / SUMMARY)
+    refuse_newer(summary, folder / SUMMARY, error=CheckpointError)
+    config = read_config(folder)
     given = model is not None
     if model is None:
         if config.model.source == "python":
@@ -191,8 +196,8 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
                 f"{folder}: its model was passed from Python; call load(folder, model=...) with it"
             )
         model = architecture(config.model)
-    plan = Plan.from_dict(json.loads((folder / PLAN).read_text()))
-    summary = json.loads((folder / SUMMARY).read_text())
+    plan = _valid(folder / PLAN, Plan.from_dict, _read(folder / PLAN))
+    units = _valid(folder / SUMMARY, _UNITS.validate_python, summary.get("units"))
     parts = cut(
         model,
         "layer" if config.granularity.name == "layer" else "block",
@@ -201,11 +206,11 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
     )
     network = QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
     network.to(torch.device("cpu"))  # for its memory order, on which the last bits of the outputs depend
-    _fill(network, load_file(folder / WEIGHTS), folder)
+    _fill(network, read_weights(folder / WEIGHTS), folder)
     return Result(
         model=network.model,
         plan=plan,
-        units=tuple(UnitResult(**unit) for unit in summary["units"]),
+        units=units,
         groups=(),
         summary=summary,
         config=config,
@@ -220,20 +225,47 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
 def _decisions(file: Path) -> Tensor | None:
     if not file.is_file():
         return None
-    with file.open(newline="") as stream:
-        rows = [[int(value) for value in row] for row in list(csv.reader(stream))[1:]]
-    return torch.tensor(rows)
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            header, *rows = csv.reader(stream)
+        if header != ["label", "fp", "quantized"]:
+            raise ValueError("its columns are not label, fp and quantized")
+        return torch.tensor([[int(value) for value in row] for row in rows]).reshape(-1, 3)
+    except (OSError, csv.Error, RuntimeError, *DAMAGED) as error:
+        raise CheckpointError(f"{file}: {error}; repeat the run, or remove the file") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
     """What a file holds that older runs lack."""
-    content: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return content
+    try:
+        return json_object(file.read_bytes()) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: not readable as JSON ({error}); repeat the run") from error
+
+
+_UNITS = TypeAdapter(tuple[UnitResult, ...])
+
+
+def _valid(file: Path, check: Callable[[Any], T], values: Any) -> T:
+    """Check what a file holds, and name the file where it is not right."""
+    try:
+        return check(values)
+    except (MrecgError, *DAMAGED) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{file}: {reason}; repeat the run") from error
 
 
 def _fill(network: QuantizedNetwork, state: dict[str, Tensor], folder: Path) -> None:
     try:
+        for name, value in state.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise CheckpointError(f"{name} holds values that are not finite")
         network.load_state(state)
-    except (KeyError, RuntimeError) as error:
+        for path in network.policy.layers:
+            layer = network.model.get_submodule(path)
+            assert isinstance(layer, QuantizedLayer)
+            if int(layer.integers.max()) > layer.top or float(layer.scale.min()) <= 0:
+                raise CheckpointError(f"{path} has integers or scales outside its grid of {layer.bits} bits")
+    except (MrecgError, RuntimeError, *DAMAGED) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{folder}: its weights do not fit the model: {reason}") from error

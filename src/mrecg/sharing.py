@@ -25,6 +25,7 @@ from mrecg.planner.plan import Probe
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.finished import restore, state_of
 from mrecg.shelf import Entry, Shelf
+from mrecg.stored import DAMAGED
 
 _CODE = ("cache.py", "kernels/**/*.py", "quant/**/*.py", "reconstruct/**/*.py")
 """Whatever these files say decides the numbers."""
@@ -111,15 +112,10 @@ class Sharing:
         entry = self._get(self._key("probe", **decisive), "plan")
         if entry is None:
             return None
-        facts = entry.facts
-        pairs = facts["pairs"]
-        return Probe(
-            losses=tuple(facts["losses"]),
-            errors=tuple(facts["errors"]),
-            steps=facts["steps"],
-            reach=None if facts["reach"] is None else tuple(facts["reach"]),
-            pairs=None if pairs is None else tuple(math.nan if value is None else value for value in pairs),
-        )
+        try:
+            return _probe(entry.facts)
+        except DAMAGED:  # nobody has to believe what is on a shelf that others write to
+            return None
 
     def keep_probe(self, probe: Probe, seconds: float, **decisive: Any) -> None:
         """Keep a probe.
@@ -161,7 +157,10 @@ class Sharing:
     def _get(self, key: str, stage: str) -> Entry | None:
         entry = Shelves(self._own, self._shared).get(key)
         if entry is not None and entry.facts.get("reused"):
-            self.saved[stage] += float(entry.facts["seconds"])
+            try:
+                self.saved[stage] += float(entry.facts["seconds"])
+            except DAMAGED:
+                return None
             if self._own is not None:
                 self._own.put(key, entry)
         return entry
@@ -179,12 +178,24 @@ class Sharing:
                 "log_every": config.trainer.log_every,
                 "trainer": trainer,
                 "lossless_cache": config.cache.dtype != "bfloat16",
+                "on_divergence": config.on_divergence,
                 "precision": config.precision,
                 "seed": config.seed,
                 **decisive,
             }
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
         return f"{what}-{digest[:32]}"
+
+
+def _probe(facts: dict[str, Any]) -> Probe:
+    reach, pairs = facts["reach"], facts["pairs"]
+    return Probe(
+        losses=tuple(map(float, facts["losses"])),
+        errors=tuple(map(float, facts["errors"])),
+        steps=int(facts["steps"]),
+        reach=None if reach is None else tuple(map(float, reach)),
+        pairs=None if pairs is None else tuple(math.nan if v is None else float(v) for v in pairs),
+    )
 
 
 def _base(config: RunConfig, network: QuantizedNetwork, images: Tensor) -> str:

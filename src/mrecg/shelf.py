@@ -23,6 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mrecg.durable import write_durably
+from mrecg.stored import DAMAGED, json_object
 
 _MAGIC = b"mrecg shelf 1\n"
 _FACTS = "facts"
@@ -174,10 +175,8 @@ def _parse(content: bytes) -> Entry | None:
         return None
     try:
         tensors: Mapping[str, Tensor] = load(body)
-        facts = json.loads(bytes(tensors[_FACTS].numpy()))
-    except (SafetensorError, ValueError, KeyError, struct.error):
-        return None
-    if not isinstance(facts, dict):
+        facts = json_object(bytes(tensors[_FACTS].numpy()))
+    except (SafetensorError, RuntimeError, struct.error, *DAMAGED):
         return None
     named = {name.removeprefix("tensor/"): value for name, value in tensors.items() if name != _FACTS}
     return Entry(facts, named)

@@ -180,4 +180,5 @@ def _group(group: GroupResult) -> dict[str, Any]:
         "last_loss": losses[-1] if losses else None,
         "seconds": round(group.seconds, 3),
         "reused": group.reused,
+        "retries": group.retries,
     }

@@ -186,7 +186,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
     fitted.clear()
     monkeypatch.setattr(
-        Walk, "_fit", lambda *rest: fitted.append(rest[0].network.units[rest[1].start].name) or real(*rest)
+        learn, "fit", lambda *rest: fitted.append(rest[0].network.units[rest[1].start].name) or real(*rest)
     )
     code, out, err = mrecg("quantize", f"resume={folder}")
     assert code == 0, err
@@ -201,17 +201,21 @@ def test_resume_names_a_run_folder(mrecg: Call) -> None:
     assert code == 2 and "nowhere" in err and "is nowhere a run folder?" in err.splitlines()[-1]
 
 
-def test_a_defect_shows_its_traceback_and_leaves_a_summary(
-    mrecg: Call, small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("debug", ["", "0", "1"])
+def test_a_defect_is_one_line_and_leaves_its_traceback_and_a_summary(
+    debug: str, mrecg: Call, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **more: object) -> None:
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr(pipeline, "reconstruct", fail)
-    from mrecg.cli import main
-
-    with pytest.raises(ZeroDivisionError):
-        main(["quantize", *small, "granularity=block"])
+    monkeypatch.setenv("MRECG_DEBUG", debug)
+    code, out, err = mrecg("quantize", *small, "granularity=block")
+    assert code == 1 and err.splitlines()[-1] == (
+        "mrecg: ZeroDivisionError: a defect (a defect: MRECG_DEBUG=1 shows where; please report it)"
+    )
+    assert ("Traceback" in err) == (debug == "1") and "Traceback" not in out
+    assert "Error executing job" not in out + err
     (run,) = runs()
     assert summary(run)["error"] == "ZeroDivisionError: a defect"
     assert "Traceback" in (run / "run.log").read_text()

@@ -79,7 +79,7 @@ def test_first_and_last_unit_stay_alone_unless_asked() -> None:
         ("u1", "u2", "u3"),
         ("u4",),
     )
-    assert plan(name="modcap", merge_count=9, merge_boundary=False).groups == (
+    assert plan(name="modcap", merge_count=4, merge_boundary=False).groups == (
         ("u0",),
         ("u1", "u2", "u3"),
         ("u4",),
@@ -188,9 +188,11 @@ def test_a_probe_of_another_graph_is_refused() -> None:
 
 
 def test_fewer_merges_than_asked_for_are_noted() -> None:
-    few = plan(name="modcap", merge_count=9)
-    assert len(few.merges) == 3 and few.note.startswith("3 of 9 merges: no other pair")
+    few = plan(name="modcap", merge_count=4)
+    assert len(few.merges) == 3 and few.note.startswith("3 of 4 merges: no other pair")
     assert plan(name="modcap", merge_count=2).note == ""
+    with pytest.raises(PlanError, match=r"merge_count: 5 is not right: 5 units have 4 pairs of neighbours"):
+        plan(name="modcap", merge_count=5)
 
 
 EXPECTED = {"resnet18": (10, 8), "resnet50": (18, 14), "mobilenet_v2": (19, 12)}

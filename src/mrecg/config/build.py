@@ -202,6 +202,10 @@ def existing(path: Path, key: str) -> Path:
     Raises:
         ConfigError: Nothing is there.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise ConfigError(f"{key}: {path} cannot be used ({error.strerror}); give another path") from error
+    if not there:
         raise ConfigError(f"{key}: {path} does not exist")
     return path

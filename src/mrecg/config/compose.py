@@ -24,6 +24,7 @@ from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of
+from mrecg.stored import DAMAGED
 
 MAX_CHECKED = 500
 """Combinations of a sweep that are checked before the first one runs."""
@@ -84,8 +85,13 @@ def check(arguments: Sequence[str]) -> Checked:
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="mrecg"):
             return _check(overrides, multirun=parsed.multirun)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error)) from None
+    except (HydraException, OmegaConfBaseException, *DAMAGED) as error:
+        if str(error).startswith("Config group override must be"):  # trainer=3; Hydra does not say which
+            pairs = [word.partition("=")[::2] for word in overrides]
+            for group, name in pairs:
+                if group in choices("") and name not in choices(group):
+                    raise one_of(group, name, choices(group)) from None
+        raise ConfigError(_explain(error)) from error  # also what Hydra meets in a value, and does not expect
 
 
 def _refuse(message: str) -> NoReturn:
@@ -128,7 +134,7 @@ def saved_overrides(folder: Path) -> list[str]:
     file = folder / ".hydra" / "overrides.yaml"
     try:
         found: Any = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except (OSError, yaml.YAMLError, OmegaConfBaseException, *DAMAGED) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"resume={folder}: is {folder} a run folder? ({reason})") from error
     if not isinstance(found, list):
@@ -211,9 +217,15 @@ def from_hydra(config: DictConfig) -> RunConfig:
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     # Groups that only overlay others leave nothing behind but, where none is chosen, no key at all.
-    return run_config(
+    made = run_config(
         {str(key): value for key, value in values.items() if key not in ("experiment", "sweep")}
     )
+    if made.trainer.batch_size > made.data.calibration_images:
+        raise ConfigError(
+            f"trainer.batch_size: {made.trainer.batch_size} is not right: a step takes each image once; give "
+            f"at most data.calibration_images={made.data.calibration_images}"
+        )
+    return made
 
 
 def _explain(error: Exception) -> str:

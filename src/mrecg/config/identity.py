@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mrecg.config.build import plain, saved_config
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError
+from mrecg.stored import yaml_mapping
 
 CHECKPOINT = "checkpoint"
 """Folder of what a run has finished, below the run folder; gone when the run is complete."""
@@ -83,13 +82,14 @@ def read_config(folder: Path) -> RunConfig:
     """
     file = folder / "config.yaml"
     try:
-        values = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        values = yaml_mapping(file.read_bytes())
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{file}: cannot be read ({reason}); is {folder} a run folder?") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: holds no configuration; is {folder} a run folder?")
-    return saved_config(values)
+    try:
+        return saved_config(values)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def _decisive(config: RunConfig) -> dict[str, Any]:

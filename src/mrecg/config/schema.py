@@ -280,6 +280,9 @@ class RunConfig:
     reuse: Literal["prefix", "none"] = "prefix"
     """prefix: groups that another run has optimised, behind the same beginning and with the same settings,
     are taken from shared.folder, bit by bit; none: only calibrations and probes are."""
+    on_divergence: Literal["stop", "retry"] = "stop"
+    """What to do with a group whose loss is not finite, or exploded: stop, or try it again from its start
+    with half the learning rates, at most twice, which the summary says."""
     resume: Literal["auto", "never"] = "auto"
     """auto: a run whose folder holds an interrupted one with the same settings goes on with that; never: it
     begins anew. On the command line also a run folder: that run goes on with its own settings."""

@@ -7,7 +7,7 @@ from torch import nn
 from mrecg.config.inputs import ModelConfig
 from mrecg.errors import CheckpointError, ConfigError
 from mrecg.models import match
-from mrecg.models.construct import tensors_of
+from mrecg.models.construct import refuse_not_finite, tensors_of
 from mrecg.models.fetch import digest, find
 from mrecg.models.layout import locate, read, unwrapped
 from mrecg.models.records import Weights
@@ -58,6 +58,7 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
             "model.checkpoint_match: order needs a file that keeps its order; .safetensors files sort their "
             "tensors by name: use name with model.rename, or a .pth file"
         )
+    refuse_not_finite({theirs: candidates[theirs] for theirs, _ in pairs}, f"model.checkpoint: {what}")
     for theirs, name in pairs:
         everything[name] = candidates[theirs]
     model.load_state_dict(everything)

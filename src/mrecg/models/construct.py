@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mrecg.errors import ConfigError
+from mrecg.errors import CheckpointError, ConfigError
 
 COUNTER = "num_batches_tracked"
 """BatchNorm's count of training batches: files from before torch 0.4.1 lack it, and inference ignores it."""
@@ -42,11 +42,30 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
     """
     try:
         model = make(**arguments)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever a constructor does with what it cannot use
         raise ConfigError(f"model.arguments: {name} refuses {dict(arguments)}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model.target: {name} returns {type(model).__name__}, not an nn.Module")
     return model
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Refuse weights that hold NaN or infinity: every number behind them would be none.
+
+    Args:
+        tensors: Weights and statistics, by name.
+        what: Where they are from, for the message.
+
+    Raises:
+        CheckpointError: One of them holds such a value.
+    """
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            wrong = int((~value.isfinite()).sum())
+            raise CheckpointError(
+                f"{what}: {name} holds {wrong} values of {value.numel()} that are NaN or infinite: "
+                "a damaged file, or a training that has diverged; give weights that are finite"
+            )
 
 
 def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

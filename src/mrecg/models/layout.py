@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from mrecg.errors import CheckpointError, one_of
 from mrecg.models.fetch import KEY
+from mrecg.stored import DAMAGED
 
 HOLDERS = (
     "state_dict",
@@ -45,13 +47,14 @@ def read(path: Path) -> Any:
         CheckpointError: The file is damaged, or its content cannot be had without running code.
     """
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             return dict(load_file(path))
-        except SafetensorError as error:
-            raise CheckpointError(f"{KEY}: {path} cannot be loaded: {error}") from error
+        except Exception as error:  # SafetensorError for most damages; others reach torch
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise CheckpointError(f"{KEY}: {path} cannot be loaded: {reason}") from error
+    _refuse_bomb(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -70,6 +73,20 @@ def read(path: Path) -> Any:
     except Exception as error:  # a damaged file stops the unpickler anywhere
         reason = f"{type(error).__name__} {error}".splitlines()[0]
         raise CheckpointError(f"{KEY}: {path} cannot be loaded: {reason}") from error
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse an archive that says it unpacks to more than it can hold: torch.save compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, zipfile.BadZipFile, NotImplementedError, *DAMAGED):
+        return  # no archive, or one that torch will say more about
+    if size > path.stat().st_size:
+        raise CheckpointError(
+            f"{KEY}: {path} cannot be loaded: its {path.stat().st_size:,} bytes unpack to {size:,}, "
+            "and torch.save writes none like this: save it again"
+        )
 
 
 @contextmanager

@@ -154,6 +154,11 @@ def _largest(
     asked, note = planner.merge_count, ""
     if asked == "auto":
         asked, note = auto_count(candidates, planner, probe)
+    elif asked > len(candidates):
+        raise PlanError(
+            f"planner.merge_count: {asked} is not right: {len(candidates) + 1} units have {len(candidates)} "
+            f"pairs of neighbours; give 0 to {len(candidates)}, or auto"
+        )
     pairs = top_pairs(candidates, count=asked, max_group_size=planner.max_group_size)
     if len(pairs) < asked:
         note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size"

@@ -6,11 +6,14 @@ difference maximise the objective exactly; chosen pairs that share a unit become
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from mrecg.errors import PlanError, one_of
-from mrecg.graph.facts import LayerFacts, UnitFacts
+from mrecg.graph.facts import UnitFacts
 
 LONGEST_NAME = 4
 """Units that a group's name spells out, at most."""
@@ -112,29 +115,24 @@ class Plan:
 
         Returns:
             The plan, validated.
+
+        Raises:
+            PlanError: A value is missing, unknown, or of another type; or the groups are not right.
         """
-        values = dict(values)
-        values["units"] = tuple(values["units"])
-        values["groups"] = tuple(tuple(group) for group in values["groups"])
-        for key in ("not_comparable", "graph_notes"):
-            values[key] = tuple(values.get(key, ()))
-        values["merges"] = tuple(Merge(**merge) for merge in values["merges"])
-        values["criteria"] = tuple(
-            Criterion(
-                name=criterion["name"],
-                difference=criterion["difference"],
-                capacities=tuple(criterion["capacities"]),
-                differences=tuple(criterion["differences"]),
-            )
-            for criterion in values["criteria"]
-        )
-        values["facts"] = tuple(map(_facts, values.get("facts", ())))
-        return cls(**values)
+        for key in values:
+            if key not in cls.__dataclass_fields__:
+                raise one_of("plan", key, cls.__dataclass_fields__, error=PlanError)
+        try:
+            return _adapter().validate_python(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "plan"
+            raise PlanError(f"{where}: {str(first['input'])[:80]!r} is not right: {first['msg']}") from None
 
 
-def _facts(values: Mapping[str, Any]) -> UnitFacts:
-    layers = tuple(LayerFacts(**{**layer, "kernel": tuple(layer["kernel"])}) for layer in values["layers"])
-    return UnitFacts(**{**values, "layers": layers})
+@cache
+def _adapter() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)
 
 
 def top_pairs(differences: Sequence[float], *, count: int, max_group_size: int) -> list[int]:

@@ -17,6 +17,7 @@ from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.correction import BATCH
 from mrecg.reconstruct.finished import Finished
 from mrecg.reconstruct.fit import quiet_lightning
+from mrecg.reconstruct.learn import RETRIES
 from mrecg.reconstruct.methods import Pass, passes_of
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.records import GroupResult, Listener, Silent, UnitResult
@@ -54,6 +55,7 @@ class Job:
     seed: int
     eval_batch: int
     trials: Trials | None
+    retries: int
 
     @property
     def block(self) -> int:
@@ -103,6 +105,7 @@ class Job:
                 shard,
                 held_out,
                 finished,
+                self.retries,
             )
             tried = [self.trials if task is self.passes[0] else None for task in self.passes]
             listener.outline([walk.outline(*each) for each in zip(self.passes, tried, strict=True)])
@@ -130,6 +133,7 @@ def reconstruct(
     trials: Trials | None = None,
     finished: Finished | None = None,
     team: "Team | None" = None,
+    on_divergence: str = "stop",
 ) -> Reconstruction:
     """Optimise a calibrated network, in place.
 
@@ -150,6 +154,7 @@ def reconstruct(
             images out, from which no group learns then.
         finished: Keeps the records of groups; those that it has already are not optimised again.
         team: The devices that share the images; None: the network's alone.
+        on_divergence: ``stop``, or ``retry`` with half the learning rates.
 
     Returns:
         Unit errors and curves. The same arguments give the same result, bit by bit, on the same machine; so
@@ -158,6 +163,7 @@ def reconstruct(
     Raises:
         ConfigError: The cache has no place to be, or no room there; CUDA graphs are asked for and cannot be.
         DeviceError: One of several processes has ended.
+        DivergenceError: The loss of a group is not finite, or exploded.
     """
     if trainer.cuda_graphs and images.device.type != "cuda":
         raise ConfigError(
@@ -175,6 +181,7 @@ def reconstruct(
         seed=seed,
         eval_batch=eval_batch,
         trials=trials,
+        retries=RETRIES if on_divergence == "retry" else 0,
     )
     if team is not None:
         return team.run(job, network, first, listener=listener, finished=finished)

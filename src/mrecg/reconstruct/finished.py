@@ -27,6 +27,7 @@ class GroupRecord:
         seconds: What it took.
         curve: The logged points.
         floor: Of its loss; None where nothing was optimised.
+        retries: How often it began anew, see `GroupResult`.
         noted: What the trials on the way noted, as plain values.
         reused: Whether it comes from another run.
     """
@@ -36,6 +37,7 @@ class GroupRecord:
     seconds: float
     curve: tuple[CurvePoint, ...] = ()
     floor: float | None = None
+    retries: int = 0
     noted: dict[str, Any] = field(default_factory=dict)
     reused: bool = False
 
@@ -58,6 +60,7 @@ class GroupRecord:
             curve=self.curve,
             floor=self.floor,
             reused=self.reused,
+            retries=self.retries,
         )
 
 

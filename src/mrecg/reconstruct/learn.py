@@ -1,18 +1,19 @@
 """Optimise one group: prepare what it learns from, take its steps, harden it."""
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
 from mrecg.cache import Store
-from mrecg.errors import ConfigError
+from mrecg.errors import ConfigError, DivergenceError
 from mrecg.quant.modules import quantization
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.cache import GroupCache
-from mrecg.reconstruct.finished import Partial, agree
+from mrecg.reconstruct.finished import Partial, agree, restore, state_of
 from mrecg.reconstruct.fisher import fisher_weights
 from mrecg.reconstruct.fit import fit_in_chunks, learning
 from mrecg.reconstruct.floor import loss_floor
@@ -24,10 +25,15 @@ from mrecg.reconstruct.unit_module import GroupReconstruction
 if TYPE_CHECKING:
     from mrecg.reconstruct.walk import Walk
 
+EXPLODED = 1e4
+"""A loss of so many times the first one will not come back."""
+TINY = 1e-12
+"""A first loss below this is none."""
+RETRIES = 2
+"""With on_divergence=retry: an eighth of the learning rates would be another method."""
 
-def optimise(
-    walk: "Walk", members: range, task: Pass, learned: GroupCache, steps: int
-) -> tuple[list[CurvePoint], float]:
+
+def optimise(walk: "Walk", members: range, task: Pass, learned: GroupCache, steps: int) -> "Learned":
     """Prepare what a group learns from, as the pass wants it, and fit and harden the group.
 
     Args:
@@ -38,7 +44,10 @@ def optimise(
         steps: Optimisation steps.
 
     Returns:
-        The logged points, and the floor of their loss.
+        The logged points, the floor of their loss, and how often it began anew.
+
+    Raises:
+        DivergenceError: The loss is not finite, or exploded, however often the walk allows another try.
     """
     made: list[Store] = []
     uncorrected, network = learned.target, walk.network
@@ -75,11 +84,36 @@ def optimise(
         shard=walk.shard,
     )
     names = [network.units[i].name for i in members]
-    walk.listener.group(walk.name(members), names, steps, floor)
-    curve = fit(walk, members, task, learned, steps)
+    units = network.low[members.start : members.stop]
+    begin = {name: value.clone() for name, value in state_of(units).items()}
+    retries = 0
+    while True:
+        walk.listener.group(walk.name(members), names, steps, floor)
+        try:
+            curve = fit(walk, members, task.faster(0.5**retries), learned, steps)
+            break
+        except DivergenceError:
+            if retries == walk.retries:
+                raise
+            retries += 1
+            restore(units, begin)
     for store in made:
         store.free()
-    return curve, floor
+    return Learned(curve, floor, retries)
+
+
+class Learned(NamedTuple):
+    """How the optimisation of a group went.
+
+    Attributes:
+        curve: The logged points.
+        floor: Of their loss.
+        retries: How often it began anew with half the learning rates.
+    """
+
+    curve: list[CurvePoint]
+    floor: float
+    retries: int
 
 
 def fit(walk: "Walk", members: range, task: Pass, cache: GroupCache, steps: int) -> list[CurvePoint]:
@@ -97,6 +131,7 @@ def fit(walk: "Walk", members: range, task: Pass, cache: GroupCache, steps: int)
 
     Raises:
         ConfigError: CUDA graphs are asked for and cannot be.
+        DivergenceError: The loss is not finite, or exploded.
     """
     name, units = walk.name(members), walk.network.low[members.start : members.stop]
     images, ranks = walk.shard.images - walk.held_out, walk.shard.ranks
@@ -105,17 +140,21 @@ def fit(walk: "Walk", members: range, task: Pass, cache: GroupCache, steps: int)
     def report(points: Sequence[CurvePoint], done: int) -> None:
         curve.extend(points)
         walk.listener.curve(name, task.name, points, done)
+        check_bounds(name, curve, steps)
+
+    # With other learning rates it is another optimisation of the same group.
+    kept = f"{name} {task!r}"
 
     def keep(partial: Partial) -> None:
         if walk.finished is not None:
-            walk.finished.keep_partial(name, replace(partial, curve=tuple(curve)))
+            walk.finished.keep_partial(kept, replace(partial, curve=tuple(curve)))
 
     if walk.trainer.cuda_graphs and not cache.at_hand:
         raise ConfigError(
             f"trainer.cuda_graphs: what {name} learns from has spilled from the GPU; "
             "raise cache.budget_mb or set trainer.cuda_graphs=false"
         )
-    partial = ranks.agreed(None if walk.finished is None else walk.finished.recall_partial(name))
+    partial = ranks.agreed(None if walk.finished is None else walk.finished.recall_partial(kept))
     with learning(units, task.scales):
         module = GroupReconstruction(
             units,
@@ -143,3 +182,26 @@ def fit(walk: "Walk", members: range, task: Pass, cache: GroupCache, steps: int)
         module.harden()
     agree(units, ranks)
     return curve
+
+
+def check_bounds(name: str, curve: Sequence[CurvePoint], steps: int) -> None:
+    """See whether a loss has diverged.
+
+    Args:
+        name: The group.
+        curve: The points logged up to now.
+        steps: Optimisation steps in all.
+
+    Raises:
+        DivergenceError: The last point is not finite, or many times the first one.
+    """
+    losses = [point.reconstruction for point in curve]
+    if not losses or (math.isfinite(curve[-1].total) and losses[-1] <= EXPLODED * max(losses[0], TINY)):
+        return
+    last = ", ".join(f"{loss:.4g}" for loss in losses[-4:])
+    how = "has exploded" if math.isfinite(curve[-1].total) else "is not finite"
+    raise DivergenceError(
+        f"{name}: the loss {how} at step {curve[-1].step} of {steps} (logged last: {last}); lower "
+        "trainer.lr_factor or the method's learning rates, or set on_divergence=retry. What was finished "
+        "before is kept"
+    )

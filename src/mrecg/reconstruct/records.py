@@ -56,6 +56,7 @@ class GroupResult:
         floor: The loss of the group in full precision behind the quantized prefix, see
             `mrecg.reconstruct.floor`; None where nothing was optimised.
         reused: Whether another run had optimised it before: its seconds were spent there.
+        retries: How often it began anew with half the learning rates, because its loss had diverged.
     """
 
     name: str
@@ -65,6 +66,7 @@ class GroupResult:
     curve: tuple[CurvePoint, ...]
     floor: float | None = None
     reused: bool = False
+    retries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ class Walk:
         held_out: The last so many of them are for measuring: no group learns from them.
         finished: Keeps the records of groups, and may have some from before; rank 0's counts.
         shard: Which of all images these are.
+        retries: How often a group may begin anew whose loss has diverged.
     """
 
     network: QuantizedNetwork
@@ -57,6 +58,7 @@ class Walk:
     shard: Shard
     held_out: int = 0
     finished: Finished | None = None
+    retries: int = 0
 
     def __post_init__(self) -> None:
         self.members_of = ranges_of(self.plan)
@@ -130,10 +132,11 @@ class Walk:
         begin = time.perf_counter()
         curve: Sequence[CurvePoint] = ()
         floor: float | None = None
+        retries = 0
         if trials is not None:
             trials.before(self, members.start, task, learned)
         if steps := self.counted.optimisation(task, members):
-            curve, floor = self.optimise(members, task, learned, steps)
+            curve, floor, retries = self.optimise(members, task, learned, steps)
         self._free(learned.full)
         quantized, measured = learned.quantized, []
         for i, target in zip(members, targets, strict=True):
@@ -149,6 +152,7 @@ class Walk:
             seconds=time.perf_counter() - begin,
             curve=tuple(curve),
             floor=floor,
+            retries=retries,
             noted=trials.noted() if trials else {},
         )
         return record, quantized
@@ -222,9 +226,7 @@ class Walk:
         with quantization(unit, activations=task.activations):
             return self.advance(unit, values, grid)
 
-    def optimise(
-        self, members: range, task: Pass, learned: GroupCache, steps: int
-    ) -> tuple[list[CurvePoint], float]:
+    def optimise(self, members: range, task: Pass, learned: GroupCache, steps: int) -> learn.Learned:
         """Optimise and harden a group; see `mrecg.reconstruct.learn.optimise`."""
         return learn.optimise(self, members, task, learned, steps)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mrecg.errors import DataError
 from mrecg.report.index import Read
 from mrecg.report.records import Run
+from mrecg.stored import DAMAGED
 
 Decisions = NDArray[np.int32]
 """One row an evaluation image: label, decision in full precision, decision after quantization."""
@@ -179,7 +180,7 @@ def class_folders(run: Run, *, read: Read = Path.read_bytes) -> tuple[str, ...]:
     try:
         images = json.loads(read(run.path / "images.json").decode("utf-8"))
         return tuple(str(name).rpartition("/")[0] for name in images["evaluation"]["names"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *DAMAGED):
         return ()  # without names a class is a number
 
 

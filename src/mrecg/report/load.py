@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.folders import SUMMARY
 from mrecg.report.index import Read
 from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
+from mrecg.stored import DAMAGED, NoObjectError, json_object, refuse_newer
 
 T = TypeVar("T")
 REMEDY = "repeat the run, or leave its folder out of the report"
@@ -35,6 +35,7 @@ def load_run(path: Path, *, read: Read = Path.read_bytes, detailed: bool = True)
     path = Path(path)
     file = path / SUMMARY
     summary = _json(file, read)
+    refuse_newer(summary, file)
     status = str(summary.get("status", COMPLETED))
     done = status == COMPLETED
 
@@ -45,7 +46,7 @@ def load_run(path: Path, *, read: Read = Path.read_bytes, detailed: bool = True)
         return _value(file, summary, key, convert, default=default, needed=False)
 
     bits: dict[str, Any] = get("bits", dict, {"weight": 0, "activation": 0})
-    size: dict[str, Any] = optional("size_bytes", dict, {})
+    size: dict[str, int] = optional("size_bytes", _whole, {})
     no_units: tuple[UnitResult, ...] = ()
     units = get("units", _units, no_units)
     # An old summary may not say what was merged.
@@ -89,8 +90,8 @@ def load_run(path: Path, *, read: Read = Path.read_bytes, detailed: bool = True)
         # What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
         seconds=_sum(optional("timing_s", _numbers, {}), optional("reused_s", _numbers, {})),
         peak_memory_mb=optional("peak_memory_mb", float, 0.0),
-        size_fp=int(size.get("fp") or 0),
-        size_quantized=int(size.get("quantized") or 0),
+        size_fp=size.get("fp", 0),
+        size_quantized=size.get("quantized", 0),
         plan=plan,
         curves=tuple(_curves(path / "curves", groups, optional("group_results", _floors, {}), read))
         if detailed
@@ -106,6 +107,10 @@ def _strings(values: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
+def _whole(values: Mapping[str, Any]) -> dict[str, int]:
+    return {key: int(value or 0) for key, value in values.items()}
+
+
 def _text(file: Path, read: Read) -> str:
     try:
         return read(file).decode("utf-8", errors="replace")
@@ -115,16 +120,15 @@ def _text(file: Path, read: Read) -> str:
 
 def _json(file: Path, read: Read, *, needed: bool = True) -> dict[str, Any]:
     try:
-        values = json.loads(read(file).decode("utf-8"))
+        return json_object(read(file))
     except FileNotFoundError:
         if not needed:
             return {}
         raise DataError(f"{file}: missing; {REMEDY}") from None
+    except NoObjectError as error:
+        raise DataError(f"{file}: {error}; {REMEDY}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not readable as JSON ({error}); {REMEDY}") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{file}: holds a {type(values).__name__}, not an object; {REMEDY}")
-    return values
 
 
 def _value(
@@ -137,7 +141,7 @@ def _value(
         return default
     try:
         return convert(value)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except DAMAGED as error:
         raise DataError(f"{file}: key {key!r} is not as expected ({error!r}); {REMEDY}") from error
 
 
@@ -188,8 +192,6 @@ def _plan(file: Path, read: Read, *, needed: bool) -> Plan | None:
     try:
         values = _json(file, read, needed=needed)
         return Plan.from_dict(values) if values or needed else None
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file}: not a plan ({error!r}); {REMEDY}") from error
     except DataError:
         raise
     except MrecgError as error:
@@ -228,7 +230,7 @@ def _curve(file: Path, group: str, stage: str, floor: float | None, read: Read) 
         values = {key: tuple(map(_number, column)) for key, column in columns.items()}
         if "reconstruction" not in values:
             raise KeyError("reconstruction")
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, csv.Error, *DAMAGED) as error:
         raise DataError(
             f"{file}: not a curve with columns step and reconstruction ({error!r}); {REMEDY}"
         ) from error

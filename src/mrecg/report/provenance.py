@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from mrecg.report.narrative import reproduce
 from mrecg.report.records import Run
+from mrecg.stored import yaml_mapping
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times as fast, where PyYAML has it
 _NOT_COMPARED = ("name", "shared.", "cache.folder", "logger.")
 
 
@@ -53,10 +51,9 @@ def provenance(runs: Mapping[str, Run]) -> dict[str, Any]:
 
 def _parsed(text: str) -> Mapping[str, Any]:
     try:
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+        return yaml_mapping(text.encode())
+    except ValueError:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -15,6 +15,7 @@ from mrecg.report.folders import SUMMARY, natural, runs_below
 from mrecg.report.index import Read
 from mrecg.report.reader import Reader
 from mrecg.report.records import COMPLETED
+from mrecg.stored import DAMAGED, json_object, refuse_newer
 
 MANIFEST = "sweep.json"
 """The file in which a sweep keeps its jobs; older sweeps have none."""
@@ -136,7 +137,8 @@ def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]
     """The command, and of each job number, folder and overrides."""
     file = folder / MANIFEST
     try:
-        content = json.loads(file.read_bytes().decode("utf-8"))
+        content = json_object(file.read_bytes())
+        refuse_newer(content, file)
         jobs = [
             (int(job["number"]), _inside(str(job["folder"])), tuple(map(str, job["overrides"])))
             for job in content["jobs"]
@@ -145,7 +147,7 @@ def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]
     except FileNotFoundError:
         runs = sorted(runs_below(folder, _MARKS), key=natural)
         return "", [(i, run.relative_to(folder).as_posix(), ()) for i, run in enumerate(runs)]
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, *DAMAGED) as error:
         raise DataError(f"{file}: not the list of a sweep's jobs ({error!r})") from error
 
 
@@ -159,11 +161,13 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
     values: Mapping[str, Any] = {}
     broken = ""
     try:
-        found = json.loads(read(place / SUMMARY).decode("utf-8"))
-        values = found if isinstance(found, dict) else {}
-        broken = "" if values else "summary.json holds no object"
+        values = json_object(read(place / SUMMARY))
+        refuse_newer(values, Path(SUMMARY))
+        broken = "" if values else "summary.json is empty"
     except (FileNotFoundError, NotADirectoryError):
         pass
+    except DataError as error:
+        values, broken = {}, str(error)
     except (OSError, ValueError) as error:
         broken = f"summary.json is not readable: {error}"
     if values:
@@ -200,18 +204,26 @@ def _subject(values: Mapping[str, Any]) -> str:
 def _top1(values: Mapping[str, Any]) -> float | None:
     quantized = values.get("quantized")
     top1 = quantized.get("top1") if isinstance(quantized, dict) else None
-    return float(top1) if isinstance(top1, int | float) else None
+    return _finite(top1)
 
 
 def _seconds(values: Mapping[str, Any]) -> float | None:
     times = values.get("timing_s")
-    known = [v for v in times.values() if isinstance(v, int | float)] if isinstance(times, dict) else []
-    return float(sum(known)) if known else None
+    found = map(_finite, times.values()) if isinstance(times, dict) else ()
+    known = [value for value in found if value is not None]
+    return sum(known) if known else None
+
+
+def _finite(value: object) -> float | None:
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None
 
 
 def _elapsed(place: Path) -> float | None:
     try:
         started = datetime.fromisoformat(str(json.loads((place / LOCK).read_text())["started"]))
         return max(0.0, (datetime.now(UTC) - started).total_seconds())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *DAMAGED):
         return None

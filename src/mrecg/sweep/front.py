@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
 from rich import box
 from rich.table import Table
 
 from mrecg.durable import write_durably
 from mrecg.errors import DataError
+from mrecg.stored import DAMAGED, json_object, refuse_newer
 from mrecg.sweep.manifest import DONE, SUMMARY, reason, state
 
 SEARCH = "search.json"
@@ -60,6 +62,9 @@ class Record:
     front: bool = False
 
 
+_RECORDS = TypeAdapter(list[Record])
+
+
 @dataclass
 class Found:
     """All trials of a search.
@@ -90,8 +95,10 @@ class Found:
         found = cls(tuple(objectives))
         if file.is_file():
             try:
-                records = [Record(**values) for values in json.loads(file.read_text())["trials"]]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                content = json_object(file.read_bytes())
+                refuse_newer(content, file)
+                records = _RECORDS.validate_python(content["trials"])
+            except (OSError, *DAMAGED) as error:
                 raise DataError(
                     f"{file}: not what a search has found ({error!r}); move it away to go on"
                 ) from error
@@ -162,10 +169,14 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
     """
     if state(folder) != DONE:
         return None, " ".join(reason(folder).split()) or "its process was killed"
-    summary = json.loads((folder / SUMMARY).read_text())
+    try:
+        summary = json_object((folder / SUMMARY).read_bytes())
+        seconds = _seconds(summary)
+    except (OSError, *DAMAGED) as error:
+        return None, f"{SUMMARY} is not readable: {error}"
     values = []
     for one in objectives:
-        value = _seconds(summary) if one.key == SECONDS else _select(summary, one.key)
+        value = seconds if one.key == SECONDS else _select(summary, one.key)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             shown = "missing" if value is None else f"{value!r}, which is no finite number"
             return None, f"{one.key}: is {shown} in its summary.json"

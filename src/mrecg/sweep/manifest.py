@@ -3,15 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mrecg.durable import write_durably
 from mrecg.errors import DataError
 from mrecg.lock import locked
+from mrecg.stored import DAMAGED, json_object, refuse_newer
 
 MANIFEST = "sweep.json"
 SUMMARY = "summary.json"
+VERBS = ("quantize", "plan", "evaluate")
+"""Those that sweep."""
 DONE, FAILED, RUNNING, OPEN = "completed", "failed", "running", "open"
 
 
@@ -48,17 +51,18 @@ def read_jobs(folder: Path) -> list[Job]:
     if not file.is_file():
         return []
     try:
-        content = json.loads(file.read_text())
+        content = json_object(file.read_bytes())
+        refuse_newer(content, file)
         return [
             Job(
                 number=int(job["number"]),
                 identity=str(job["identity"]),
-                folder=str(job["folder"]),
+                folder=_inside(str(job["folder"])),
                 overrides=tuple(map(str, job["overrides"])),
             )
             for job in content["jobs"]
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *DAMAGED) as error:
         raise DataError(
             f"{file}: not the list of a sweep's jobs ({error!r}); remove it to begin the sweep anew"
         ) from error
@@ -78,9 +82,13 @@ def read_command(folder: Path) -> tuple[str, list[str]]:
     """
     file = folder / MANIFEST
     try:
-        content = json.loads(file.read_text())
-        return str(content["verb"]), [str(word) for word in content["arguments"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json_object(file.read_bytes())
+        refuse_newer(content, file)
+        verb, words = str(content["verb"]), content["arguments"]
+        if verb not in VERBS or not isinstance(words, list):
+            raise ValueError(f"verb {verb!r} with arguments {words!r}")
+        return verb, [str(word) for word in words]
+    except (OSError, *DAMAGED) as error:
         raise DataError(f"{file}: cannot be read ({error}); name the folder of a sweep") from error
 
 
@@ -133,6 +141,12 @@ def number_jobs(known: Sequence[Job], wanted: Sequence[tuple[str, str, tuple[str
     return list(jobs.values())
 
 
+def _inside(name: str) -> str:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ValueError(f"folder {name!r} is not inside the sweep's")
+    return name
+
+
 def _plain_name(name: str) -> str:
     """A name that every file system takes, no longer than they take it."""
     return "".join(c if c.isalnum() or c in "._-+=" else "-" for c in name)[:120] or "run"
@@ -166,7 +180,6 @@ def begun(folder: Path) -> bool:
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        values = json.loads((folder / SUMMARY).read_text())
+        return json_object((folder / SUMMARY).read_bytes())
     except (OSError, ValueError):
         return {}
-    return values if isinstance(values, dict) else {}

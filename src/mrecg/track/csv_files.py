@@ -22,6 +22,7 @@ class CsvFiles(Silent):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._passes = 0
+        self._files: dict[tuple[int, str], Path] = {}
         (folder / "curves").mkdir(parents=True, exist_ok=True)
         for stale in (folder / "curves").glob("*.csv"):
             stale.unlink()  # of an earlier run in the same folder; its curves would go on in ours
@@ -32,11 +33,18 @@ class CsvFiles(Silent):
         """Count the pass."""
         self._passes += 1
 
+    def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
+        """Begin the curve of a group; one that diverged and begins anew leaves none behind."""
+        file = self._files.pop((self._passes, name), None)
+        if file is not None:
+            file.unlink(missing_ok=True)
+
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Append the points of a chunk."""
         name = group if self._passes == 1 else f"{group}.{task}"
         path = self.folder / "curves" / f"{name}.csv"
         new = not path.exists()
+        self._files[self._passes, group] = path
         with path.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:

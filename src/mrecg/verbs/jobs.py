@@ -65,7 +65,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
         if expected:
             log.info("failed: %s", reason)  # its one line reaches the screen by itself
         else:
-            log.exception("failed")
+            log.info("failed", exc_info=True)  # in run.log alone: on the screen it is a line, see mrecg.cli
         if _sweeps():  # the sweep goes on; its table comes much later
             where = "" if expected else f" (see {_short(folder / 'run.log')})"
             sys.stderr.write(f"mrecg: {_title(folder)} failed: {' '.join(reason.split())}{where}\n")

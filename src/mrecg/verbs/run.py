@@ -44,7 +44,10 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     os.environ[COMMAND] = shlex.join(["mrecg", verb, *typed])
     try:
         if checked.folder is None:
+            job.quiet = True
             compose.run(job, arguments)
+            if job.failed is not None:
+                raise job.failed
             return
         # Absolute, because workers of some engines begin in folders of their own.
         folder = checked.folder.absolute()
@@ -62,12 +65,22 @@ def run(verb: str, arguments: Sequence[str]) -> None:
 
 
 class Job:
-    """The function of a verb, imported only where it runs; launchers can send it to other processes."""
+    """The function of a verb, imported only where it runs; launchers can send it to other processes.
+
+    Args:
+        verb: Its name.
+
+    Attributes:
+        quiet: Whether an error is kept instead of raised: Hydra would write lines of its own about it.
+        failed: The error that was kept.
+    """
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
         self.__name__ = verb
         self.home = Path.cwd()
+        self.quiet = False
+        self.failed: Exception | None = None
 
     def __call__(self, tree: object) -> None:
         """Run the verb on Hydra's composed tree."""
@@ -75,7 +88,12 @@ class Job:
 
         if self.home.is_dir():  # workers of some engines begin elsewhere; paths were given from here
             os.chdir(self.home)
-        getattr(jobs, self.verb)(tree)
+        try:
+            getattr(jobs, self.verb)(tree)
+        except Exception as error:
+            if not self.quiet:
+                raise
+            self.failed = error
 
 
 def _resumed(arguments: Sequence[str]) -> list[str]:

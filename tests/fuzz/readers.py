@@ -1,0 +1,235 @@
+"""Every reader of ours by the file that it reads, a folder to read from, and ways to break files."""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from mrecg import pipeline
+from mrecg.config.build import run_config
+from mrecg.config.compose import saved_overrides
+from mrecg.config.identity import read_config
+from mrecg.errors import MrecgError
+from mrecg.group_shelf import GroupShelf, Shelves
+from mrecg.models.layout import locate, read
+from mrecg.planner.schedule import Plan
+from mrecg.report.decisions import class_folders, read_decisions
+from mrecg.report.load import load_run
+from mrecg.report.provenance import provenance
+from mrecg.report.sweep_status import read_sweep
+from mrecg.result import Result, _decisions, _fill, _read, _valid
+from mrecg.shelf import _MAGIC, Entry, Shelf, _content
+from mrecg.sweep.front import Found, Objective, measure
+from mrecg.sweep.manifest import Job, read_command, read_jobs, state, write_jobs
+
+KEY = "probe-" + "0" * 32
+
+
+class Reader(NamedTuple):
+    """One reader.
+
+    Attributes:
+        file: What it reads, below the folder.
+        seed: A content that is right.
+        read: Reads the folder.
+    """
+
+    file: str
+    seed: bytes
+    read: Callable[[Path], object]
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    """Make a finished run, a sweep, a search and a shelf, and say who reads them.
+
+    Args:
+        folder: An empty folder.
+
+    Returns:
+        The readers by name.
+    """
+    run = folder / "run"
+    result = pipeline.run(_config(), _made(run))
+    overrides = ["bits=w2a4", "seed=0"]
+    _made(run / ".hydra").joinpath("overrides.yaml").write_text(json.dumps(overrides))
+    job = Job(number=0, identity="0" * 16, folder="run", overrides=tuple(overrides))
+    write_jobs(folder, [job], command="mrecg quantize -m", verb="quantize", arguments=overrides)
+    objectives = (Objective("quantized.top1", maximize=True), Objective("seconds", maximize=False))
+    trial = {
+        "number": 0,
+        "params": {"seed": "1"},
+        "folder": "run",
+        "state": "completed",
+        "values": [0.5, 1.0],
+    }
+    (folder / "search.json").write_text(json.dumps({"schema_version": 1, "trials": [trial]}))
+    facts = {"measured": [[0.1, 0.2]], "seconds": 1.0, "curve": [], "floor": None, "noted": {}, "retries": 0}
+    entry = _content(Entry({**facts, "reused": False}, {"a": torch.ones(3)}))
+    torch.save(result.network.state(), folder / "w.pth")
+    curve = next((run / "curves").glob("*.csv")).relative_to(folder)
+
+    def decisions(place: Path) -> None:
+        loaded = load_run(place / "run")
+        read_decisions(loaded)
+        _decisions(place / "run/decisions.csv")
+
+    def config(place: Path) -> None:
+        provenance({"a": load_run(place / "run")})
+        read_config(place / "run")
+
+    def summary(place: Path) -> None:
+        state(place / "run")
+        read_sweep(place)
+        measure(place / "run", objectives)
+        load_run(place / "run")
+
+    def plan(place: Path) -> None:
+        file = place / "run/plan.json"
+        _valid(file, Plan.from_dict, _read(file))
+        load_run(place / "run")
+
+    def sweep(place: Path) -> None:
+        read_sweep(place)
+        read_jobs(place)
+        read_command(place)
+
+    found = {
+        "plan": ("run/plan.json", plan),
+        "summary": ("run/summary.json", summary),
+        "environment": ("run/environment.json", lambda p: load_run(p / "run")),
+        "images": ("run/images.json", lambda p: class_folders(load_run(p / "run"))),
+        "config": ("run/config.yaml", config),
+        "curve": (str(curve), lambda p: load_run(p / "run")),
+        "decisions": ("run/decisions.csv", decisions),
+        "weights": ("run/quantized.safetensors", lambda p: _weights(result, p / "run")),
+        "overrides": ("run/.hydra/overrides.yaml", lambda p: saved_overrides(p / "run")),
+        "sweep": ("sweep.json", sweep),
+        "search": ("search.json", lambda p: Found.read(p, objectives)),
+        "checkpoint": ("w.pth", lambda p: locate(read(p / "w.pth"), None, "w.pth")),
+    }
+    made = {name: Reader(file, (folder / file).read_bytes(), how) for name, (file, how) in found.items()}
+    made["shelf"] = Reader(f"{KEY}.entry", entry[len(_MAGIC) + 32 :], _shelf)
+    return made
+
+
+def try_reader(reader: Reader, content: bytes, folder: Path) -> bool:
+    """Let a reader read a content.
+
+    Args:
+        reader: The reader.
+        content: Of its file.
+        folder: Where `readers` made everything; the file is as before when this returns.
+
+    Returns:
+        Whether it was believed; False: it was refused, as it should be.
+
+    Raises:
+        Exception: It was neither, which is a defect.
+    """
+    file = folder / reader.file
+    file.write_bytes(content)
+    try:
+        reader.read(folder)
+    except MrecgError:
+        return False
+    finally:
+        file.write_bytes(reader.seed)
+    return True
+
+
+ODD: tuple[Any, ...] = (
+    *(None, True, -1, 0, 2, 10**400, 1e308, float("nan"), float("inf"), "", "\0", "NaN", "../..", "<b>\n"),
+    *([], {}, [[]], [None], {"a": {}}, "x" * 5000, "9" * 5000),
+)
+
+
+def broken(content: bytes, chance: random.Random) -> bytes:
+    """Break a content: bytes flipped, cut, doubled; or a value of its JSON replaced.
+
+    Args:
+        content: One that is right.
+        chance: What decides.
+
+    Returns:
+        Another one.
+    """
+    if content[:1] in b"{[" and chance.random() < 0.6:
+        values = json.loads(content)
+        for _ in range(chance.randint(1, 3)):
+            _replace(values, chance)
+        return json.dumps(values).encode()
+    changed = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        at, size = chance.randrange(len(changed) + 1), chance.choice([1, 8, 64, len(changed) // 2])
+        how = chance.randrange(6)
+        if how == 0:
+            del changed[at : at + size]
+        elif how == 1:
+            changed[at:at] = changed[at : at + size]
+        elif how == 2:
+            changed[at:at] = chance.choice(
+                [b"[" * 3000, b'{"a":' * 3000, b"9" * 400, b"\xff\x00", b"*a ", b"-"]
+            )
+        elif how == 3:
+            changed[:8] = chance.choice([0, 2**31, 2**63, 2**64 - 1, len(changed)]).to_bytes(8, "little")
+        elif changed:
+            changed[at % len(changed)] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def _replace(values: Any, chance: random.Random) -> None:
+    """Replace or remove one value somewhere below."""
+    while values:
+        keys = list(values) if isinstance(values, dict) else range(len(values))
+        key = chance.choice(keys)
+        if isinstance(values[key], dict | list) and values[key] and chance.random() < 0.8:
+            values = values[key]
+        elif chance.random() < 0.2:
+            del values[key]
+            return
+        else:
+            values[key] = chance.choice(ODD)
+            return
+
+
+def _config() -> Any:
+    data = {"kind": "float", "size": 8}
+    return run_config(
+        {
+            "model": {"source": "target", "target": "tiny_net.build", "input_shape": [3, 16, 16]},
+            "data": {
+                **{"source": "dataset", "name": "squares", "calibration_images": 8},
+                **{f"{part}_dataset": "tiny_data.Squares" for part in ("calibration", "evaluation")},
+                **{f"{part}_arguments": data for part in ("calibration", "evaluation")},
+            },
+            "calibration": {"bins": 64, "candidates": 4},
+            "granularity": {"name": "block"},
+            "trainer": {"steps": 2, "batch_size": 4, "log_every": 1},
+            "logger": {"wandb": "disabled"},
+        }
+    )
+
+
+def _weights(result: Result, run: Path) -> None:
+    _fill(result.network, read(run / "quantized.safetensors"), run)
+
+
+def _shelf(folder: Path) -> None:
+    """Read an entry as it is, and as one whose sum is right."""
+    file = folder / f"{KEY}.entry"
+    body = file.read_bytes()
+    Shelf(folder).get(KEY)
+    shelf = GroupShelf(Shelves(Shelf(folder), None), "root")
+    shelf._key = KEY
+    file.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
+    shelf.recall()
+    shelf.recall_partial("a")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
