@@ -227,10 +227,10 @@ class Remembers:
         self.kept.append(replace(record, state=state))
 
     def recall_partial(self, name: str) -> Partial | None:
-        return self.left.pop(name, None)
+        return self.left.pop(name.split(" ", maxsplit=1)[0], None)
 
     def keep_partial(self, name: str, partial: Partial) -> None:
-        self.partials.setdefault(name, partial)
+        self.partials.setdefault(name.split(" ", maxsplit=1)[0], partial)
 
 
 def test_a_process_that_cannot_begin_says_why(

@@ -14,7 +14,7 @@ from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import quantization
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct import floor as floors
-from mrecg.reconstruct import walk
+from mrecg.reconstruct import learn
 from mrecg.reconstruct.cache import GroupCache
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
 from mrecg.reconstruct.floor import loss_floor
@@ -137,7 +137,7 @@ def test_nothing_else_changes(
     outcomes = []
     for kind in ("listened", "silent", "none"):
         if kind == "none":
-            monkeypatch.setattr(walk, "loss_floor", lambda *arguments, **more: 0.0)
+            monkeypatch.setattr(learn, "loss_floor", lambda *arguments, **more: 0.0)
         network = tiny_network()
         outcome = run(
             network, tiny_images, method, groups=MERGED, listener=Diary() if kind == "listened" else None

@@ -43,6 +43,9 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
     try:
         model = make(**arguments)
     except Exception as error:  # whatever a constructor does with what it cannot use
+        known = isinstance(error, TypeError | ValueError)
+        if not known and str(getattr(make, "__module__", "")).startswith(("torchvision.", "timm.")):
+            raise  # damaged files, no network: who asks these packages knows better what it means
         raise ConfigError(f"model.arguments: {name} refuses {dict(arguments)}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model.target: {name} returns {type(model).__name__}, not an nn.Module")

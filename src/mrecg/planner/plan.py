@@ -154,7 +154,7 @@ def _largest(
     asked, note = planner.merge_count, ""
     if asked == "auto":
         asked, note = auto_count(candidates, planner, probe)
-    elif asked > len(candidates):
+    elif asked > len(candidates) and asked != PlannerConfig().merge_count:  # the default fits any network
         raise PlanError(
             f"planner.merge_count: {asked} is not right: {len(candidates) + 1} units have {len(candidates)} "
             f"pairs of neighbours; give 0 to {len(candidates)}, or auto"

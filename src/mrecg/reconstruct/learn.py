@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 EXPLODED = 1e4
 """A loss of so many times the first one will not come back."""
-TINY = 1e-12
-"""A first loss below this is none."""
+TINY = 1e-6
+"""A first loss below this is rounding: weights alone, or nothing to quantize in front."""
 RETRIES = 2
 """With on_divergence=retry: an eighth of the learning rates would be another method."""
 
