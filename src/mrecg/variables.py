@@ -1,8 +1,34 @@
 """Environment variables by which a command line reaches jobs in other processes."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 DEBUG = "MRECG_DEBUG"
 """Set to 1: errors show their traceback, above their line."""
 COMMAND = "MRECG_COMMAND"
 """The command line as it was typed; what Hydra and its launchers see is another."""
 WORKERS = "MRECG_WORKERS"
 """How many jobs share this machine: they divide its processors and GPUs."""
+
+
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable inside the ``with`` block, and put back what was there.
+
+    Args:
+        name: Its name.
+        value: Its value.
+
+    Yields:
+        Nothing.
+    """
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -242,7 +241,7 @@ def test_a_process_that_cannot_begin_says_why(
     with pytest.raises(SystemExit):
         teams.serve(teams._Settings(1, 2, 0, "cpu", 1, "fused"), b"no model", theirs)
     team = Team(lambda: None, trainer=trainer(devices=2), device=CPU)  # type: ignore[arg-type,return-value]
-    process = multiprocessing.get_context("spawn").Process(target=sys.exit, args=(1,))
+    process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(1,))
     process.start()
     team._helpers = [(process, ours)]
     team._store = SimpleNamespace(check=lambda keys: False)  # type: ignore[assignment]

@@ -1,11 +1,10 @@
 """Reading a checkpoint file without running code, and finding the state dict in it."""
 
-import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from mrecg.errors import CheckpointError, one_of
 from mrecg.models.fetch import KEY
 from mrecg.stored import DAMAGED
+from mrecg.variables import variable
 
 HOLDERS = (
     "state_dict",
@@ -77,11 +77,13 @@ def read(path: Path) -> Any:
 
 def _refuse_bomb(path: Path) -> None:
     """Refuse an archive that says it unpacks to more than it can hold: torch.save compresses nothing."""
+    if not zipfile.is_zipfile(path):
+        return  # torch.save's older form, or nothing that it wrote: torch.load says so
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-    except (OSError, zipfile.BadZipFile, NotImplementedError, *DAMAGED):
-        return  # no archive, or one that torch will say more about
+    except (zipfile.BadZipFile, NotImplementedError, *DAMAGED) as error:
+        raise CheckpointError(f"{KEY}: {path} cannot be loaded: its archive is damaged: {error}") from error
     if size > path.stat().st_size:
         raise CheckpointError(
             f"{KEY}: {path} cannot be loaded: its {path.stat().st_size:,} bytes unpack to {size:,}, "
@@ -89,21 +91,12 @@ def _refuse_bomb(path: Path) -> None:
         )
 
 
-@contextmanager
-def without_code() -> Iterator[None]:
+def without_code() -> AbstractContextManager[None]:
     """Let torch.load refuse what needs code, also where a library asks it not to.
 
     torch.hub loads published weights with ``weights_only=False``; torch reads this variable at every call.
     """
-    before = os.environ.get(FORCE)
-    os.environ[FORCE] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[FORCE]
-        else:
-            os.environ[FORCE] = before
+    return variable(FORCE, "1")
 
 
 def locate(content: Any, key: str | None, what: str) -> tuple[State, str | None]:

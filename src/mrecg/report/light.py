@@ -3,11 +3,9 @@
 import shlex
 from collections.abc import Sequence
 from functools import partial
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mrecg.report import compare, narrative
@@ -15,6 +13,7 @@ from mrecg.report.figures import oscillation_figure, plan_figure
 from mrecg.report.records import Run
 from mrecg.report.static import HEIGHT, WIDTH, charts, picture, write_text
 from mrecg.report.tables import COLUMNS, NUMERIC, comparison_rows
+from mrecg.report.templating import asset, template
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """Nothing leaves the page, and no script runs in it."""
@@ -46,25 +45,15 @@ def render_light(runs: Sequence[Run], folders: Sequence[Path]) -> str:
     Returns:
         HTML with everything in it.
     """
-    environment = Environment(
-        loader=PackageLoader("mrecg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = compare.panels(runs)
     single = runs[0] if len(runs) == 1 else None
     rows = comparison_rows(runs)
-    base = (
-        resources.files("mrecg.report").joinpath("templates", "css", "base.css").read_text(encoding="utf-8")
-    )
-    return environment.get_template("light.html.j2").render(
+    return template("light.html.j2").render(
         title=shown[0].title
         if len(shown) == 1
         else (f"{len(runs):,} runs" if single is None else single.name),
         policy=POLICY,
-        style=Markup(base),
+        style=Markup(asset("css/base.css")),
         version=version("mrecg"),
         headline=narrative.headline(compare.findings(shown), runs),
         failed=[run for run in runs if not run.completed],

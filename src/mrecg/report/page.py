@@ -7,12 +7,10 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mrecg.report.curves import curves
@@ -25,6 +23,7 @@ from mrecg.report.palette import COLOURS_DARK, COLOURS_LIGHT
 from mrecg.report.reader import Reader
 from mrecg.report.records import Run
 from mrecg.report.static import write_text
+from mrecg.report.templating import asset, template
 
 SECTIONS = (
     ("headline", "Headline", ""),
@@ -141,19 +140,12 @@ def render(values: Mapping[str, Any], lines: Mapping[str, Any]) -> str:
         "curves": _pack(_json(lines)),
         "plotly": packed,
     }
-    environment = Environment(
-        loader=PackageLoader("mrecg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2").render(
         document=values,
         facts=_facts(values),
         sections=SECTIONS,
         policy=_policy(script, library),
-        style=Markup("\n".join(_template(f"css/{name}.css") for name in STYLES)),
+        style=Markup("\n".join(asset(f"css/{name}.css") for name in STYLES)),
         script=Markup(script),
         blocks=blocks,
     )
@@ -181,12 +173,8 @@ def _policy(*scripts: str) -> str:
 
 
 def _script() -> str:
-    parts = "\n".join(_template(f"js/{name}.js") for name in SCRIPTS)
+    parts = "\n".join(asset(f"js/{name}.js") for name in SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
-
-
-def _template(name: str) -> str:
-    return resources.files("mrecg.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _json(values: Mapping[str, Any]) -> str:

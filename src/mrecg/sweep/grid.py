@@ -6,8 +6,7 @@ and each job's folder says how it ended, whatever became of the launcher.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from mrecg.config.compose import from_hydra, sweep_params
 from mrecg.config.identity import identity_of
 from mrecg.sweep.launch import batch_of, fit, launch_all, workers_of
 from mrecg.sweep.manifest import Job, number_jobs, read_jobs, write_jobs
-from mrecg.variables import COMMAND, WORKERS
+from mrecg.variables import COMMAND, WORKERS, variable
 
 
 class Grid(BasicSweeper):
@@ -134,7 +133,7 @@ class Grid(BasicSweeper):
         assert self.launcher is not None and self.config is not None
         self.fit()
         batch = self.max_batch_size or batch_of(self.launcher, cpu=self._cpu)
-        with _sharing(workers_of(self.launcher, len(jobs), batch)):
+        with variable(WORKERS, str(workers_of(self.launcher, len(jobs), batch))):
             launch_all(self.launcher, jobs, folder, retries=self.retries, batch=batch)
 
     def fit(self) -> None:
@@ -160,17 +159,3 @@ class Grid(BasicSweeper):
         tree = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         config = from_hydra(OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"]))
         return identity_of(config), config.name, tuple(overrides)
-
-
-@contextmanager
-def _sharing(workers: int) -> Iterator[None]:
-    """Tell jobs how many of them share this machine."""
-    before = os.environ.get(WORKERS)
-    os.environ[WORKERS] = str(workers)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[WORKERS]
-        else:
-            os.environ[WORKERS] = before
