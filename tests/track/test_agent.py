@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import wandb
 
-from mrecg.config.schema import LoggerConfig
+from mrecg.config.outputs import LoggerConfig
 from mrecg.track.offline import OfflineRun
 from mrecg.track.wandb_run import WandbRun
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrecg.config.schema import LoggerConfig
+from mrecg.config.outputs import LoggerConfig
 from mrecg.errors import DataError
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.result import Result

@@ -17,7 +17,8 @@ import yaml
 
 from mrecg import pipeline
 from mrecg.config.build import plain
-from mrecg.config.schema import LoggerConfig, RunConfig
+from mrecg.config.outputs import LoggerConfig
+from mrecg.config.schema import RunConfig
 from mrecg.planner.schedule import Criterion, Plan
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.result import Result

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mrecg.config.schema import LoggerConfig
+from mrecg.config.outputs import LoggerConfig
 from mrecg.errors import ConfigError
 from mrecg.track import metrics
 from mrecg.track.dashboard_facts import Facts, Network, names

@@ -143,6 +143,26 @@ def read_run(path: Path) -> OfflineRun:
     return run
 
 
+def rows_kept(folder: Path, run_id: str) -> int:
+    """Count the rows that the files of a W&B run hold, however many times it was begun.
+
+    Args:
+        folder: The run folder.
+        run_id: The W&B run.
+
+    Returns:
+        How many numbers of rows they take; nothing for a file that cannot be read.
+    """
+    kept = 0
+    for file in folder.glob(f"wandb/*run-*-{run_id}/run-{run_id}.wandb"):
+        try:
+            numbers = [row["_step"] for row in read_history(file)]
+        except Exception:  # whatever a damaged file makes of protobuf's messages; its rows are sent again
+            continue
+        kept += numbers[-1] - numbers[0] + 1 if numbers else 0
+    return kept
+
+
 def _row(items: Iterable[Any]) -> dict[str, Any]:
     return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 

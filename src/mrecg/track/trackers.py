@@ -1,9 +1,11 @@
 """All trackers of a run: the files of its folder, and W&B unless it is disabled."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,15 @@ from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import Listener
+from mrecg.track.account import has_key, server
 from mrecg.track.csv_files import CsvFiles
-from mrecg.track.wandb_run import WandbRun
+from mrecg.track.run_id import forget, run_id
+from mrecg.track.sender import Sender, reason
+from mrecg.track.wandb_run import WandbRun, quiet
+
+log = logging.getLogger(__name__)
+REMEDY = "pip install wandb, or logger=csv"
+"""What to do where the package is missing."""
 
 
 @dataclass
@@ -21,13 +30,13 @@ class Trackers:
 
     Attributes:
         csv: The run folder's files.
-        wandb: The W&B run.
+        wandb: Sends to the W&B run; None where there is none.
         folder: The run folder.
         summary: Filled when the run is complete.
     """
 
     csv: CsvFiles | None = None
-    wandb: WandbRun | None = None
+    wandb: Sender | None = None
     folder: Path | None = None
     summary: dict[str, Any] = field(default_factory=dict)
 
@@ -59,11 +68,43 @@ def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
     Yields:
         The trackers.
     """
-    trackers = Trackers(csv=CsvFiles(folder), folder=folder)
-    if config.logger.wandb != "disabled":
-        trackers.wandb = WandbRun(config.logger, folder=folder, name=config.name, settings=plain(config))
+    trackers = Trackers(csv=CsvFiles(folder), wandb=_sender(config, folder), folder=folder)
     try:
         yield trackers
     finally:
         if trackers.wandb is not None:
             trackers.wandb.finish(trackers.summary, failed=not trackers.summary)
+        if trackers.summary:
+            forget(folder)
+
+
+def _sender(config: RunConfig, folder: Path) -> Sender | None:
+    """Start W&B, as far as it can be had; what it lacks is a warning."""
+    mode = config.logger.wandb
+    if mode == "disabled":
+        return None
+    quiet(mode)  # here and not in the sender's thread: the environment belongs to all
+    try:
+        import wandb  # noqa: F401
+    except Exception as error:  # a broken installation raises whatever it likes
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "wandb"
+        why = "is not installed" if missing else f"cannot be imported ({reason(error)})"
+        log.warning("W&B: the package wandb %s: only the CSV files are written; %s", why, REMEDY)
+        return None
+    if logged_out := mode == "online" and not has_key():
+        log.warning("W&B: not logged in at %s (wandb login); written offline instead", server())
+    begin = partial(
+        WandbRun,
+        config.logger,
+        folder=folder.absolute(),
+        name=config.name,
+        settings=plain(config),
+        run_id=run_id(config, folder),
+    )
+    return Sender(
+        lambda how: begin(mode=how),
+        mode="offline" if logged_out else mode,
+        folder=folder,
+        artifact=config.logger.artifact,
+        fallen_back=logged_out,
+    )

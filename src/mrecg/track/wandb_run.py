@@ -3,15 +3,22 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from mrecg.config.schema import LoggerConfig
+from mrecg.config.outputs import LoggerConfig
 from mrecg.planner.schedule import Plan
-from mrecg.reconstruct.records import CurvePoint, Silent, UnitResult
+from mrecg.reconstruct.records import CurvePoint, GroupResult, Silent, UnitResult
 from mrecg.track import labels, metrics
+from mrecg.track.offline import rows_kept
 
+Mode = Literal["offline", "online", "disabled"]
 FLUSH_SECONDS = 2.0
 """How long W&B may hold records back; its default of 15 s loses a short run that is killed."""
+START_SECONDS = 20.0
+"""How long W&B may try to reach its server before the run is written offline; its default is 90 s. Only the
+end of a short job waits for it."""
+UPLOAD_SECONDS = 45.0
+"""How long the end of a run may go on uploading; W&B's default is for ever. The rest stays on the disk."""
 JOB_TYPE = "quantize"
 """W&B's job type of every run: the verb."""
 ARTIFACT_FILES = ("quantized.safetensors", "plan.json", "config.yaml", "summary.json")
@@ -28,15 +35,32 @@ class WandbRun(Silent):
         folder: The run folder; W&B writes to ``wandb/`` inside it.
         name: The run's name.
         settings: The run's whole configuration, as plain values.
+        mode: W&B's mode; None: the configured one.
+        run_id: The W&B run to begin or to go on with; None: a new one, or what W&B's agent has chosen.
+
+    Attributes:
+        local: What W&B keeps of the run on this machine.
     """
 
-    def __init__(self, config: LoggerConfig, *, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        config: LoggerConfig,
+        *,
+        folder: Path,
+        name: str,
+        settings: Mapping[str, Any],
+        mode: Mode | None = None,
+        run_id: str | None = None,
+    ) -> None:
         quiet(config.wandb)
         import wandb
 
         self.config, self.folder, self.name = config, folder, name
+        kept = rows_kept(folder, run_id) if run_id and (mode or config.wandb) == "offline" else 0
         self.run: wandb.Run = wandb.init(
-            mode=config.wandb,
+            mode=mode or config.wandb,
+            id=run_id,
+            resume="allow" if run_id else None,
             project=config.project,
             entity=config.entity,
             group=config.group or labels.sweep(folder),
@@ -47,14 +71,20 @@ class WandbRun(Silent):
             config=dict(settings),
             reinit="finish_previous",
             settings=wandb.Settings(
-                x_transaction_log_flush_interval=FLUSH_SECONDS, console="off", silent=True
+                x_transaction_log_flush_interval=FLUSH_SECONDS,
+                console="off",
+                silent=True,
+                init_timeout=START_SECONDS,
+                finish_timeout=UPLOAD_SECONDS,
+                finish_timeout_raises=True,
             ),
         )
+        self.local = Path(self.run.sync_dir)
         # Under `wandb agent` the sweep's keys are locked: where it chooses a group by name (method=qdrop),
         # W&B has that name only and drops what the group holds.
         groups, held = {k: v for k, v in settings.items() if isinstance(v, Mapping)}, dict(self.run.config)
         if dropped := {key: groups[key] for key in groups if isinstance(held.get(key), str)}:
-            self.run.config["resolved"] = dropped
+            self._set("resolved", dropped)
         for axis in (metrics.UNIT, metrics.STEP):
             self.run.define_metric(axis, hidden=True, summary="none")
         for key in (metrics.ERROR, metrics.LOSS):
@@ -62,6 +92,17 @@ class WandbRun(Silent):
         self._known: set[str] = set()
         self._places: dict[str, str] = {}
         self._passes = 0
+        # Rows are numbered, and a run that goes on tells of its finished groups again: the same rows under
+        # the same numbers. What W&B has of them is left out. Offline, that is what the files before hold:
+        # `wandb sync` puts the files of a run behind each other and numbers on.
+        self._row, self._shift = 0, kept
+        self._known_rows = kept or int(self.run.starting_step)
+        self._group_row = self._group_units = 0
+
+    def _set(self, key: str, value: Mapping[str, Any]) -> None:
+        """Put something beside the configuration; a run that goes on may have had another value there."""
+        config: Any = self.run.config
+        config.update({key: dict(value)}, allow_val_change=True)
 
     def _define(self, key: str, axis: str, *, hidden: bool = False) -> None:
         """Bind a curve to its axis, by its exact name: a pattern would lose against W&B's own rules.
@@ -84,6 +125,16 @@ class WandbRun(Silent):
     def unit(self, index: int, result: UnitResult) -> None:
         """Send the error and the loss behind a unit."""
         self._log(metrics.UNIT, index, {metrics.ERROR: result.error, metrics.LOSS: result.loss})
+        self._group_units += 1
+
+    def finished(self, result: GroupResult) -> None:
+        """Number the rows behind a group by what is known of it later, too.
+
+        The points of an attempt that diverged are told once only, when they happen.
+        """
+        if result.retries:
+            self._row = self._group_row + (result.retries + 1) * (result.steps + 1) + self._group_units
+        self._group_row, self._group_units = self._row, 0
 
     def plan(self, plan: Plan) -> None:
         """Send capacities and differences as curves over the units, and the groups to the config.
@@ -92,7 +143,7 @@ class WandbRun(Silent):
             plan: The plan of the run.
         """
         self._places = metrics.places(plan)
-        self.run.config["plan"] = plan.as_dict()
+        self._set("plan", plan.as_dict())
         for i in range(len(plan.units)):
             row: dict[str, float | None] = {}
             for one in metrics.leading(plan):
@@ -100,6 +151,7 @@ class WandbRun(Silent):
                 if i:
                     row[metrics.difference_key(one.name, one.difference)] = one.differences[i - 1]
             self._log(metrics.UNIT, i, row)
+        self._group_row = self._row
 
     def _log(self, axis: str, at: int, row: Mapping[str, float | None]) -> None:
         """Send a row of curves that share an axis; None is no value."""
@@ -109,7 +161,9 @@ class WandbRun(Silent):
             self._define(key, axis, hidden=hidden)
         self._known |= values.keys()
         if values:
-            self.run.log({axis: at, **values})
+            if self._row >= self._known_rows:
+                self.run.log({axis: at, **values}, step=self._row - self._shift, commit=True)
+            self._row += 1
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
         """Write the summary, and the artifact if there is to be one, and end the run.
@@ -119,10 +173,14 @@ class WandbRun(Silent):
             failed: Whether to mark the run as failed.
         """
         self.run.summary.update(metrics.flat_summary({"status": "failed", **summary}))
-        self.run.config["provenance"] = {key: summary[key] for key in metrics.PROVENANCE if key in summary}
+        self._set("provenance", {key: summary[key] for key in metrics.PROVENANCE if key in summary})
         if self.config.artifact and not failed:
             self._artifact()
         self.run.finish(exit_code=1 if failed else 0)
+
+    def close(self) -> None:
+        """End the run as it is: something could not be sent."""
+        self.run.finish(exit_code=1)
 
     def _artifact(self) -> None:
         import wandb
