@@ -12,11 +12,15 @@ from mrecg import environment, pipeline, planning
 from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import from_python
-from mrecg.errors import ConfigError, DataError
+from mrecg.errors import ConfigError, DataError, one_of
+from mrecg.exporting.write import Exported
+from mrecg.exporting.write import export as write
 from mrecg.measure import Accuracy, accuracy
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Screen
 from mrecg.result import Result
+from mrecg.result import load as load_folder
+from mrecg.saved import Quantized, load_file
 
 Evaluation = Dataset[tuple[Tensor, int]]
 
@@ -150,6 +154,67 @@ def evaluate(
     where = environment.resolve_device(device)
     batches: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
     return accuracy(model.eval().to(where), batches, device=where)
+
+
+def load(path: Path | str, *, model: nn.Module | None = None, allow_import: bool = False) -> Quantized:
+    """Load a saved run, or a quantized network from its file alone.
+
+    Args:
+        path: A run folder; or a ``quantized.safetensors``, which needs nothing beside it.
+        model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
+            it is built from its name.
+        allow_import: Whether the model's class may be imported, which runs its code, where the folder or file
+            names it by import path.
+
+    Returns:
+        The network; for a run folder a `Result`, with plan, units and summary.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, of a newer version, or does not fit the model.
+        ConfigError: A class is to be imported, and that is not allowed.
+    """
+    path = Path(path)
+    if path.is_file():
+        return load_file(path, model=model, allow_import=allow_import)
+    return load_folder(path, model=model, allow_import=allow_import)
+
+
+def export(
+    result: Result,
+    path: Path | str,
+    *,
+    images: Tensor,
+    labels: Tensor | None = None,
+    opset: int | None = None,
+    batch_size: int = 64,
+) -> Exported:
+    """Write a quantized network as a file, after the file has proved to do what the network does.
+
+    Args:
+        result: From `quantize` or `load`.
+        path: The file, ``.onnx``, ``.pt2`` (torch.export) or ``.safetensors`` (packed integers).
+        images: Images to compare on, shape (N, C, H, W), preprocessed; a few hundred.
+        labels: Their labels, shape (N,), to count how many are right.
+        opset: For ONNX, 18 to 25; None: the lowest with types as narrow as the weights.
+        batch_size: Images a forward pass.
+
+    Returns:
+        Sizes, and how well the file agrees with the network.
+
+    Raises:
+        ConfigError: The ending or opset is unknown, or a package is missing.
+        ExportError: The network cannot be written, or the file differs where no value lies between two
+            integers; no file is left.
+    """
+    path = Path(path)
+    forms = {".onnx": "onnx", ".pt2": "pt2", ".safetensors": "packed"}
+    if path.suffix not in forms:
+        raise one_of("path", path.suffix, forms)
+    batches = (
+        (images[i : i + batch_size], None if labels is None else labels[i : i + batch_size])
+        for i in range(0, len(images), batch_size)
+    )
+    return write(result, result.config, path, form=forms[path.suffix], batches=batches, opset=opset)
 
 
 def _image_shape(images: Tensor) -> tuple[int, int, int]:

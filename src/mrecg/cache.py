@@ -1,11 +1,9 @@
 """Activations of all calibration images within a budget: from the GPU to the CPU's memory, then to disk."""
 
 import math
-import tempfile
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,7 +11,7 @@ from torch import Tensor
 from mrecg.config.schema import CacheConfig
 from mrecg.disk import mapped
 from mrecg.environment import available_memory
-from mrecg.errors import ConfigError
+from mrecg.errors import ConfigError, out_of_memory
 
 MB = 2**20
 SHARE = 0.6
@@ -236,9 +234,11 @@ class Cache:
             if place.used + size <= place.limit:
                 try:
                     return torch.empty(shape, dtype=kind, device=place.device), place
-                except torch.OutOfMemoryError:  # the optimisation has taken what was free at the start
-                    continue
-        return mapped(_folder(self._config), size, kind).view(shape), disk
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    continue  # others have taken what was free at the start
+        return mapped(self._config.folder, size, kind).view(shape), disk
 
 
 def check(config: CacheConfig, device: torch.device) -> None:
@@ -254,7 +254,7 @@ def check(config: CacheConfig, device: torch.device) -> None:
     if config.device == "cuda" and device.type != "cuda":
         raise ConfigError(f"cache.device: cuda: the network is on {device}; choose auto, cpu or disk")
     if config.folder is not None or config.device == "disk":
-        mapped(_folder(config), 1, torch.uint8)
+        mapped(config.folder, 1, torch.uint8)
 
 
 def _order(config: CacheConfig, device: torch.device) -> list[torch.device]:
@@ -268,10 +268,6 @@ def _order(config: CacheConfig, device: torch.device) -> list[torch.device]:
 def _limit(config: CacheConfig, device: torch.device, sharers: int) -> float:
     own = SHARE / (sharers if device.type == "cpu" else 1)  # a GPU is nobody else's
     return own * available_memory(device) if config.budget_mb is None else config.budget_mb * MB
-
-
-def _folder(config: CacheConfig) -> Path:
-    return Path(tempfile.gettempdir()) if config.folder is None else config.folder
 
 
 def _give_back(place: _Place, size: int) -> None:

@@ -1,5 +1,6 @@
 """The command line: a table of verbs; everything behind it is imported when a verb is called."""
 
+import logging
 import os
 import signal
 import sys
@@ -7,7 +8,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 
-from mrecg.errors import Interrupted, MrecgError, Terminated, one_of
+from mrecg.errors import FULL, Interrupted, MrecgError, Terminated, allocator_says, one_of, out_of_memory
 from mrecg.variables import DEBUG
 
 Verb = Callable[[Sequence[str]], int | None]
@@ -27,6 +28,12 @@ def _report(arguments: Sequence[str]) -> None:
     from mrecg.verbs.report import main as report
 
     report(arguments)
+
+
+def _export(arguments: Sequence[str]) -> None:
+    from mrecg.verbs.export import main as export
+
+    export(arguments)
 
 
 def _sweep(arguments: Sequence[str]) -> int:
@@ -50,7 +57,11 @@ def _doctor(arguments: Sequence[str]) -> None:
 VERBS: dict[str, tuple[Verb, str]] = {
     "quantize": (_hydra("quantize"), "plan, calibrate, reconstruct, evaluate, save and report; -m sweeps"),
     "plan": (_hydra("plan"), "capacities and merges, drawn in the terminal; plan.json, plan.png, plan.svg"),
-    "evaluate": (_hydra("evaluate"), "accuracy of the FP model, or of a saved run: run=FOLDER"),
+    "evaluate": (
+        _hydra("evaluate"),
+        "accuracy of the FP model, of a saved run (run=FOLDER), of a file (path=FILE)",
+    ),
+    "export": (_export, "a saved run as ONNX, torch.export program or packed integers, checked"),
     "report": (_report, "one self-contained HTML page over any set of run folders"),
     "sweep": (_sweep, "how far a sweep is: sweep status DIR"),
     "dashboard": (_dashboard, "a W&B workspace and report over a set of run folders, at once or later"),
@@ -67,8 +78,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _terminate) if main_thread else None
+    shown, logging.raiseExceptions = logging.raiseExceptions, False  # a log on a full disk is no news
     try:
-        sys.exit(_dispatch(words))
+        code = _dispatch(words)
+        sys.stdout.flush()  # here, where a full disk behind it is one line
+        sys.exit(code)
     except MrecgError as error:
         _say(str(error), error)
         sys.exit(error.exit_code)
@@ -78,17 +92,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"mrecg: {what}" + (f"; go on with: {found.go_on}\n" if found.go_on else "\n"))
         sys.exit(found.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
     except OSError as error:  # the file system's, whoever has met it: it names the file and what is wrong
         _say(_of_system(error), error)
+        _drop_output()
         sys.exit(1)
     except Exception as error:
+        if out_of_memory(error):
+            reason = allocator_says(error)
+            _say(f"out of memory ({reason}); free memory, or take less at a time by data.batch_size", error)
+            sys.exit(1)
         _say(f"{type(error).__name__}: {error} (a defect: {DEBUG}=1 shows where; please report it)", error)
         sys.exit(1)
     finally:
         if main_thread:
             signal.signal(signal.SIGTERM, before)
+        logging.raiseExceptions = shown
 
 
 def _say(text: str, error: BaseException) -> None:
@@ -100,10 +120,21 @@ def _say(text: str, error: BaseException) -> None:
     sys.stderr.write(f"mrecg: {line}\n")
 
 
+def _drop_output() -> None:
+    """Give up what standard output does not take: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _of_system(error: OSError) -> str:
+    if error.errno in FULL and error.filename is None:
+        return f"no room for what was to be written ({error.strerror}); make room, and do it again"
     if error.strerror is None or error.filename is None:
         return f"{type(error).__name__}: {error} (of the system; {DEBUG}=1 shows where)"
-    return f"{os.fsdecode(error.filename)}: {error.strerror}; make it usable, or name another path"
+    remedy = "make room there" if error.errno in FULL else "make it usable"
+    return f"{os.fsdecode(error.filename)}: {error.strerror}; {remedy}, or name another path"
 
 
 def _terminate(*_: object) -> None:

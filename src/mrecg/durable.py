@@ -14,9 +14,21 @@ def write_durably(file: Path, content: bytes) -> None:
         content: What it will hold.
 
     Raises:
-        OSError: It could not be written; nothing is left behind.
+        OSError: It could not be written; nothing is left behind. The error names the file.
     """
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    if file.exists() and not file.is_file():  # a pipe or a device, such as /dev/stdout, stays what it is
+        file.write_bytes(content)
+        return
+    try:
+        _write(file.resolve() if file.is_symlink() else file, content)
+    except OSError as error:  # a write names no file, and the temporary one is nothing to the user
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def _write(file: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:80]}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)

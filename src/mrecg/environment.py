@@ -22,6 +22,11 @@ from mrecg.kernels.switch import fused
 from mrecg.variables import COMMAND, WORKERS
 
 PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "numba")
+COULD_DIFFER = (
+    "the same configuration gives the same bits; other bits could come from another number of threads or "
+    "devices, another processor or GPU, and other versions of mrecg, torch, numpy or numba"
+)
+"""What environment.json says about repeating the run."""
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
 
@@ -111,6 +116,7 @@ def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        "could_differ": COULD_DIFFER,
         "command": os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 

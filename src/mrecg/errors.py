@@ -4,8 +4,14 @@ Every error that a user can cause is a `MrecgError`. The command line prints its
 with its ``exit_code``; the Python API raises it.
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room: a full disk, a quota, a limit on the size of a file."""
+_NO_MEMORY = ("out of memory", "t allocate memory", "not enough memory", "ALLOC_FAILED", "bad_alloc")
+"""How torch and the libraries below it say so, each in its own words and as a plain RuntimeError."""
 
 
 class MrecgError(Exception):
@@ -81,6 +87,10 @@ class DivergenceError(RunError):
     """The loss of a group has left all bounds."""
 
 
+class ExportError(MrecgError):
+    """A network that cannot be written to a file, or a file that does not do what the network does."""
+
+
 class PlanError(MrecgError):
     """A schedule that does not cover every unit exactly once, or names what is no unit."""
 
@@ -108,3 +118,39 @@ def one_of(
     close = get_close_matches(str(value), names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return error(f"{what}: {value!r} is not a choice{hint}; choose from {', '.join(names)}")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, on the CPU or on a GPU.
+
+    Args:
+        error: Whatever was raised; torch's own types are known by their words, without an import of torch.
+
+    Returns:
+        Whether it does.
+
+    >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."))
+    True
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    return isinstance(error, MemoryError) or told
+
+
+def allocator_says(error: BaseException) -> str:
+    """Take from an allocator's paragraph that there is no memory, and how much it was to be.
+
+    Args:
+        error: An error of which `out_of_memory` is true.
+
+    Returns:
+        A sentence or two, without the stop.
+
+    >>> allocator_says(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB. See"))
+    'CUDA out of memory. Tried to allocate 2.00 GiB'
+    """
+    said = " ".join(str(error).split()) or type(error).__name__
+    telling = (*_NO_MEMORY, "Tried to allocate")
+    parts = [part for part in said.split(". ") if any(words in part for words in telling)]
+    return (". ".join(parts[:2]) or said)[:200]

@@ -40,7 +40,14 @@ class Shelves(NamedTuple):
             try:
                 self.shared.put(key, entry)
             except OSError as error:
-                log.warning("shared.folder: %s cannot keep %s (%s)", self.shared.folder, key, error)
+                if not self.shared.complained:
+                    log.warning(
+                        "shared.folder: %s cannot be written to (%s): this run goes on, others will have "
+                        "nothing of it; name another folder, or shared.folder=null",
+                        self.shared.folder,
+                        error.strerror or error,
+                    )
+                self.shared.complained = True
 
     def replace(self, key: str, entry: Entry) -> None:
         """Keep an entry on the own shelf alone, whatever was there under its key."""

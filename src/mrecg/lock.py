@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,12 @@ def run_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
         InUseError: Another process works there; names it.
     """
     file = folder / LOCK
-    with file.open("a+") as stream:
+    with file.open("ab", buffering=0) as stream:
         _acquire(stream.fileno(), folder, patience)
-        stream.truncate(0)
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": datetime.now(UTC).isoformat()}
-        stream.write(json.dumps(owner) + "\n")
-        stream.flush()
+        with suppress(OSError):  # on a full disk it is locked all the same, only nobody learns by whom
+            stream.truncate(0)
+            stream.write((json.dumps(owner) + "\n").encode())
         yield
 
 

@@ -8,11 +8,13 @@ from torch import nn
 
 from mrecg import environment, probes
 from mrecg.cache import check as check_cache
+from mrecg.config.consent import Consent
 from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import DataError
+from mrecg.exporting.runners import open_file
 from mrecg.measure import Accuracy, accuracy
 from mrecg.models.build import build
 from mrecg.models.preprocessing import resolve
@@ -81,7 +83,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         )
         write_json(folder / IMAGES, result.images)
         write_decisions(folder, result.decisions)
-        write_weights(folder, result.network)
+        write_weights(folder, result)
         write_json(folder / "summary.json", result.summary)
         trackers.summary = result.summary
     write_report([folder], folder / "report.html", light=light)
@@ -197,6 +199,7 @@ def quantize(
         config=config,
         environment=environment.describe(device, config.trainer.devices),
         network=network,
+        preprocessing=preprocessing,
         images=images.as_dict(),
         weights=weights.as_dict() if weights else {"origin": "python"},
         decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
@@ -231,7 +234,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
 
 
 def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str, Accuracy]:
-    """Measure the configured FP model, or the saved run that ``config.run`` names.
+    """Measure the configured FP model, the run that ``config.run`` names, or the file at ``config.path``.
 
     Args:
         config: The configuration.
@@ -241,14 +244,22 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
         What was measured, and its accuracy.
     """
     device = environment.resolve_device(config.trainer.device)
-    if config.run is None:
+    if config.path is not None:
+        what, source = str(config.path), config
+        model, said = open_file(config.path, allow_import=config.allow_import)
+        preprocessing = said or resolve(config.model)
+        if said is None and display is not None:
+            display.note(f"{what} does not say what its images are; taken as for model={config.model.name}")
+        device = torch.device("cpu")  # where every one of these files runs
+    elif config.run is None:
         built = build(config.model, seed=config.seed)
         what, model, source = f"{config.model.name} (FP)", built.model, config
         preprocessing = built.preprocessing
         if display is not None and (note := built.weights.note()):
             display.note(note)
     else:
-        result = load(config.run)
+        result = load(config.run, allow_import=config.allow_import)
+        Consent(str(config.run), config.allow_import).to(None, result.config.data)
         what, model, source = str(config.run), result.model, result.config
         preprocessing = resolve(source.model)
     images = data.load(source.data, preprocessing=preprocessing, calibration=False)

@@ -10,29 +10,25 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from mrecg.config.build import plain
+from mrecg.config.consent import Consent
 from mrecg.config.identity import read_config
 from mrecg.config.schema import RunConfig
 from mrecg.durable import write_durably
 from mrecg.errors import CheckpointError, MrecgError
-from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
-from mrecg.models.layout import read as read_weights
 from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
-from mrecg.quant.modules import QuantizedLayer
-from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.report import write_report
+from mrecg.saved import WEIGHTS, Quantized, dump, fill, load_state, rebuild
 from mrecg.stored import DAMAGED, json_object, refuse_newer
 from mrecg.track.csv_files import CsvFiles
 
 T = TypeVar("T")
-WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS = (
-    "quantized.safetensors",
+SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS = (
     "summary.json",
     "plan.json",
     "config.yaml",
@@ -44,19 +40,16 @@ WEIGHTS, SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS =
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Quantized):
     """A quantized network and how it came about.
 
     Attributes:
-        model: The whole network, fake-quantized and hardened, in evaluation mode; takes what the original
-            took.
         plan: Which units were merged, and why.
         units: Error and loss behind each base unit.
         groups: The optimisation curve of each group; empty in a result that was loaded.
         summary: The content of summary.json.
         config: The configuration.
         environment: The content of environment.json.
-        network: The network cut into its units.
         images: The content of images.json: which images were drawn, by name; empty where a loaded folder has
             none.
         weights: The content of weights.json: where the FP weights come from; empty where a loaded folder has
@@ -66,14 +59,12 @@ class Result:
             where a loaded folder has none.
     """
 
-    model: nn.Module
     plan: Plan
     units: tuple[UnitResult, ...]
     groups: tuple[GroupResult, ...]
     summary: dict[str, Any]
     config: RunConfig
     environment: dict[str, Any]
-    network: QuantizedNetwork
     images: dict[str, Any]
     weights: dict[str, Any]
     decisions: Tensor | None = None
@@ -103,7 +94,7 @@ class Result:
         write_json(folder / IMAGES, self.images)
         write_json(folder / WEIGHTS_ORIGIN, self.weights)
         write_decisions(folder, self.decisions)
-        write_weights(folder, self.network)
+        write_weights(folder, self)
         write_json(folder / SUMMARY, self.summary)
         write_report([folder], folder / "report.html")
         return folder
@@ -134,53 +125,32 @@ def write_decisions(folder: Path, decisions: Tensor | None) -> None:
         write_durably(folder / DECISIONS, text.getvalue().encode())
 
 
-def write_weights(folder: Path, network: QuantizedNetwork) -> None:
+def write_weights(folder: Path, result: Result) -> None:
     """Write quantized.safetensors.
 
     Args:
         folder: The run folder.
-        network: The hardened network.
+        result: The hardened network and its configuration.
     """
-    write_durably(folder / WEIGHTS, save(network.state()))
+    write_durably(folder / WEIGHTS, dump(result.network, result.config, result.preprocessing))
 
 
-def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
-    """Size of the network's parameters with its weights packed to their bits.
-
-    Args:
-        network: The network.
-
-    Returns:
-        ``fp`` and ``quantized``: bytes of all parameters in float32, and with integer weights, one float32
-        scale and one byte of zero point a channel, all else in float32.
-    """
-    full = quantized = 0
-    for name, value in network.traced.named_parameters():
-        owner, _, leaf = name.rpartition(".")
-        full += 4 * value.numel()
-        bits = network.policy.layers.get(owner) if leaf == "weight" else None
-        if bits is None:
-            quantized += 4 * value.numel()
-        else:
-            layer = network.model.get_submodule(owner)
-            assert isinstance(layer, QuantizedLayer)
-            quantized += (value.numel() * bits + 7) // 8 + 5 * layer.scale.numel()
-    return {"fp": full, "quantized": quantized + 5 * len(network.policy.activations)}
-
-
-def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
+def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bool = False) -> Result:
     """Load a saved run.
 
     Args:
         folder: The run folder.
         model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
             it is built from the run's own config, without its weights, which do not matter.
+        allow_import: Whether the model's class may be imported, which runs its code, where the folder names
+            it by import path.
 
     Returns:
         The result; its ``model`` gives the outputs that it gave when it was saved.
 
     Raises:
         CheckpointError: A file is missing or damaged, of a newer version, or does not fit the model.
+        ConfigError: The folder names a class to import, and that is not allowed.
     """
     folder = Path(folder)
     for name in (CONFIG, PLAN, SUMMARY, WEIGHTS):
@@ -195,18 +165,14 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
             raise CheckpointError(
                 f"{folder}: its model was passed from Python; call load(folder, model=...) with it"
             )
+        Consent(str(folder), allow_import).to(config.model, None)
         model = architecture(config.model)
     plan = _valid(folder / PLAN, Plan.from_dict, _read(folder / PLAN))
     units = _valid(folder / SUMMARY, _UNITS.validate_python, summary.get("units"))
-    parts = cut(
-        model,
-        "layer" if config.granularity.name == "layer" else "block",
-        input_shape=config.model.input_shape if given else resolve(config.model).input_shape,
-        max_unit_layers=config.granularity.max_unit_layers,
-    )
-    network = QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
-    network.to(torch.device("cpu"))  # for its memory order, on which the last bits of the outputs depend
-    _fill(network, read_weights(folder / WEIGHTS), folder)
+    preprocessing = None if given else resolve(config.model)
+    shape = preprocessing.input_shape if preprocessing else config.model.input_shape
+    network = rebuild(model, config.bits, config.granularity, shape)
+    fill(network, load_state(folder / WEIGHTS), str(folder))
     return Result(
         model=network.model,
         plan=plan,
@@ -216,6 +182,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None) -> Result:
         config=config,
         environment=_read(folder / ENVIRONMENT),
         network=network,
+        preprocessing=preprocessing,
         images=_read(folder / IMAGES),
         weights=_read(folder / WEIGHTS_ORIGIN),
         decisions=_decisions(folder / DECISIONS),
@@ -253,19 +220,3 @@ def _valid(file: Path, check: Callable[[Any], T], values: Any) -> T:
     except (MrecgError, *DAMAGED) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{file}: {reason}; repeat the run") from error
-
-
-def _fill(network: QuantizedNetwork, state: dict[str, Tensor], folder: Path) -> None:
-    try:
-        for name, value in state.items():
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise CheckpointError(f"{name} holds values that are not finite")
-        network.load_state(state)
-        for path in network.policy.layers:
-            layer = network.model.get_submodule(path)
-            assert isinstance(layer, QuantizedLayer)
-            if int(layer.integers.max()) > layer.top or float(layer.scale.min()) <= 0:
-                raise CheckpointError(f"{path} has integers or scales outside its grid of {layer.bits} bits")
-    except (MrecgError, RuntimeError, *DAMAGED) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{folder}: its weights do not fit the model: {reason}") from error

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _MAGIC = b"mrecg shelf 1\n"
 _FACTS = "facts"
 _ENDING = ".entry"
 _KEY = re.compile(r"[a-z]+-[0-9a-f]{32}")
+_SKEW_NS = 3_600_000_000_000
+"""Clocks of machines that share a folder differ, but not by hours."""
 MB = 2**20
 
 
@@ -51,10 +54,14 @@ class Shelf:
     Args:
         folder: Where; made when the first entry is put.
         limit_mb: Size of all entries, at most, MB; those that were not used for longest go. None: no limit.
+
+    Attributes:
+        complained: Whether somebody was told that it cannot be written to; for whoever puts to say it once.
     """
 
     def __init__(self, folder: Path, limit_mb: int | None = None) -> None:
         self.folder, self.limit_mb = folder, limit_mb
+        self.complained = False
 
     def get(self, key: str) -> Entry | None:
         """Find an entry.
@@ -142,14 +149,22 @@ class Shelf:
         return self.folder / f"{key}{_ENDING}"
 
     def _make_room(self, limit: int, *, newest: Path) -> None:
-        """Remove what was not used for longest; another process may remove the same."""
-        found = []
+        """Remove what was not used for longest; another process may remove the same.
+
+        Where a clock was set back, what was used before seems to come from the future and would stay for as
+        long as it was wrong: that counts as used now, and from now on it ages like the rest.
+        """
+        found, now = [], time.time_ns()
         with os.scandir(self.folder) as files:
             for file in files:
                 if file.name.endswith(_ENDING):
                     with suppress(OSError):
                         facts = file.stat()
-                        found.append((facts.st_mtime_ns, facts.st_size, file.path))
+                        used = facts.st_mtime_ns
+                        if used > now + _SKEW_NS:
+                            used = now
+                            os.utime(file.path, ns=(now, now))
+                        found.append((used, facts.st_size, file.path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
             if total <= limit:

@@ -20,7 +20,7 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction
 from mrecg.reconstruct.records import GroupResult
-from mrecg.result import quantized_bytes
+from mrecg.saved import quantized_bytes
 
 
 @dataclass

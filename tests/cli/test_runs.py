@@ -62,7 +62,7 @@ def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
     assert command == shlex.join(["mrecg", "quantize", *small, "planner.merge_count=1"])
     assert len(list(Path("outputs/shared").glob("probe-*.entry"))) == 1
 
-    code, out, _ = mrecg("evaluate", f"run={run}", "trainer.device=cpu")
+    code, out, _ = mrecg("evaluate", f"run={run}", "trainer.device=cpu", "allow_import=true")
     assert code == 0
     top = found["quantized"]
     assert f"top-1 {top['top1']:.4f}, top-5 {top['top5']:.4f} on 12 images" in out
@@ -175,11 +175,14 @@ def test_an_interrupted_run_goes_on_where_it_was(
     code, out, err = mrecg("quantize", *words)
     assert code == 130 and "Traceback" not in out + err
     (folder,) = [path.parent for path in Path("outputs").glob("*/*/checkpoint")]
-    assert err.splitlines()[-1] == f"mrecg: interrupted; go on with: mrecg quantize resume={folder}"
+    go_on = f"mrecg quantize resume={folder} allow_import=true"  # the network's class is the test's own
+    assert err.splitlines()[-1] == f"mrecg: interrupted; go on with: {go_on}"
+    code, _, err = mrecg("quantize", f"resume={folder}")
+    assert code == 2 and "import and run model.target=tiny_net.build" in err.splitlines()[-1]
     assert not (folder / "summary.json").exists() and not locked(folder)
 
     # Other settings are refused, with the difference; nothing is lost by that.
-    code, _, err = mrecg("quantize", f"resume={folder}", "seed=1")
+    code, _, err = mrecg("quantize", f"resume={folder}", "seed=1", "allow_import=true")
     assert code == 2 and "seed: 0 there, 1 here" in err.splitlines()[-1]
     code, _, err = mrecg("quantize", *words, "bits=w3a3", f"hydra.run.dir={folder}")
     assert code == 2 and "bits.weight: 2 there, 3 here" in err.splitlines()[-1]
@@ -188,7 +191,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     monkeypatch.setattr(
         learn, "fit", lambda *rest: fitted.append(rest[0].network.units[rest[1].start].name) or real(*rest)
     )
-    code, out, err = mrecg("quantize", f"resume={folder}")
+    code, out, err = mrecg("quantize", f"resume={folder}", "allow_import=true")
     assert code == 0, err
     assert fitted == ["third", "head"] and not (folder / "checkpoint").exists()
     for name in ("quantized.safetensors", "units.csv", "plan.json", "decisions.csv", "curves/stem.csv"):

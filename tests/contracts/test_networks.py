@@ -1,5 +1,6 @@
 """What must hold for every network of conf/model and for everything odd: from the trace to the loaded run."""
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,12 @@ PIXELS = {"inception_v3": 96}
 """Images have 64 pixels a side, or as many as a network needs, or 16 for the odd ones."""
 GENERIC = ("target", "torchvision")
 NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem not in GENERIC)
+ONE_A_FAMILY = (
+    *("convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "embedded", "googlenet"),
+    *("inception_v3", "mnasnet1_0", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "resnet18"),
+    *("resnet20_cifar", "shufflenet_v2", "vgg16_bn"),
+)
+"""Networks that are also exported; all are with ``MRECG_EXPORT_ALL=1``, which takes minutes more."""
 every_network = pytest.mark.parametrize("name", [*NAMES, *odd_nets.NETS])
 
 
@@ -94,6 +101,21 @@ def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path, randomised)
     assert outputs.isfinite().all() and not torch.equal(outputs, expected)
     result.save(tmp_path / "run")
     assert torch.equal(mrecg.load(tmp_path / "run", model=model).model(images), outputs)
+    check_files(name, result, images, tmp_path)
+
+
+def check_files(name: str, result: mrecg.Result, images: Tensor, folder: Path) -> None:
+    """Every exported file does what the network does, but where a value lies between two integers."""
+    odd = name in odd_nets.NETS
+    if not odd and name not in ONE_A_FAMILY and os.environ.get("MRECG_EXPORT_ALL") != "1":
+        return
+    # Programs of torch.export take longer to make, and hold no more than what the odd ones have.
+    for ending, runs in ((".onnx", 2), (".pt2", 1)) if odd else ((".onnx", 2),):
+        made = mrecg.export(result, folder / f"q{ending}", images=images, batch_size=len(images))
+        assert made.bytes == (folder / f"q{ending}").stat().st_size and len(made.agreements) == runs
+        for found in made.agreements:
+            assert found.images == len(images) == found.same + len(found.ties), found
+            assert all(tie.distance < 1e-3 for tie in found.ties), found.ties
 
 
 def check_plans(found: Cut) -> None:

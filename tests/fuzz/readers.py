@@ -1,12 +1,17 @@
 """Every reader of ours by the file that it reads, a folder to read from, and ways to break files."""
 
+import copy
 import hashlib
 import json
 import random
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import onnx
+import safetensors.torch
+import tiny_net
 import torch
 
 from mrecg import pipeline
@@ -14,19 +19,27 @@ from mrecg.config.build import run_config
 from mrecg.config.compose import saved_overrides
 from mrecg.config.identity import read_config
 from mrecg.errors import MrecgError
+from mrecg.exporting.runners import PROPERTY, open_file
+from mrecg.exporting.write import export
 from mrecg.group_shelf import GroupShelf, Shelves
 from mrecg.models.layout import locate, read
+from mrecg.packed import DESCRIPTION, FORMAT, VERSION
 from mrecg.planner.schedule import Plan
 from mrecg.report.decisions import class_folders, read_decisions
 from mrecg.report.load import load_run
 from mrecg.report.provenance import provenance
 from mrecg.report.sweep_status import read_sweep
-from mrecg.result import Result, _decisions, _fill, _read, _valid
+from mrecg.result import Result, _decisions, _read, _valid
+from mrecg.saved import fill, load_file, load_state
 from mrecg.shelf import _MAGIC, Entry, Shelf, _content
 from mrecg.sweep.front import Found, Objective, measure
 from mrecg.sweep.manifest import Job, read_command, read_jobs, state, write_jobs
+from mrecg.verbs.export import _earlier
 
 KEY = "probe-" + "0" * 32
+ONNX, PACKED = "quantized.onnx", "quantized.safetensors"
+SAID, FACTS = "description.json", "metadata.json"
+"""What a packed file says of itself, and an ONNX file: taken out, so that damage reaches behind the sums."""
 
 
 class Reader(NamedTuple):
@@ -71,6 +84,13 @@ def readers(folder: Path) -> dict[str, Reader]:
     entry = _content(Entry({**facts, "reused": False}, {"a": torch.ones(3)}))
     torch.save(result.network.state(), folder / "w.pth")
     curve = next((run / "curves").glob("*.csv")).relative_to(folder)
+    picture = torch.zeros(2, 3, 16, 16)
+    made_file = export(result, result.config, run / ONNX, form="onnx", batches=[(picture, None)])
+    (run / "export.json").write_text(json.dumps({"onnx": made_file.as_dict()}))
+    packed = safetensors.torch.load_file(run / PACKED)
+    (run / SAID).write_bytes(zlib.decompress(packed[DESCRIPTION].numpy().tobytes()))
+    model = onnx.load_from_string((run / ONNX).read_bytes())
+    (run / FACTS).write_text(next(one.value for one in model.metadata_props if one.key == PROPERTY))
 
     def decisions(place: Path) -> None:
         loaded = load_run(place / "run")
@@ -97,6 +117,27 @@ def readers(folder: Path) -> dict[str, Reader]:
         read_jobs(place)
         read_command(place)
 
+    def said(place: Path) -> None:
+        """Read a packed file whose sums are right, whatever it says of itself."""
+        text = bytearray(zlib.compress((place / "run" / SAID).read_bytes()))
+        held = {**packed, DESCRIPTION: torch.frombuffer(text, dtype=torch.uint8)}
+        kept = place / "said.safetensors"
+        kept.write_bytes(safetensors.torch.save(held, {FORMAT: str(VERSION)}))
+        load_file(kept, model=tiny_net.build())
+
+    def facts_of_onnx(place: Path) -> None:
+        """Read an ONNX file that runs, whatever its metadata say."""
+        # A bytes field, as far as protobuf goes: what is no text must be refused, too.
+        text = (place / "run" / FACTS).read_bytes().decode("utf-8", "replace")
+        onnx.helper.set_model_props(model, {PROPERTY: text})
+        kept = place / "facts.onnx"
+        kept.write_bytes(model.SerializeToString())
+        open_file(kept)
+
+    def network(place: Path) -> None:
+        opened, _ = open_file(place / "run" / ONNX)
+        opened(picture)
+
     found = {
         "plan": ("run/plan.json", plan),
         "summary": ("run/summary.json", summary),
@@ -105,7 +146,12 @@ def readers(folder: Path) -> dict[str, Reader]:
         "config": ("run/config.yaml", config),
         "curve": (str(curve), lambda p: load_run(p / "run")),
         "decisions": ("run/decisions.csv", decisions),
-        "weights": ("run/quantized.safetensors", lambda p: _weights(result, p / "run")),
+        "weights": (f"run/{PACKED}", lambda p: _weights(result, p / "run")),
+        "packed": (f"run/{PACKED}", lambda p: load_file(p / "run" / PACKED, model=tiny_net.build())),
+        "description": (f"run/{SAID}", said),
+        "onnx": (f"run/{ONNX}", network),
+        "metadata": (f"run/{FACTS}", facts_of_onnx),
+        "export": ("run/export.json", lambda p: _earlier(p / "run/export.json")),
         "overrides": ("run/.hydra/overrides.yaml", lambda p: saved_overrides(p / "run")),
         "sweep": ("sweep.json", sweep),
         "search": ("search.json", lambda p: Found.read(p, objectives)),
@@ -192,7 +238,7 @@ def _replace(values: Any, chance: random.Random) -> None:
             del values[key]
             return
         else:
-            values[key] = chance.choice(ODD)
+            values[key] = copy.deepcopy(chance.choice(ODD))  # another time something is put into it
             return
 
 
@@ -215,7 +261,7 @@ def _config() -> Any:
 
 
 def _weights(result: Result, run: Path) -> None:
-    _fill(result.network, read(run / "quantized.safetensors"), run)
+    fill(result.network, load_state(run / PACKED), str(run))
 
 
 def _shelf(folder: Path) -> None:

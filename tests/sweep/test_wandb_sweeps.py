@@ -10,8 +10,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mrecg.config import compose
+from mrecg.config.outputs import LoggerConfig
 from mrecg.config.paths import CONF
-from mrecg.config.schema import LoggerConfig
 from mrecg.sweep.space import read_space
 from mrecg.track import metrics
 

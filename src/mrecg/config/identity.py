@@ -12,7 +12,7 @@ from mrecg.stored import yaml_mapping
 
 CHECKPOINT = "checkpoint"
 """Folder of what a run has finished, below the run folder; gone when the run is complete."""
-_NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run")
+_NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "allow_import")
 """Groups of the configuration that do not make another run."""
 
 

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
 from mrecg.config.methods import STRICT, MethodConfig, QDrop
+from mrecg.config.outputs import CheckpointConfig, LoggerConfig, SharedConfig
 
 BitWidth = Annotated[int, Field(ge=2, le=32)]
 Precision = Literal[32, "bf16"]
@@ -214,42 +215,6 @@ class CacheConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SharedConfig:
-    """What runs on one file system share: calibrations, probes, and groups that are through."""
-
-    folder: Path | None = None
-    """Where; any number of processes may use it at a time. null: nothing is shared."""
-    limit_mb: Annotated[int, Field(ge=1)] = 4000
-    """Size of the folder, at most, MB; what was not used for longest goes first."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class CheckpointConfig:
-    """What a run keeps in its folder to go on from, should it be interrupted. Finished groups always are."""
-
-    every_steps: Annotated[int, Field(ge=0)] = 1000
-    """Steps of a group between two records of its state; 0: a group that is interrupted begins anew."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class LoggerConfig:
-    """Where curves go besides the CSV files of the run folder."""
-
-    wandb: Literal["offline", "online", "disabled"] = "offline"
-    """W&B's mode; offline needs no account, and `wandb sync` uploads later."""
-    project: str = "mrecg"
-    """W&B project."""
-    entity: str | None = None
-    """W&B user or team; null: your default."""
-    group: str | None = None
-    """W&B group; null: the name of the sweep's folder in a sweep, none otherwise."""
-    tags: tuple[str, ...] = ()
-    """W&B tags besides the method, the granularity and the bits, which every run gets."""
-    artifact: bool = False
-    """Whether quantized weights, plan, configuration and summary go to W&B as an artifact."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunConfig:
     """Everything that defines a run."""
 
@@ -295,4 +260,15 @@ class RunConfig:
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the optimisation's draws (and of random initial weights)."""
     run: Path | None = None
-    """For the verb evaluate: a saved run folder; null: the FP model."""
+    """For the verb evaluate: a saved run folder; null: the FP model, or path."""
+    path: Path | None = None
+    """For the verb evaluate: an exported file (.onnx, .pt2, or a run's quantized.safetensors)."""
+    allow_import: bool = False
+    """Whether a model or data set that a run folder or a file names by import path may be imported, which
+    runs its code; what stands on the command line always may."""
+
+    @model_validator(mode="after")
+    def _one_to_evaluate(self) -> "RunConfig":
+        if self.run is not None and self.path is not None:
+            raise ValueError("path: goes without run; give the run folder or the file")
+        return self

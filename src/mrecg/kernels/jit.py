@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -26,9 +27,17 @@ def kernel(function: Callable[..., Any]) -> Any:
         "fastmath": {"contract", "nsz", "reassoc"},
     }
     try:
-        return numba.njit(cache=True, **options)(function)
+        made = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no place to keep it, neither beside the file nor in the user's folder
         return numba.njit(**options)(function)
+    if save := getattr(getattr(made, "_cache", None), "save_overload", None):
+
+        def save_if_there_is_room(*compiled: Any) -> None:
+            with suppress(OSError):  # Numba would end the run, which has what it needs
+                save(*compiled)
+
+        made._cache.save_overload = save_if_there_is_room
+    return made
 
 
 def inline(function: Callable[..., Any]) -> Any:

@@ -1,10 +1,12 @@
 """The data of a figure as tidy tables: one observation a row, enough to draw the figure again."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mrecg.durable import write_durably
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.compare import Panel, index, peak, top1
 from mrecg.report.paper_ablation import CountLine
@@ -27,10 +29,12 @@ def write_rows(rows: Sequence[Row], path: Path) -> Path:
     Raises:
         DataError: The file cannot be written.
     """
-    with writing(path), path.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+    with writing(path):
+        write_durably(path, text.getvalue().encode())
     return path
 
 

@@ -1,10 +1,12 @@
 """What all figures share: sizes, fonts, lines, and how a file is written."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrecg.durable import write_durably
 from mrecg.errors import DataError, one_of
 from mrecg.report.palette import COLOURS_LIGHT, Look
 
@@ -144,7 +146,9 @@ def save(figure: "Figure", path: Path, *, title: str, caption: str = "") -> Path
             # Once for all formats: they look the same, and it takes most of the time.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-        figure.savefig(path, dpi=DPI, format=ending[1:], metadata=metadata[ending])
+        content = io.BytesIO()
+        figure.savefig(content, dpi=DPI, format=ending[1:], metadata=metadata[ending])
+        write_durably(path, content.getvalue())
     return path
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from mrecg.durable import write_durably
 from mrecg.report.records import Curve, short_group
 
 POINTS = 60
@@ -36,7 +37,7 @@ class Chart:
 
 
 def write_text(out: Path, text: str) -> Path:
-    """Write a file, and make its folder.
+    """Write a file, and make its folder; it is there whole, or as it was before.
 
     Args:
         out: The file.
@@ -46,7 +47,7 @@ def write_text(out: Path, text: str) -> Path:
         The file.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_durably(out, text.encode())
     return out
 
 

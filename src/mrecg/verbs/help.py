@@ -24,6 +24,7 @@ EXAMPLES = {
     "evaluate": (
         "mrecg evaluate                                        # the FP model",
         "mrecg evaluate run=outputs/2026-01-31/12-00-00-mine   # a saved quantized one",
+        "mrecg evaluate path=model.onnx data=imagenet data.calibration_path=train data.evaluation_path=val",
     ),
 }
 

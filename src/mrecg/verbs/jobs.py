@@ -1,8 +1,8 @@
 """What the verbs do with a composed configuration; Hydra calls these, one call a run."""
 
-import json
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -47,21 +47,26 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg import pipeline
     from mrecg.environment import computing
     from mrecg.report import load_run, terminal_table
+    from mrecg.result import write_json
+    from mrecg.verbs.shortage import Whereabouts, shortage
 
     (folder / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
     display = Screen(f"{_title(folder)}: {config.name}")
+    during = Whereabouts(display)
     log.info("%s begins in %s", config.name, folder)
     try:
         with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
-            result = pipeline.run(config, folder, display=display, light=_sweeps())
+            result = pipeline.run(config, folder, display=during, light=_sweeps())
     except KeyboardInterrupt as error:  # no end of the run: it goes on where it was
         log.info("interrupted")
         if not _sweeps():
-            raise Interrupted.by(error, go_on=f"mrecg quantize resume={_short(folder)}") from error
+            raise Interrupted.by(error, go_on=f"mrecg quantize {_go_on(config, folder)}") from error
         raise
-    except Exception as error:
-        expected = isinstance(error, MrecgError)
-        reason = str(error) if expected else f"{type(error).__name__}: {error}"
+    except Exception as raised:
+        found = shortage(raised, config, folder, during, go_on=_go_on(config, folder))
+        ended = raised if found is None else found
+        expected = isinstance(ended, MrecgError)
+        reason = str(ended) if expected else f"{type(ended).__name__}: {ended}"
         if expected:
             log.info("failed: %s", reason)  # its one line reaches the screen by itself
         else:
@@ -70,7 +75,10 @@ def _quantize(config: RunConfig, folder: Path) -> None:
             where = "" if expected else f" (see {_short(folder / 'run.log')})"
             sys.stderr.write(f"mrecg: {_title(folder)} failed: {' '.join(reason.split())}{where}\n")
         failed = {"schema_version": 1, "run_name": config.name, "status": "failed", "error": reason}
-        (folder / "summary.json").write_text(json.dumps(failed, indent=2) + "\n")
+        with suppress(OSError):  # on a full disk it is the error on the screen that counts
+            write_json(folder / "summary.json", failed)
+        if found is not None:
+            raise found from raised
         raise
     if result.plan.note:
         display.console.print(f"  plan: {result.plan.note}", highlight=False, soft_wrap=True)
@@ -137,6 +145,13 @@ def evaluate(tree: DictConfig) -> None:
     results_console().print(line, highlight=False, soft_wrap=True)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}
     write_json(Path(HydraConfig.get().runtime.output_dir) / "evaluation.json", values)
+
+
+def _go_on(config: RunConfig, folder: Path) -> str:
+    """The words by which an interrupted run goes on."""
+    from mrecg.config.consent import names_code
+
+    return f"resume={_short(folder)}" + " allow_import=true" * names_code(config)
 
 
 def _short(path: Path) -> Path:

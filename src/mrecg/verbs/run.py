@@ -3,22 +3,29 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mrecg.errors import Interrupted, MrecgError
 from mrecg.variables import COMMAND
+
+if TYPE_CHECKING:
+    from mrecg.config.consent import Consent
 
 _PASS_ON = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 """Flags by which Hydra prints something instead of running."""
 
 
-def run(verb: str, arguments: Sequence[str]) -> None:
+def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None) -> None:
     """Run a verb.
 
     Args:
         verb: ``quantize``, ``plan`` or ``evaluate``.
         arguments: Overrides and Hydra's own flags.
+        consent: Whether code that they name may be imported, where they come from a folder and were not
+            typed.
 
     Raises:
         MrecgError: Whatever a user can cause and mend.
@@ -29,6 +36,7 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         sys.stdout.write(verb_help(verb))
         return
     from mrecg.config import compose
+    from mrecg.config.consent import names_code
     from mrecg.config.identity import refuse_other
 
     job, typed = Job(verb), arguments
@@ -37,6 +45,9 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         compose.run(job, arguments)
         return
     checked = compose.check(arguments)
+    if consent is not None:
+        for config in checked.configs:
+            consent.to(config.model, config.data)
     if verb == "quantize" and checked.run is not None:
         refuse_other(checked.configs[0], checked.run)  # before Hydra writes anything there
 
@@ -45,7 +56,8 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     try:
         if checked.folder is None:
             job.quiet = True
-            compose.run(job, arguments)
+            with _named(checked.run):
+                compose.run(job, arguments)
             if job.failed is not None:
                 raise job.failed
             return
@@ -54,7 +66,8 @@ def run(verb: str, arguments: Sequence[str]) -> None:
         try:
             compose.run(job, [*arguments, f"hydra.sweep.dir='{folder}'"])
         except KeyboardInterrupt as error:
-            go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}"
+            again = " --allow-import" * any(names_code(config) for config in checked.configs)
+            go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}{again}"
             raise Interrupted.by(error, go_on=go_on) from error
         finally:
             _compare(checked.folder)
@@ -62,6 +75,18 @@ def run(verb: str, arguments: Sequence[str]) -> None:
             _ended(checked.folder)
     finally:
         del os.environ[COMMAND]
+
+
+@contextmanager
+def _named(folder: Path | None) -> Iterator[None]:
+    """Name the folder where Hydra cannot write what it keeps of a command line, or its log."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__  # logging hides it behind its own
+        if not isinstance(cause, OSError) or cause.errno is None:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(cause.filename or folder)) from error
 
 
 class Job:
@@ -106,11 +131,17 @@ def _resumed(arguments: Sequence[str]) -> list[str]:
     if not named:
         return list(arguments)
     from mrecg.config.compose import saved_overrides
+    from mrecg.config.consent import Consent
+    from mrecg.config.identity import read_config
 
     folder = Path(named[-1][7:])
     rest = [word for word in arguments if not word.startswith("resume=")]
+    saved, config = saved_overrides(folder), read_config(folder)
+    consent = Consent(str(folder), "allow_import=true" in rest)
+    consent.to_words(saved)
+    consent.to(config.model, config.data)
     # Whatever sweep it belonged to, this is one run.
-    return [*saved_overrides(folder), *rest, f"hydra.run.dir='{folder}'", "hydra.mode=RUN"]
+    return [*saved, *rest, f"hydra.run.dir='{folder}'", "hydra.mode=RUN"]
 
 
 class SweepError(MrecgError):

@@ -49,13 +49,21 @@ def main(arguments: Sequence[str]) -> int:
         "overrides are taken, from the folder where it was started.",
     )
     resume.add_argument("folder", type=Path, metavar="DIR", help="the folder of a sweep")
+    resume.add_argument(
+        "--allow-import",
+        action="store_true",
+        help="let it import the models and data sets that the sweep names by import path",
+    )
     parsed = parser.parse_args(arguments)
     if parsed.command == "resume":
+        from mrecg.config.consent import Consent
         from mrecg.sweep.manifest import read_command
         from mrecg.verbs.run import run
 
         verb, words = read_command(parsed.folder)
-        run(verb, ["-m", *words, f"hydra.sweep.dir='{parsed.folder}'"])
+        consent = Consent(str(parsed.folder), parsed.allow_import, how="--allow-import")
+        consent.to_words(words)
+        run(verb, ["-m", *words, f"hydra.sweep.dir='{parsed.folder}'"], consent=consent)
         return 0
     from mrecg.report.sweep_status import FAILED, INTERRUPTED, read_sweep
     from mrecg.report.sweep_table import sweep_table, sweep_values

@@ -1,0 +1,211 @@
+"""Whether an exported file does what the network does, image by image.
+
+Both compute in float32, in another order of sums, so their values differ in the last digits. Where a value
+lies on the edge between two integers of a grid, the two may round it differently, and what follows differs
+visibly: a step of a 4-bit grid is a fifteenth of its range. Such a tie is no fault of a file. It is told
+from one by looking at the first grid where the two differ: every value that differs there must lie at an
+edge.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mrecg.errors import ExportError
+from mrecg.quant.modules import ActivationQuantizer, activations_of
+
+TRACED = 64
+"""Images that are looked into, at most: those with another decision first, then those that differ most."""
+
+
+_REPORT = "the file does not do what the network does, and is not written; please report it with the model"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What counts as the same.
+
+    Attributes:
+        same: Difference of two logits that counts as none, as a fraction of the largest logit of all images.
+        edge: How far from an edge a value that ties may lie, in steps of its grid.
+    """
+
+    same: float
+    edge: float
+
+
+EXACT = Bounds(1e-4, 1e-3)
+"""Of sums in float32: they leave a ten-thousandth of a step for values at the end of an 8-bit grid."""
+ROUNDED = Bounds(1e-2, 0.1)
+"""Of integer kernels: a bias is rounded to the grid of input times weight."""
+
+
+class Subject(Protocol):
+    """What runs an exported file."""
+
+    what: str
+    bounds: Bounds
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Give the logits of a batch."""
+
+    def grids(self, image: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Give what every grid gives for one image."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """An image for which the file and the network differ, because a value lies between two integers.
+
+    Attributes:
+        image: Its place among the images.
+        grid: The first grid that differs.
+        values: How many of its values differ.
+        distance: How far the farthest of them lies from an edge, steps.
+        flips: Whether the decision is another one.
+    """
+
+    image: int
+    grid: str
+    values: int
+    distance: float
+    flips: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well a file and the network agree.
+
+    Attributes:
+        what: What ran the file.
+        images: Images that both saw.
+        same: Images whose logits agree but for rounding (`Bounds`).
+        flips: Images with another decision: by a tie, or between two logits that are equal but for rounding.
+        largest: Largest difference of two logits, as a fraction of the largest logit.
+        mean: Mean difference, likewise.
+        ties: Images that were looked into.
+        correct: Of the images with a label, how many the network and the file decide right.
+        labels: Images with a label.
+    """
+
+    what: str
+    images: int
+    same: int
+    flips: int
+    largest: float
+    mean: float
+    ties: tuple[Tie, ...] = field(repr=False)
+    correct: tuple[int, int] = (0, 0)
+    labels: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def compare(
+    network: nn.Module,
+    subjects: Sequence[Subject],
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[Agreement]:
+    """Compare files with the network that they were made of.
+
+    Args:
+        network: The hardened network, on the CPU.
+        subjects: What runs the files.
+        batches: Images of shape (B, C, H, W), with labels of shape (B,) where there are some.
+        progress: Called behind each batch with the number of its images.
+
+    Returns:
+        One agreement a file.
+
+    Raises:
+        ExportError: A file differs from the network where nothing lies on an edge.
+    """
+    images, labels = [], []
+    expected: list[Tensor] = []
+    found: list[list[Tensor]] = [[] for _ in subjects]
+    for x, label in batches:
+        images.append(x)
+        labels.append(torch.full((len(x),), -1) if label is None else label)
+        expected.append(network(x.contiguous(memory_format=torch.channels_last)))
+        for subject, outputs in zip(subjects, found, strict=True):
+            outputs.append(subject.logits(x))
+        if progress is not None:
+            progress(len(x))
+    everything, wanted, right = torch.cat(images), torch.cat(expected), torch.cat(labels)
+    return [
+        _agreement(network, subject, everything, logits=(wanted, torch.cat(outputs)), labels=right)
+        for subject, outputs in zip(subjects, found, strict=True)
+    ]
+
+
+def _agreement(
+    network: nn.Module, subject: Subject, images: Tensor, *, logits: tuple[Tensor, Tensor], labels: Tensor
+) -> Agreement:
+    wanted, outputs = logits
+    if outputs.shape != wanted.shape or not bool(outputs.isfinite().all()):
+        raise ExportError(
+            f"{subject.what}: gives {tuple(outputs.shape)}, the network {tuple(wanted.shape)}; "
+            "or values that are not finite"
+        )
+    largest = float(wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny))
+    distance = (outputs - wanted).abs().flatten(1) / largest
+    worst = distance.amax(1)
+    flips = outputs.flatten(1).argmax(1) != wanted.flatten(1).argmax(1)
+    differ = (worst > subject.bounds.same).nonzero().flatten()
+    # A decision between logits that are equal but for the last digit needs no grid to be a tie.
+    order = sorted(differ.tolist(), key=lambda i: (not flips[i], -float(worst[i])))
+    ties = tuple(_tie(network, subject, images[i : i + 1], i, bool(flips[i])) for i in order[:TRACED])
+    known = labels >= 0
+    right = [int((x.flatten(1).argmax(1) == labels)[known].sum()) for x in (wanted, outputs)]
+    return Agreement(
+        what=subject.what,
+        images=len(images),
+        same=len(images) - len(differ),
+        flips=int(flips.sum()),
+        largest=float(worst.max()),
+        mean=float(distance.mean()),
+        ties=ties,
+        correct=(right[0], right[1]),
+        labels=int(known.sum()),
+    )
+
+
+def _tie(network: nn.Module, subject: Subject, image: Tensor, index: int, flips: bool) -> Tie:
+    """Find the first grid where the two differ, and see to it that only values on an edge do."""
+    seen: list[tuple[str, ActivationQuantizer, Tensor, Tensor]] = []
+    paths = {id(part): path for path, part in network.named_modules()}
+    hooks = [
+        part.register_forward_hook(
+            lambda part, inputs, output: seen.append((paths[id(part)], part, inputs[0], output))
+        )
+        for part in activations_of(network)
+    ]
+    try:
+        network(image.contiguous(memory_format=torch.channels_last))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    others = subject.grids(image, [name for name, *_ in seen])
+    for (name, part, x, mine), theirs in zip(seen, others, strict=True):
+        differs = (mine - theirs).abs() > part.scale.detach() / 2
+        if not bool(differs.any()):
+            continue
+        position = (x.clamp(*part.bounds) / part.scale.detach())[differs]
+        distance = float((position - position.floor() - 0.5).abs().max())
+        if distance > subject.bounds.edge:
+            raise ExportError(
+                f"{subject.what}: image {index} differs at {name}, {distance:.2g} steps from an edge; "
+                f"{_REPORT}"
+            )
+        return Tie(index, name, int(differs.sum()), distance, flips)
+    raise ExportError(
+        f"{subject.what}: image {index} has other logits though every grid gives the same; {_REPORT}"
+    )

@@ -1,0 +1,227 @@
+"""A quantized network and the file it is kept in: quantized.safetensors, which needs nothing beside it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from mrecg import __version__, packed
+from mrecg.config.build import plain
+from mrecg.config.consent import Consent
+from mrecg.config.inputs import ModelConfig
+from mrecg.config.schema import BitsConfig, GranularityConfig, RunConfig
+from mrecg.data.preprocessing import Preprocessing
+from mrecg.errors import CheckpointError, MrecgError
+from mrecg.graph.cut import cut
+from mrecg.models.build import architecture
+from mrecg.quant.modules import QuantizedLayer
+from mrecg.quant.network import QuantizedNetwork
+from mrecg.stored import DAMAGED
+
+WEIGHTS = "quantized.safetensors"
+_UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
+"""Of a model's configuration: where its full-precision weights came from, which nobody needs any more."""
+_LARGEST = 1 << 26
+"""Values of an image, at most, that a file may ask for: its graph is tried on three of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """A quantized network.
+
+    Attributes:
+        model: The whole network, fake-quantized and hardened, in evaluation mode; takes what the original
+            took.
+        network: The network cut into its units.
+        preprocessing: What its images are made into; None: they were given in Python.
+    """
+
+    model: nn.Module
+    network: QuantizedNetwork
+    preprocessing: Preprocessing | None = None
+
+
+def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocessing | None) -> bytes:
+    """Write quantized.safetensors.
+
+    Args:
+        network: The hardened network.
+        config: The configuration of its run.
+        preprocessing: What its images are made into, if that is known.
+
+    Returns:
+        The file's content.
+    """
+    model = {key: value for key, value in plain(config.model).items() if key not in _UNUSED}
+    about = {
+        "mrecg": __version__,
+        "model": model,
+        "bits": plain(config.bits),
+        "layers": config.granularity.name == "layer",
+        "max_unit_layers": config.granularity.max_unit_layers,
+        "preprocessing": None if preprocessing is None else asdict(preprocessing),
+        "weight_bits": dict(network.policy.layers),
+        "activation_bits": dict(network.policy.activations),
+    }
+    return packed.dump(network.state(), _widths(network), about)
+
+
+def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
+    """Size of a network by its bits alone, without names and headers.
+
+    Args:
+        network: The network.
+
+    Returns:
+        ``fp`` and ``quantized``: bytes of all parameters with BatchNorm folded, in float32; and with integers
+        and zero points at their bits, in whole bytes a tensor, and all else, scales among it, in float32.
+    """
+    full = quantized = 0
+    widths = _widths(network)
+    for name, value in network.state().items():
+        bits = widths.get(name, 32)
+        quantized += (value.numel() * bits + 7) // 8
+        # A scale is no parameter of the full-precision network, nor a zero point.
+        owner, _, leaf = name.rpartition(".")
+        of_grid = leaf in ("scale", "zero_point") and f"{owner}.zero_point" in widths
+        full += 0 if of_grid else 4 * value.numel()
+    return {"fp": full, "quantized": quantized}
+
+
+def _widths(network: QuantizedNetwork) -> dict[str, int]:
+    """Bits of the tensors that hold whole numbers, by their names in the state."""
+    widths: dict[str, int] = {}
+    for path, bits in network.policy.layers.items():
+        widths |= {f"{path}.integers": bits, f"{path}.zero_point": bits}
+    for name, bits in network.policy.activations.items():
+        widths[f"activation_quantizers.{name}.zero_point"] = bits
+    return widths
+
+
+def load_file(file: Path, *, model: nn.Module | None = None, allow_import: bool = False) -> Quantized:
+    """Load a quantized network from its file alone.
+
+    Args:
+        file: A ``quantized.safetensors`` of this version.
+        model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
+            it is built from its name.
+        allow_import: Whether the model's class may be imported, which runs its code, where the file names it
+            by import path.
+
+    Returns:
+        The network.
+
+    Raises:
+        CheckpointError: The file is damaged, of another version, or does not fit the model.
+        ConfigError: The file names a class to import, and that is not allowed; or a package is missing.
+    """
+    about, state = packed.loads(_content(file), str(file))
+    if not about:
+        raise CheckpointError(
+            f"{file}: is of version 1, which needs its run folder beside it; load the folder instead"
+        )
+    config, units, preprocessing = _described(about, file)
+    if model is None:
+        if config["model"].source == "python":
+            raise CheckpointError(
+                f"{file}: its model was passed from Python; call load(file, model=...) with it"
+            )
+        Consent(str(file), allow_import).to(config["model"], None)
+        model = architecture(config["model"])
+    shape = preprocessing.input_shape if preprocessing else config["model"].input_shape
+    if shape is not None and prod(shape) > _LARGEST:
+        raise CheckpointError(f"{file}: its description is not right: images of shape {shape}")
+    network = rebuild(model, config["bits"], units, shape)
+    fill(network, state, str(file))
+    return Quantized(model=network.model, network=network, preprocessing=preprocessing)
+
+
+def load_state(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``quantized.safetensors`` of any version.
+
+    Args:
+        file: The file.
+
+    Returns:
+        By name, as `QuantizedNetwork.state` gave them.
+
+    Raises:
+        CheckpointError: The file is damaged or of a newer version.
+    """
+    return packed.loads(_content(file), str(file))[1]
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _described(
+    about: Mapping[str, Any], file: Path
+) -> tuple[dict[str, Any], GranularityConfig, Preprocessing | None]:
+    kinds: dict[str, Any] = {"model": ModelConfig, "bits": BitsConfig}
+    try:
+        config = {key: TypeAdapter(kind).validate_python(about[key]) for key, kind in kinds.items()}
+        units = GranularityConfig(
+            name="layer" if about["layers"] else "block", max_unit_layers=about["max_unit_layers"]
+        )
+        said = about["preprocessing"]
+        preprocessing = None if said is None else TypeAdapter(Preprocessing).validate_python(said)
+    except (ValidationError, *DAMAGED) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{file}: its description is not right: {reason}") from error
+    return config, units, preprocessing
+
+
+def rebuild(
+    model: nn.Module, bits: BitsConfig, units: GranularityConfig, shape: tuple[int, int, int] | None
+) -> QuantizedNetwork:
+    """Put quantizers into a model as a run has done, without values.
+
+    Args:
+        model: The full-precision model; its weights do not matter.
+        bits: The bit widths.
+        units: How the run has cut it.
+        shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+
+    Returns:
+        The network, on the CPU, to be filled.
+    """
+    base = "layer" if units.name == "layer" else "block"
+    parts = cut(model, base, input_shape=shape, max_unit_layers=units.max_unit_layers)
+    network = QuantizedNetwork(parts.graph, parts.units, bits, notes=parts.notes)
+    # Also for its memory order, on which the last bits of the outputs depend.
+    return network.to(torch.device("cpu"))
+
+
+def fill(network: QuantizedNetwork, state: dict[str, Tensor], what: str) -> None:
+    """Give a network its saved values.
+
+    Args:
+        network: From `rebuild`.
+        state: By name.
+        what: Where they are from, for messages.
+
+    Raises:
+        CheckpointError: They do not fit the network, or lie outside its grids.
+    """
+    try:
+        for name, value in state.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise CheckpointError(f"{name} holds values that are not finite")
+        network.load_state(state)
+        for path in network.policy.layers:
+            layer = network.model.get_submodule(path)
+            assert isinstance(layer, QuantizedLayer)
+            if int(layer.integers.max()) > layer.top or float(layer.scale.min()) <= 0:
+                raise CheckpointError(f"{path} has integers or scales outside its grid of {layer.bits} bits")
+    except (MrecgError, RuntimeError, *DAMAGED) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{what}: its weights do not fit the model: {reason}") from error

@@ -1,0 +1,214 @@
+"""The verb ``export``: a saved run as files that run elsewhere, each checked against the run's network."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrecg.errors import ConfigError, one_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mrecg.exporting.write import Exported
+
+KEYS = {
+    "format": "onnx, onnx_int8 (integer kernels), pt2 (torch.export), packed; several with commas",
+    "opset": "for onnx: 18 to 25; default: the lowest with types as narrow as the weights",
+    "images": "images that the file is checked on; default 256",
+    "out": "the file; default: quantized.onnx or quantized.pt2 in RUN",
+    "allow_import": "true: import the model's class where RUN names it by import path, which runs its code",
+}
+HELP = """usage: mrecg export RUN format=FORMAT [KEY=VALUE] [data=... data.KEY=VALUE]
+
+Write a saved run as a file that needs no mrecg, after the file was run and compared with the run's own
+network. A file that differs where no value lies between two integers of its grid is not written.
+
+Keys:
+{keys}
+  data=...       other images than the run's own to check on, as for mrecg evaluate
+
+Examples:
+  mrecg export outputs/2026-01-31/12-00-00-mine format=onnx
+  mrecg export outputs/2026-01-31/12-00-00-mine format=onnx,pt2 images=1000
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the verb.
+
+    Args:
+        arguments: The run folder, and ``KEY=VALUE`` words.
+
+    Raises:
+        ConfigError: A key or value is wrong, or a package is missing.
+        CheckpointError: The run cannot be loaded.
+        ExportError: The network cannot be written, or the file does not do what the network does.
+    """
+    if any(word in ("-h", "--help") for word in arguments):
+        keys = "\n".join(f"  {key + '=':<14} {text}" for key, text in KEYS.items())
+        sys.stdout.write(HELP.format(keys=keys))
+        return
+    folder, values, words = _parsed(arguments)
+    from mrecg.config.compose import check
+    from mrecg.config.consent import Consent
+    from mrecg.exporting.write import FILES, IMAGES, export, images_of
+    from mrecg.progress import Screen, results_console
+    from mrecg.result import load, write_json
+
+    forms = values.get("format", "").split(",")
+    for form in forms:
+        if form not in FILES:
+            raise one_of("format", form, FILES)
+    if "out" in values and len(forms) > 1:
+        raise ConfigError("out: names one file; give one format, or leave it out")
+    if "out" in values and not Path(values["out"]).parent.is_dir():
+        raise ConfigError(f"out: {Path(values['out']).parent} is no folder; make it first")
+    count, opset = _number("images", values.get("images", str(IMAGES))), values.get("opset")
+    if opset is not None and "onnx" not in forms:
+        raise ConfigError(f"opset: goes with format=onnx, not with {values['format']}")
+    consent = Consent(str(folder), values.get("allow_import") == "true")
+    result = load(folder, allow_import=consent.given)
+    if words:
+        # No step is taken here, so one need not fit the images.
+        config = check([*words, "trainer.batch_size=1"]).configs[0]
+    else:
+        config = result.config
+        consent.to(None, config.data)  # a data set by import path, which nobody has typed
+    if result.preprocessing is None:
+        raise ConfigError(f"{folder}: its model was passed from Python; call mrecg.export with it")
+    screen, console = Screen(f"export: {result.config.name}"), results_console()
+    made: list[Exported] = []
+    for form in forms:
+        file = Path(values["out"]) if "out" in values else folder / FILES[form]
+        with screen.stage(f"check {form}", count) as advance:
+            batches = images_of(config, result.preprocessing, count)
+            made.append(
+                export(
+                    result,
+                    result.config,
+                    file,
+                    form=form,
+                    batches=batches,
+                    opset=None if opset is None or not form.startswith("onnx") else _number("opset", opset),
+                    progress=advance,
+                )
+            )
+    for table in tables(made):
+        console.print(table)
+    record: dict[str, Any] = {}
+    kept = folder / "export.json"
+    if kept.is_file():
+        record = _earlier(kept)
+    write_json(kept, {**record, **{exported.format: exported.as_dict() for exported in made}})
+    for exported in made:
+        console.print(f"{exported.format}: {exported.file}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _parsed(arguments: Sequence[str]) -> tuple[Path, dict[str, str], list[str]]:
+    named = {word for word in arguments if word.partition("=")[0] in KEYS}
+    folders = [word for word in arguments if "=" not in word or (word not in named and Path(word).is_dir())]
+    if len(folders) != 1:
+        raise ConfigError("export: wants one run folder, for example mrecg export RUN format=onnx")
+    values, words = {}, []
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if word in folders:
+            continue
+        if key in KEYS:
+            values[key] = value
+        elif key.split(".")[0] == "data":
+            words.append(word)
+        else:
+            raise one_of("export", key, [*KEYS, "data"])
+    if words and not any(word.startswith("data=") for word in words):
+        key = words[0].partition("=")[0]
+        raise ConfigError(f"{key}: goes with data=..., for other images than the run's own")
+    if "format" not in values:
+        raise ConfigError("format: is missing; choose from onnx, onnx_int8, pt2, packed")
+    if values.get("allow_import") not in (None, "true", "false"):
+        raise one_of("allow_import", values["allow_import"], ["true", "false"])
+    return Path(folders[0]), values, words
+
+
+def _number(key: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise ConfigError(f"{key}: {text!r} is not right: wants a whole number of at least 1")
+    return int(text)
+
+
+def _earlier(file: Path) -> dict[str, Any]:
+    from mrecg.stored import json_object
+
+    try:
+        return json_object(file.read_bytes())
+    except ValueError:
+        return {}  # a record for people, made anew
+
+
+def tables(made: Sequence["Exported"]) -> list["Table"]:
+    """Lay out what was written and how well it agrees.
+
+    Args:
+        made: What was written.
+
+    Returns:
+        Tables for the terminal.
+    """
+    from rich.table import Table
+
+    agreement = Table("run by", title="Agreement with the run's network", title_justify="left", box=None)
+    for column in (
+        "images",
+        "same logits",
+        "other decision",
+        "largest difference",
+        "mean",
+        "top-1, network",
+        "file",
+    ):
+        agreement.add_column(column, justify="right")
+    size = Table("format", title="Size", title_justify="left", box=None)
+    for column in ("bytes", "by its bits", "float32"):
+        size.add_column(column, justify="right")
+    size.add_column("weights as stored")
+    ties = Table("run by", title="Ties: values between two integers", title_justify="left", box=None)
+    for column in ("image", "grid", "values", "steps from the edge", "other decision"):
+        ties.add_column(column, justify="right" if column != "grid" else "left")
+    for exported in made:
+        for one in exported.agreements:
+            top1 = [f"{right / one.labels:.4f}" if one.labels else "–" for right in one.correct]
+            agreement.add_row(
+                one.what,
+                f"{one.images:,}",
+                f"{one.same:,}",
+                f"{one.flips}",
+                f"{one.largest:.1e}",
+                f"{one.mean:.1e}",
+                *top1,
+            )
+            for tie in one.ties[:5]:
+                where = tie.grid.removeprefix("activation_quantizers.")
+                ties.add_row(
+                    one.what,
+                    str(tie.image),
+                    where,
+                    str(tie.values),
+                    f"{tie.distance:.1e}",
+                    "yes" if tie.flips else "no",
+                )
+            if len(one.ties) > 5:
+                ties.add_row("", f"and {len(one.ties) - 5} more", "", "", "", "")
+        stored = ", ".join(
+            f"{sum(row.values()):,} of {bits} bits in {'/'.join(row)}"
+            for bits, row in exported.containers.items()
+        )
+        opset = "" if exported.opset is None else f", opset {exported.opset}"
+        size.add_row(
+            f"{exported.format}{opset}",
+            f"{exported.bytes:,}",
+            f"{exported.by_bits:,}",
+            f"{exported.fp:,}",
+            stored,
+        )
+    return [agreement, *([ties] if ties.row_count else []), size]

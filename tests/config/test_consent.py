@@ -1,0 +1,107 @@
+"""Code that a folder or a file names is run only where the user has said so."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mrecg.config.build import run_config
+from mrecg.config.consent import Consent, names_code
+from mrecg.errors import ConfigError
+from mrecg.verbs.sweep import main as sweep
+
+
+def model(target: str) -> dict[str, object]:
+    return {"source": "target", "target": target, "name": "x", "input_shape": (3, 8, 8)}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "torchvision.models.resnet18",
+        "torchvision.models.mnasnet.mnasnet1_0",
+        "mrecg.models.cifar.resnet20",
+    ],
+)
+def test_definitions_of_known_packages_need_no_consent(target: str) -> None:
+    config = run_config({"model": model(target)})
+    Consent("there", given=False).to(config.model, config.data)
+    assert not names_code(config)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "torchvision.ops.nms",  # not a definition
+        "torchvision.modelsx.evil",
+        "torchvision.models._api.partial",  # what a definition's file has imported
+        "torchvision.models._utils.OrderedDict",
+    ],
+)
+def test_everything_else_does(target: str) -> None:
+    config = run_config({"model": model(target)})
+    said = r"^there: would import and run model\.target=.*add allow_import=true$"
+    with pytest.raises(ConfigError, match=said):
+        Consent("there", given=False).to(config.model, config.data)
+    Consent("there", given=True).to(config.model, config.data)
+    assert names_code(config)
+
+
+@pytest.mark.parametrize("part", ["calibration_dataset", "evaluation_dataset"])
+def test_data_sets_do(part: str) -> None:
+    config = run_config(
+        {"data": {"source": "dataset", "calibration_dataset": "evil.make", part: "evil.make"}}
+    )
+    with pytest.raises(ConfigError, match=r"data\.\w+_dataset=evil\.make"):
+        Consent("there", given=False).to(None, config.data)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+hydra.callbacks.x._target_=os.system",
+        "hydra.launcher._target_=evil.Launcher",
+        "hydra.searchpath=[file:///evil]",
+        "hydra.launcher.setup=[rm -rf]",
+        "hydra/launcher=../../evil",
+        "++hydra.sweeper.params.x=choice(1,2)",
+        "hydra/output=x",
+    ],
+)
+def test_recorded_overrides_of_hydra_do(word: str) -> None:
+    with pytest.raises(ConfigError, match="would let Hydra do"):
+        Consent("there", given=False).to_words(["seed=1", word])
+    Consent("there", given=True).to_words([word])
+
+
+def test_plain_presets_do_not() -> None:
+    words = [
+        "seed=1",
+        "hydra/launcher=processes",
+        "hydra.launcher.n_jobs=2",
+        "hydra.sweeper.max_batch_size=4",
+    ]
+    Consent("there", given=False).to_words(words)
+
+
+def test_a_foreign_sweep_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = tmp_path / "evil_model.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    words = ["model=target", "model.target=evil_model.build", "model.name=x", "model.input_shape=[3,8,8]"]
+    manifest = {
+        "schema_version": 1,
+        "command": "",
+        "verb": "quantize",
+        "arguments": [*words, "seed=0,1"],
+        "jobs": [],
+    }
+    Path("theirs").mkdir()
+    Path("theirs/sweep.json").write_text(json.dumps(manifest))
+    said = r"^theirs: would import and run model\.target=evil_model\.build.*--allow-import$"
+    with pytest.raises(ConfigError, match=said):
+        sweep(["resume", "theirs"])
+    assert not (tmp_path / "ran").exists() and "evil_model" not in sys.modules
