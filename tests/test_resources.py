@@ -15,7 +15,7 @@ from typing import Any
 import numba
 import pytest
 import torch
-from resources import Ended, alone, freeze_everything, mrecg, resize, tmpfs
+from resources import Ended, RefusedError, alone, freeze_everything, mrecg, resize, tmpfs
 from safetensors.torch import load_file
 
 from mrecg import cache
@@ -468,6 +468,8 @@ def test_without_a_home_a_browser_or_a_place_for_fonts(words: list[str], tmp_pat
         os.environ |= {"HOME": nowhere, "MPLCONFIGDIR": nowhere, "PATH": nowhere, "OMP_NUM_THREADS": "1"}
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         os.chdir(room)
+        if not os.access(sys.executable, os.X_OK):
+            raise RefusedError("Python lies where only its owner can start it")
         commands = (
             ["quantize", *words, "hydra.run.dir=run", "trainer.kernels=plain", "planner=modcap"],
             ["report", "run", "-o", "page.html", "--figures", "figures"],

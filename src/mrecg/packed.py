@@ -21,8 +21,8 @@ from mrecg.errors import CheckpointError
 from mrecg.stored import DAMAGED, json_object
 
 FORMAT, VERSION = "mrecg-quantized", 2
-"""Of the file: its only metadata, as several would stand in any order. Version 1 had every tensor under its own
-name and integers as whole bytes."""
+"""Of the file: its only metadata, as several would stand in any order. Version 1 had every tensor under its
+own name and integers as whole bytes."""
 DESCRIPTION, PACKED, VALUES = "description", "packed", "values."
 _LONGEST = 1 << 24
 """Bytes of a description, at most; a network of a thousand layers takes 200,000."""

@@ -74,7 +74,7 @@ def _explain(error: ValidationError) -> str:
     parts = [str(part) for part in first["loc"]]
     if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in METHODS:
         del parts[1]
-    if parts[-1].startswith(_ALTERNATIVE):
+    if parts and parts[-1].startswith(_ALTERNATIVE):
         return _explain_alternatives(error)
     key = ".".join(parts)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -90,7 +90,7 @@ def _explain(error: ValidationError) -> str:
         name = f"{key}.name" if first["type"] == "union_tag_invalid" else key
         return str(one_of(name, value, choices)) + more
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error" and keys_of(parts, method):
+    if first["type"] == "value_error" and (not parts or keys_of(parts, method)):
         return f"{message}{more}"  # a rule across a group's fields names its keys itself
     return f"{key}: {first['input']!r} is not right: {message[0].lower()}{message[1:]}{more}"
 

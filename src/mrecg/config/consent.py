@@ -12,8 +12,8 @@ from mrecg.config.inputs import DataConfig, ModelConfig
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError
 
-OWN_MODELS = ("mrecg.models.", "torchvision.models.", "timm.models.")
-"""Where a model's class may come from without consent: definitions, which do nothing but build a model."""
+OWN_MODELS = ("mrecg.models.cifar.", "mrecg.models.regnet.", "torchvision.models.", "timm.models.")
+"""Where a model's definition may come from without consent."""
 _PLAIN_HYDRA = re.compile(r"hydra(/(launcher|sweeper)|\.(launcher|sweeper|sweep)(\.\w+)+)=[\w.+-]*")
 """What overrides may ask of Hydra without consent: a preset, or a plain value of one."""
 
@@ -91,9 +91,15 @@ def _names(model: ModelConfig | None, data: DataConfig | None) -> str | None:
 
 
 def _own(target: str) -> bool:
-    """Whether a target is a definition of these packages, and not something that they have imported."""
+    """Whether a target is a definition of these packages: a class or constructor of a network."""
     home = next((prefix for prefix in OWN_MODELS if target.startswith(prefix)), None)
     if home is None:
         return False
     found = imported(target)
-    return f"{getattr(found, '__module__', '')}.".startswith(home)
+    if not f"{getattr(found, '__module__', '')}.".startswith(home):
+        return False  # what a definition's file has imported
+    if home.startswith("mrecg."):
+        return True
+    names = imported("torchvision.models.list_models" if home.startswith("torch") else "timm.list_models")()
+    bases = found.__mro__ if isinstance(found, type) else ()  # by name, because nothing here imports torch
+    return any(base.__module__ == "torch.nn.modules.module" for base in bases) or found.__name__ in names

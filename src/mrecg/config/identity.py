@@ -14,6 +14,8 @@ CHECKPOINT = "checkpoint"
 """Folder of what a run has finished, below the run folder; gone when the run is complete."""
 _NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "allow_import")
 """Groups of the configuration that do not make another run."""
+_PLACE = ("device", "budget_mb", "folder")
+"""Of the cache: where it lies, which changes no bit. A run that was out of memory may go on with less."""
 
 
 def identity_of(config: RunConfig) -> str:
@@ -93,7 +95,8 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def _decisive(config: RunConfig) -> dict[str, Any]:
-    return {key: value for key, value in plain(config).items() if key not in _NO_MATTER}
+    values = {key: value for key, value in plain(config).items() if key not in _NO_MATTER}
+    return {**values, "cache": {key: value for key, value in values["cache"].items() if key not in _PLACE}}
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from one by looking at the first grid where the two differ: every value that dif
 edge.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from mrecg.errors import ExportError
 from mrecg.quant.modules import ActivationQuantizer, activations_of
 
+AT_ONCE = 8
+"""Images a pass: those that are looked into are run again in the same company, on which sums may depend."""
 TRACED = 64
 """Images that are looked into, at most: those with another decision first, then those that differ most."""
 
@@ -52,8 +54,8 @@ class Subject(Protocol):
     def logits(self, images: Tensor) -> Tensor:
         """Give the logits of a batch."""
 
-    def grids(self, image: Tensor, names: Sequence[str]) -> list[Tensor]:
-        """Give what every grid gives for one image."""
+    def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Give what every grid gives for a batch."""
 
 
 @dataclass(frozen=True)
@@ -131,23 +133,29 @@ def compare(
     images, labels = [], []
     expected: list[Tensor] = []
     found: list[list[Tensor]] = [[] for _ in subjects]
-    for x, label in batches:
-        images.append(x)
-        labels.append(torch.full((len(x),), -1) if label is None else label)
-        expected.append(network(x.contiguous(memory_format=torch.channels_last)))
-        for subject, outputs in zip(subjects, found, strict=True):
-            outputs.append(subject.logits(x))
+    for batch, label in batches:
+        labels.append(torch.full((len(batch),), -1) if label is None else label)
+        for x in torch.split(batch, AT_ONCE):
+            images.append(x)
+            expected.append(network(x.contiguous(memory_format=torch.channels_last)))
+            for subject, outputs in zip(subjects, found, strict=True):
+                outputs.append(subject.logits(x))
         if progress is not None:
-            progress(len(x))
-    everything, wanted, right = torch.cat(images), torch.cat(expected), torch.cat(labels)
+            progress(len(batch))
+    wanted, right = torch.cat(expected), torch.cat(labels)
     return [
-        _agreement(network, subject, everything, logits=(wanted, torch.cat(outputs)), labels=right)
+        _agreement(network, subject, images, logits=(wanted, torch.cat(outputs)), labels=right)
         for subject, outputs in zip(subjects, found, strict=True)
     ]
 
 
 def _agreement(
-    network: nn.Module, subject: Subject, images: Tensor, *, logits: tuple[Tensor, Tensor], labels: Tensor
+    network: nn.Module,
+    subject: Subject,
+    images: Sequence[Tensor],
+    *,
+    logits: tuple[Tensor, Tensor],
+    labels: Tensor,
 ) -> Agreement:
     wanted, outputs = logits
     if outputs.shape != wanted.shape or not bool(outputs.isfinite().all()):
@@ -159,27 +167,34 @@ def _agreement(
     distance = (outputs - wanted).abs().flatten(1) / largest
     worst = distance.amax(1)
     flips = outputs.flatten(1).argmax(1) != wanted.flatten(1).argmax(1)
-    differ = (worst > subject.bounds.same).nonzero().flatten()
+    differ = worst > subject.bounds.same
     # A decision between logits that are equal but for the last digit needs no grid to be a tie.
-    order = sorted(differ.tolist(), key=lambda i: (not flips[i], -float(worst[i])))
-    ties = tuple(_tie(network, subject, images[i : i + 1], i, bool(flips[i])) for i in order[:TRACED])
+    order = sorted(differ.nonzero().flatten().tolist(), key=lambda i: (not flips[i], -float(worst[i])))
+    chosen, ties, first = set(order[:TRACED]), [], 0
+    for x in images:
+        wanted_here = [i for i in range(first, first + len(x)) if i in chosen]
+        if wanted_here:
+            ties += _ties(network, subject, x, {i - first: (i, bool(flips[i])) for i in wanted_here})
+        first += len(x)
     known = labels >= 0
     right = [int((x.flatten(1).argmax(1) == labels)[known].sum()) for x in (wanted, outputs)]
     return Agreement(
         what=subject.what,
-        images=len(images),
-        same=len(images) - len(differ),
+        images=len(wanted),
+        same=len(wanted) - int(differ.sum()),
         flips=int(flips.sum()),
         largest=float(worst.max()),
         mean=float(distance.mean()),
-        ties=ties,
+        ties=tuple(sorted(ties, key=lambda tie: order.index(tie.image))),
         correct=(right[0], right[1]),
         labels=int(known.sum()),
     )
 
 
-def _tie(network: nn.Module, subject: Subject, image: Tensor, index: int, flips: bool) -> Tie:
-    """Find the first grid where the two differ, and see to it that only values on an edge do."""
+def _ties(
+    network: nn.Module, subject: Subject, images: Tensor, places: Mapping[int, tuple[int, bool]]
+) -> list[Tie]:
+    """Run the images again, as before, and find for some of them the first grid where the two differ."""
     seen: list[tuple[str, ActivationQuantizer, Tensor, Tensor]] = []
     paths = {id(part): path for path, part in network.named_modules()}
     hooks = [
@@ -189,12 +204,33 @@ def _tie(network: nn.Module, subject: Subject, image: Tensor, index: int, flips:
         for part in activations_of(network)
     ]
     try:
-        network(image.contiguous(memory_format=torch.channels_last))
+        network(images.contiguous(memory_format=torch.channels_last))
     finally:
         for hook in hooks:
             hook.remove()
-    others = subject.grids(image, [name for name, *_ in seen])
-    for (name, part, x, mine), theirs in zip(seen, others, strict=True):
+    others = subject.grids(images, [name for name, *_ in seen])
+    return [
+        _tie(
+            subject,
+            [
+                (name, part, x[at], mine[at], theirs[at])
+                for (name, part, x, mine), theirs in zip(seen, others, strict=True)
+            ],
+            index,
+            flips,
+        )
+        for at, (index, flips) in places.items()
+    ]
+
+
+def _tie(
+    subject: Subject,
+    grids: Sequence[tuple[str, ActivationQuantizer, Tensor, Tensor, Tensor]],
+    index: int,
+    flips: bool,
+) -> Tie:
+    """Find the first grid where an image differs, and see to it that only values on an edge do."""
+    for name, part, x, mine, theirs in grids:
         differs = (mine - theirs).abs() > part.scale.detach() / 2
         if not bool(differs.any()):
             continue

@@ -31,8 +31,8 @@ class OnnxSubject:
         """Give the logits of a batch."""
         return self.runner.forward(images)
 
-    def grids(self, image: Tensor, names: Sequence[str]) -> list[Tensor]:
-        """Give what every grid gives for one image, by a copy of the file that gives that, too."""
+    def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Give what every grid gives for a batch, by a copy of the file that gives that, too."""
         if self._tapped is None:
             import onnx
 
@@ -40,7 +40,7 @@ class OnnxSubject:
             del model.graph.output[:]
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
             self._tapped = OnnxRunner(model.SerializeToString(), self.what, optimised=self.optimised)
-        return self._tapped.all(image)
+        return self._tapped.all(images)
 
 
 class TorchSubject:
@@ -60,10 +60,10 @@ class TorchSubject:
         """Give the logits of a batch."""
         return cast(Tensor, self.module(images))
 
-    def grids(self, image: Tensor, names: Sequence[str]) -> list[Tensor]:
-        """Give what every grid gives for one image."""
+    def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Give what every grid gives for a batch."""
         tapped = Tapped(self.module, names)
-        tapped.run(image)
+        tapped.run(images)
         return [tapped.found[name] for name in names]
 
 
@@ -83,8 +83,8 @@ class ModuleSubject:
         """Give the logits of a batch."""
         return cast(Tensor, self.module(images.contiguous(memory_format=torch.channels_last)))
 
-    def grids(self, image: Tensor, names: Sequence[str]) -> list[Tensor]:
-        """Give what every grid gives for one image."""
+    def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Give what every grid gives for a batch."""
         found: dict[str, Tensor] = {}
         hooks = [
             self.module.get_submodule(name).register_forward_hook(
@@ -93,7 +93,7 @@ class ModuleSubject:
             for name in names
         ]
         try:
-            self.logits(image)
+            self.logits(images)
         finally:
             for hook in hooks:
                 hook.remove()

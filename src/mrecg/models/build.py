@@ -11,6 +11,7 @@ from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError
 from mrecg.models.checkpoint import load_checkpoint
 from mrecg.models.construct import construct, tensors_of
+from mrecg.models.layout import without_code
 from mrecg.models.preprocessing import resolve
 from mrecg.models.records import RANDOM, Weights, as_named, unloaded
 
@@ -89,7 +90,7 @@ def architecture(config: ModelConfig) -> nn.Module:
     Raises:
         ConfigError: The name is unknown, the constructor refuses its arguments, or a package is missing.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), without_code():  # its name may come from a file
         return _construct(config).eval()
 
 

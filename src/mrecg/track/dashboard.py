@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mrecg.config.outputs import LoggerConfig
+from mrecg.durable import write_durably
 from mrecg.errors import ConfigError
 from mrecg.track import metrics
 from mrecg.track.dashboard_facts import Facts, Network, names
@@ -86,7 +87,7 @@ def write(specification: dict[str, Any], file: Path) -> Path:
         The file.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(specification, indent=1) + "\n")
+    write_durably(file, (json.dumps(specification, indent=1) + "\n").encode())
     return file
 
 

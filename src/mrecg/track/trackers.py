@@ -11,6 +11,7 @@ from typing import Any
 
 from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
+from mrecg.durable import write_durably
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import Listener
 from mrecg.track.account import has_key, server
@@ -52,7 +53,8 @@ class Trackers:
             plan: The plan.
         """
         if self.folder is not None:
-            (self.folder / "plan.json").write_text(json.dumps(plan.as_dict(), indent=2) + "\n")
+            content = json.dumps(plan.as_dict(), indent=2) + "\n"
+            write_durably(self.folder / "plan.json", content.encode())
         if self.wandb is not None:
             self.wandb.plan(plan)
 

