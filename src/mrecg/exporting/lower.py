@@ -1,14 +1,18 @@
 """The network as it is written to a file: integers and scales in plain modules, nothing that learns."""
 
 import copy
+import json
+from dataclasses import asdict
 from typing import Protocol
 
 import torch
 from torch import Tensor, fx, nn
 
+from mrecg.errors import ExportError
 from mrecg.packed import pack
 from mrecg.quant.affine import UNBOUNDED
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, apply_weight
+from mrecg.saved import Quantized
 
 
 class Form(Protocol):
@@ -144,3 +148,37 @@ def lower(model: nn.Module, form: Form) -> fx.GraphModule:
         owner, _, leaf = path.rpartition(".")
         setattr(lowered.get_submodule(owner), leaf, part)
     return lowered.cpu().to(memory_format=torch.contiguous_format).eval()
+
+
+def facts(quantized: Quantized, name: str) -> str:
+    """Say what a file holds.
+
+    Args:
+        quantized: The network.
+        name: Its name.
+
+    Returns:
+        JSON with the name, the preprocessing, and the bits of every layer and activation.
+    """
+    about = {
+        "model": name,
+        "preprocessing": asdict(quantized.preprocessing) if quantized.preprocessing else None,
+        "weight_bits": dict(quantized.network.policy.layers),
+        "activation_bits": dict(quantized.network.policy.activations),
+    }
+    return json.dumps(about)
+
+
+def refused(form: str, name: str, error: Exception) -> ExportError:
+    """Build the error for a network that torch's exporter does not take.
+
+    Args:
+        form: The format.
+        name: The network's name.
+        error: What torch has raised.
+
+    Returns:
+        The error, ready to raise.
+    """
+    reason = " ".join(str(error).split())[:300]
+    return ExportError(f"format={form}: torch cannot write {name}: {type(error).__name__}: {reason}")

@@ -6,9 +6,7 @@ quantized in UINT8; biases are added in float32 behind their layer. Written othe
 optimisations round biases to a coarse grid and refuse graphs with 2- and 4-bit activations.
 """
 
-import json
 import warnings
-from dataclasses import asdict
 from typing import Any
 
 import onnx
@@ -16,8 +14,7 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
-from mrecg.errors import ExportError
-from mrecg.exporting.lower import lower
+from mrecg.exporting.lower import facts, lower, refused
 from mrecg.exporting.onnx_writer import DOMAIN, Writer, type_for
 from mrecg.exporting.runners import PROPERTY
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, layers_of
@@ -111,19 +108,10 @@ def to_onnx(
                 verbose=False,
             )
         except Exception as error:  # whatever torch's exporter meets in a network
-            reason = " ".join(str(error).split())[:300]
-            raise ExportError(
-                f"format=onnx: torch cannot write {name}: {type(error).__name__}: {reason}"
-            ) from error
+            raise refused("onnx", name, error) from error
     assert program is not None
     made = Writer(program.model_proto, quantized.model, opset).write()
-    about = {
-        "model": name,
-        "preprocessing": asdict(quantized.preprocessing) if quantized.preprocessing else None,
-        "weight_bits": dict(quantized.network.policy.layers),
-        "activation_bits": dict(quantized.network.policy.activations),
-    }
     made.graph.name, made.producer_name = name, "mrecg"
-    helper.set_model_props(made, {PROPERTY: json.dumps(about)})
+    helper.set_model_props(made, {PROPERTY: facts(quantized, name)})
     onnx.checker.check_model(made, full_check=True)
     return made

@@ -1,16 +1,13 @@
 """torch.export's program: plain torch operations, which run wherever torch does, without this package."""
 
 import io
-import json
 import warnings
 import zipfile
-from dataclasses import asdict
 
 import torch
 from torch.export import Dim, ExportedProgram
 
-from mrecg.errors import ExportError
-from mrecg.exporting.lower import PlainForm, lower
+from mrecg.exporting.lower import PlainForm, facts, lower, refused
 from mrecg.saved import Quantized
 
 FACTS = "mrecg.json"
@@ -36,22 +33,13 @@ def to_program(quantized: Quantized, *, name: str, shape: tuple[int, ...]) -> by
     try:
         program = torch.export.export(lowered, (example,), dynamic_shapes=({0: Dim("batch")},), strict=False)
     except Exception as error:  # whatever torch's exporter meets in a network
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(
-            f"format=pt2: torch cannot write {name}: {type(error).__name__}: {reason}"
-        ) from error
+        raise refused("pt2", name, error) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
-    about = {
-        "model": name,
-        "preprocessing": asdict(quantized.preprocessing) if quantized.preprocessing else None,
-        "weight_bits": dict(quantized.network.policy.layers),
-        "activation_bits": dict(quantized.network.policy.activations),
-    }
     out = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(program, out, extra_files={FACTS: json.dumps(about)})
+        torch.export.save(program, out, extra_files={FACTS: facts(quantized, name)})
     return _compressed(out.getvalue())
 
 
