@@ -13,9 +13,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import wandb
 from wandb.errors import CommError, UsageError
 
-import wandb
 from mrecg import pipeline
 from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
