@@ -23,20 +23,22 @@ from mrecg.report.index import INDEX
 SECONDS, MEMORY_MB, PAGE_MB = 30.0, 1000.0, 15.0
 """What a call over 10,000 runs may take, and how large its page may be."""
 
-# The hook counts what the verb opens below the folder, whoever opens it; the index is counted by nobody.
+# The hook counts what the verb opens below the folder, whoever opens it; what it makes there (the page) and
+# the index are not counted.
 _COUNTED = """
-import sys
-folder, out, index = sys.argv[1:4]
+import os, sys
+folder, index = sys.argv[1:3]
 opened = 0
 def count(event, arguments):
     global opened
     if event == "open":
-        path = str(arguments[0])
-        opened += path.startswith(folder + "/") and index not in path and path != out
+        path, _, flags = arguments
+        path = str(path)
+        opened += path.startswith(folder + "/") and index not in path and not flags & os.O_CREAT
 sys.addaudithook(count)
 from mrecg.cli import main
 try:
-    main(sys.argv[4:])
+    main(sys.argv[3:])
 finally:
     # Not ru_maxrss, which begins with what the parent had.
     lines = open("/proc/self/status").read().splitlines()
@@ -83,7 +85,7 @@ def measure(name: str, folder: Path, arguments: Sequence[str], *, out: Path | No
     """
     import time
 
-    words = [sys.executable, "-c", _COUNTED, str(folder), str(out), INDEX, *arguments]
+    words = [sys.executable, "-c", _COUNTED, str(folder), INDEX, *arguments]
     begin = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said)
