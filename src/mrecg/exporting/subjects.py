@@ -22,7 +22,7 @@ class OnnxSubject:
     def __init__(self, content: bytes, *, optimised: bool, integer: bool = False) -> None:
         self.content, self.optimised = content, optimised
         kind = "INT8 kernels" if integer else "ONNX Runtime"
-        self.what = f"{kind}, optimisations {'on' if optimised else 'off'}"
+        self.what = f"{kind}, {'optimised' if optimised else 'as written'}"
         self.bounds = ROUNDED if integer else EXACT
         self.runner = OnnxRunner(content, self.what, optimised=optimised)
         self._tapped: OnnxRunner | None = None
@@ -50,7 +50,7 @@ class TorchSubject:
         module: The program's module.
     """
 
-    what, bounds = "torch.export's program", EXACT
+    what, bounds = "torch.export", EXACT
 
     def __init__(self, module: nn.Module) -> None:
         assert isinstance(module, torch.fx.GraphModule)
@@ -74,7 +74,7 @@ class ModuleSubject:
         module: The network.
     """
 
-    what, bounds = "the packed file, loaded again", EXACT
+    what, bounds = "packed, reloaded", EXACT
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

@@ -1,6 +1,7 @@
 """The verb ``export``: a saved run as files that run elsewhere, each checked against the run's network."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,57 +166,32 @@ def tables(made: Sequence["Exported"]) -> list["Table"]:
     from rich.table import Table
 
     agreement = Table("run by", title="Agreement with the run's network", title_justify="left", box=None)
-    for column in (
-        "images",
-        "same logits",
-        "other decision",
-        "largest difference",
-        "mean",
-        "top-1, network",
-        "file",
-    ):
+    for column in ("images", "same", "flips", "largest", "mean", "top-1", "of the file"):
         agreement.add_column(column, justify="right")
-    size = Table("format", title="Size", title_justify="left", box=None)
-    for column in ("bytes", "by its bits", "float32"):
+    ties = Table(
+        "run by", title="Images that differ: a value between two integers", title_justify="left", box=None
+    )
+    for column in ("images", "seen", "farthest, steps", "most often at"):
+        ties.add_column(column, justify="right" if column != "most often at" else "left")
+    size = Table("format", title="Size, bytes", title_justify="left", box=None)
+    for column in ("of the file", "by its bits", "float32"):
         size.add_column(column, justify="right")
     size.add_column("weights as stored")
-    ties = Table("run by", title="Ties: values between two integers", title_justify="left", box=None)
-    for column in ("image", "grid", "values", "steps from the edge", "other decision"):
-        ties.add_column(column, justify="right" if column != "grid" else "left")
     for exported in made:
         for one in exported.agreements:
             top1 = [f"{right / one.labels:.4f}" if one.labels else "–" for right in one.correct]
-            agreement.add_row(
-                one.what,
-                f"{one.images:,}",
-                f"{one.same:,}",
-                f"{one.flips}",
-                f"{one.largest:.1e}",
-                f"{one.mean:.1e}",
-                *top1,
-            )
-            for tie in one.ties[:5]:
-                where = tie.grid.removeprefix("activation_quantizers.")
-                ties.add_row(
-                    one.what,
-                    str(tie.image),
-                    where,
-                    str(tie.values),
-                    f"{tie.distance:.1e}",
-                    "yes" if tie.flips else "no",
-                )
-            if len(one.ties) > 5:
-                ties.add_row("", f"and {len(one.ties) - 5} more", "", "", "", "")
-        stored = ", ".join(
+            counts = (f"{one.images:,}", f"{one.same:,}", str(one.flips))
+            agreement.add_row(one.what, *counts, f"{one.largest:.1e}", f"{one.mean:.1e}", *top1)
+            if one.ties:
+                (grid, count), *_ = Counter(tie.grid for tie in one.ties).most_common(1)
+                place = f"{grid.removeprefix('activation_quantizers.')} ({count})"
+                farthest = f"{max(tie.distance for tie in one.ties):.1e}"
+                ties.add_row(one.what, f"{one.images - one.same:,}", str(len(one.ties)), farthest, place)
+        stored = "\n".join(
             f"{sum(row.values()):,} of {bits} bits in {'/'.join(row)}"
             for bits, row in exported.containers.items()
         )
         opset = "" if exported.opset is None else f", opset {exported.opset}"
-        size.add_row(
-            f"{exported.format}{opset}",
-            f"{exported.bytes:,}",
-            f"{exported.by_bits:,}",
-            f"{exported.fp:,}",
-            stored,
-        )
+        numbers = [f"{count:,}" for count in (exported.bytes, exported.by_bits, exported.fp)]
+        size.add_row(f"{exported.format}{opset}", *numbers, stored)
     return [agreement, *([ties] if ties.row_count else []), size]
