@@ -143,7 +143,7 @@ RUNS = [
         ("evaluate", "config.yaml", "with an object", bad.content("!!python/object/apply:os.system ['touch executed']"), r"config\.yaml: cannot be read"),
         ("evaluate", "config.yaml", "with aliases", bad.content("a: &a [1]\nb: [*a, *a]\n"), r"config\.yaml: .*alias"),
         ("evaluate", "config.yaml", "newer", bad.config(shiny={"a": 1}), r"config\.yaml: shiny: unknown key"),
-        ("evaluate", "quantized.safetensors", "cut", bad.halved, r"quantized\.safetensors cannot be read"),
+        ("evaluate", "quantized.safetensors", "cut", bad.halved, r"quantized\.safetensors: cannot be read"),
         ("evaluate", "quantized.safetensors", "poor", bad.stored(lambda t: t.pop("head.bias")), r"weights do not fit the model.*head"),
         ("evaluate", "quantized.safetensors", "NaN", bad.stored(lambda t: t["head.bias"].fill_(float("nan"))), r"head\.bias holds values that are not finite"),
         ("evaluate", "quantized.safetensors", "beyond its grid", bad.stored(lambda t: t["first.conv1.integers"].fill_(200)), r"first\.conv1 has integers .* of 2 bits"),

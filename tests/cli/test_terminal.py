@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -62,12 +63,15 @@ def run(words: list[str], *, interrupt_at: str = "", **environment: str) -> Sess
         k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
     }
     assets = str(Path(__file__).parents[1] / "assets")
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and children would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         # The leader of a session makes the first terminal that it opens its own: Ctrl-C reaches it then.
         ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(slave), sys.executable, "-m", "mrecg", *words],
         start_new_session=True,
         env={**inherited, "PYTHONPATH": assets, "TERM": "xterm-256color", **environment},
     )
+    signal.signal(signal.SIGINT, before)
     stream, pressed, begin = b"", False, time.monotonic()
     try:
         while time.monotonic() - begin < PATIENCE:
