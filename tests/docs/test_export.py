@@ -9,7 +9,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_tables_are_up_to_date():
-    content = json.loads((DOCS / "benchmarks" / "inference.json").read_text())
+    content = json.loads((DOCS / "inference.json").read_text())
     page = (DOCS / "export.md").read_text()
     found = page[page.index(BEGIN) + len(BEGIN) : page.index(END)]
     text = "\n".join(lines(content))
@@ -17,7 +17,7 @@ def test_the_tables_are_up_to_date():
 
 
 def test_every_network_and_width_is_there_and_agrees():
-    runs = json.loads((DOCS / "benchmarks" / "inference.json").read_text())["runs"]
+    runs = json.loads((DOCS / "inference.json").read_text())["runs"]
     widths = {(run["bits"]["weight"], run["bits"]["activation"]) for run in runs}
     models = {run["model"] for run in runs}
     assert widths == {(8, 8), (4, 8), (4, 4), (2, 4)} and len(models) == 3 and len(runs) == 12
