@@ -77,9 +77,9 @@ def read(path: Path) -> Any:
 
 def _refuse_bomb(path: Path) -> None:
     """Refuse an archive that says it unpacks to more than it can hold: torch.save compresses nothing."""
-    if not zipfile.is_zipfile(path):
-        return  # torch.save's older form, or nothing that it wrote: torch.load says so
     try:
+        if not zipfile.is_zipfile(path):
+            return  # torch.save's older form, or nothing that it wrote: torch.load says so
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError, *DAMAGED) as error:
