@@ -172,6 +172,5 @@ def test_an_archive_on_several_disks_is_an_error(tmp_path: Path) -> None:
     """What fuzzing has found: Python's zipfile raises where it only asks whether it is one."""
     path = tmp_path / "w.pth"
     path.write_bytes(b"PK\x06\x07" + bytes(12) + (2).to_bytes(4, "little") + b"PK\x05\x06" + bytes(18))
-    with pytest.raises(CheckpointError, match=r"w\.pth cannot be loaded: its archive is damaged: .*multiple
-    disks"):
+    with pytest.raises(CheckpointError, match=r"its archive is damaged: .*multiple disks"):
         layout.read(path)
