@@ -78,7 +78,7 @@ def row(name: str) -> tuple[str, list[str]]:
         found.route,
         "; ".join(left_alone(found)) or "–",
     ]
-    return _line(cells), [f"- `{name}`: {note}." for note in found.notes]
+    return _line(cells), [f"- `{name}`: {note}." for note in found.notes if not note.startswith("stays in")]
 
 
 def left_alone(found: Cut) -> list[str]:
@@ -91,8 +91,8 @@ def left_alone(found: Cut) -> list[str]:
         A phrase for each reason.
     """
     by_reason: dict[str, list[str]] = {}
-    for path, reason in found.unquantized:
-        by_reason.setdefault(reason, []).append(path)
+    for part in found.unquantized:
+        by_reason.setdefault(part.reason, []).append(part.name)
     return [f"{len(paths)} × {reason} (`{paths[0]}`)" for reason, paths in by_reason.items()]
 
 

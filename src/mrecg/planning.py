@@ -33,7 +33,9 @@ def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None
         The network, not yet calibrated.
     """
     parts = units_of(model, config, input_shape)
-    return QuantizedNetwork(parts.graph, parts.units, config.bits, notes=parts.notes)
+    return QuantizedNetwork(
+        parts.graph, parts.units, config.bits, notes=parts.notes, unquantized=parts.unquantized
+    )
 
 
 def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> Cut:

@@ -92,7 +92,8 @@ def run(
         The probe.
     """
     begin = time.perf_counter()
-    copy = QuantizedNetwork(network.traced, network.units, network.bits).to(images.device)
+    copy = QuantizedNetwork(network.traced, network.units, network.bits, chosen=network.policy)
+    copy.to(images.device)
     copy.load_state({key: value.to(images.device) for key, value in network.state().items()})
     steps = steps_of(config)
     units = [unit.facts for unit in network.units]

@@ -171,8 +171,9 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
     units = _valid(folder / SUMMARY, _UNITS.validate_python, summary.get("units"))
     preprocessing = None if given else resolve(config.model)
     shape = preprocessing.input_shape if preprocessing else config.model.input_shape
-    network = rebuild(model, config.bits, config.granularity, shape)
-    fill(network, load_state(folder / WEIGHTS), str(folder))
+    grids, state = load_state(folder / WEIGHTS)
+    network = rebuild(model, config.bits, config.granularity, shape, grids)
+    fill(network, state, str(folder))
     return Result(
         model=network.model,
         plan=plan,

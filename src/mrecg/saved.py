@@ -21,11 +21,15 @@ from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.policy import recorded
 from mrecg.stored import DAMAGED
 
 WEIGHTS = "quantized.safetensors"
 _UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
 """Of a model's configuration: where its full-precision weights came from, which nobody needs any more."""
+_WIDTHS = TypeAdapter(dict[str, int])
+Grids = tuple[dict[str, int], dict[str, int]]
+"""Bits of the quantized layers by module path, and of the quantized activations by node name."""
 _LARGEST = 1 << 26
 """Values of an image, at most, that a file may ask for: its graph is tried on three of them."""
 
@@ -136,24 +140,37 @@ def load_file(file: Path, *, model: nn.Module | None = None, allow_import: bool 
     shape = preprocessing.input_shape if preprocessing else config["model"].input_shape
     if shape is not None and prod(shape) > _LARGEST:
         raise CheckpointError(f"{file}: its description is not right: images of shape {shape}")
-    network = rebuild(model, config["bits"], units, shape)
+    network = rebuild(model, config["bits"], units, shape, _grids(about, file))
     fill(network, state, str(file))
     return Quantized(model=network.model, network=network, preprocessing=preprocessing)
 
 
-def load_state(file: Path) -> dict[str, Tensor]:
-    """Read the tensors of a ``quantized.safetensors`` of any version.
+def load_state(file: Path) -> tuple[Grids | None, dict[str, Tensor]]:
+    """Read a ``quantized.safetensors`` of any version.
 
     Args:
         file: The file.
 
     Returns:
-        By name, as `QuantizedNetwork.state` gave them.
+        What is quantized, where the file says it (from version 2 on); and the tensors by name, as
+        `QuantizedNetwork.state` gave them.
 
     Raises:
         CheckpointError: The file is damaged or of a newer version.
     """
-    return packed.loads(_content(file), str(file))[1]
+    about, state = packed.loads(_content(file), str(file))
+    return (_grids(about, file) if about else None), state
+
+
+def _grids(about: Mapping[str, Any], file: Path) -> Grids:
+    try:
+        layers, activations = (
+            _WIDTHS.validate_python(about[key]) for key in ("weight_bits", "activation_bits")
+        )
+    except (ValidationError, *DAMAGED) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{file}: its description is not right: {reason}") from error
+    return layers, activations
 
 
 def _content(file: Path) -> bytes:
@@ -181,7 +198,11 @@ def _described(
 
 
 def rebuild(
-    model: nn.Module, bits: BitsConfig, units: GranularityConfig, shape: tuple[int, int, int] | None
+    model: nn.Module,
+    bits: BitsConfig,
+    units: GranularityConfig,
+    shape: tuple[int, int, int] | None,
+    grids: Grids | None,
 ) -> QuantizedNetwork:
     """Put quantizers into a model as a run has done, without values.
 
@@ -190,13 +211,24 @@ def rebuild(
         bits: The bit widths.
         units: How the run has cut it.
         shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+        grids: What was quantized, to how many bits; None: what would be today.
 
     Returns:
         The network, on the CPU, to be filled.
+
+    Raises:
+        CheckpointError: Something was quantized that this model has not.
     """
     base = "layer" if units.name == "layer" else "block"
     parts = cut(model, base, input_shape=shape, max_unit_layers=units.max_unit_layers)
-    network = QuantizedNetwork(parts.graph, parts.units, bits, notes=parts.notes)
+    network = QuantizedNetwork(
+        parts.graph,
+        parts.units,
+        bits,
+        notes=parts.notes,
+        unquantized=parts.unquantized,
+        chosen=None if grids is None else recorded(parts.graph.graph, *grids),
+    )
     # Also for its memory order, on which the last bits of the outputs depend.
     return network.to(torch.device("cpu"))
 

@@ -163,6 +163,7 @@ def summarise(
         "reused_s": {key: round(value, 3) for key, value in (saved or {}).items()},
         "peak_memory_mb": environment.peak_memory_mb(device),
         "size_bytes": quantized_bytes(network),
+        "unquantized": [asdict(part) for part in network.unquantized],
         "cache": asdict(outcome.cache),
         "status": "completed",
     }

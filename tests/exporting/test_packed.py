@@ -98,6 +98,38 @@ def test_bundled_models_need_no_checkpoint_and_others_consent(
     assert isinstance(folder, mrecg.Result) and torch.equal(folder.model(x), result.model(x))
 
 
+def test_a_file_says_itself_what_is_quantized(
+    make: Make, images: Tensor, kinds: nn.Module, tmp_path: Path
+) -> None:
+    """A file stays right when the rules for where quantizers stand change after it was written."""
+    from mrecg.config.schema import CalibrationConfig
+    from mrecg.quant.network import QuantizedNetwork
+    from mrecg.quant.policy import Policy
+
+    result = make(4, 4)
+    now = result.network.policy
+    source = next(
+        node.all_input_nodes[0]
+        for node in result.network.traced.graph.nodes
+        if node.name == list(now.activations)[1]
+    )
+    other = Policy(
+        dict(list(now.layers.items())[1:]), {source.name: 3} | dict(list(now.activations.items())[2:])
+    )
+    assert source.name not in now.activations
+    network = QuantizedNetwork(result.network.traced, result.network.units, result.network.bits, chosen=other)
+    assert list(network.calibrate(images, CalibrationConfig(bins=64, candidates=4), batch=8))
+    file = tmp_path / "old.safetensors"
+    file.write_bytes(saved.dump(network, result.config, None))
+    found = mrecg.load(file, model=kinds)
+    assert found.network.policy == other
+    assert torch.equal(found.model(images), network.model(images))
+    assert not torch.equal(found.model(images), result.model(images))
+    result.save(tmp_path / "run")
+    (tmp_path / "run" / "quantized.safetensors").write_bytes(file.read_bytes())
+    assert torch.equal(mrecg.load(tmp_path / "run", model=kinds).model(images), network.model(images))
+
+
 def test_runs_of_the_first_version_still_load(tmp_path: Path, tiny_config) -> None:
     from mrecg.pipeline import run
 

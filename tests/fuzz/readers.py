@@ -261,7 +261,7 @@ def _config() -> Any:
 
 
 def _weights(result: Result, run: Path) -> None:
-    fill(result.network, load_state(run / PACKED), str(run))
+    fill(result.network, load_state(run / PACKED)[1], str(run))
 
 
 def _shelf(folder: Path) -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from mrecg.graph.ops import attribute_of, is_matrix_product, is_normalisation, module_of, operation
 from mrecg.graph.pack import pack
-from mrecg.graph.partition import MAX_UNIT, Unit, common_path, partition
+from mrecg.graph.partition import MAX_UNIT, Unit, partition
 from mrecg.graph.trace import trace
+from mrecg.graph.unquantized import Unquantized, said, unquantized
 from mrecg.graph.work import batch_shapes
 
 
@@ -20,14 +20,14 @@ class Cut:
         units: Its units in order.
         route: ``torch.fx`` or ``torch.export``.
         notes: What a user should know about the graph and the units.
-        unquantized: What has parameters or multiplies matrices and stays in floating point: path and reason.
+        unquantized: What has parameters or multiplies matrices and stays in full precision.
     """
 
     graph: fx.GraphModule
     units: tuple[Unit, ...]
     route: str
     notes: tuple[str, ...]
-    unquantized: tuple[tuple[str, str], ...]
+    unquantized: tuple[Unquantized, ...]
 
 
 def cut(
@@ -73,35 +73,6 @@ def cut(
     notes += reversed(about)
     shapes = batch_shapes(graph, input_shape) if input_shape and known else None
     units = partition(graph, granularity, max_unit_layers=max_unit_layers, shapes=shapes)
-    return Cut(
-        graph=graph,
-        units=units,
-        route=traced.route,
-        notes=tuple(notes),
-        unquantized=tuple(_unquantized(graph)),
-    )
-
-
-_INSIDE = (nn.MultiheadAttention, nn.modules.rnn.RNNBase, nn.Bilinear, nn.Embedding)
-
-
-def _unquantized(graph: fx.GraphModule) -> list[tuple[str, str]]:
-    """List what stays in floating point although it has parameters, with the reason."""
-    found = []
-    for node in graph.graph.nodes:
-        module = module_of(node)
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            found.append((str(node.target), "BatchNorm that follows no weight layer of its own"))
-        elif is_normalisation(node):
-            kind = type(module).__name__ if module else operation(node)
-            path = str(node.target) if module else common_path([node])
-            found.append((path, f"{kind}, which depends on its input"))
-        elif isinstance(module, _INSIDE):
-            found.append((str(node.target), f"weights inside {type(module).__name__}"))
-        elif is_matrix_product(node):
-            found.append((node.name, "product of two activations"))
-        elif node.op == "get_attr" and all(is_normalisation(user) for user in node.users):
-            continue
-        elif node.op == "get_attr" and isinstance(attribute_of(graph, str(node.target)), nn.Parameter):
-            found.append((str(node.target), "parameter in an operation of its own"))
-    return found
+    left = unquantized(graph)
+    notes += said(left)
+    return Cut(graph=graph, units=units, route=traced.route, notes=tuple(notes), unquantized=tuple(left))

@@ -140,6 +140,15 @@ def is_functional_layer(node: fx.Node) -> bool:
     return operation(node) in CONVOLUTIONS or operation(node) == "linear"
 
 
+def has_own_weights(node: fx.Node) -> bool:
+    """Tell whether a node applies weights, quantized or not: also an LSTM or a deformable convolution."""
+    if is_weight_layer(node) or is_functional_layer(node) or "conv" in operation(node):
+        return True
+    module = module_of(node)
+    inside = [] if module is None or is_normalisation(node) else list(module.parameters())
+    return any(parameter.dim() > 1 for parameter in inside)
+
+
 def is_matrix_product(node: fx.Node) -> bool:
     """Tell whether a node multiplies matrices, which no weight layer does for it."""
     return operation(node) in _PRODUCTS_OF_MATRICES

@@ -106,6 +106,7 @@ def _cut(traced: fx.GraphModule, border: _Border, shapes: dict[str, tuple[int, .
 
     flat = [value if images else add(torch.flatten, value, 1) for value in border.alive]
     packed = add(torch.cat, flat, 1)
+    packed.meta["packed"] = True  # for `mrecg.graph.moves.taken_apart`
     widths = [size[0] if images else math.prod(size) for size in sizes]
     parts = add(torch.split, packed, widths, 1)
     for i, (value, size) in enumerate(zip(border.alive, sizes, strict=True)):

@@ -12,6 +12,7 @@ from mrecg.errors import CheckpointError
 from mrecg.graph.fold import UNFOLDED
 from mrecg.graph.ops import attribute_of, clamp_of
 from mrecg.graph.partition import Unit
+from mrecg.graph.unquantized import Unquantized
 from mrecg.quant.affine import UNBOUNDED
 from mrecg.quant.modules import (
     ActivationQuantizer,
@@ -32,6 +33,8 @@ class QuantizedNetwork:
         units: Its units in order.
         bits: The configured bit widths.
         notes: What a user should know about the graph and its units.
+        unquantized: What stays in full precision.
+        chosen: The bits of everything that is quantized, where they are known; None: by `mrecg.quant.policy`.
 
     Attributes:
         units: The units in order.
@@ -39,13 +42,22 @@ class QuantizedNetwork:
         low: One quantized module a unit.
         model: The whole quantized network; it shares its quantizers with ``low``.
         policy: The bits of everything that is quantized.
+        unquantized: What stays in full precision.
     """
 
     def __init__(
-        self, traced: fx.GraphModule, units: Sequence[Unit], bits: BitsConfig, *, notes: Sequence[str] = ()
+        self,
+        traced: fx.GraphModule,
+        units: Sequence[Unit],
+        bits: BitsConfig,
+        *,
+        notes: Sequence[str] = (),
+        unquantized: Sequence[Unquantized] = (),
+        chosen: Policy | None = None,
     ) -> None:
         self.traced, self.units, self.bits, self.notes = traced, tuple(units), bits, tuple(notes)
-        self.policy: Policy = policy(traced.graph, bits)
+        self.unquantized = tuple(unquantized)
+        self.policy: Policy = chosen or policy(traced.graph, bits)
         parts: dict[str, nn.Module] = {
             path: QuantizedLayer(
                 traced.get_submodule(path),
