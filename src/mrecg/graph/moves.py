@@ -78,7 +78,7 @@ def moves(node: fx.Node) -> bool:
     if isinstance(module, nn.modules.padding._ConstantPadNd):
         return float(module.value) == 0
     if isinstance(module, nn.Upsample):
-        return module.mode in _NEAREST
+        return str(module.mode) in _NEAREST
     if name in ("pad", "constant_pad_nd"):
         return _pads_with_zero(node, name)
     if name == "interpolate":
