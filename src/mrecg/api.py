@@ -12,8 +12,8 @@ from mrecg import environment, pipeline, planning
 from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import from_python
-from mrecg.errors import ConfigError, DataError, one_of
-from mrecg.exporting.write import Exported
+from mrecg.errors import ConfigError, DataError
+from mrecg.exporting.write import Exported, format_of
 from mrecg.exporting.write import export as write
 from mrecg.measure import Accuracy, accuracy
 from mrecg.planner.schedule import Plan
@@ -185,6 +185,7 @@ def export(
     *,
     images: Tensor,
     labels: Tensor | None = None,
+    format: Literal["onnx", "onnx_int8", "pt2", "packed"] | None = None,
     opset: int | None = None,
     batch_size: int = 64,
 ) -> Exported:
@@ -195,6 +196,8 @@ def export(
         path: The file, ``.onnx``, ``.pt2`` (torch.export) or ``.safetensors`` (packed integers).
         images: Images to compare on, shape (N, C, H, W), preprocessed; a few hundred.
         labels: Their labels, shape (N,), to count how many are right.
+        format: ``onnx``, ``onnx_int8`` (8-bit weights on symmetric grids, for integer kernels), ``pt2`` or
+            ``packed``; the file's ending must be the format's. None: by the ending, ``onnx`` for ``.onnx``.
         opset: For ONNX, 18 to 25; None: the lowest with types as narrow as the weights.
         batch_size: Images a forward pass.
 
@@ -202,19 +205,18 @@ def export(
         Sizes, and how well the file agrees with the network.
 
     Raises:
-        ConfigError: The ending or opset is unknown, or a package is missing.
+        ConfigError: The ending, format or opset is unknown, the ending is that of another format, the network
+            is not what the format takes, or a package is missing.
         ExportError: The network cannot be written, or the file differs where no value lies between two
             integers; no file is left.
     """
     path = Path(path)
-    forms = {".onnx": "onnx", ".pt2": "pt2", ".safetensors": "packed"}
-    if path.suffix not in forms:
-        raise one_of("path", path.suffix, forms)
+    form = format_of(path, format)
     batches = (
         (images[i : i + batch_size], None if labels is None else labels[i : i + batch_size])
         for i in range(0, len(images), batch_size)
     )
-    return write(result, result.config, path, form=forms[path.suffix], batches=batches, opset=opset)
+    return write(result, result.config, path, form=form, batches=batches, opset=opset)
 
 
 def _image_shape(images: Tensor) -> tuple[int, int, int]:

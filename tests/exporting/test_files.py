@@ -241,6 +241,13 @@ def test_what_cannot_be_exported_is_said(make: Make, images: Tensor, tmp_path: P
         ("q.pt2", {"opset": 21}, "opset: goes with format=onnx"),
         ("q.onnx", {"opset": 26}, "opset: 26 is not right; choose from 18 to 25"),
         ("q.onnx", {"opset": 17}, "opset: 17 is not right"),
+        ("q.onnx", {"format": "pt2"}, r"path: q\.onnx ends with \.onnx, files of format=pt2 with \.pt2"),
+        ("q.pt2", {"format": "onnx_int9"}, r"format: 'onnx_int9' is not a choice \(did you mean 'onnx_int8'"),
+        (
+            "q.onnx",
+            {"format": "onnx_int8"},
+            r"format=onnx_int8: stem\.0 has a grid that is not centred on zero",
+        ),
     ):
         with pytest.raises(ConfigError, match=said):
             mrecg.export(result, tmp_path / name, images=images, **more)

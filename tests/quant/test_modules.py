@@ -53,7 +53,8 @@ def test_quantized_layer_is_the_layer_with_the_dequantized_weight(name: str, sym
     wrapped = QuantizedLayer(layer, bits=3, symmetric=symmetric)
     wrapped.calibrate(kind="lp", norm=2.4, candidates=20)
     x = torch.randn(shape, dtype=F64)
-    weight = (wrapped.integers.to(F64) - wrapped.zero_point) * wrapped.scale
+    scale, zero_point = wrapped.grid
+    weight = (wrapped.integers.to(F64) - zero_point) * scale
     assert not torch.allclose(weight, wrapped.reference) and wrapped.integers.max() <= 7
     torch.testing.assert_close(wrapped(x), by_the_layer_itself(layer, x, weight))
     wrapped.soft = weight + 0.1

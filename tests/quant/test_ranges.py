@@ -122,6 +122,65 @@ def test_degenerate_channels(symmetric: bool, count: int) -> None:
     assert true_error(values, scale, zero, 7).max() < 1e-3
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("count", [300, 3000])
+@pytest.mark.parametrize("exponent", [-120, -66, -27, -18, 40, 100])
+def test_a_grid_is_as_fine_as_what_was_seen_is_small(
+    symmetric: bool, on: bool, count: int, exponent: int
+) -> None:
+    """Multiplied by a power of two, values have the same search, of float32's whole range."""
+    values = torch.randn(3, count, generator=torch.Generator().manual_seed(0)).pow(3)
+    with fused(on):
+        found = []
+        for factor in (1.0, 2.0**exponent):
+            summary = ranges.summarise(values * factor, bins=512)
+            settings = {"norm": NORM, "candidates": 40, "symmetric": symmetric}
+            found.append((*ranges.search(summary, 255, **settings), summary))
+    (scale, zero, _), (other, level, summary) = found
+    # Steps below the normal numbers of float32 have fewer digits.
+    torch.testing.assert_close(other, scale * 2.0**exponent, rtol=1e-3 if exponent < -110 else 1e-6, atol=0.0)
+    assert (level - zero).abs().max() <= (exponent < -110)
+    plain, _ = ranges.grid(summary.low, summary.high, 255, symmetric=symmetric)
+    assert (plain > 0).all() and (plain < 2.0**exponent).all()
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("count", [9, 900])
+def test_nothing_and_next_to_nothing_have_a_grid(symmetric: bool, on: bool, count: int) -> None:
+    values = torch.zeros(4, count)
+    values[1, 3], values[2, 3], values[2, 4], values[3] = 1e-45, -1e-42, 3e-42, torch.linspace(-1, 2, count)
+    with fused(on):
+        summary = ranges.summarise(values, bins=64)
+        for scale, zero in (
+            ranges.search(summary, 7, norm=NORM, candidates=10, symmetric=symmetric),
+            ranges.grid(summary.low, summary.high, 7, symmetric=symmetric),
+        ):
+            assert scale.isfinite().all() and (scale > 0).all() and ((zero >= 0) & (zero <= 7)).all()
+            read = dequantize(
+                quantize(values, scale[:, None], zero[:, None], 7), scale[:, None], zero[:, None]
+            )
+            assert read.isfinite().all() and (read[0] == 0).all()
+            assert (read[:3] - values[:3]).abs().max() <= 1e-42
+            beyond = quantize(torch.tensor([-3e38, 3e38, 0.0]), scale[:, None], zero[:, None], 7)
+            assert beyond.isfinite().all()
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_row_of_zeros_is_no_coarser_than_the_others(on: bool) -> None:
+    """Soft rounding may lift its integers for a while: a step of 1e-7 would drown a network of 1e-20."""
+    with fused(on):
+        for size, expected in ((1.0, torch.finfo(torch.float32).eps), (1e-20, None)):
+            values = torch.stack([torch.zeros(40), torch.linspace(-size, size, 40)])
+            summary = ranges.summarise(values, bins=64)
+            for scale, _ in (
+                ranges.search(summary, 15, norm=NORM, candidates=10),
+                ranges.grid(summary.low, summary.high, 15),
+            ):
+                assert scale[0] == (scale[1] if expected is None else expected)
+
+
 def test_positive_channels_use_the_whole_grid() -> None:
     scale, zero = ranges.grid(torch.tensor([0.0]), torch.tensor([6.0]), 15)
     assert str(zero.item()) == "0.0" and scale.item() == pytest.approx(0.4)  # not -0.0

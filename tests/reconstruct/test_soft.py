@@ -20,6 +20,7 @@ def layers() -> list[QuantizedLayer]:
         QuantizedLayer(nn.Linear(5, 3).to(F64), bits=8),
         QuantizedLayer(nn.ConvTranspose2d(2, 3, 2).to(F64), bits=3),
         QuantizedLayer(nn.Conv1d(2, 3, 2).to(F64), bits=3, symmetric=True),
+        QuantizedLayer(nn.ConvTranspose2d(4, 6, 2, groups=2).to(F64), bits=3),
     ]
     for layer in made:
         layer.calibrate(kind="lp", norm=2.4, candidates=10)
@@ -45,7 +46,7 @@ def rows(soft: SoftRounding, values: Tensor, made: list[QuantizedLayer]) -> list
 def reference(layer: QuantizedLayer, alpha: Tensor) -> tuple[Tensor, Tensor]:
     """h and the soft weight of one layer."""
     h = torch.clip(1.2 / (1 + torch.exp(-alpha)) - 0.1, 0, 1)
-    s, z = layer.scale, layer.zero_point
+    s, z = layer.grid
     return h, s * (torch.clip(torch.floor(layer.reference / s) + z + h, 0, 2**layer.bits - 1) - z)
 
 
@@ -56,7 +57,8 @@ def test_the_soft_weight_starts_at_the_weight() -> None:
     soft.lend()
     for layer in made:
         assert layer.soft is not None
-        low, high = -layer.zero_point * layer.scale, (layer.top - layer.zero_point) * layer.scale
+        scale, zero_point = layer.grid
+        low, high = -zero_point * scale, (layer.top - zero_point) * scale
         torch.testing.assert_close(layer.soft, torch.clamp(layer.reference, low, high), rtol=1e-9, atol=1e-9)
 
 
@@ -105,11 +107,12 @@ def test_hardening_rounds_up_where_alpha_is_not_negative() -> None:
     soft.lend()
     soft.harden()
     for layer, alpha in zip(made, rows(soft, soft.alpha.detach(), made), strict=True):
-        up = torch.floor(layer.reference / layer.scale) + layer.zero_point + (alpha >= 0)
+        scale, zero_point = layer.grid
+        up = torch.floor(layer.reference / scale) + zero_point + (alpha >= 0)
         integers = up.clamp(0, 2**layer.bits - 1)
         assert layer.soft is None
         assert torch.equal(layer.integers.to(F64), integers)
-        torch.testing.assert_close(layer.hard, (integers - layer.zero_point) * layer.scale)
+        torch.testing.assert_close(layer.hard, (integers - zero_point) * scale)
 
 
 def test_nothing_of_the_network_is_a_parameter_of_the_rounding() -> None:

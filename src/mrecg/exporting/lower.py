@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 from mrecg.errors import ExportError
 from mrecg.packed import pack
 from mrecg.quant.affine import UNBOUNDED
-from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, apply_weight
+from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer
+from mrecg.quant.weights import apply_weight
 from mrecg.saved import Quantized
 
 
@@ -69,7 +70,7 @@ class UnpackedWeight(nn.Module):
 
     def __init__(self, layer: QuantizedLayer) -> None:
         super().__init__()
-        self.bits = container(layer.bits)
+        self.bits, self.channels = container(layer.bits), layer.channels
         self.shape = layer.integers.shape
         self.register_buffer("packed", pack(layer.integers, self.bits))
         self.register_buffer("shifts", torch.arange(0, 8, self.bits, dtype=torch.uint8))
@@ -82,7 +83,8 @@ class UnpackedWeight(nn.Module):
         if self.bits < 8:
             values = (values.unsqueeze(1) >> self.shifts) & (2**self.bits - 1)
         values = values.flatten()[: self.shape.numel()].reshape(self.shape)
-        return (values.to(self.scale.dtype) - self.zero_point.to(self.scale.dtype)) * self.scale
+        zero_point = self.channels.spread(self.zero_point).to(self.scale.dtype)
+        return (values.to(self.scale.dtype) - zero_point) * self.channels.spread(self.scale)
 
 
 class PlainGrid(nn.Module):

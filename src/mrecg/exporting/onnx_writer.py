@@ -112,10 +112,14 @@ class Writer:
 
     def _weight(self, layer: QuantizedLayer, path: str) -> Iterator[NodeProto]:
         kind = type_for(layer.bits, self.opset)
+        channels = layer.channels
         # ONNX Runtime makes an integer Gemm of a low-bit linear layer, and then finds that it has none.
         hidden = kind.bits < 8 and isinstance(layer.layer, nn.Linear)
-        stored = layer.integers.unsqueeze(-1) if hidden else layer.integers
-        integers = self._packed(f"{path}.weight.integers", stored, kind)
+        # One axis has a scale per place. A group's channels are apart in a transposed weight, so that is
+        # stored with its output channels first, and put in order after it was read back.
+        apart = channels.transposed and channels.shape[0] > 1
+        stored = channels.values(layer.integers) if apart else layer.integers
+        integers = self._packed(f"{path}.weight.integers", stored.unsqueeze(-1) if hidden else stored, kind)
         shape = [] if layer.per_tensor else [layer.scale.numel()]
         scale = self._float(f"{path}.weight.scale", layer.scale.reshape(shape))
         zero = self._packed(f"{path}.weight.zero_point", layer.zero_point.reshape(shape), kind)
@@ -123,15 +127,30 @@ class Writer:
             "DequantizeLinear", [integers, scale, zero], [f"{path}.weight"], f"{path}.weight"
         )
         if not layer.per_tensor:
-            node.attribute.append(helper.make_attribute("axis", layer.axis))
+            axis = 1 if channels.transposed and not apart else 0
+            node.attribute.append(helper.make_attribute("axis", axis))
         yield node
         if hidden:
-            last = torch.tensor([-1])
-            axis = helper.make_tensor(
-                f"{path}.weight.last", TensorProto.INT64, [1], last.numpy().tobytes(), raw=True
-            )
+            last = self._longs(f"{path}.weight.last", [-1])
             shaped = f"{path}.weight.shaped"
-            yield helper.make_node("Squeeze", [node.output[0], self._add(axis)], [shaped], shaped)
+            yield helper.make_node("Squeeze", [node.output[0], last], [shaped], shaped)
+        if apart:
+            yield from self._ordered(layer, node.output[0])
+
+    def _ordered(self, layer: QuantizedLayer, name: str) -> Iterator[NodeProto]:
+        """From (outputs, inputs / groups, ...) to the weight's (inputs, outputs / groups, ...)."""
+        groups, columns = layer.channels.shape[:2]
+        rows, kernel = layer.channels.rows, layer.integers.shape[2:]
+        if rows > 1 and columns > 1:
+            split = self._longs(f"{name}.split", [groups, columns, rows, *kernel])
+            yield helper.make_node("Reshape", [name, split], [f"{name}.parts"], f"{name}.parts")
+            order = [0, 2, 1, *range(3, 3 + len(kernel))]
+            yield helper.make_node(
+                "Transpose", [f"{name}.parts"], [f"{name}.turned"], f"{name}.turned", perm=order
+            )
+        source = f"{name}.turned" if rows > 1 and columns > 1 else name
+        shape = self._longs(f"{name}.shape", list(layer.integers.shape))
+        yield helper.make_node("Reshape", [source, shape], [f"{name}.shaped"], f"{name}.shaped")
 
     def _grid(self, quantizer: ActivationQuantizer, path: str, source: str) -> Iterator[NodeProto]:
         scale, zero, top = float(quantizer.scale), int(quantizer.zero_point), quantizer.top
@@ -173,6 +192,10 @@ class Writer:
     def _float(self, name: str, values: Tensor) -> str:
         content = values.detach().to(torch.float32).contiguous().numpy().tobytes()
         return self._add(helper.make_tensor(name, TensorProto.FLOAT, list(values.shape), content, raw=True))
+
+    def _longs(self, name: str, values: list[int]) -> str:
+        content = torch.tensor(values).numpy().tobytes()
+        return self._add(helper.make_tensor(name, TensorProto.INT64, [len(values)], content, raw=True))
 
     def _add(self, tensor: TensorProto) -> str:
         self.initializers.append(tensor)

@@ -31,6 +31,8 @@ FILES = {
     "packed": WEIGHTS,
 }
 """What a format's file is called in a run folder."""
+ENDINGS = {form: Path(name).suffix for form, name in FILES.items()}
+"""What a format's file ends with."""
 IMAGES = 256
 """Images that a file is checked on, unless more or fewer are asked for."""
 
@@ -122,6 +124,31 @@ def export(
         opset=made.opset,
         agreements=tuple(agreements),
     )
+
+
+def format_of(file: Path, form: str | None) -> str:
+    """Decide the format of a file.
+
+    Args:
+        file: The file to write.
+        form: The format asked for; None: the first one with the file's ending.
+
+    Returns:
+        The format.
+
+    Raises:
+        ConfigError: The format or ending is unknown, or they do not go together.
+    """
+    if form is not None and form not in FILES:
+        raise one_of("format", form, FILES)
+    found = [one for one, ending in ENDINGS.items() if ending == file.suffix]
+    if not found:
+        raise one_of("path", file.suffix, dict.fromkeys(ENDINGS.values()))
+    if form is not None and form not in found:
+        raise ConfigError(
+            f"path: {file.name} ends with {file.suffix}, files of format={form} with {ENDINGS[form]}"
+        )
+    return form or found[0]
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,9 @@ def cut(
     *,
     input_shape: tuple[int, ...] | None = None,
     max_unit_layers: int = MAX_UNIT,
+    fold_affine: bool = True,
 ) -> Cut:
-    """Trace a model, fold its BatchNorms and cut it into units.
+    """Trace a model, fold its BatchNorms and constants and cut it into units.
 
     Args:
         model: The network; it is not changed.
@@ -46,6 +47,7 @@ def cut(
             not tried, large units are not bounded, and the units' work is not counted.
         max_unit_layers: Weight layers in a unit, at most; larger ones are cut where several tensors leave
             together.
+        fold_affine: See `mrecg.graph.trace.trace`.
 
     Returns:
         The graph and its units.
@@ -54,7 +56,7 @@ def cut(
         ConfigError: ``granularity`` is neither.
         GraphError: The model cannot be traced, or has no place to cut.
     """
-    traced = trace(model, input_shape)
+    traced = trace(model, input_shape, fold_affine=fold_affine)
     graph, notes = traced.graph, list(traced.notes)
     units = partition(graph, granularity, max_unit_layers=max_unit_layers)
     large = [unit for unit in units if len(unit.layers) > max_unit_layers]

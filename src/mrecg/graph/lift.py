@@ -55,9 +55,11 @@ def fold_constants(traced: fx.GraphModule) -> None:
 def _keep(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> fx.Node:
     if CONSTANTS not in dict(traced.named_children()):
         traced.add_module(CONSTANTS, nn.Module())
-    traced.get_submodule(CONSTANTS).register_buffer(node.name, value)
+    held = traced.get_submodule(CONSTANTS)
+    name = f"{node.name}_value" if hasattr(held, node.name) else node.name  # a module has a method "to"
+    held.register_buffer(name, value)
     with traced.graph.inserting_before(node):
-        constant = traced.graph.get_attr(f"{CONSTANTS}.{node.name}")
+        constant = traced.graph.get_attr(f"{CONSTANTS}.{name}")
     constant.meta = dict(node.meta)
     node.replace_all_uses_with(constant)
     return constant

@@ -1,4 +1,4 @@
-"""Trace a model, by torch.fx or else by torch.export, and fold its BatchNorms.
+"""Trace a model, by torch.fx or else by torch.export, and fold its BatchNorms and constants.
 
 The graph that leaves here has no in-place operation (a unit's input is a cached tensor, which must not
 change), no dropout, no weights outside of modules, no weight layer that is called twice, and no BatchNorm
@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from mrecg.errors import DataError, GraphError
 from mrecg.graph.exported import export_graph
-from mrecg.graph.fold import fold_batch_norms
+from mrecg.graph.fold import fold
 from mrecg.graph.inplace import make_out_of_place
 from mrecg.graph.lift import fold_constants, lift_layers
 from mrecg.graph.normalise import drop_identities, localise_sizes, untie
@@ -40,13 +40,16 @@ class Traced:
     notes: tuple[str, ...]
 
 
-def trace(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> Traced:
-    """Trace a copy of a model in evaluation mode and fold BatchNorm into the layer before it.
+def trace(
+    model: nn.Module, input_shape: tuple[int, ...] | None = None, *, fold_affine: bool = True
+) -> Traced:
+    """Trace a copy of a model in evaluation mode and fold what only scales and shifts a layer's value.
 
     Args:
         model: The network; it is not changed. Its forward takes one tensor and returns one.
         input_shape: Channels, height and width of an image. Needed to compare the outputs with the model's,
             and for torch.export; None: neither is done.
+        fold_affine: Whether constants are folded as BatchNorms are. Version 0.1.0 folded BatchNorms only.
 
     Returns:
         The graph, with what a user should know about it.
@@ -61,14 +64,16 @@ def trace(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> Trace
     try:
         attempt = copy.deepcopy(model)
         graph, notes = symbolic_trace(attempt)
-        return _finished(attempt, graph, reference, "torch.fx", notes)
+        return _finished(attempt, graph, reference, "torch.fx", notes, fold_affine=fold_affine)
     except (UntraceableError, _OtherOutputsError) as error:
         if input_shape is None:
             raise
         try:
             exported = export_graph(model, input_shape)
             note = f"torch.export's graph is used: {error}"
-            return _finished(exported, exported.graph, reference, "torch.export", [note])
+            return _finished(
+                exported, exported.graph, reference, "torch.export", [note], fold_affine=fold_affine
+            )
         except GraphError as second:
             raise GraphError(f"{error}; {second}") from error
 
@@ -78,7 +83,13 @@ class _OtherOutputsError(GraphError):
 
 
 def _finished(
-    root: nn.Module, graph: fx.Graph, reference: "_Reference | None", route: str, notes: list[str]
+    root: nn.Module,
+    graph: fx.Graph,
+    reference: "_Reference | None",
+    route: str,
+    notes: list[str],
+    *,
+    fold_affine: bool,
 ) -> Traced:
     """Bring a graph into its final form; the root's layers are changed."""
     name = type(root).__name__ if reference is None else reference.name
@@ -92,7 +103,7 @@ def _finished(
     notes = [*notes, *untie(traced)]
     if reference is not None:
         localise_sizes(traced, tuple(reference.images.shape[1:]))
-    fold_batch_norms(traced)
+    fold(traced, constants=fold_affine)
     traced.delete_all_unused_submodules()
     traced.recompile()
     _check_layers(traced, name)

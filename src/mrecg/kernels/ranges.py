@@ -24,8 +24,8 @@ ROWS_GRAIN = 4
 """Rows that a thread searches, at least."""
 _LANES = 8
 _INDICES = 1024
-_EPS = F(np.finfo(np.float32).eps)
-_TINY = F(np.finfo(np.float32).tiny)
+_LEAST = F(2.0**-149)
+"""The smallest number above 0: widths and steps are positive, however small the values are."""
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _SIGN = np.int32(31)
 
@@ -124,7 +124,7 @@ def _histogram(
     for piece in range(begin, end):
         least, most = low[piece], high[piece]
         width = (most - least) / F(bins)
-        width = _TINY if width < _TINY else width
+        width = _LEAST if width < _LEAST else width
         last = F(bins - 1)
         sum_[:] = 0
         count[:] = 0
@@ -174,7 +174,7 @@ def search(
         symmetric: Shrink both ends together only, on a grid centred on zero.
 
     Returns:
-        Scale and zero point, each of shape (C,).
+        Scale and zero point, each of shape (C,); the smallest scale there is for a row of zeros.
     """
     scale, zero = np.empty_like(low), np.empty_like(low)
     settings = F(top), float(norm), symmetric
@@ -190,7 +190,7 @@ def search(
 def _scale(low: Any, high: Any, top: Any, symmetric: Any) -> Any:
     middle = np.floor((top + F(1)) / F(2))
     step = max(-low / middle, high / (top - middle)) if symmetric else (high - low) / top
-    return _EPS if step < _EPS else step
+    return _LEAST if step < _LEAST else step
 
 
 @inline

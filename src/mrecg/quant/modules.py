@@ -1,49 +1,23 @@
 """Quantizers as modules: a layer with a quantized weight, and the quantizer of an activation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrecg.quant import ranges
 from mrecg.quant.affine import UNBOUNDED, Settings, dequantize, fake_quantize, qmax, quantize
 from mrecg.quant.drop import Drop
 from mrecg.quant.observer import Observer
+from mrecg.quant.weights import Channels, apply_weight
 from mrecg.quant.zero_point import fake_quantize_learning_zero
 
-_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
-    3: F.conv_transpose1d,
-    4: F.conv_transpose2d,
-    5: F.conv_transpose3d,
-}
-"""By the dimensions of the weight."""
 WEIGHT_BINS = 512
 """Bins of a channel's histogram in the search of weight ranges, at least."""
 BINS_PER_STEP = 8
 """Bins between two grid points, at least: with 2, a search at 8 bits can end worse than the extremes."""
-
-
-def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
-    """Run a layer with another weight than its own.
-
-    Args:
-        layer: A convolution, transposed convolution or linear module.
-        x: The layer's input.
-        weight: A weight of the shape of ``layer.weight``.
-
-    Returns:
-        The layer's output.
-    """
-    if isinstance(layer, nn.Linear):
-        return F.linear(x, weight, layer.bias)
-    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
-        placement = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-        return _TRANSPOSED[weight.dim()](x, weight, layer.bias, *placement)
-    assert isinstance(layer, nn.modules.conv._ConvNd)
-    return layer._conv_forward(x, weight, layer.bias)
 
 
 class QuantizedLayer(nn.Module):
@@ -56,11 +30,11 @@ class QuantizedLayer(nn.Module):
         layer: A convolution, transposed convolution or linear module.
         bits: Bit width.
         symmetric: Whether grids are centred on zero.
-        per_tensor: Whether the whole weight has one grid, instead of one an output channel.
+        per_tensor: Whether the whole weight has one grid, instead of one per output channel.
 
     Attributes:
-        scale: Of each output channel, shape (O, 1, ...), transposed convolutions (1, O, 1, ...); one in all,
-            shape (1, 1, ...), where ``per_tensor``.
+        channels: Where the output channels lie in the weight.
+        scale: Of each output channel, shape ``channels.shape``; one in all where ``per_tensor``.
         zero_point: Same shape.
         integers: Shape of the weight, 0 to `top`.
     """
@@ -76,11 +50,8 @@ class QuantizedLayer(nn.Module):
         super().__init__()
         self.layer = layer
         self.bits, self.symmetric, self.per_tensor = bits, symmetric, per_tensor
-        self.axis = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
-        weight = self.reference
-        shape = [1] * weight.dim()
-        if not per_tensor:
-            shape[self.axis] = weight.shape[self.axis]
+        self.channels = Channels.of(layer, per_tensor=per_tensor)
+        weight, shape = self.reference, self.channels.shape
         self.register_buffer("scale", torch.ones(shape, dtype=weight.dtype, device=weight.device))
         self.register_buffer("zero_point", torch.zeros(shape, dtype=weight.dtype, device=weight.device))
         self.register_buffer("integers", torch.zeros_like(weight, dtype=torch.uint8))
@@ -101,6 +72,11 @@ class QuantizedLayer(nn.Module):
         """Largest integer of the grid."""
         return qmax(self.bits)
 
+    @property
+    def grid(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point, as they broadcast against the weight."""
+        return self.channels.spread(self.scale), self.channels.spread(self.zero_point)
+
     @torch.no_grad()
     def calibrate(self, *, kind: Literal["lp", "minmax"], norm: float, candidates: int) -> None:
         """Find the grid of every output channel, or of the whole weight, and round to nearest.
@@ -110,8 +86,7 @@ class QuantizedLayer(nn.Module):
             norm: p of the L_p error.
             candidates: Ranges tried along each direction.
         """
-        weight = self.reference
-        rows = weight.reshape(1, -1) if self.per_tensor else weight.transpose(0, self.axis).flatten(1)
+        rows = self.channels.values(self.reference).flatten(1)
         if kind == "lp":
             summary = ranges.summarise(rows, bins=max(WEIGHT_BINS, BINS_PER_STEP * (self.top + 1)))
             scale, zero = ranges.search(
@@ -121,7 +96,7 @@ class QuantizedLayer(nn.Module):
             scale, zero = ranges.grid(*ranges.extremes(rows), self.top, symmetric=self.symmetric)
         self.scale.copy_(scale.reshape(self.scale.shape))
         self.zero_point.copy_(zero.reshape(self.scale.shape))
-        self.harden(quantize(self.reference, self.scale, self.zero_point, self.top))
+        self.harden(quantize(self.reference, *self.grid, self.top))
 
     @torch.no_grad()
     def harden(self, integers: Tensor) -> None:
@@ -136,7 +111,13 @@ class QuantizedLayer(nn.Module):
     @torch.no_grad()
     def refresh(self) -> None:
         """Read the integers back into the weight that `forward` uses."""
-        self.hard.copy_(dequantize(self.integers.to(self.scale.dtype), self.scale, self.zero_point))
+        self.hard.copy_(dequantize(self.integers.to(self.scale.dtype), *self.grid))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in (f"{prefix}scale", f"{prefix}zero_point"):
+            if name in state_dict:
+                state_dict[name] = self.channels.adopt(state_dict[name])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the layer with its soft weight if there is one, else its hard one, or in full precision."""

@@ -21,6 +21,8 @@ from mrecg.quant.affine import dequantize, quantize
 
 EXACT_POINTS = 512
 """Channels with up to this many values are searched without a histogram."""
+_USUAL = 2.0**-15, 2.0**20
+"""Ranges whose errors to the power of the norm are computed as they are: float32 holds them."""
 _WORK = 1 << 22
 """Elements of one vectorised evaluation, at most: bounds the memory of the search."""
 
@@ -106,7 +108,7 @@ def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[
             torch.from_numpy, kernels.histogram(_array(values), _array(low), _array(high), bins)
         )
         return sums, counts
-    width = ((high - low) / bins).clamp(min=torch.finfo(values.dtype).tiny).unsqueeze(1)
+    width = ((high - low) / bins).clamp(min=_least(values.dtype)).unsqueeze(1)
     sums = values.new_zeros(values.shape[0], bins, dtype=torch.float64)
     counts = torch.zeros_like(sums)
     for part in torch.split(values, max(1, _WORK // values.shape[0]), dim=1):
@@ -127,18 +129,32 @@ def grid(low: Tensor, high: Tensor, top: int, *, symmetric: bool = False) -> tup
         symmetric: Centre the grid on zero (zero point ``(top + 1) / 2``).
 
     Returns:
-        Scale (> 0) and zero point (whole, 0 to ``top``), each of the shape of ``low``.
+        Scale (> 0) and zero point (whole, 0 to ``top``), each of the shape of ``low``. What is 0 throughout
+        has nothing to be fine for: its scale is the widest of the others, but at most the type's epsilon.
 
     >>> grid(torch.tensor(0.0), torch.tensor(3.0), 3)
     (tensor(1.), tensor(0.))
     """
-    tiny = torch.finfo(low.dtype).eps
+    empty = (low == 0) & (high == 0)
     if symmetric:
         middle = (top + 1) // 2
-        scale = torch.maximum(-low / middle, high / (top - middle)).clamp(min=tiny)
+        scale = _positive(torch.maximum(-low / middle, high / (top - middle)), empty)
         return scale, torch.full_like(scale, middle)
-    scale = ((high - low) / top).clamp(min=tiny)
+    scale = _positive((high - low) / top, empty)
     return scale, torch.round(low.abs() / scale).clamp(max=top)
+
+
+def _least(dtype: torch.dtype) -> float:
+    """The smallest number above 0."""
+    about = torch.finfo(dtype)
+    return about.tiny * about.eps
+
+
+def _positive(scale: Tensor, empty: Tensor) -> Tensor:
+    """Scales above 0, in proportion to what was seen; where nothing was, any number that does no harm."""
+    widest, epsilon = scale.masked_fill(empty, 0).max(), torch.finfo(scale.dtype).eps
+    harmless = torch.where(widest > 0, widest.clamp(max=epsilon), epsilon)
+    return torch.where(empty, harmless.to(scale), scale.clamp(min=_least(scale.dtype)))
 
 
 def lp_error(
@@ -187,16 +203,32 @@ def search(
     # Full range first: ties keep the wider range.
     shrink = 1 - torch.arange(candidates, dtype=summary.low.dtype, device=summary.low.device) / candidates
     low, high = summary.low, summary.high
+    empty = (low == 0) & (high == 0)
     if serves(summary.points, summary.counts, low, high):
         arrays = map(_array, (summary.points, summary.counts, low, high, shrink))
         found = kernels.search(*arrays, top=top, norm=norm, symmetric=symmetric)
-        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
+        return _positive(torch.from_numpy(found[0]), empty), torch.from_numpy(found[1])
+    summary, exponent = _of_usual_size(summary)
+    low, high = summary.low, summary.high
     for ends in ("both",) if symmetric else ("both", "low", "high"):
         lows = low.unsqueeze(1) * (shrink if ends != "high" else torch.ones_like(shrink))
         highs = high.unsqueeze(1) * (shrink if ends != "low" else torch.ones_like(shrink))
         best = lp_error(summary, lows, highs, top, norm=norm, symmetric=symmetric).argmin(1, keepdim=True)
         low, high = lows.gather(1, best).squeeze(1), highs.gather(1, best).squeeze(1)
-    return grid(low, high, top, symmetric=symmetric)
+    scale, zero = grid(low, high, top, symmetric=symmetric)
+    return _positive(torch.ldexp(scale, exponent), empty), zero
+
+
+def _of_usual_size(summary: Summary) -> tuple[Summary, Tensor]:
+    """Divide tiny and huge rows by a power of two, so that a power of their errors is a number."""
+    extent = torch.maximum(-summary.low, summary.high)
+    usual = ((extent >= _USUAL[0]) & (extent <= _USUAL[1])) | (extent == 0)
+    exponent = torch.where(usual, 0, torch.frexp(extent).exponent.clamp(-126, 126))
+    if bool(usual.all()):
+        return summary, exponent
+    factor = torch.ldexp(torch.ones_like(extent), -exponent)
+    points = summary.points * factor.unsqueeze(1)
+    return Summary(points, summary.counts, summary.low * factor, summary.high * factor), exponent
 
 
 def _array(x: Tensor) -> NDArray[np.float32]:

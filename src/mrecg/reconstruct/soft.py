@@ -72,7 +72,9 @@ class SoftRounding(nn.Module):
                 torch.addcmul(self.offset, soft_fraction(self.alpha), self.gain, out=self.weight)
         for (layer, scale), part in zip(self._scales(), torch.split(self.weight, self._sizes), strict=True):
             weight = from_memory_order(part, layer.reference)
-            layer.soft = (weight if scale is None else weight * scale.detach()).requires_grad_()
+            layer.soft = (
+                weight if scale is None else weight * layer.channels.spread(scale.detach())
+            ).requires_grad_()
 
     def _scales(self) -> Iterator[tuple[QuantizedLayer, Tensor | None]]:
         """Each layer with the steps of its grid where they are learned, in the shape of its own."""
@@ -103,9 +105,9 @@ class SoftRounding(nn.Module):
             elif scale is None:
                 part.copy_(in_memory_order(grad))
             else:
-                part.copy_(in_memory_order(grad * scale))
-                level = layer.soft / scale
-                slopes.append((grad * level).sum_to_size(layer.scale.shape).flatten())
+                steps = layer.channels.spread(scale)
+                part.copy_(in_memory_order(grad * steps))
+                slopes.append(layer.channels.sum(grad * (layer.soft / steps)).flatten())
         if self.scale is not None:
             self.scale.grad = torch.cat(slopes)
         if self.alpha.grad is None:
@@ -145,14 +147,15 @@ class SoftRounding(nn.Module):
 
 def _base(layer: QuantizedLayer) -> Tensor:
     """The integer below each weight; it may lie beyond the ends of the grid."""
-    return torch.floor(layer.reference.detach() / layer.scale) + layer.zero_point
+    scale, zero_point = layer.grid
+    return torch.floor(layer.reference.detach() / scale) + zero_point
 
 
 def _start(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Alpha, offset and gain of a layer, flat; the latter two in steps of the grid, or times these."""
-    weight = layer.reference.detach()
-    ratio, base = weight / layer.scale, _base(layer)
-    scale = torch.ones_like(layer.scale) if levels else layer.scale
-    low, high = (soft_weight(base, h, scale, layer.zero_point, layer.top) for h in (0.0, 1.0))
+    scale, zero_point = layer.grid
+    ratio, base = layer.reference.detach() / scale, _base(layer)
+    scale = torch.ones_like(scale) if levels else scale
+    low, high = (soft_weight(base, h, scale, zero_point, layer.top) for h in (0.0, 1.0))
     alpha = initial_alpha(ratio - torch.floor(ratio))
     return in_memory_order(alpha), in_memory_order(low), in_memory_order(high - low)

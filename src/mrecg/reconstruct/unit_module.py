@@ -24,11 +24,9 @@ from mrecg.reconstruct.partial_state import Keeper
 from mrecg.reconstruct.ranks import Part, Shard
 from mrecg.reconstruct.records import CurvePoint
 from mrecg.reconstruct.replay import Replay
+from mrecg.reconstruct.scales import LearnedScales
 from mrecg.reconstruct.soft import SoftRounding
 from mrecg.reconstruct.step_losses import Losses, Outputs, read
-
-SMALLEST_SCALE = 1e-6
-"""Activation steps are kept at least this large, so that they stay positive."""
 
 
 class _Adam(torch.optim.Adam):
@@ -103,9 +101,11 @@ class GroupReconstruction(L.LightningModule):
         self._scales: list[Tensor] = [q.scale for q in quantizers] if task.scales else []
         shifts = task.scales is not None and task.scales.zero_point_lr is not None
         self._signed = zero_points_of(self.group) if shifts else []
-        self._positive = list(self._scales)
+        learned = [] if task.scales is None else [(scale, task.scales.lr) for scale in self._scales]
         if self.rounding is not None and self.rounding.scale is not None:
-            self._positive.append(self.rounding.scale)
+            assert task.rounding is not None and task.rounding.scale_lr is not None
+            learned.append((self.rounding.scale, task.rounding.scale_lr))
+        self._learned = LearnedScales(learned)
         self._tail = tuple(tail)  # a tuple: these units belong to the network, not to this module
         self._rates: list[tuple[float, bool]] = []
         self._graphs = graphs
@@ -203,10 +203,10 @@ class GroupReconstruction(L.LightningModule):
         if self._shard is not None:
             losses = [reconstruction] if prediction is None else [reconstruction, prediction]
             self._shard.ranks.add_gradients(optimizer, losses)
+        self._learned.before()
         optimizer.step()
+        self._learned.after()
         with torch.no_grad():
-            if self._positive:
-                torch._foreach_clamp_min_(self._positive, SMALLEST_SCALE)
             for quantizer in self._signed:
                 quantizer.zero_point.clamp_(0, quantizer.top)
         return reconstruction, prediction, penalty
