@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
+from mrecg.graph.lift import is_fixed_filter
 from mrecg.graph.ops import attribute_of, is_matrix_product, is_normalisation, module_of, operation
 from mrecg.graph.pack import pack
 from mrecg.graph.partition import MAX_UNIT, Unit, common_path, partition
@@ -54,7 +55,7 @@ def cut(
         ConfigError: ``granularity`` is neither.
         GraphError: The model cannot be traced, or has no place to cut.
     """
-    traced = trace(model, input_shape)
+    traced = trace(model, input_shape, single=True)
     graph, notes = traced.graph, list(traced.notes)
     units = partition(graph, granularity, max_unit_layers=max_unit_layers)
     large = [unit for unit in units if len(unit.layers) > max_unit_layers]
@@ -100,6 +101,9 @@ def _unquantized(graph: fx.GraphModule) -> list[tuple[str, str]]:
             found.append((str(node.target), f"weights inside {type(module).__name__}"))
         elif is_matrix_product(node):
             found.append((node.name, "product of two activations"))
+        elif is_fixed_filter(graph, node):
+            path = common_path([node]) or node.name
+            found.append((path, "fixed filter: a buffer that resamples each channel"))
         elif node.op == "get_attr" and all(is_normalisation(user) for user in node.users):
             continue
         elif node.op == "get_attr" and isinstance(attribute_of(graph, str(node.target)), nn.Parameter):
