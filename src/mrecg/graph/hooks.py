@@ -1,9 +1,9 @@
 """Hooks of a model: what changes values becomes part of the graph, what only looks is left out.
 
 A weight layer is replaced by its quantized form, and its hooks would be gone. So each hook is watched while
-the model runs on random images. One that returns nothing and changes nothing that passes is taken away; what it
-sets on its module (the weight of torch.nn.utils.weight_norm, spectral_norm and prune) is a plain parameter then.
-All others are followed by the tracer (`mrecg.graph.symbolic`); the graph's outputs are compared with the model's.
+the model runs on random images. One that returns nothing and changes nothing that passes is taken away; what
+it sets on its module (the weight of torch.nn.utils.weight_norm, spectral_norm and prune) is a plain parameter
+then. All others are followed by the tracer, and the graph's outputs are compared with the model's.
 """
 
 import dis

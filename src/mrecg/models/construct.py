@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from mrecg.errors import CheckpointError, ConfigError
 
@@ -64,7 +65,8 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
         CheckpointError: One of them holds such a value.
     """
     for name, value in tensors.items():
-        if value.is_meta or value.is_quantized or value.layout != torch.strided:
+        unusual = isinstance(value, UninitializedTensorMixin) or value.is_meta or value.is_quantized
+        if unusual or value.layout != torch.strided:
             continue  # `mrecg.graph.intake` has a word for these
         finite = value.detach().isfinite()
         if value.is_floating_point() and not bool(finite.all()):
