@@ -11,10 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 from mrecg import environment, pipeline, planning
 from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
+from mrecg.data.evaluation import as_float
 from mrecg.data.images import from_python
 from mrecg.errors import ConfigError, DataError
 from mrecg.exporting.write import Exported, format_of
 from mrecg.exporting.write import export as write
+from mrecg.graph.intake import unwrap
 from mrecg.measure import Accuracy, accuracy
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Screen
@@ -44,9 +46,10 @@ def quantize(
     """Quantize a model by reconstruction, with neighbours of different capacity optimised jointly.
 
     Args:
-        model: A convolutional network that takes one tensor and returns one; it is not changed.
+        model: A convolutional network that takes one tensor and returns one; it is not changed. Wrappers
+            (DataParallel, AveragedModel, torch.compile's) are taken off, other types converted to float32.
         calibration_images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model
-            wants.
+            expects, of any floating-point type.
         evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
@@ -74,10 +77,12 @@ def quantize(
         DataError: The images are not what the model takes.
         DeviceError: One of several devices' processes has ended.
     """
-    shape = _image_shape(calibration_images)
+    name = type(unwrap(model)[0]).__name__
+    _refuse_without_values(model)
+    calibration_images = _checked(calibration_images)
     chosen, grouped = _named(method), _named(granularity)
     values: dict[str, Any] = {
-        "model": {"source": "python", "name": type(model).__name__, "input_shape": shape},
+        "model": {"source": "python", "name": name, "input_shape": tuple(calibration_images.shape[1:])},
         "data": {"source": "python", "name": "python", "calibration_images": len(calibration_images)},
         "bits": {"weight": weight_bits, "activation": activation_bits},
         "method": chosen,
@@ -85,13 +90,14 @@ def quantize(
         "planner": {} if merge_count is None else {"merge_count": merge_count},
         "trainer": {"steps": steps},
         "logger": {"wandb": "disabled"},
-        "name": f"{type(model).__name__}-w{weight_bits}a{activation_bits}"
-        f"-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
+        "name": f"{name}-w{weight_bits}a{activation_bits}-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
         "seed": seed,
     }
     config = _with(values, overrides)
     images = from_python(config.data, calibration_images, evaluation)
-    with environment.computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
+    computing = environment.computing(threads=config.trainer.threads, kernels=config.trainer.kernels)
+    # Learned methods need gradients, whatever mode the caller is in.
+    with computing, torch.inference_mode(mode=False), torch.enable_grad():
         result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
     if save_to is not None:
         result.save(save_to)
@@ -128,7 +134,7 @@ def plan(
         )
     chosen = {"name": planner} if merge_count is None else {"name": planner, "merge_count": merge_count}
     values = {
-        "model": {"source": "python", "name": type(model).__name__},
+        "model": {"source": "python", "name": type(unwrap(model)[0]).__name__},
         "bits": {"weight": weight_bits},
         "planner": chosen,
     }
@@ -219,11 +225,23 @@ def export(
     return write(result, result.config, path, form=form, batches=batches, opset=opset)
 
 
-def _image_shape(images: Tensor) -> tuple[int, int, int]:
+def _checked(images: Tensor) -> Tensor:
+    """Take images in float32, without a history of gradients or of inference mode."""
     if not isinstance(images, torch.Tensor) or images.dim() != 4 or len(images) == 0:
         found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise DataError(f"calibration_images: wants a tensor of shape (N, C, H, W) with N >= 1, got {found}")
-    return images.shape[1], images.shape[2], images.shape[3]
+    with torch.inference_mode(mode=False):
+        images = as_float(images, "calibration_images").detach()
+        return images.clone() if images.is_inference() else images
+
+
+def _refuse_without_values(model: nn.Module) -> None:
+    names = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if value.is_meta]
+    if names:
+        raise ConfigError(
+            f"model: {names[0]} is on the meta device, which holds no values ({len(names)} tensors in all); "
+            "load the weights first"
+        )
 
 
 def _named(choice: str | Mapping[str, Any]) -> dict[str, Any]:

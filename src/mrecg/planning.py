@@ -103,7 +103,7 @@ def check_fit(network: QuantizedNetwork, images: Tensor) -> None:
     """
     try:
         nn.Sequential(*network.full)(images[:1])
-    except RuntimeError as error:
+    except Exception as error:  # whatever the model's operations raise
         shape, reason = tuple(images.shape[1:]), " ".join(str(error).split())
         raise DataError(
             f"the model does not take images of shape {shape}, {images.dtype}: {reason}"

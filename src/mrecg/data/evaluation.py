@@ -111,6 +111,7 @@ class Evaluation:
             if isinstance(batch, DataError):
                 raise batch
             images, numbers = batch
+            images = as_float(images, "an evaluation image")
             labels += numbers.tolist()
             yield images, numbers
         self._labels[:] = labels
@@ -131,6 +132,28 @@ class Evaluation:
             sha256=digest_of(self.names, torch.tensor(self._labels, dtype=torch.int64)),
             names=self.names,
         )
+
+
+def as_float(images: Any, what: str) -> Tensor:
+    """Bring preprocessed images to float32.
+
+    Args:
+        images: What should be a tensor of a floating-point type.
+        what: What they are, for the message.
+
+    Returns:
+        The images.
+
+    Raises:
+        DataError: They are pixels, or no tensor.
+    """
+    if isinstance(images, Tensor) and images.is_floating_point():
+        return images.to(torch.float32)
+    kind = str(images.dtype).removeprefix("torch.") if isinstance(images, Tensor) else type(images).__name__
+    raise DataError(
+        f"{what} is of type {kind}, not floating point; scale and normalise it as the model expects "
+        "(for example images.float() / 255, then mean and standard deviation)"
+    )
 
 
 def _together(items: list[Any]) -> Any:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from mrecg.config.inputs import DataConfig
 from mrecg.data import cifar, dataset, digits, folders
 from mrecg.data.draws import Draw, digest_of, draw
-from mrecg.data.evaluation import Chosen, Evaluation
+from mrecg.data.evaluation import Chosen, Evaluation, as_float
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 
@@ -123,6 +123,9 @@ def from_python(
     labelled = None
     if evaluation is not None:
         size: int = len(evaluation)  # type: ignore[arg-type]
+        item: Any = evaluation[0] if size else None
+        if size:  # a mistake shows now, not after the work
+            as_float(item[0] if isinstance(item, tuple | list) else item, "an evaluation image")
         labelled = Evaluation(evaluation, size, None, (), config.batch_size, config.workers)
     return Images(config.name, *of_tensor(calibration), labelled)
 

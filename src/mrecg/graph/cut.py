@@ -56,7 +56,7 @@ def cut(
         ConfigError: ``granularity`` is neither.
         GraphError: The model cannot be traced, or has no place to cut.
     """
-    traced = trace(model, input_shape, fold_affine=fold_affine)
+    traced = trace(model, input_shape, single=True, fold_affine=fold_affine)
     graph, notes = traced.graph, list(traced.notes)
     units = partition(graph, granularity, max_unit_layers=max_unit_layers)
     large = [unit for unit in units if len(unit.layers) > max_unit_layers]

@@ -10,6 +10,8 @@ from torch import fx, nn
 from torch.export import Dim, export
 
 from mrecg.errors import GraphError
+from mrecg.graph.hooks import HookError
+from mrecg.graph.precision import type_of
 from mrecg.graph.symbolic import stopping_line
 
 EXAMPLES = 2
@@ -30,15 +32,16 @@ def export_graph(model: nn.Module, input_shape: tuple[int, ...]) -> fx.GraphModu
     Raises:
         GraphError: torch.export cannot follow the model either, or it returns something else than one tensor.
     """
-    parameter = next(model.parameters(), torch.zeros(1))
-    example = torch.zeros(EXAMPLES, *input_shape, device=parameter.device, dtype=parameter.dtype)
+    device, dtype = type_of(model)
+    example = torch.zeros(EXAMPLES, *input_shape, device=device, dtype=dtype)
     try:
         program = export(model, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
         # Without a table of decompositions this only makes the graph functional.
         whole = program.run_decompositions({}).module(check_guards=False)
     except Exception as error:  # torch.export lets through whatever the model's own code raises
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise GraphError(f"torch.export: {lines[0]}{stopping_line(error)}") from error
+        reason = str(error) if isinstance(error, HookError) else lines[0]
+        raise GraphError(f"torch.export: {reason}{stopping_line(error)}") from error
     assert isinstance(whole, fx.GraphModule)
     for node in whole.graph.nodes:
         stack = node.meta.get("nn_module_stack", {}).items()

@@ -1,7 +1,7 @@
 """Turn weights in functional form into modules: ``F.conv2d(x, self.weight)`` becomes an nn.Conv2d.
 
 What is computed from parameters alone (a standardised weight, a sum of kernels) is computed once, so a layer
-that reparametrises its weight is an ordinary layer afterwards.
+that reparametrises its weight is an ordinary layer afterwards. A fixed filter stays a function.
 """
 
 from typing import Any
@@ -32,9 +32,12 @@ def fold_constants(traced: fx.GraphModule) -> None:
         traced: The graph, changed in place.
     """
     values: dict[fx.Node, Any] = {}
+    learned: set[fx.Node] = set()
     for node in list(traced.graph.nodes):
         if node.op == "get_attr":
             values[node] = attribute_of(traced, str(node.target))
+            if isinstance(values[node], nn.Parameter):
+                learned.add(node)
             continue
         sources = node.all_input_nodes
         known = sources and all(source in values for source in sources)
@@ -47,17 +50,26 @@ def fold_constants(traced: fx.GraphModule) -> None:
         else:
             assert callable(node.target)
             values[node] = node.target(*args, **kwargs)
+        from_learned = not learned.isdisjoint(sources)
+        made = node
         if isinstance(values[node], Tensor):
-            values[_keep(traced, node, values[node].detach())] = values[node]
+            made = _keep(traced, node, values[node].detach(), learned=from_learned)
+            values[made] = values[node]
+        if from_learned:
+            learned.add(made)
     traced.graph.eliminate_dead_code()
 
 
-def _keep(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> fx.Node:
+def _keep(traced: fx.GraphModule, node: fx.Node, value: Tensor, *, learned: bool) -> fx.Node:
+    """Keep a value as a parameter if it comes from one, else as a buffer."""
     if CONSTANTS not in dict(traced.named_children()):
         traced.add_module(CONSTANTS, nn.Module())
     held = traced.get_submodule(CONSTANTS)
     name = f"{node.name}_value" if hasattr(held, node.name) else node.name  # a module has a method "to"
-    held.register_buffer(name, value)
+    if learned:
+        held.register_parameter(name, nn.Parameter(value, requires_grad=False))
+    else:
+        held.register_buffer(name, value)
     with traced.graph.inserting_before(node):
         constant = traced.graph.get_attr(f"{CONSTANTS}.{name}")
     constant.meta = dict(node.meta)
@@ -101,9 +113,9 @@ def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     """Build the module that does what a node does; None where its weights are no constants."""
     name = operation(node)
     if is_functional_layer(node):
-        order = _TRANSPOSED if "transpose" in name else _CONV
-        given = _bound(traced, node, order)
-        if not isinstance(given.get("weight"), Tensor) or isinstance(given.get("bias"), fx.Node):
+        given = _bound(traced, node, _TRANSPOSED if "transpose" in name else _CONV)
+        constant = isinstance(given.get("weight"), Tensor) and not isinstance(given.get("bias"), fx.Node)
+        if not constant or is_fixed_filter(traced, node):
             return None
         return _linear(given) if name == "linear" else _convolution(CONVOLUTIONS[name], given)
     if name == "_native_batch_norm_legit_no_training":
@@ -116,6 +128,31 @@ def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
         weight = given["weight"]
         return _linear({"weight": weight.t()}) if isinstance(weight, Tensor) and weight.dim() == 2 else None
     return None
+
+
+def is_fixed_filter(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Tell whether a node is a convolution that resamples: a depthwise one whose kernel is a buffer.
+
+    A blur or an interpolation learns nothing and mixes no channels: like a pooling it stays in floating
+    point. A buffer that mixes channels is a layer that its author has frozen.
+
+    Args:
+        traced: The graph.
+        node: Any node.
+
+    Returns:
+        Whether it is one.
+    """
+    if not is_functional_layer(node) or operation(node) == "linear":
+        return False
+    transposed = "transpose" in operation(node)
+    given = _bound(traced, node, _TRANSPOSED if transposed else _CONV)
+    weight, bias = given.get("weight"), given.get("bias")
+    if not isinstance(weight, Tensor) or isinstance(weight, nn.Parameter):
+        return False
+    if isinstance(bias, nn.Parameter | fx.Node):
+        return False
+    return weight.shape[0] == given.get("groups", 1) if transposed else weight.shape[1] == 1
 
 
 def _bound(traced: fx.GraphModule, node: fx.Node, order: tuple[str, ...]) -> dict[str, Any]:
@@ -200,13 +237,28 @@ def _free_path(traced: fx.GraphModule, node: fx.Node, used: set[str]) -> str:
     stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values() if path]
     owner = stack[-1] if stack else ""
     owner = owner if _exists(traced, owner) else ""
-    alone = owner and not list(traced.get_submodule(owner).children())
-    path = base = owner if alone else f"{owner}.{operation(node)}".removeprefix(".")
+    if owner and owner not in used and _is_alone(traced, owner, node):
+        return owner
+    base = path = f"{owner}.{operation(node)}".removeprefix(".")
     number = 1
-    while path in used or (path != owner and _exists(traced, path)):
+    while path in used or _is_taken(traced, path):
         number += 1
         path = f"{base}_{number}"
     return path
+
+
+def _is_alone(traced: fx.GraphModule, owner: str, node: fx.Node) -> bool:
+    """Tell whether nothing but a node's own weights is read from a module, so that a layer can replace it."""
+    if list(traced.get_submodule(owner).children()):
+        return False
+    read = [n for n in traced.graph.nodes if n.op == "get_attr" and str(n.target).startswith(f"{owner}.")]
+    return all(set(constant.users) <= {node} for constant in read)
+
+
+def _is_taken(traced: fx.GraphModule, path: str) -> bool:
+    """Tell whether a module or anything else has a name already."""
+    owner, _, leaf = path.rpartition(".")
+    return hasattr(traced.get_submodule(owner), leaf)
 
 
 def _exists(traced: fx.GraphModule, path: str) -> bool:

@@ -89,17 +89,19 @@ def localise_sizes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> None
         traced: The graph, changed in place.
         input_shape: Channels, height and width of an image.
     """
-    outlive = _outliving(traced)
-    if not outlive:
+    if not _outliving(traced):
         return
     few, more = (values_of(traced, (images, *input_shape)) for images in (2, 3))
-    for node in outlive:
+    _make_where_used(traced, few, more)
+    for node in _outliving(traced):
+        if isinstance(few[node], Tensor):
+            continue
         value = tuple(few[node]) if isinstance(few[node], torch.Size) else few[node]
         for user in list(node.users):
             if few[node] == more[node]:
                 user.args, user.kwargs = _with(user, node, value)
             elif value == 2:
-                tensor = next((s for s in user.all_input_nodes if _images(few, s) == 2), None)
+                tensor = _tensor_beside(user, few)
                 if tensor is not None:
                     with traced.graph.inserting_before(user):
                         size = traced.graph.call_method("size", (tensor, 0))
@@ -112,6 +114,29 @@ def localise_sizes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> None
             for user in list(node.users):
                 user.args, user.kwargs = _with(user, node, value)
     traced.graph.eliminate_dead_code()
+
+
+def _make_where_used(traced: fx.GraphModule, few: dict[fx.Node, Any], more: dict[fx.Node, Any]) -> None:
+    """Make what follows from sizes alone (zeros for each image) again in front of each of its users."""
+    for node in reversed(list(_origins(traced))):
+        if not isinstance(few[node], Tensor):
+            continue
+        for user in list(node.users):
+            with traced.graph.inserting_before(user):
+                own = traced.graph.node_copy(node)
+            own.meta = dict(node.meta)
+            few[own], more[own] = few[node], more[node]
+            user.replace_input_with(node, own)
+        traced.graph.erase_node(node)
+
+
+def _tensor_beside(user: fx.Node, values: dict[fx.Node, Any]) -> fx.Node | None:
+    """A tensor of two images that a node reads; for what only makes a tensor, one that its user reads."""
+    for node in (user, *user.users):
+        for source in node.all_input_nodes:
+            if source is not user and _images(values, source) == 2 and source < user:
+                return source
+    return None
 
 
 def _images(values: dict[fx.Node, Any], node: fx.Node) -> int:
@@ -131,14 +156,20 @@ def _outliving(traced: fx.GraphModule) -> list[fx.Node]:
     nodes = list(traced.graph.nodes)
     position = {node: i for i, node in enumerate(nodes)}
     last = {node: max((position[user] for user in node.users), default=-1) for node in nodes}
+    layers = [i for i, node in enumerate(nodes) if is_weight_layer(node)]
+    origins = _origins(traced).items()
+    return [node for node, tensor in origins if any(last[tensor] < i < last[node] for i in layers)]
+
+
+def _origins(traced: fx.GraphModule) -> dict[fx.Node, fx.Node]:
+    """What follows from sizes alone, numbers and tensors, and the tensor whose size it is."""
     origin: dict[fx.Node, fx.Node] = {}
-    for node in nodes:
+    for node in traced.graph.nodes:
         sources = node.all_input_nodes
         if operation(node) in ("size", "getattr", "sym_size") and (
             operation(node) != "getattr" or node.args[1] == "shape"
         ):
             origin[node] = sources[0]
         elif sources and node.op in ("call_function", "call_method") and all(s in origin for s in sources):
-            origin[node] = origin[sources[0]]  # arithmetic with sizes
-    layers = [i for i, node in enumerate(nodes) if is_weight_layer(node)]
-    return [node for node, tensor in origin.items() if any(last[tensor] < i < last[node] for i in layers)]
+            origin[node] = origin[sources[0]]
+    return origin

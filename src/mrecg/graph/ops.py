@@ -141,8 +141,11 @@ def is_functional_layer(node: fx.Node) -> bool:
 
 
 def has_own_weights(node: fx.Node) -> bool:
-    """Tell whether a node applies weights, quantized or not: also an LSTM or a deformable convolution."""
-    if is_weight_layer(node) or is_functional_layer(node) or "conv" in operation(node):
+    """Tell whether a node applies weights, quantized or not: also an LSTM or a deformable convolution.
+
+    A convolution that is left as a function has a fixed filter: like a pooling it only resamples.
+    """
+    if is_weight_layer(node) or ("conv" in operation(node) and not is_functional_layer(node)):
         return True
     module = module_of(node)
     inside = [] if module is None or is_normalisation(node) else list(module.parameters())

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from mrecg.graph.precision import type_of
+
 
 @torch.no_grad()
 def values_of(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
@@ -24,8 +26,8 @@ def values_of(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, A
             values[n] = super().run_node(n)
             return values[n]
 
-    parameter = next(traced.parameters(), torch.zeros(1))
-    Recorder(traced).run(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
+    device, dtype = type_of(traced)
+    Recorder(traced).run(torch.zeros(shape, device=device, dtype=dtype))
     return values
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from mrecg.errors import GraphError
+from mrecg.graph.hooks import HookError, has_hooks
 from mrecg.graph.ops import WEIGHT_LAYERS
 from mrecg.graph.same_padding import pads_itself
 
@@ -34,17 +35,12 @@ def symbolic_trace(model: nn.Module) -> tuple[fx.Graph, list[str]]:
     """
     leaves: set[nn.Module] = set()
     notes: list[str] = []
-    options = list(inspect.signature(model.forward).parameters.values())[1:]
-    # An option that keeps its default is a constant: with a proxy in its place, "if mask is not None" holds.
-    defaults = {
-        option.name: option.default for option in options if option.default is not option.empty
-    } or None
     while True:
         tracer = _Tracer(leaves)
         try:
-            graph = tracer.trace(model, concrete_args=defaults)
-            _drop_options(graph, [option.default is not option.empty for option in options])
-            return graph, notes
+            return tracer.trace(model), notes
+        except HookError as error:
+            raise UntraceableError(str(error)) from error
         except Exception as error:  # fx lets through whatever the model's own code raises
             path, module = tracer.stopped_in
             reason = f"{_reason(error)}{stopping_line(error)}"
@@ -56,40 +52,62 @@ def symbolic_trace(model: nn.Module) -> tuple[fx.Graph, list[str]]:
             notes.append(f"{path} ({type(module).__name__}) is kept whole: {reason}")
 
 
-def _drop_options(graph: fx.Graph, has_default: list[bool]) -> None:
-    """Take out the inputs that keep their defaults, with the checks of their values."""
-    inputs = [node for node in graph.nodes if node.op == "placeholder"][1:]
-    for node, drop in zip(inputs, has_default, strict=False):
-        if drop:
-            _erase(node)
-
-
-def _erase(node: fx.Node) -> None:
-    for user in list(node.users):
-        _erase(user)
-    node.graph.erase_node(node)
-
-
 class _Tracer(fx.Tracer):
     def __init__(self, leaves: set[nn.Module]) -> None:
         super().__init__()
         self.leaves = leaves
+        self.inside_hooks: set[nn.Module] = set()
         self.stopped_in: tuple[str, nn.Module | None] = ("", None)
 
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """Call the whole model with one input: its hooks are seen, and its options keep their defaults."""
+        model = self.root
+        return model, [self.create_proxy("placeholder", _input_name(model), (), {})]
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if m is self.root or m in self.inside_hooks:
+            return False
         if m in self.leaves or pads_itself(m):
             return True
-        return super().is_leaf_module(m, module_qualified_name)
+        # A forward that was put in place of the class's own, and torch.ao's layers, do more than the layer.
+        own = "forward" in vars(m) or type(m).__module__.startswith("torch.ao.")
+        return not own and super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         try:
+            if has_hooks(m) and self.is_leaf_module(m, self.path_of_module(m)):
+                return self._with_hooks(m, forward, args, kwargs)
             return super().call_module(m, forward, args, kwargs)
         except Exception:
             if self.stopped_in[1] is None:  # the innermost module sees the error first
                 self.stopped_in = (self.path_of_module(m), m)
             raise
+
+    def _with_hooks(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Let torch call a leaf's hooks, around a forward that makes the leaf's node."""
+        path, before = self.path_of_module(m), vars(m).get("forward")
+        self.inside_hooks.add(m)
+        m.forward = lambda *given, **named: self.create_proxy("call_module", path, given, named)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        finally:
+            self.inside_hooks.discard(m)
+            del m.forward
+            if before is not None:
+                m.forward = before
+
+
+def _input_name(model: nn.Module) -> str:
+    """Name the graph's input as the model does."""
+    options = inspect.signature(model.forward).parameters.values()
+    named = [option.name for option in options if option.kind is not option.VAR_POSITIONAL]
+    return named[0] if named else "x"
 
 
 def _has_weights(module: nn.Module) -> bool:

@@ -6,23 +6,29 @@ directly behind a convolution or linear layer. It gives the model's outputs, whi
 """
 
 import copy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from mrecg.errors import DataError, GraphError
+from mrecg.errors import GraphError, MrecgError
+from mrecg.graph import hooks, intake
 from mrecg.graph.exported import export_graph
 from mrecg.graph.fold import fold
 from mrecg.graph.inplace import make_out_of_place
-from mrecg.graph.lift import fold_constants, lift_layers
+from mrecg.graph.lift import fold_constants, is_fixed_filter, lift_layers
 from mrecg.graph.normalise import drop_identities, localise_sizes, untie
 from mrecg.graph.ops import is_functional_layer, is_weight_layer
+from mrecg.graph.parametrised import make_plain
+from mrecg.graph.precision import to_single
+from mrecg.graph.reference import OtherOutputsError, Reference, check_inputs, compare
+from mrecg.graph.reference import run as run_model
 from mrecg.graph.same_padding import split_paddings
-from mrecg.graph.symbolic import UntraceableError, stopping_line, symbolic_trace
-
-TOLERANCE = 1e-3
-"""Relative error of the graph's outputs, at most; folding in float32 stays far below."""
+from mrecg.graph.symbolic import UntraceableError, symbolic_trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,11 @@ class Traced:
 
 
 def trace(
-    model: nn.Module, input_shape: tuple[int, ...] | None = None, *, fold_affine: bool = True
+    model: nn.Module,
+    input_shape: tuple[int, ...] | None = None,
+    *,
+    single: bool = False,
+    fold_affine: bool = True,
 ) -> Traced:
     """Trace a copy of a model in evaluation mode and fold what only scales and shifts a layer's value.
 
@@ -49,6 +59,7 @@ def trace(
         model: The network; it is not changed. Its forward takes one tensor and returns one.
         input_shape: Channels, height and width of an image. Needed to compare the outputs with the model's,
             and for torch.export; None: neither is done.
+        single: Whether the graph computes in float32 whatever the model's type.
         fold_affine: Whether constants are folded as BatchNorms are. Version 0.1.0 folded BatchNorms only.
 
     Returns:
@@ -59,57 +70,99 @@ def trace(
         GraphError: Neither torch.fx nor torch.export can follow the model, it has several inputs or outputs,
             no weight layer, weights that depend on its input, or gives other outputs than its graph.
     """
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    reference = None if input_shape is None else _reference(model, input_shape)
+    with _eagerly():
+        model, notes = intake.unwrap(model)
+        model = intake.take(model)
+        check_inputs(model)
+        watched = hooks.watch(model)
+        reference = None if input_shape is None else run_model(model, input_shape)
+        notes += hooks.settle(watched, ran=reference is not None)
+        notes += make_plain(model)
+        with hooks.without_global_hooks() as missing:
+            finish = partial(
+                _finish, reference=reference, missing=missing, single=single, fold_affine=fold_affine
+            )
+            return _traced(model, input_shape, notes, finish)
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    """Keep torch.compile away from what is followed, and a caller's inference mode from what is copied."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled, and it takes seconds to import
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(torch._dynamo.config.patch(error_on_nested_fx_trace=False))
+        yield
+
+
+def _traced(
+    model: nn.Module,
+    input_shape: tuple[int, ...] | None,
+    notes: Sequence[str],
+    finish: Callable[[fx.GraphModule, str], list[str]],
+) -> Traced:
+    """Try torch.fx, and torch.export after it."""
+    name = type(model).__name__
     try:
         attempt = copy.deepcopy(model)
-        graph, notes = symbolic_trace(attempt)
-        return _finished(attempt, graph, reference, "torch.fx", notes, fold_affine=fold_affine)
-    except (UntraceableError, _OtherOutputsError) as error:
+        graph, more = symbolic_trace(attempt)
+        hooks.clear(attempt)
+        traced = fx.GraphModule(attempt, _with_one_input(graph, name))
+        more += finish(traced, name)
+        return Traced(graph=traced.eval(), route="torch.fx", notes=(*notes, *more))
+    except (UntraceableError, OtherOutputsError) as error:
         if input_shape is None:
             raise
         try:
             exported = export_graph(model, input_shape)
-            note = f"torch.export's graph is used: {error}"
-            return _finished(
-                exported, exported.graph, reference, "torch.export", [note], fold_affine=fold_affine
-            )
+            traced = fx.GraphModule(exported, _with_one_input(exported.graph, name))
+            more = finish(traced, name)
         except GraphError as second:
             raise GraphError(f"{error}; {second}") from error
+        said = f"torch.export's graph is used: {error}"
+        return Traced(graph=traced.eval(), route="torch.export", notes=(*notes, said, *more))
 
 
-class _OtherOutputsError(GraphError):
-    """A graph computes something else than its model."""
-
-
-def _finished(
-    root: nn.Module,
-    graph: fx.Graph,
-    reference: "_Reference | None",
-    route: str,
-    notes: list[str],
+def _finish(
+    traced: fx.GraphModule,
+    name: str,
     *,
+    reference: Reference | None,
+    missing: Sequence[str],
+    single: bool,
     fold_affine: bool,
-) -> Traced:
-    """Bring a graph into its final form; the root's layers are changed."""
-    name = type(root).__name__ if reference is None else reference.name
-    traced = fx.GraphModule(root, _with_one_input(graph, name))
+) -> list[str]:
+    """Bring a graph into its final form, and compare it with the model; returns notes."""
+    try:
+        notes = _simplify(traced, reference, single=single, fold_affine=fold_affine)
+    except MrecgError:
+        raise
+    except Exception as error:  # constants and sizes are computed by the model's own operations
+        raise OtherOutputsError(f"{name}'s graph cannot be followed: {intake.one_line(error)}") from error
+    _check_layers(traced, name)
+    if reference is not None:
+        compare(traced, reference, missing)
+    return notes
+
+
+def _simplify(
+    traced: fx.GraphModule, reference: Reference | None, *, single: bool, fold_affine: bool
+) -> list[str]:
+    notes = to_single(traced) if single else []
     # First of all: to torch.fx an in-place call whose result nobody reads is dead code.
     make_out_of_place(traced)
     drop_identities(traced)
     split_paddings(traced)
     fold_constants(traced)
     lift_layers(traced)
-    notes = [*notes, *untie(traced)]
+    notes += untie(traced)
     if reference is not None:
         localise_sizes(traced, tuple(reference.images.shape[1:]))
     fold(traced, constants=fold_affine)
     traced.delete_all_unused_submodules()
     traced.recompile()
-    _check_layers(traced, name)
-    if reference is not None:
-        _compare(traced, reference)
-    return Traced(graph=traced.eval(), route=route, notes=tuple(notes))
+    return notes
 
 
 def _with_one_input(graph: fx.Graph, name: str) -> fx.Graph:
@@ -132,56 +185,7 @@ def _with_one_input(graph: fx.Graph, name: str) -> fx.Graph:
 
 def _check_layers(traced: fx.GraphModule, name: str) -> None:
     for node in traced.graph.nodes:
-        if is_functional_layer(node):
+        if is_functional_layer(node) and not is_fixed_filter(traced, node):
             raise GraphError(f"{name}: {node.format_node()} has weights that depend on the input")
     if not any(is_weight_layer(node) for node in traced.graph.nodes):
         raise GraphError(f"{name} has no convolution or linear layer to quantize")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reference:
-    """Random images and what the model makes of them, before anything is changed."""
-
-    name: str
-    images: Tensor
-    outputs: Tensor
-
-
-@torch.no_grad()
-def _reference(model: nn.Module, input_shape: tuple[int, ...]) -> _Reference | None:
-    parameter = next(model.parameters(), torch.zeros(1))
-    if parameter.is_meta:
-        return None
-    # Three images, where torch.export sees two: a graph that is bound to their number does not pass.
-    images = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0)).to(parameter)
-    name = type(model).__name__
-    try:
-        outputs = model(images)
-    except Exception as error:  # whatever the model's own code raises
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"the model does not take images of shape {tuple(input_shape)}: {reason}{stopping_line(error)}"
-        ) from error
-    if not isinstance(outputs, Tensor):
-        kind = type(outputs).__name__
-        raise GraphError(f"{name} returns {kind}; only models that return one tensor are supported")
-    return _Reference(name=name, images=images, outputs=outputs)
-
-
-@torch.no_grad()
-def _compare(traced: fx.GraphModule, reference: _Reference) -> None:
-    expected = reference.outputs
-    try:
-        found = traced(reference.images)
-    except Exception as error:  # whatever the graph's operations raise
-        reason = " ".join(str(error).split())
-        raise _OtherOutputsError(f"{reference.name}'s graph cannot be run: {reason}") from error
-    if expected.shape != found.shape:
-        raise _OtherOutputsError(f"{reference.name}'s graph gives outputs of another shape than the model")
-    difference = (found - expected).norm() / expected.norm().clamp(min=1e-12)
-    if expected.isfinite().all() and not difference <= TOLERANCE:
-        raise _OtherOutputsError(
-            f"{reference.name}'s graph gives other outputs than the model (relative difference "
-            f"{float(difference):.2g}): it overwrites a tensor through a view, draws at random, "
-            "or depends on more than its input"
-        )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
+from mrecg.graph.lift import is_fixed_filter
 from mrecg.graph.ops import (
     attribute_of,
     is_activation,
@@ -48,13 +49,13 @@ def unquantized(traced: fx.GraphModule) -> list[Unquantized]:
     """
     found: dict[str, Unquantized] = {}
     for node in traced.graph.nodes:
-        part = _tensor(traced, node) if node.op == "get_attr" else _computation(node)
+        part = _tensor(traced, node) if node.op == "get_attr" else _computation(traced, node)
         if part is not None:
             found.setdefault(part.name, part)
     return list(found.values())
 
 
-def _computation(node: fx.Node) -> Unquantized | None:
+def _computation(traced: fx.GraphModule, node: fx.Node) -> Unquantized | None:
     module = module_of(node)
     name = node.name if module is None else str(node.target)
     count = 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
@@ -66,6 +67,11 @@ def _computation(node: fx.Node) -> Unquantized | None:
         kind = operation(node) if module is None else type(module).__name__
         path = name if module is not None else common_path([node]) or name
         return Unquantized(name=path, reason=f"{kind}, which depends on its input", parameters=count)
+    if is_fixed_filter(traced, node):
+        path = common_path([node]) or name
+        return Unquantized(
+            name=path, reason="fixed filter: a buffer that resamples each channel", parameters=0
+        )
     if is_matrix_product(node):
         return Unquantized(name=name, reason="product of two activations", parameters=0)
     if count and not is_weight_layer(node) and not is_activation(node):
