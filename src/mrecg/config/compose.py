@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mrecg.config.build import plain, run_config, unknown_key
+from mrecg.config.build import plain, require_batch, run_config, unknown_key
 from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
@@ -220,11 +220,8 @@ def from_hydra(config: DictConfig) -> RunConfig:
     made = run_config(
         {str(key): value for key, value in values.items() if key not in ("experiment", "sweep")}
     )
-    if made.trainer.batch_size > made.data.calibration_images:
-        raise ConfigError(
-            f"trainer.batch_size: {made.trainer.batch_size} is not right: a step takes each image once; give "
-            f"at most data.calibration_images={made.data.calibration_images}"
-        )
+    if made.data.calibration_images != "all":
+        require_batch(made, made.data.calibration_images)
     return made
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mrecg.errors import CheckpointError, ConfigError
+from mrecg.errors import CheckpointError, ConfigError, short
 
+MEAN, VARIANCE = "running_mean", "running_var"
 COUNTER = "num_batches_tracked"
 """BatchNorm's count of training batches: files from before torch 0.4.1 lack it, and inference ignores it."""
 
@@ -53,7 +54,7 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
-    """Refuse weights that hold NaN or infinity: every number behind them would be none.
+    """Refuse weights that hold NaN or infinity, and variances below 0: every number after them would be none.
 
     Args:
         tensors: Weights and statistics, by name.
@@ -63,12 +64,36 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
         CheckpointError: One of them holds such a value.
     """
     for name, value in tensors.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
+        if value.is_meta or not value.is_floating_point():
+            continue
+        if name.rpartition(".")[2] == VARIANCE and bool((value < 0).any()):
+            wrong = int((value < 0).sum())
+            raise CheckpointError(
+                f"{what}: {short(name)} holds {wrong} values of {value.numel()} below 0, and it is a "
+                "variance: a damaged file, or tensors mixed up; give BatchNorm's statistics as trained"
+            )
+        if not bool(value.isfinite().all()):
             wrong = int((~value.isfinite()).sum())
             raise CheckpointError(
-                f"{what}: {name} holds {wrong} values of {value.numel()} that are NaN or infinite: "
+                f"{what}: {short(name)} holds {wrong} values of {value.numel()} that are NaN or infinite: "
                 "a damaged file, or a training that has diverged; give weights that are finite"
             )
+
+
+def statistics_of(model: nn.Module) -> dict[str, Tensor]:
+    """Take the running statistics of a model's normalisations.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Means and variances, by name.
+    """
+    return {
+        name: value
+        for name, value in model.named_buffers()
+        if name.rpartition(".")[2] in (MEAN, VARIANCE) and isinstance(value, Tensor)
+    }
 
 
 def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from mrecg.variables import COMMAND
 
 if TYPE_CHECKING:
     from mrecg.config.consent import Consent
+    from mrecg.config.schema import RunConfig
 
 _PASS_ON = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 """Flags by which Hydra prints something instead of running."""
@@ -45,6 +46,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         compose.run(job, arguments)
         return
     checked = compose.check(arguments)
+    _check_images(verb, checked.configs)
     if consent is not None:
         for config in checked.configs:
             consent.to(config.model, config.data)
@@ -75,6 +77,14 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
             _ended(checked.folder)
     finally:
         del os.environ[COMMAND]
+
+
+def _check_images(verb: str, configs: "Sequence[RunConfig]") -> None:
+    """Refuse a command line that names no calibration images, unless it only evaluates."""
+    from mrecg.config.build import require_calibration
+
+    for config in configs if verb != "evaluate" else ():
+        require_calibration(config.data)
 
 
 @contextmanager
