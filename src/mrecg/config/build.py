@@ -13,6 +13,7 @@ from mrecg.config.inputs import DataConfig
 from mrecg.config.methods import METHODS
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of, short
+from mrecg.redaction import conceal
 
 _ADAPTER = TypeAdapter(RunConfig)
 
@@ -37,7 +38,7 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     mrecg.errors.ConfigError: bits.weigth: unknown key (did you mean bits.weight?); ...
     """
     try:
-        return _ADAPTER.validate_python(dict(values))
+        return _ADAPTER.validate_python(conceal(dict(values)))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
 

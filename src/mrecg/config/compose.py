@@ -23,7 +23,9 @@ from mrecg.config.build import plain, require_batch, run_config, unknown_key
 from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
+from mrecg.durable import write_durably
 from mrecg.errors import ConfigError, one_of
+from mrecg.redaction import conceal, without_secrets
 from mrecg.stored import DAMAGED
 
 MAX_CHECKED = 500
@@ -142,6 +144,19 @@ def saved_overrides(folder: Path) -> list[str]:
     return [str(word) for word in found]
 
 
+def mask_written(folder: Path) -> None:
+    """Mask the secrets in what Hydra has written of a run: a user's own YAML files may hold some.
+
+    Args:
+        folder: Hydra's output folder.
+    """
+    for file in (*(folder / ".hydra").glob("*.yaml"), folder.parent / "multirun.yaml"):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="surrogateescape")
+            if (masked := without_secrets(text)) != text:
+                write_durably(file, masked.encode(errors="surrogateescape"))
+
+
 def sweep_params(config: DictConfig) -> dict[str, str]:
     """Read the axes of a sweep file.
 
@@ -163,7 +178,7 @@ def sweep_params(config: DictConfig) -> dict[str, str]:
                 f"hydra.sweeper.params.{key}: a YAML list would be one value, not an axis; "
                 f'write "{several}" (a list as a value goes into quotes, too)'
             )
-    return {str(key): str(value) for key, value in found.items()}
+    return {str(key): conceal(str(value)) for key, value in found.items()}
 
 
 def _searches(config: DictConfig) -> bool:

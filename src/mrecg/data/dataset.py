@@ -16,7 +16,8 @@ from mrecg.data.labels import LARGEST_LABEL
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.source import Part, Source
 from mrecg.data.transform import Transform
-from mrecg.errors import ConfigError, DataError, MrecgError, out_of_memory
+from mrecg.errors import ConfigError, DataError, MrecgError, out_of_memory, short
+from mrecg.redaction import reveal, without_secrets
 
 ITEM = "an image, or a tuple of image, label, ..."
 IMAGE = (
@@ -51,7 +52,7 @@ class _Items:
         except Exception as error:  # whatever a data set does with what it cannot read
             if out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split())[:200]
+            reason = short(without_secrets(str(error)), 200)
             raise DataError(f"{name} cannot be read: {type(error).__name__}: {reason}") from error
         parts = tuple(item) if isinstance(item, tuple | list) else (item,)
         if not parts:
@@ -117,11 +118,11 @@ def _part(
     if not callable(make):
         raise ConfigError(f"{name}: {path} is {type(make).__name__}; give a class or a function")
     try:
-        dataset = make(**arguments)
+        dataset = make(**reveal(dict(arguments)))
     except Exception as error:  # whatever a constructor does with what it cannot use
         if out_of_memory(error):
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = short(without_secrets(str(error)), 300)
         raise ConfigError(f"data.{key}_arguments: {path} refuses {dict(arguments)}: {reason}") from error
     if isinstance(dataset, IterableDataset) or not all(
         hasattr(dataset, method) for method in ("__len__", "__getitem__")

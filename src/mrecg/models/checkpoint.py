@@ -11,6 +11,7 @@ from mrecg.models.construct import refuse_not_finite, tensors_of
 from mrecg.models.fetch import KEY, digest, find
 from mrecg.models.layout import locate, read, refuse_unusual, unwrapped
 from mrecg.models.records import Weights
+from mrecg.redaction import without_secrets
 
 
 def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
@@ -32,8 +33,8 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
             not fit the model.
     """
     assert config.checkpoint is not None
-    what = config.checkpoint
-    file = find(what)
+    what = without_secrets(config.checkpoint)
+    file = find(config.checkpoint)
     try:
         checksum = _checked(file.path, config.sha256)
         content = read(file.path)

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mrecg.errors import CheckpointError, ConfigError, short
+from mrecg.redaction import reveal, without_secrets
 
 MEAN, VARIANCE = "running_mean", "running_var"
 COUNTER = "num_batches_tracked"
@@ -42,12 +43,14 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
         ConfigError: The arguments are refused, or no model comes back.
     """
     try:
-        model = make(**arguments)
+        model = make(**reveal(dict(arguments)))
     except Exception as error:  # whatever a constructor does with what it cannot use
         known = isinstance(error, TypeError | ValueError)
         if not known and str(getattr(make, "__module__", "")).startswith(("torchvision.", "timm.")):
             raise  # damaged files, no network: who asks these packages knows better what it means
-        raise ConfigError(f"model.arguments: {name} refuses {dict(arguments)}: {error}") from error
+        raise ConfigError(
+            f"model.arguments: {name} refuses {dict(arguments)}: {without_secrets(str(error))}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model.target: {name} returns {type(model).__name__}, not an nn.Module")
     return model

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrecg.errors import Interrupted, MrecgError
+from mrecg.redaction import conceal
 from mrecg.variables import COMMAND
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     from mrecg.config.consent import names_code
     from mrecg.config.identity import refuse_other
 
+    arguments = conceal(list(arguments))  # from here on nothing but a download has the secrets of a URL
     job, typed = Job(verb), arguments
     arguments = _resumed(arguments) if verb == "quantize" else arguments
     if any(word.split("=")[0] in _PASS_ON for word in arguments):
