@@ -61,3 +61,22 @@ def test_a_label_that_the_model_does_not_have_is_an_error() -> None:
     batches = [(torch.zeros(2, 3, 1, 1), torch.tensor([0, 3]))]
     with pytest.raises(DataError, match=r"label 3, the model 3 outputs; see data\.classes_path"):
         accuracy(nn.Flatten(), batches, device=CPU)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_images_that_are_not_finite_are_named_by_their_place(value: float) -> None:
+    bad = torch.zeros(2, 3, 1, 1)
+    bad[1, 0] = value
+    batches = [(torch.zeros(2, 3, 1, 1), torch.tensor([0, 1])), (bad, torch.tensor([0, 1]))]
+    with pytest.raises(
+        DataError, match=r"1 of the images 2 to 3 hold NaN or infinite .* first is image 3; leave"
+    ):
+        accuracy(nn.Flatten(), batches, device=torch.device("cpu"))
+
+
+def test_a_negative_label_and_no_logits_are_errors() -> None:
+    x = torch.zeros(2, 3, 1, 1)
+    with pytest.raises(DataError, match="label -1, the model 3 outputs"):
+        accuracy(nn.Flatten(), [(x, torch.tensor([0, -1]))], device=torch.device("cpu"))
+    with pytest.raises(DataError, match=r"the model gives \(2, 3, 1, 1\), and accuracy is counted on logits"):
+        accuracy(nn.Identity(), [(x, torch.tensor([0, 1]))], device=torch.device("cpu"))

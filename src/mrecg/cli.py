@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from mrecg.errors import FULL, Interrupted, MrecgError, Terminated, allocator_says, one_of, out_of_memory
+from mrecg.redaction import without_secrets
 from mrecg.variables import DEBUG
 
 Verb = Callable[[Sequence[str]], int | None]
@@ -114,9 +115,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _say(text: str, error: BaseException) -> None:
     """Write the one line of an error, behind its traceback where that was asked for."""
     if os.environ.get(DEBUG) == "1":
-        sys.stderr.write("".join(traceback.format_exception(error)))
+        sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
     # What a name holds must neither break the line nor steer the terminal; a name need not be UTF-8, either.
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    text = without_secrets(" ".join(text.split()))
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     sys.stderr.write(f"mrecg: {line}\n")
 
 

@@ -19,6 +19,7 @@ import torch
 from mrecg.allocator import recycling
 from mrecg.errors import ConfigError
 from mrecg.kernels.switch import fused
+from mrecg.redaction import without_secrets
 from mrecg.variables import COMMAND, WORKERS
 
 PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "numba")
@@ -117,8 +118,14 @@ def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "could_differ": COULD_DIFFER,
-        "command": os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": os.environ.get(COMMAND)
+        or shlex.join(map(without_secrets, [Path(sys.argv[0]).name, *sys.argv[1:]])),
     }
+
+
+def _command() -> str:
+    """The words of this process, without the secrets of URLs."""
+    return shlex.join(without_secrets(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:]))
 
 
 def processor() -> str:

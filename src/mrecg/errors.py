@@ -120,6 +120,41 @@ def one_of(
     return error(f"{what}: {value!r} is not a choice{hint}; choose from {', '.join(names)}")
 
 
+def short(text: object, most: int = 80) -> str:
+    """Cut what may be of any length, so that the line which names it can be read.
+
+    Args:
+        text: A name, a value, or what a library says.
+        most: Characters to keep.
+
+    Returns:
+        The text in one line.
+
+    >>> short("a" * 9, most=5)
+    'aa...'
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def few(names: Iterable[object], most: int = 8) -> str:
+    """List names, of which there may be thousands.
+
+    Args:
+        names: The names.
+        most: How many to write out.
+
+    Returns:
+        The first ones, each cut, and how many more there are.
+
+    >>> few("abcd", most=2)
+    'a, b and 2 more'
+    """
+    every = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(short(name, 30) for name in every[:most]) + more
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory left, on the CPU or on a GPU.
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from mrecg.data.evaluation import refuse_labels, refuse_not_finite
 from mrecg.errors import DataError
 
 
@@ -49,17 +50,15 @@ def accuracy(
         The accuracies; top-5 counts all classes where there are fewer than five.
 
     Raises:
-        DataError: A label is no index of the model's outputs.
+        DataError: A label is no index of the model's outputs, an image holds NaN or infinity, or the model
+            gives no logits.
     """
     top1 = top5 = images = 0
     wanted, decided = [torch.zeros(0).long()], [torch.zeros(0).long()]
     for x, labels in batches:
+        refuse_not_finite(x, "evaluation", first=images)
         logits = model(x.to(device, memory_format=torch.channels_last))
-        if int(labels.max()) >= logits.shape[1]:
-            raise DataError(
-                f"an evaluation image has label {int(labels.max())}, the model {logits.shape[1]} outputs; "
-                "see data.classes_path"
-            )
+        refuse_labels(labels.tolist(), outputs_of(logits), "evaluation")
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()
         hits = ranked == labels.unsqueeze(1)
         top1 += int(hits[:, 0].sum())
@@ -72,6 +71,27 @@ def accuracy(
     return Accuracy(
         top1 / max(images, 1), top5 / max(images, 1), images, torch.cat(wanted), torch.cat(decided)
     )
+
+
+def outputs_of(logits: Tensor) -> int:
+    """Count the outputs of a classifier.
+
+    Args:
+        logits: What it has returned.
+
+    Returns:
+        How many logits there are for an image.
+
+    Raises:
+        DataError: It has returned something else than logits of shape (B, classes).
+    """
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise DataError(
+            f"evaluation: the model gives {found}, and accuracy is counted on logits of shape "
+            "(images, classes); leave the evaluation images out"
+        )
+    return logits.shape[1]
 
 
 def oscillation_index(curve: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from torch import nn
 
 from mrecg import environment, probes
 from mrecg.cache import check as check_cache
+from mrecg.config.build import require_batch
 from mrecg.config.consent import Consent
 from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
@@ -15,7 +16,7 @@ from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import DataError
 from mrecg.exporting.runners import open_file
-from mrecg.measure import Accuracy, accuracy
+from mrecg.measure import Accuracy, accuracy, outputs_of
 from mrecg.models.build import build
 from mrecg.models.preprocessing import resolve
 from mrecg.models.records import Weights
@@ -102,8 +103,10 @@ def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | 
     Returns:
         The images.
     """
-    with (display or Quiet()).stage("images", config.data.calibration_images) as advance:
-        return data.load(config.data, preprocessing=preprocessing, progress=advance)
+    stage = partial((display or Quiet()).stage, "images")
+    images = data.load(config.data, preprocessing=preprocessing, stage=stage)
+    require_batch(config, len(images.calibration))  # known only now for data.calibration_images=all
+    return images
 
 
 def quantize(
@@ -143,10 +146,18 @@ def quantize(
     with clock("plan"):
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
-        check_fit(network, calibration)
+        outputs = check_fit(network, calibration)
         sharing = Sharing(config, network, calibration, own=own)
         for note in network.notes:
             display.note(f"graph: {note}")
+        notes = images.check_labels(outputs_of(outputs)) if len(images) else ()
+        for note in notes:
+            display.note(note)
+    # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
+    measure = partial(_accuracy, images=images, device=device, clock=clock, display=display)
+    full = measure(nn.Sequential(*network.full), "evaluate FP")
+    if full is not None:
+        display.note(f"full precision: top-1 {full.top1:.4f}, top-5 {full.top5:.4f}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
     with Team(again, trainer=config.trainer, device=device) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
@@ -173,11 +184,7 @@ def quantize(
             )
             sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
             probes.keep(network, config, sharing, plan, outcome)
-    with clock("evaluate"), display.stage("evaluate", 2 * len(images)) as advance:
-        full, low = (
-            accuracy(part, images.batches(), device=device, progress=advance) if len(images) else None
-            for part in (nn.Sequential(*network.full), network.model)
-        )
+    low = measure(network.model, "evaluate")
     return Result(
         model=network.model,
         plan=plan,
@@ -204,6 +211,15 @@ def quantize(
         weights=weights.as_dict() if weights else {"origin": "python"},
         decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
     )
+
+
+def _accuracy(
+    model: nn.Module, stage: str, *, images: Images, device: torch.device, clock: Clock, display: Display
+) -> Accuracy | None:
+    """Measure one of the two networks; None without evaluation images."""
+    with clock("evaluate"), display.stage(stage, len(images)) as advance:
+        batches = images.batches()
+        return accuracy(model, batches, device=device, progress=advance) if len(images) else None
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
@@ -265,5 +281,19 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     images = data.load(source.data, preprocessing=preprocessing, calibration=False)
     if not len(images):
         raise DataError(f"data={images.name}: has no images to evaluate on; see data.evaluation_path")
+    model = model.to(device)
+    for note in images.check_labels(_outputs(model, images, device)):
+        (display or Quiet()).note(note)
     with (display or Quiet()).stage("evaluate", len(images)) as advance:
-        return what, accuracy(model.to(device), images.batches(), device=device, progress=advance)
+        return what, accuracy(model, images.batches(), device=device, progress=advance)
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, images: Images, device: torch.device) -> int:
+    """Show a classifier one image before the work begins, and count its outputs."""
+    assert images.evaluation is not None
+    image = images.evaluation.dataset[0]
+    if isinstance(image, DataError):
+        raise image
+    x = image[0].unsqueeze(0).to(device, memory_format=torch.channels_last)
+    return outputs_of(model(x))

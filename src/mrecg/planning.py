@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from mrecg import probes
 from mrecg.config.schema import RunConfig
-from mrecg.errors import DataError
+from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
-from mrecg.models.construct import refuse_not_finite
+from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Display, Quiet
@@ -50,12 +50,14 @@ def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] |
         The graph and its units.
 
     Raises:
-        CheckpointError: A weight is NaN or infinite.
+        CheckpointError: A weight is NaN or infinite, or a variance negative.
     """
-    refuse_not_finite(dict(model.named_parameters()), "model")
+    refuse_not_finite({**dict(model.named_parameters()), **statistics_of(model)}, "model")
     base = "layer" if config.granularity.name == "layer" else "block"
     limit = config.granularity.max_unit_layers
-    return cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
+    parts = cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
+    refuse_not_finite(dict(parts.graph.named_parameters()), "model with BatchNorm folded into its layers")
+    return parts
 
 
 def calibrate(
@@ -91,18 +93,34 @@ def calibrate(
 
 
 @torch.no_grad()
-def check_fit(network: QuantizedNetwork, images: Tensor) -> None:
+def check_fit(network: QuantizedNetwork, images: Tensor) -> Tensor:
     """Show the model one image before the work begins.
 
     Args:
         network: The network.
         images: Calibration images on its device.
 
+    Returns:
+        What the model gives for it.
+
     Raises:
         DataError: It does not take them.
+        CheckpointError: Its weights make NaN or infinity of it.
     """
+    x = images[:1]
     try:
-        nn.Sequential(*network.full)(images[:1])
+        for unit, part in zip(network.units, network.full, strict=True):
+            x = part(x)
+            if not bool(x.isfinite().all()):
+                largest = max((float(p.abs().max()) for p in part.parameters() if p.numel()), default=0.0)
+                raise CheckpointError(
+                    f"model: {unit.name} makes NaN or infinite values of the first calibration image, "
+                    f"and its largest weight is {largest:.3g}: the weights or the images are too large; "
+                    "see model.checkpoint and model.preprocessing"
+                )
+        return x
+    except MrecgError:
+        raise
     except Exception as error:  # whatever the model's operations raise
         shape, reason = tuple(images.shape[1:]), " ".join(str(error).split())
         raise DataError(

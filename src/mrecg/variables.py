@@ -8,6 +8,8 @@ DEBUG = "MRECG_DEBUG"
 """Set to 1: errors show their traceback, above their line."""
 COMMAND = "MRECG_COMMAND"
 """The command line as it was typed; what Hydra and its launchers see is another."""
+SECRETS = "MRECG_SECRETS"
+"""The URLs that masks stand for, see `mrecg.redaction`; never written to a file."""
 WORKERS = "MRECG_WORKERS"
 """How many jobs share this machine: they divide its processors and GPUs."""
 

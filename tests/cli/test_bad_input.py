@@ -2,6 +2,7 @@
 """Bad input: one line that names the thing and says what to do, the exit code, and nothing written half."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -78,7 +79,16 @@ CONFIG = [
 IMAGES = [
     Case("batch over images", "trainer.batch_size=13", r"trainer\.batch_size: 13 is not right: .*12"),
     Case("more than there are", "data.calibration_images=19", r"data\.calibration_images: 19 images are asked for"),
-    Case("one image", bad.images(bad.picture("RGB"), count=1), r"12 images are asked for, and there are 1$"),
+    Case("one image", bad.images(bad.picture("RGB"), count=1), r"12 images are asked for, and there are 1; set data\.calibration_images=1, or all for all$"),
+    Case("images of another kind", bad.images(lambda p: p.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")), r"00\.png: is no image that can be read \(none of the formats JPEG"),
+    Case("a bomb of pixels", bad.images(bad.picture("1", (13_000, 13_000))), r"00\.png: has 13,000 x 13,000 pixels, more than 89,478,485"),
+    Case("resize without bound", "data.resize=1000000", r"data\.resize: 1000000 is not right: wants a number less than or equal to 8192"),
+    Case("shape without bound", "model.input_shape=[3,100000,100000]", r"model\.input_shape\.1: 100000 is not right"),
+    Case("deviation of nothing", "model.preprocessing.std=[1e-40]", r"model\.preprocessing\.std\.0: 1e-40 is not right"),
+    Case("mean not a number", "model.preprocessing.mean=[.nan]", r"model\.preprocessing\.mean\.0: nan is not right"),
+    Case("a pipe for an image", bad.images(os.mkfifo), r"00\.png: is no file$"),
+    Case("a pipe for labels", lambda: os.mkfifo("l.csv") or ["data.labels_path=l.csv"], r"data\.labels_path: l\.csv is no file$"),
+    Case("a pipe for classes", lambda: os.mkfifo("c.txt") or ["data.classes_path=c.txt"], r"data\.classes_path: c\.txt is no file$"),
     Case("empty file", bad.images(bad.picture("RGB", cut=0)), r"00\.png: is no image that can be read"),
     Case("truncated image", bad.images(bad.picture("RGB", cut=45)), r"00\.png: is no image that can be read"),
     Case("no image", bad.images(lambda p: p.write_text("<html>")), r"00\.png: is no image that can be read"),
@@ -95,6 +105,11 @@ IMAGES = [
     Case("file for a folder", lambda: [f"data.calibration_path={__file__}"], r"data\.calibration_path: .* is no folder"),
     Case("long path", f"data.calibration_path={LONG}", r"data\.calibration_path: x+ cannot be used \(File name too long\)"),
     Case("label too large", bad.labels("file,label\na.png,0\nb.png,3\n"), r"has label 3, the model 3 outputs"),
+    Case("label of absurd size", bad.labels(f"file,label\na.png,{'9' * 5000}\n"), r"line 2: label of 5,000 digits is out of range"),
+    Case("label beyond 64 bits", bad.labels(f"file,label\na.png,{2**63}\n"), r"line 2: label 9223372036854775808 is out of range"),
+    Case("two label columns", bad.labels("file,label,label\na.png,0,1\n"), r"has 2 columns label; rename all but the right one"),
+    Case("file twice", bad.labels("file,label\na.png,0\na.png,1\n"), r"labels\.csv line 3: 'a\.png' is on line 2, too"),
+    Case("file missing", bad.labels("file,label\nz.png,0\n"), r"labels\.csv line 2: 'z\.png' is no file in"),
     Case("label negative", bad.labels("file,label\na.png,0\nb.png,-1\n"), r"labels\.csv line 3: .*-1"),
     Case("label missing", bad.labels("file,label\na.png,0\nb.png,\n"), r"labels\.csv line 3"),
     Case("label column", bad.labels("name,class\na.png,0\n"), r"labels\.csv.*file"),
@@ -119,6 +134,17 @@ WEIGHTS = [
     Case("NaN", bad.torch_file(lambda: bad.weights(stem__0__weight=nan("stem.0.weight")())), r"stem\.0\.weight holds 108 values of 108 that are NaN"),
     Case("infinite", bad.torch_file(lambda: bad.weights(head__bias=nan("head.bias", float("inf"))())), r"head\.bias holds 3 values of 3"),
     Case("NaN without a file", "model.target=bad_files.constant", r"model: .*holds 108 values of 108 that are NaN"),
+    Case("negative variance", bad.torch_file(lambda: bad.weights(stem__1__running_var=-torch.ones(4))), r"stem\.1\.running_var holds 4 values of 4 below 0"),
+    Case("too large", bad.torch_file(lambda: bad.weights(stem__0__weight=torch.full((4, 3, 3, 3), 3e38))), r"stem makes NaN or infinite values of the first calibration image, and its largest weight is 3e\+38"),
+    Case("sparse", bad.torch_file(lambda: bad.weights(head__weight=torch.ones(3, 8).to_sparse())), r"head\.weight is sparse"),
+    Case("integers", bad.torch_file(lambda: bad.weights(head__weight=torch.ones(3, 8).to(torch.int8))), r"head\.weight holds int8, the model has float32"),
+    Case("tag too long", f"logger.tags=[{'x' * 65}]", r"logger\.tags\.0: 'x+' is not right: W&B takes 1 to 64 printable"),
+    Case("tag empty", "logger.tags=['']", r"logger\.tags\.0: '' is not right: W&B takes 1 to 64"),
+    Case("too many tags", f"logger.tags=[{','.join(f't{i}' for i in range(51))}]", r"logger\.tags: .* W&B takes 50 tags at most, and these are 51"),
+    Case("project", "logger.project=a/b", r"logger\.project: 'a/b' is not right: W&B takes no project with /"),
+    Case("project too long", f"logger.project={'x' * 129}", r"logger\.project: .* W&B takes 1 to 128"),
+    Case("entity", "logger.entity='a b'", r"logger\.entity: 'a b' is not right"),
+    Case("group too long", f"logger.group={'x' * 129}", r"logger\.group: .* W&B takes 1 to 128"),
     Case("no header", bad.raw("w.safetensors", b""), r"w\.safetensors cannot be loaded"),
     Case("header too long", bad.raw("w.safetensors", bad.header("{}", length=2**62)), r"w\.safetensors cannot be loaded"),
     Case("header no JSON", bad.raw("w.safetensors", bad.header("{nothing")), r"w\.safetensors cannot be loaded"),

@@ -86,7 +86,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"model": {"source": "torchvision", "weights": "DEFAULT", "checkpoint": "x.pt"}},
         r"^model\.weights\b.*model\.checkpoint",
     ),
-    ({"data": {"source": "image_folder"}}, r"^data\.calibration_path\b.*data\.source=image_folder"),
+    ({"data": {"source": "cifar10"}}, r"^data\.calibration_path\b.*data\.source=cifar10"),
     ({"granularity": {"name": "fixed"}}, r"^granularity\.groups\b.*granularity=fixed"),
     ({"granularity": {"name": "mixed", "groups": [["a"]]}}, r"^granularity\.groups\b.*granularity=fixed"),
     # Several at once: the first, and how many more.

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from mrecg.config.inputs import DataConfig
-from mrecg.data.images import Images
+from mrecg.data.images import Images, load
 from mrecg.data.transform import Transform
 from mrecg.errors import ConfigError, DataError
 
@@ -92,7 +92,7 @@ def test_a_function_can_give_the_data(items: Load) -> None:
         ("tiny_data.Stream", {}, DataError, NAMED + r"tiny_data\.Stream gives Stream; wants a data"),
         ("tiny_data.SizedStream", {}, DataError, NAMED + r"tiny_data\.SizedStream gives SizedStream; wants"),
         ("tiny_data.Endless", {}, DataError, NAMED + r".* gives Endless; wants a data set"),
-        ("builtins.dict", {}, DataError, r"^data\.calibration_images: 4 images .* there are 0$"),
+        ("builtins.dict", {}, DataError, r"^data=mine: has no images to calibrate with$"),
         (SQUARES, {"kind": "dict"}, DataError, NAMED + r"item 0 has an image of type dict; wants"),
         (SQUARES, {"kind": "float array"}, DataError, NAMED + r"item 0 .* type ndarray of float64; wants"),
         (SQUARES, {"kind": "integers"}, DataError, NAMED + r"item 0 .* type Tensor of torch\.int64; wants"),
@@ -143,3 +143,65 @@ def test_a_later_item_is_named_by_its_index(
     )
     with pytest.raises(DataError, match=r"^data\.evaluation_dataset: item 4 has an image of type int; wants"):
         list(found.batches())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_images_that_are_not_finite_are_counted_and_named(
+    value: float, items: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(index: int) -> torch.Tensor:
+        image = tiny_data.preprocessed(index)
+        if index in (2, 5):
+            image[1, 3, 3] = value
+        return image
+
+    monkeypatch.setitem(tiny_data.MAKE, "float", make)
+    given = {"calibration_arguments": {"kind": "float"}, "calibration_images": 6}
+    with pytest.raises(
+        DataError, match=r"^data=mine: 2 of 6 images hold NaN or infinite .* image 2 \(2\); leave"
+    ):
+        items(evaluation=None, **given)
+    found = items(evaluation_arguments={"kind": "float"})
+    with pytest.raises(
+        DataError, match=r"^data=mine: evaluation image 2 holds NaN or infinite values; leave it"
+    ):
+        list(found.batches())
+
+
+def test_all_images_can_be_asked_for(items: Load) -> None:
+    found = items(calibration_images="all")
+    assert found.calibration.shape[0] == 6 and found.drawn.available == 6 and found.drawn.seed is None
+    with pytest.raises(
+        DataError, match=r"_images: 512 images .* are 6; set data\.calibration_images=6, or all"
+    ):
+        items(calibration_images=512)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), OSError(5, "gone"), ZeroDivisionError()])
+def test_a_data_set_that_fails_is_named_with_its_item(
+    error: Exception, items: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(index: int) -> None:
+        raise error
+
+    monkeypatch.setitem(tiny_data.MAKE, "picture", fail)
+    with pytest.raises(DataError, match=rf"item \d cannot be read: {type(error).__name__}: "):
+        items(evaluation=None)
+
+
+@pytest.mark.parametrize("label", [2**31, 2**63, 10**5000, -(10**5000)], ids=["31", "63", "huge", "low"])
+def test_a_label_of_absurd_size_is_one_line(label: int, items: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny_data.Squares, "__getitem__", lambda self, i: (tiny_data.preprocessed(i), label))
+    with pytest.raises(DataError, match=r"item 0 has the label ") as error:
+        items()
+    assert len(str(error.value)) < 200
+
+
+def test_evaluation_needs_no_calibration_set(preprocessing: Any) -> None:
+    config = DataConfig(source="dataset", evaluation_dataset=SQUARES)
+    assert len(load(config, preprocessing=preprocessing, calibration=False)) == 6
+    with pytest.raises(ConfigError, match=r"^data\.calibration_dataset: needs package\.module\.name"):
+        load(config, preprocessing=preprocessing)
+    folders = DataConfig(source="image_folder")
+    with pytest.raises(ConfigError, match=r"^data\.calibration_path: needs a folder"):
+        load(folders, preprocessing=preprocessing)

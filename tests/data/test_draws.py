@@ -21,7 +21,9 @@ def test_a_draw_is_ascending_without_repetition(available: int, seed: int, data:
 def test_a_draw_is_the_same_for_ever() -> None:
     assert draw(10, 4, seed=0, what="") == [1, 4, 5, 7]
     assert draw(10, 4, seed=1, what="") == [1, 2, 5, 6]
-    with pytest.raises(DataError, match=r"^data\.calibration_images: 5 images .* there are 4$"):
+    with pytest.raises(
+        DataError, match=r"^data\.calibration_images: 5 images .* there are 4; set .*=4, or all for all$"
+    ):
         draw(4, 5, seed=0, what="data.calibration_images")
 
 

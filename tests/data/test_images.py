@@ -1,5 +1,6 @@
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,8 +152,14 @@ def test_progress_is_told_of_every_calibration_image(
     config: DataConfig, preprocessing: Preprocessing
 ) -> None:
     told: list[int] = []
-    load(config, preprocessing=preprocessing, progress=told.append)
-    assert told == [1] * 12
+
+    @contextmanager
+    def stage(count: int) -> Iterator[Callable[[int], None]]:
+        told.append(count)
+        yield told.append
+
+    load(config, preprocessing=preprocessing, stage=stage)
+    assert told == [12, *[1] * 12]
 
 
 @pytest.mark.parametrize(

@@ -40,13 +40,13 @@ def table(folder: Path, text: str) -> Path:
 def test_labels_are_names_or_indices(
     text: str, classes: list[str] | None, labels: list[int], folder: Path
 ) -> None:
-    assert read_table(table(folder, text), folder, classes) == dict(
+    assert read_table(table(folder, text), folder, classes)[0] == dict(
         zip(("a.png", "b.png"), labels, strict=True)
     )
 
 
 def test_files_lie_below_the_folder(folder: Path) -> None:
-    assert read_table(table(folder, "file,label\nsub/e.png,4\n"), folder, None) == {"sub/e.png": 4}
+    assert read_table(table(folder, "file,label\nsub/e.png,4\n"), folder, None) == ({"sub/e.png": 4}, None)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_no_text_is_an_error(folder: Path) -> None:
     (path := folder / "labels.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"^data\.labels_path: .*labels\.csv is no text file in UTF-8"):
         read_table(path, folder, None)
-    with pytest.raises(DataError, match=r"^data\.labels_path: .*val is no text file"):
+    with pytest.raises(DataError, match=r"^data\.labels_path: .*val is no file"):
         read_table(folder, folder, None)
     with pytest.raises(DataError, match=r"^data\.classes_path: .*labels\.csv is no text file"):
         class_names(path)
@@ -115,3 +115,28 @@ def test_classes_that_are_wrong_are_errors(text: str, message: str, tmp_path: Pa
     (tmp_path / "names.txt").write_text(text)
     with pytest.raises(DataError, match=message):
         class_names(tmp_path / "names.txt")
+
+
+@pytest.mark.parametrize("label", [str(2**31), str(2**63), "9" * 5000, "+" + "9" * 5000])
+@pytest.mark.parametrize("classes", [None, CLASSES])
+def test_a_label_of_absurd_size_is_one_line(label: str, classes: list[str] | None, folder: Path) -> None:
+    with pytest.raises(DataError, match=r"line 2: label .* is out of range") as error:
+        read_table(table(folder, f"file,label\na.png,{label}\n"), folder, classes)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("column", ["file", "label"])
+def test_two_columns_of_one_name_are_an_error(column: str, folder: Path) -> None:
+    with pytest.raises(DataError, match=rf"has 2 columns {column}; rename all but the right one"):
+        read_table(table(folder, f"file,label,{column}\na.png,0,1\n"), folder, None)
+
+
+def test_a_name_that_no_file_can_have_is_no_file(folder: Path) -> None:
+    with pytest.raises(DataError, match="is no file in data"):
+        read_table(table(folder, f"file,label\n{'x' * 300},0\n"), folder, None)
+
+
+def test_names_are_counted_and_numbers_are_not(folder: Path) -> None:
+    assert read_table(table(folder, "file,label\na.png,dog\nb.png,cat\n"), folder, None)[1] == 2
+    assert read_table(table(folder, "file,label\na.png,7\nb.png,0\n"), folder, None)[1] is None
+    assert read_table(table(folder, "file,label\na.png,dog\n"), folder, ["dog", "cat", "cow"])[1] == 3

@@ -13,8 +13,9 @@ from torchvision.transforms import InterpolationMode, v2
 
 from mrecg.config.inputs import DataConfig
 from mrecg.data.images import Images
+from mrecg.data.pictures import read_picture
 from mrecg.data.preprocessing import Interpolation, Preprocessing
-from mrecg.data.transform import Transform, read_picture
+from mrecg.data.transform import Transform
 from mrecg.errors import ConfigError, DataError
 
 Load = Callable[..., Images]

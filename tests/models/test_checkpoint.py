@@ -230,3 +230,54 @@ def test_settings_of_a_checkpoint_need_one(values: dict[str, Any]) -> None:
     (key,) = values
     with pytest.raises(ConfigError, match=rf"^model\.{key}: goes with model\.checkpoint only$"):
         run_config({"model": values})
+
+
+HEAD = "head.weight"
+UNUSUAL: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "sparse": (Tensor.to_sparse, r"head\.weight is sparse \(sparse_coo\); give"),
+    "csr": (Tensor.to_sparse_csr, r"head\.weight is sparse \(sparse_csr\); give"),
+    "quantized": (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "is quantized already; give"),
+    "meta": (lambda w: w.to("meta"), r"head\.weight has no values"),
+    "complex": (lambda w: w.to(torch.complex64), "has complex numbers"),
+    "int8": (lambda w: (100 * w).to(torch.int8), "holds int8, the model has float32; a network that is"),
+    "int64": (lambda w: (100 * w).long(), r"head\.weight holds int64, the model has float32"),
+    "uint16": (lambda w: w.abs().to(torch.uint16), r"head\.weight holds uint16, the model has float32"),
+    "bool": (lambda w: w > 0, r"head\.weight holds bool, the model has float32"),
+    "float8": (lambda w: w.to(torch.float8_e4m3fn), "holds float8_e4m3fn, whose scale is not in it"),
+    "too large": (lambda w: w.double() * 1e300, r"holds \d+ values of \d+ that are NaN or inf"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_what_is_no_plain_weight_is_one_line(kind: str, state: State, saved: Save, load: Load) -> None:
+    change, message = UNUSUAL[kind]
+    path = saved({**state, HEAD: change(state[HEAD])})
+    with pytest.raises(CheckpointError, match=rf"^model\.checkpoint: .*{message}") as error:
+        load(path)
+    assert len(str(error.value)) < 300 and "\n" not in str(error.value)
+
+
+def test_a_negative_variance_is_named(state: State, saved: Save, load: Load) -> None:
+    name = next(name for name in state if name.endswith("running_var"))
+    path = saved({**state, name: -state[name]})
+    with pytest.raises(
+        CheckpointError, match=r"running_var holds \d+ values of \d+ below 0, and it is a variance"
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize("kind", ["itself", "tuples", "numbers", "long names", "long state"])
+def test_a_message_does_not_grow_with_the_file(kind: str, saved: Save, load: Load) -> None:
+    itself: dict[str, Any] = {"epoch": 1}
+    itself["model"] = itself
+    contents: dict[str, Any] = {
+        "itself": itself,
+        "tuples": {(i, "x" * 20): torch.zeros(1) for i in range(300)},
+        "numbers": {i: torch.zeros(1) for i in range(5000)},
+        "long names": {f"{i}" * 5000: 1 for i in range(9)},
+        "long state": {f"{i}" * 5000: torch.zeros(1) for i in range(9)},
+    }
+    with pytest.raises(CheckpointError, match=r"^model\.checkpoint: ") as error:
+        load(saved(contents[kind]))
+    assert len(str(error.value).replace(str(saved({})), "")) < 420

@@ -9,9 +9,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from mrecg.config.inputs import DataConfig
 from mrecg.config.methods import METHODS
 from mrecg.config.schema import RunConfig
-from mrecg.errors import ConfigError, one_of
+from mrecg.errors import ConfigError, one_of, short
+from mrecg.redaction import conceal
 
 _ADAPTER = TypeAdapter(RunConfig)
 
@@ -36,7 +38,7 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     mrecg.errors.ConfigError: bits.weigth: unknown key (did you mean bits.weight?); ...
     """
     try:
-        return _ADAPTER.validate_python(dict(values))
+        return _ADAPTER.validate_python(conceal(dict(values)))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
 
@@ -63,7 +65,13 @@ def saved_config(values: Mapping[str, Any]) -> RunConfig:
         else found
         for group, found in values.items()
     }
-    return run_config(kept)
+    try:
+        return run_config(kept)
+    except ConfigError as error:
+        # Earlier versions took any names for W&B, and what a finished run was called there decides nothing.
+        if not str(error).startswith("logger.") or "unknown key" in str(error):
+            raise
+        return run_config({group: found for group, found in kept.items() if group != "logger"})
 
 
 def _explain(error: ValidationError) -> str:
@@ -92,7 +100,8 @@ def _explain(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error" and (not parts or keys_of(parts, method)):
         return f"{message}{more}"  # a rule across a group's fields names its keys itself
-    return f"{key}: {first['input']!r} is not right: {message[0].lower()}{message[1:]}{more}"
+    lower = message if message.startswith("W&B") else f"{message[0].lower()}{message[1:]}"
+    return f"{key}: {short(repr(first['input']), 200)} is not right: {lower}{more}"
 
 
 _ALTERNATIVE = ("constrained-", "literal[")
@@ -168,6 +177,38 @@ def plain(config: Any) -> dict[str, Any]:
     """
     dumped: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
     return dumped
+
+
+def require_calibration(data: DataConfig) -> None:
+    """Check that calibration images are named; evaluating alone does without them.
+
+    Args:
+        data: The data group.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    if data.source == "image_folder" and data.calibration_path is None:
+        raise ConfigError("data.calibration_path: needs a folder for data.source=image_folder")
+    if data.source == "dataset" and data.calibration_dataset is None:
+        raise ConfigError("data.calibration_dataset: needs package.module.name for data.source=dataset")
+
+
+def require_batch(config: RunConfig, images: int) -> None:
+    """Check that there are enough images for a step, which takes each of them once.
+
+    Args:
+        config: The configuration.
+        images: How many calibration images there are.
+
+    Raises:
+        ConfigError: There are too few.
+    """
+    if config.trainer.batch_size > images:
+        raise ConfigError(
+            f"trainer.batch_size: {config.trainer.batch_size} is not right: a step takes each image once; "
+            f"give at most data.calibration_images={images}"
+        )
 
 
 def imported(path: str) -> Any:

@@ -19,11 +19,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mrecg.config.build import plain, run_config, unknown_key
+from mrecg.config.build import plain, require_batch, run_config, unknown_key
 from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
+from mrecg.durable import write_durably
 from mrecg.errors import ConfigError, one_of
+from mrecg.redaction import conceal, without_secrets
 from mrecg.stored import DAMAGED
 
 MAX_CHECKED = 500
@@ -142,6 +144,19 @@ def saved_overrides(folder: Path) -> list[str]:
     return [str(word) for word in found]
 
 
+def mask_written(folder: Path) -> None:
+    """Mask the secrets in what Hydra has written of a run: a user's own YAML files may hold some.
+
+    Args:
+        folder: Hydra's output folder.
+    """
+    for file in (*(folder / ".hydra").glob("*.yaml"), folder.parent / "multirun.yaml"):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="surrogateescape")
+            if (masked := without_secrets(text)) != text:
+                write_durably(file, masked.encode(errors="surrogateescape"))
+
+
 def sweep_params(config: DictConfig) -> dict[str, str]:
     """Read the axes of a sweep file.
 
@@ -163,7 +178,7 @@ def sweep_params(config: DictConfig) -> dict[str, str]:
                 f"hydra.sweeper.params.{key}: a YAML list would be one value, not an axis; "
                 f'write "{several}" (a list as a value goes into quotes, too)'
             )
-    return {str(key): str(value) for key, value in found.items()}
+    return {str(key): conceal(str(value)) for key, value in found.items()}
 
 
 def _searches(config: DictConfig) -> bool:
@@ -220,11 +235,8 @@ def from_hydra(config: DictConfig) -> RunConfig:
     made = run_config(
         {str(key): value for key, value in values.items() if key not in ("experiment", "sweep")}
     )
-    if made.trainer.batch_size > made.data.calibration_images:
-        raise ConfigError(
-            f"trainer.batch_size: {made.trainer.batch_size} is not right: a step takes each image once; give "
-            f"at most data.calibration_images={made.data.calibration_images}"
-        )
+    if made.data.calibration_images != "all":
+        require_batch(made, made.data.calibration_images)
     return made
 
 

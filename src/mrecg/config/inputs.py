@@ -3,6 +3,7 @@
 Part of the schema: no other file holds a default.
 """
 
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,19 +13,25 @@ from pydantic.dataclasses import dataclass
 from mrecg.config.methods import STRICT
 
 PositiveInt = Annotated[int, Field(ge=1)]
-Channels = Annotated[tuple[float, ...], Field(min_length=1)]
-"""One number a channel; a single one serves all channels."""
+Pixels = Annotated[int, Field(ge=1, le=8192)]
+"""A side of an image. Beyond this an image alone takes gigabytes, and the system would end the process."""
+LARGEST, SMALLEST_STD = 1e6, 1e-6
+"""Of a mean or a standard deviation; smaller deviations would make pixels that float32 has no numbers for."""
+Mean = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Std = Annotated[float, Field(ge=SMALLEST_STD, le=LARGEST)]
+LARGEST_IMAGE = 1 << 26
+"""Values of an image: channels times height times width."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PreprocessingConfig:
     """What a model wants its images to be; null: what the metadata of its weights says."""
 
-    mean: Channels | None = None
-    """Channel means, on [0, 1]; without metadata ImageNet's."""
-    std: Channels | None = None
-    """Channel standard deviations, on [0, 1]; without metadata ImageNet's."""
-    resize: PositiveInt | None = None
+    mean: Annotated[tuple[Mean, ...], Field(min_length=1)] | None = None
+    """Channel means, on [0, 1], one a channel or one for all; without metadata ImageNet's."""
+    std: Annotated[tuple[Std, ...], Field(min_length=1)] | None = None
+    """Channel standard deviations, on [0, 1], one a channel or one for all; without metadata ImageNet's."""
+    resize: Pixels | None = None
     """Shorter side before the centre crop, pixels; without metadata as stored."""
     interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
     """How images are resized; without metadata bilinear."""
@@ -57,7 +64,7 @@ class ModelConfig:
     """Regular expressions and what replaces them in the file's names before they are matched."""
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
     """What the checkpoint file's SHA-256 must be; null: recorded, not checked."""
-    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    input_shape: tuple[PositiveInt, Pixels, Pixels] | None = None
     """Channels, height and width of one image, in pixels; null: what the metadata of the weights says."""
     preprocessing: PreprocessingConfig = Field(default_factory=PreprocessingConfig)
     """What the images are made into."""
@@ -73,6 +80,11 @@ class ModelConfig:
         ):
             raise ValueError(
                 "model.weights goes with model.source=torchvision or timm, and without model.checkpoint"
+            )
+        if self.input_shape is not None and prod(self.input_shape) > LARGEST_IMAGE:
+            raise ValueError(
+                f"model.input_shape: {list(self.input_shape)} is not right: "
+                f"give {LARGEST_IMAGE:,} values at most"
             )
         of_file = {
             "checkpoint_key": self.checkpoint_key is not None,
@@ -120,28 +132,26 @@ class DataConfig:
     """For dataset: likewise, with labels; null: no evaluation."""
     evaluation_arguments: dict[str, Any] = Field(default_factory=dict)
     """For dataset: its keyword arguments."""
-    resize: PositiveInt | Literal["model", "none"] = "model"
+    resize: Pixels | Literal["model", "none"] = "model"
     """Shorter side before the centre crop, pixels; model: as model.preprocessing says; none: as stored."""
-    calibration_images: PositiveInt = 512
-    """Images that calibration and reconstruction use."""
+    calibration_images: PositiveInt | Literal["all"] = 512
+    """Images that calibration and reconstruction use; all: every one that is there."""
     evaluation_images: PositiveInt | None = None
     """Evaluate on a seeded draw of this many images; null: all."""
-    batch_size: PositiveInt = 64
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     """Images a forward pass in calibration, caching and evaluation."""
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processes that read evaluation images; the result does not depend on it."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the draw of images; apart from the run's seed, so that seeds compare on the same images."""
 
     @model_validator(mode="after")
     def _what_is_needed(self) -> "DataConfig":
-        if self.source in ("image_folder", "cifar10", "cifar100") and self.calibration_path is None:
+        for key in ("calibration_dataset", "evaluation_dataset"):
+            if self.source != "dataset" and getattr(self, key) is not None:
+                raise ValueError(f"data.{key}: goes with data.source=dataset only")
+        if self.source in ("cifar10", "cifar100") and self.calibration_path is None:
             raise ValueError(f"data.calibration_path: needs a folder for data.source={self.source}")
-        if (self.source == "dataset") != (self.calibration_dataset is not None):
-            raise ValueError(
-                "data.calibration_dataset: needs package.module.name for data.source=dataset, "
-                "and nothing otherwise"
-            )
         if self.labels_path is not None and self.evaluation_path is None:
             raise ValueError("data.labels_path: goes with data.evaluation_path")
         return self

@@ -12,10 +12,12 @@ from torch.utils.data import IterableDataset
 
 from mrecg.config.build import imported
 from mrecg.config.inputs import DataConfig
+from mrecg.data.labels import LARGEST_LABEL
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.source import Part, Source
 from mrecg.data.transform import Transform
-from mrecg.errors import ConfigError, DataError
+from mrecg.errors import ConfigError, DataError, MrecgError, out_of_memory, short
+from mrecg.redaction import reveal, without_secrets
 
 ITEM = "an image, or a tuple of image, label, ..."
 IMAGE = (
@@ -42,8 +44,16 @@ class _Items:
     name: str
 
     def read(self, index: int) -> tuple[Tensor, int | None]:
-        item = self.dataset[index]
         name = f"{self.name}: item {index}"
+        try:
+            item = self.dataset[index]
+        except MrecgError:
+            raise
+        except Exception as error:  # whatever a data set does with what it cannot read
+            if out_of_memory(error):
+                raise
+            reason = short(without_secrets(str(error)), 200)
+            raise DataError(f"{name} cannot be read: {type(error).__name__}: {reason}") from error
         parts = tuple(item) if isinstance(item, tuple | list) else (item,)
         if not parts:
             raise DataError(f"{name} is empty; wants {ITEM}")
@@ -80,8 +90,15 @@ def _label(label: Any, name: str) -> int:
     if isinstance(scalar, bool) or not isinstance(scalar, int):
         raise DataError(f"{name} has a label of type {_kind(label)}; wants a whole number")
     if scalar < 0:
-        raise DataError(f"{name} has the label {scalar}; wants 0 or more")
+        raise DataError(f"{name} has the label {_short(scalar)}; wants 0 or more")
+    if scalar > LARGEST_LABEL:
+        raise DataError(f"{name} has the label {_short(scalar)}, more than any model has outputs")
     return scalar
+
+
+def _short(number: int) -> str:
+    """A number, unless Python would refuse to write it, or nobody would read it."""
+    return str(number) if number.bit_length() <= 64 else f"of {number.bit_length():,} bits"
 
 
 def _kind(value: Any) -> str:
@@ -101,9 +118,11 @@ def _part(
     if not callable(make):
         raise ConfigError(f"{name}: {path} is {type(make).__name__}; give a class or a function")
     try:
-        dataset = make(**arguments)
-    except (TypeError, ValueError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
+        dataset = make(**reveal(dict(arguments)))
+    except Exception as error:  # whatever a constructor does with what it cannot use
+        if out_of_memory(error):
+            raise
+        reason = short(without_secrets(str(error)), 300)
         raise ConfigError(f"data.{key}_arguments: {path} refuses {dict(arguments)}: {reason}") from error
     if isinstance(dataset, IterableDataset) or not all(
         hasattr(dataset, method) for method in ("__len__", "__getitem__")

@@ -47,7 +47,7 @@ class Draw:
         return {**asdict(self), "names": list(self.names)}
 
 
-def draw(available: int, count: int, *, seed: int, what: str) -> list[int]:
+def draw(available: int, count: int, *, seed: int, what: str, every: str = "all") -> list[int]:
     """Draw images without replacement.
 
     Args:
@@ -55,6 +55,7 @@ def draw(available: int, count: int, *, seed: int, what: str) -> list[int]:
         count: How many are wanted.
         seed: Seed of the draw.
         what: The config key that asked, for the message.
+        every: Its value that asks for all of them.
 
     Returns:
         Ascending indices.
@@ -63,7 +64,8 @@ def draw(available: int, count: int, *, seed: int, what: str) -> list[int]:
         DataError: There are too few.
     """
     if count > available:
-        raise DataError(f"{what}: {count} images are asked for, and there are {available}")
+        remedy = f"; set {what}={available}, or {every} for all" if available else ""
+        raise DataError(f"{what}: {count} images are asked for, and there are {available}{remedy}")
     order = torch.randperm(available, generator=torch.Generator().manual_seed(seed))
     return sorted(order[:count].tolist())
 

@@ -1,7 +1,7 @@
 """Labelled images in batches, and the record of which they were."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mrecg.data.draws import Draw, digest_of
-from mrecg.data.source import Part
+from mrecg.data.source import Labels, Part
 from mrecg.errors import DataError
 
 
@@ -37,6 +37,12 @@ class Chosen(Dataset[Any]):
         """One an image."""
         return tuple(self.part.names[index] for index in self.indices)
 
+    @property
+    def labels(self) -> Labels | None:
+        """Those of the chosen images; None where only reading shows them."""
+        known = self.part.labels
+        return known and replace(known, values=[known.values[index] for index in self.indices])
+
     def read(self, position: int) -> tuple[Tensor, int | None]:
         """Read one image.
 
@@ -61,9 +67,13 @@ class Chosen(Dataset[Any]):
     def __getitem__(self, position: int) -> "tuple[Tensor, int | None] | DataError":
         """Read for a `DataLoader`: what another process raises arrives as a page, so errors are returned."""
         try:
-            return self.read(position)
+            image, label = self.read(position)
         except DataError as error:
             return error
+        if bool(image.isfinite().all()):
+            return image, label
+        name = self.part.names[self.indices[position]]
+        return DataError(f"{self.source}: evaluation image {name} holds NaN or infinite values; leave it out")
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class Evaluation:
         names: One an image; empty where they have none.
         batch_size: Images a batch.
         workers: Processes that read; 0: this one.
+        labels: What is known of their labels before they are read.
     """
 
     dataset: Dataset[Any]
@@ -85,10 +96,35 @@ class Evaluation:
     names: tuple[str, ...]
     batch_size: int
     workers: int
+    labels: Labels | None = None
     _labels: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
+
+    def check_labels(self, outputs: int) -> tuple[str, ...]:
+        """Compare the labels, as far as they are known without reading images, with a model's outputs.
+
+        Args:
+            outputs: How many outputs the model has.
+
+        Returns:
+            What a user should know about how they are numbered.
+
+        Raises:
+            DataError: A label is no index of the outputs.
+        """
+        known = self.labels
+        if known is None or not known.values:
+            return ()
+        refuse_labels(known.values, outputs, known.source)
+        notes = list(known.notes)
+        if known.classes is not None and known.classes < outputs:
+            notes.append(
+                f"{known.source}: {known.classes:,} {known.counted}, {outputs:,} outputs: numbered 0 to "
+                f"{known.classes - 1:,}; name the classes by data.classes_path"
+            )
+        return tuple(notes)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over the images in order.
@@ -154,6 +190,48 @@ def as_float(images: Any, what: str) -> Tensor:
         f"{what} is of type {kind}, not floating point; scale and normalise it as the model expects "
         "(for example images.float() / 255, then mean and standard deviation)"
     )
+
+
+def refuse_not_finite(images: Tensor, source: str, names: Sequence[str] = (), *, first: int = 0) -> None:
+    """Refuse images that hold NaN or infinity: one of them makes every scale, and so every answer, NaN.
+
+    Args:
+        images: Of shape (N, C, H, W).
+        source: Where they are from, for the message.
+        names: One an image; empty where they have none.
+        first: Number of the first one.
+
+    Raises:
+        DataError: There is such an image.
+    """
+    wrong = [i for i, image in enumerate(images) if not bool(image.isfinite().all())]
+    if wrong:
+        name = f" ({names[wrong[0]]})" if names else ""
+        seen = f"{len(images)} images" if not first else f"the images {first} to {first + len(images) - 1}"
+        raise DataError(
+            f"{source}: {len(wrong)} of {seen} hold NaN or infinite values, the first is image "
+            f"{first + wrong[0]}{name}; leave them out, or prepare them again"
+        )
+
+
+def refuse_labels(labels: Sequence[int], outputs: int, source: str) -> None:
+    """Refuse labels that are no index of a model's outputs.
+
+    Args:
+        labels: The labels.
+        outputs: How many outputs the model has.
+        source: Where they are from, for the message.
+
+    Raises:
+        DataError: One of them is negative or too large.
+    """
+    if not len(labels):
+        return
+    for label in (min(labels), max(labels)):
+        if not 0 <= label < outputs:
+            raise DataError(
+                f"{source}: an image has label {label}, the model {outputs} outputs; see data.classes_path"
+            )
 
 
 def _together(items: list[Any]) -> Any:

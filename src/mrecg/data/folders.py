@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from mrecg.config.build import existing
 from mrecg.config.inputs import DataConfig
-from mrecg.data.labels import class_names, read_table, sub_folders
+from mrecg.data.labels import are_numbers, class_names, number_of, read_table, sub_folders
+from mrecg.data.pictures import read_picture
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.data.source import Part, Source
-from mrecg.data.transform import Transform, read_picture
+from mrecg.data.source import Labels, Part, Source
+from mrecg.data.transform import Transform
 from mrecg.errors import DataError
 
 
@@ -55,12 +56,15 @@ def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Part | None
     if config.classes_path is not None:
         classes = class_names(existing(config.classes_path, "data.classes_path"))
     if config.labels_path is not None:
-        numbers = read_table(existing(config.labels_path, "data.labels_path"), folder, classes)
+        table = existing(config.labels_path, "data.labels_path")
+        numbers, count = read_table(table, folder, classes)
+        found = Labels((), f"data.labels_path: {table}", count)
     else:
-        numbers = _by_sub_folder(folder, classes, config.classes_path)
+        numbers, found = _by_sub_folder(folder, classes, config.classes_path)
     names = sorted(numbers)
     labels = [numbers[name] for name in names]
-    return Part(names, _Files(folder, names, labels, Transform.of(config, preprocessing)).read)
+    files = _Files(folder, names, labels, Transform.of(config, preprocessing))
+    return Part(names, files.read, replace(found, values=labels))
 
 
 SOURCE = Source(_calibration, _evaluation)
@@ -85,14 +89,24 @@ def picture_names(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _by_sub_folder(folder: Path, classes: Sequence[str] | None, classes_path: Path | None) -> dict[str, int]:
+def _by_sub_folder(
+    folder: Path, classes: Sequence[str] | None, classes_path: Path | None
+) -> tuple[dict[str, int], Labels]:
     """Label pictures by the sub-folder that they are in; one without pictures keeps its number."""
     own = sub_folders(folder)
     if not own:
         raise DataError(
             f"data.evaluation_path: {folder} wants a sub-folder of images a class, or data.labels_path"
         )
+    source = f"data.evaluation_path: {folder}"
     number = {name: i for i, name in enumerate(own if classes is None else classes)}
+    if classes is not None:
+        about = Labels((), f"data.classes_path: {classes_path}", classes=len(number))
+    else:
+        about = Labels((), source, classes=len(number), counted="folders")
+    if classes is None and are_numbers(own):
+        number = {name: number_of(name, f"{source}: folder") for name in own}
+        about = Labels((), source, notes=(_as_numbers(own),) if own != sorted(own) or number[own[0]] else ())
     missing = [name for name in own if name not in number]
     if missing:
         raise DataError(
@@ -101,7 +115,14 @@ def _by_sub_folder(folder: Path, classes: Sequence[str] | None, classes_path: Pa
     found = {f"{name}/{picture}": number[name] for name in own for picture in picture_names(folder / name)}
     if not found:
         raise _empty("data.evaluation_path", folder)
-    return found
+    return found, about
+
+
+def _as_numbers(own: Sequence[str]) -> str:
+    return (
+        f"data.evaluation_path: the names of its {len(own)} folders are numbers, which are the labels "
+        f"({own[0][:20]} to {own[-1][:20]}); data.classes_path would number them by its order"
+    )
 
 
 def _folder(path: Path, key: str) -> Path:

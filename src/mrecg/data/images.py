@@ -1,6 +1,7 @@
 """Calibration and evaluation images behind one record, whatever their source."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mrecg.config.build import require_calibration
 from mrecg.config.inputs import DataConfig
 from mrecg.data import cifar, dataset, digits, folders
 from mrecg.data.draws import Draw, digest_of, draw
-from mrecg.data.evaluation import Chosen, Evaluation, as_float
+from mrecg.data.evaluation import Chosen, Evaluation, as_float, refuse_not_finite
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 
@@ -23,6 +25,8 @@ SOURCES = {
     "dataset": dataset.SOURCE,
 }
 """What ``data.source`` names; ``none`` and ``python`` have nothing to load."""
+Stage = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Shows how far the reading of so many images is."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,20 @@ class Images:
         if self.evaluation is not None:
             yield from self.evaluation.batches()
 
+    def check_labels(self, outputs: int) -> tuple[str, ...]:
+        """Compare the labels, as far as they are known without reading images, with a model's outputs.
+
+        Args:
+            outputs: How many outputs the model has.
+
+        Returns:
+            What a user should know about how they are numbered.
+
+        Raises:
+            DataError: A label is no index of the outputs.
+        """
+        return () if self.evaluation is None else self.evaluation.check_labels(outputs)
+
     @property
     def draws(self) -> dict[str, Draw | None]:
         """Which images were drawn for ``calibration`` and for ``evaluation``.
@@ -74,7 +92,7 @@ def load(
     *,
     preprocessing: Preprocessing,
     calibration: bool = True,
-    progress: Callable[[int], None] | None = None,
+    stage: Stage | None = None,
 ) -> Images:
     """Load what the config names.
 
@@ -82,7 +100,7 @@ def load(
         config: The data group.
         preprocessing: What the model wants its images to be.
         calibration: Read the calibration images; what only evaluates does without.
-        progress: Called with 1 behind each calibration image.
+        stage: Called with the number of calibration images; gives what is called with 1 after each.
 
     Returns:
         The images; those for evaluation are read when they are asked for.
@@ -98,9 +116,11 @@ def load(
         raise ConfigError(
             "data.source: python is for images passed to mrecg.quantize; choose a group data=..."
         )
+    if calibration:
+        require_calibration(config)
     evaluation = _evaluation(config, preprocessing)  # first: its mistakes show before thousands are decoded
     images, drawn = (
-        _calibration(config, preprocessing, progress)
+        _calibration(config, preprocessing, stage or _silent)
         if calibration
         else of_tensor(torch.empty(0, *preprocessing.input_shape))
     )
@@ -120,6 +140,8 @@ def from_python(
     Returns:
         The images.
     """
+    refuse_not_finite(calibration, "calibration_images")
+    refuse_not_finite(calibration, "calibration_images")
     labelled = None
     if evaluation is not None:
         size: int = len(evaluation)  # type: ignore[arg-type]
@@ -136,18 +158,20 @@ def of_tensor(images: Tensor) -> tuple[Tensor, Draw]:
     return images, Draw(images=count, available=count, seed=None, sha256=sha256, names=())
 
 
-def _calibration(
-    config: DataConfig, preprocessing: Preprocessing, progress: Callable[[int], None] | None
-) -> tuple[Tensor, Draw]:
+def _calibration(config: DataConfig, preprocessing: Preprocessing, stage: Stage) -> tuple[Tensor, Draw]:
     part = SOURCES[config.source].calibration(config, preprocessing)
-    available, seed = len(part.names), config.seed
-    indices = draw(available, config.calibration_images, seed=seed, what="data.calibration_images")
+    available, every = len(part.names), config.calibration_images == "all"
+    if not available:
+        raise DataError(f"data={config.name}: has no images to calibrate with")
+    count, seed = available if every else int(config.calibration_images), None if every else config.seed
+    indices = draw(available, count, seed=config.seed, what="data.calibration_images")
     chosen = Chosen(f"data={config.name}", part, tuple(indices), preprocessing.input_shape)
     images = torch.empty(len(chosen), *preprocessing.input_shape)
-    for position in range(len(chosen)):
-        images[position], _ = chosen.read(position)
-        if progress is not None:
-            progress(1)
+    with stage(count) as advance:
+        for position in range(len(chosen)):
+            images[position], _ = chosen.read(position)
+            advance(1)
+    refuse_not_finite(images, f"data={config.name}", chosen.names)
     return images, Draw(
         images=len(chosen),
         available=available,
@@ -165,8 +189,14 @@ def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Evaluation 
     if config.evaluation_images is None:
         indices = list(range(available))
     else:
-        indices = draw(available, config.evaluation_images, seed=config.seed, what="data.evaluation_images")
+        what = "data.evaluation_images"
+        indices = draw(available, config.evaluation_images, seed=config.seed, what=what, every="null")
     chosen = Chosen(f"data={config.name}", part, tuple(indices), preprocessing.input_shape)
     if len(chosen):
         chosen.read(0)  # a wrong shape shows now, and not behind the reconstruction
-    return Evaluation(chosen, available, seed, chosen.names, config.batch_size, config.workers)
+    return Evaluation(chosen, available, seed, chosen.names, config.batch_size, config.workers, chosen.labels)
+
+
+@contextmanager
+def _silent(count: int) -> Iterator[Callable[[int], None]]:
+    yield lambda done: None

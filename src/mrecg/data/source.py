@@ -1,7 +1,7 @@
 """What every source of images gives: parts whose images have names and are read one at a time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -13,16 +13,37 @@ Read = Callable[[int], tuple[Tensor, int | None]]
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Labels that are known before any image is read.
+
+    Attributes:
+        values: One an image.
+        source: Where they are from, for messages.
+        classes: How many classes they were numbered by; None: each is a number itself.
+        counted: What was counted, in the plural.
+        notes: What a user should know about how they were numbered.
+    """
+
+    values: Sequence[int]
+    source: str
+    classes: int | None = None
+    counted: str = "names"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Part:
     """The images that calibration or evaluation can draw from; none of them is decoded yet.
 
     Attributes:
         names: One an image, in an order that is the same on every machine.
         read: Reads one image; can be sent to other processes.
+        labels: Of all images; None where there are none, or only reading shows them.
     """
 
     names: Sequence[str]
     read: Read
+    labels: Labels | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

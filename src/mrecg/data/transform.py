@@ -1,12 +1,12 @@
 """From a picture to the tensor that a model takes: resize, centre crop, normalise."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
-from mrecg.config.inputs import DataConfig
+from mrecg.config.inputs import LARGEST, SMALLEST_STD, DataConfig
+from mrecg.data.pictures import refuse_large
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 
@@ -66,11 +66,11 @@ class Transform:
             raise DataError(f"{name}: has pixels of Pillow's mode {picture.mode}; wants 8 bits a channel")
         mean = self._channels("mean", self.preprocessing.mean)
         std = self._channels("std", self.preprocessing.std)
-        try:
-            picture = picture.convert(MODES[channels])
-        except ValueError as error:
-            raise DataError(f"{name}: {error}") from error
+        picture = _converted(picture, MODES[channels], name)
         if self.resize is not None:
+            short, long = sorted(picture.size)
+            other = self.resize * long // short  # of a narrow picture a resize makes an endless strip
+            refuse_large((self.resize, other), f"{name}: with {self.resize_key}")
             how = InterpolationMode(self.preprocessing.interpolation)
             picture = functional.resize(picture, [self.resize], how, antialias=True)
         if picture.height < crop[0] or picture.width < crop[1]:
@@ -91,26 +91,26 @@ class Transform:
                 f"model.preprocessing.{key}: has {len(values)} values ({self.preprocessing.origin}), "
                 f"the model takes {channels} channels; give 1 or {channels}"
             )
-        if key == "std" and min(values) <= 0:
-            raise ConfigError(f"model.preprocessing.std: {list(values)} is not right: give positive values")
+        # Negated, because NaN is neither smaller nor larger than anything.
+        if not all(abs(value) <= LARGEST for value in values) or (
+            key == "std" and not min(values) >= SMALLEST_STD
+        ):
+            least = f"{SMALLEST_STD:g}" if key == "std" else f"{-LARGEST:g}"
+            raise ConfigError(
+                f"model.preprocessing.{key}: {list(values)} is not right: give values from {least} to "
+                f"{LARGEST:g}, on [0, 1] ({self.preprocessing.origin})"
+            )
         return list(values) * (channels if len(values) == 1 else 1)
 
 
-def read_picture(path: Path) -> Image.Image:
-    """Decode a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The picture as it is stored.
-
-    Raises:
-        DataError: It is no picture, or a damaged one.
-    """
+def _converted(picture: Image.Image, mode: str, name: str) -> Image.Image:
+    """Decode a picture where that is still to be done, and make it grey or colour."""
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is no image that can be read ({error})") from error
+        refuse_large(picture.size, name)
+        if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
+            # How opaque each colour of a palette is: dropped, like any other opacity. Pillow would warn.
+            picture = picture.copy()
+            del picture.info["transparency"]
+        return picture.convert(mode)
+    except (ValueError, OSError, SyntaxError) as error:
+        raise DataError(f"{name}: {error}") from error

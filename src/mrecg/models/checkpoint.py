@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from mrecg.config.inputs import ModelConfig
-from mrecg.errors import CheckpointError, ConfigError
+from mrecg.errors import CheckpointError, ConfigError, short
 from mrecg.models import match
 from mrecg.models.construct import refuse_not_finite, tensors_of
-from mrecg.models.fetch import digest, find
-from mrecg.models.layout import locate, read, unwrapped
+from mrecg.models.fetch import KEY, digest, find
+from mrecg.models.layout import locate, read, refuse_unusual, unwrapped
 from mrecg.models.records import Weights
+from mrecg.redaction import without_secrets
 
 
 def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
@@ -32,8 +33,8 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
             not fit the model.
     """
     assert config.checkpoint is not None
-    what = config.checkpoint
-    file = find(what)
+    what = without_secrets(config.checkpoint)
+    file = find(config.checkpoint)
     try:
         checksum = _checked(file.path, config.sha256)
         content = read(file.path)
@@ -46,6 +47,7 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
     own = tensors_of(everything)
     state, key = locate(content, config.checkpoint_key, what)
     tensors = tensors_of(unwrapped(state, own, what))
+    refuse_unusual(tensors, what)
     names = match.renamed(tuple(tensors), config.rename)
     candidates = {new: tensors[old] for new, old in names.items()}
     ordered = file.path.suffix != ".safetensors"
@@ -58,9 +60,12 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
             "model.checkpoint_match: order needs a file that keeps its order; .safetensors files sort their "
             "tensors by name: use name with model.rename, or a .pth file"
         )
-    refuse_not_finite({theirs: candidates[theirs] for theirs, _ in pairs}, f"model.checkpoint: {what}")
+    filled = {
+        theirs: _as(own[name], candidates[theirs], f"{what}: {short(theirs)}") for theirs, name in pairs
+    }
+    refuse_not_finite(filled, f"model.checkpoint: {what}")
     for theirs, name in pairs:
-        everything[name] = candidates[theirs]
+        everything[name] = filled[theirs]
     model.load_state_dict(everything)
     return Weights(
         origin=what,
@@ -70,6 +75,19 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
         tensors=len(pairs),
         mapping=tuple((names[theirs], name) for theirs, name in pairs),
     )
+
+
+def _as(own: Tensor, value: Tensor, what: str) -> Tensor:
+    """Take a value with the type of the model's tensor; whole numbers are no weights."""
+    kind, wanted = str(value.dtype).removeprefix("torch."), str(own.dtype).removeprefix("torch.")
+    if value.is_floating_point() != own.is_floating_point():
+        already = "; a network that is quantized already cannot be quantized" * own.is_floating_point()
+        raise CheckpointError(f"{KEY}: {what} holds {kind}, the model has {wanted}{already}")
+    if value.is_floating_point() and value.itemsize < 2:
+        raise CheckpointError(
+            f"{KEY}: {what} holds {kind}, whose scale is not in it; give weights in float16 or wider"
+        )
+    return value.to(own.dtype)
 
 
 def _checked(path: Path, pinned: str | None) -> str:

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 
-from mrecg.errors import CheckpointError, ConfigError
+from mrecg.errors import CheckpointError, ConfigError, short
+from mrecg.redaction import reveal, without_secrets
 
+MEAN, VARIANCE = "running_mean", "running_var"
 COUNTER = "num_batches_tracked"
 """BatchNorm's count of training batches: files from before torch 0.4.1 lack it, and inference ignores it."""
 
@@ -43,19 +45,21 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
         ConfigError: The arguments are refused, or no model comes back.
     """
     try:
-        model = make(**arguments)
+        model = make(**reveal(dict(arguments)))
     except Exception as error:  # whatever a constructor does with what it cannot use
         known = isinstance(error, TypeError | ValueError)
         if not known and str(getattr(make, "__module__", "")).startswith(("torchvision.", "timm.")):
             raise  # damaged files, no network: who asks these packages knows better what it means
-        raise ConfigError(f"model.arguments: {name} refuses {dict(arguments)}: {error}") from error
+        raise ConfigError(
+            f"model.arguments: {name} refuses {dict(arguments)}: {without_secrets(str(error))}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model.target: {name} returns {type(model).__name__}, not an nn.Module")
     return model
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
-    """Refuse weights that hold NaN or infinity: every number behind them would be none.
+    """Refuse weights that hold NaN or infinity, and variances below 0: every number after them would be none.
 
     Args:
         tensors: Weights and statistics, by name.
@@ -66,15 +70,36 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
     """
     for name, value in tensors.items():
         unusual = isinstance(value, UninitializedTensorMixin) or value.is_meta or value.is_quantized
-        if unusual or value.layout != torch.strided:
+        if unusual or value.layout != torch.strided or not value.is_floating_point():
             continue  # `mrecg.graph.intake` has a word for these
-        finite = value.detach().isfinite()
-        if value.is_floating_point() and not bool(finite.all()):
-            wrong = int((~finite).sum())
+        if name.rpartition(".")[2] == VARIANCE and bool((value.detach() < 0).any()):
+            wrong = int((value.detach() < 0).sum())
             raise CheckpointError(
-                f"{what}: {name} holds {wrong} values of {value.numel()} that are NaN or infinite: "
+                f"{what}: {short(name)} holds {wrong} values of {value.numel()} below 0, and it is a "
+                "variance: a damaged file, or tensors mixed up; give BatchNorm's statistics as trained"
+            )
+        if not bool(value.isfinite().all()):
+            wrong = int((~value.isfinite()).sum())
+            raise CheckpointError(
+                f"{what}: {short(name)} holds {wrong} values of {value.numel()} that are NaN or infinite: "
                 "a damaged file, or a training that has diverged; give weights that are finite"
             )
+
+
+def statistics_of(model: nn.Module) -> dict[str, Tensor]:
+    """Take the running statistics of a model's normalisations.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Means and variances, by name.
+    """
+    return {
+        name: value
+        for name, value in model.named_buffers()
+        if name.rpartition(".")[2] in (MEAN, VARIANCE) and isinstance(value, Tensor)
+    }
 
 
 def tensors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,19 +1,24 @@
 """From what ``model.checkpoint`` says to a file on this machine: a path, a URL, a file inside a package."""
 
 import hashlib
+import os
 import re
+import shutil
 import sys
+from base64 import b64encode
 from dataclasses import dataclass
+from glob import escape
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlparse
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlparse
+from urllib.request import Request, url2pathname, urlopen
 
 import torch
 
 from mrecg.config.build import existing
 from mrecg.errors import CheckpointError, ConfigError, one_of
+from mrecg.redaction import MASK, hide, is_masked, reveal, unnumbered, without_secrets
 
 KEY = "model.checkpoint"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".pth.tar")
@@ -51,13 +56,22 @@ def find(reference: str) -> Found:
     scheme, mark, rest = reference.partition("://")
     if not mark:
         return Found(_local(Path(reference), reference), downloaded=False)
+    shown = without_secrets(reference)
     if scheme not in SCHEMES:
-        raise one_of(f"{KEY}: the start of {reference}", scheme, SCHEMES)
+        raise one_of(f"{KEY}: the start of {shown}", scheme, SCHEMES)
     if scheme == "pkg":
         return Found(_packaged(reference, rest), downloaded=False)
+    url = reveal(reference)
+    try:
+        path = urlparse(url).path
+        _ = urlparse(url).port
+    except ValueError:  # its words quote the URL
+        raise ConfigError(
+            f"{KEY}: {shown} is no URL; in a user name or password write %2F for /, %3F for ? and %40 for @"
+        ) from None
     if scheme == "file":
-        return Found(_local(Path(url2pathname(urlparse(reference).path)), reference), downloaded=False)
-    return Found(_downloaded(reference), downloaded=True)
+        return Found(_local(Path(url2pathname(path)), shown), downloaded=False)
+    return Found(_downloaded(url, shown, PurePosixPath(path).name), downloaded=True)
 
 
 def digest(path: Path) -> str:
@@ -111,22 +125,54 @@ def _packaged(reference: str, rest: str) -> Path:
     raise one_of(f"{KEY}: file of the package {package}", inside, there or ["none, it has no checkpoint"])
 
 
-def _downloaded(url: str) -> Path:
-    name = PurePosixPath(urlparse(url).path).name
-    suffix = _suffix(name, url)
-    stem = name.removesuffix(suffix)
-    # Files of different places often have the same name.
-    path = Path(torch.hub.get_dir()) / "checkpoints" / f"{stem}-{_short(url)}{suffix}"
+def _downloaded(url: str, shown: str, name: str) -> Path:
+    suffix = _suffix(name, shown)
+    # Files of different places often have the same name. By the masked URL a resumed run finds them again.
+    stem, place = name.removesuffix(suffix), Path(torch.hub.get_dir()) / "checkpoints"
+    masked = unnumbered(shown)
+    if is_masked(url):
+        kept = sorted(place.glob(f"{escape(stem)}-{_short(masked)}-????????{suffix}"))
+        if len(kept) != 1:
+            many = "several of its downloads are" if kept else "no download of it is"
+            raise ConfigError(
+                f"{KEY}: {shown} has {MASK} in the place of a secret, and {many} in {place}; "
+                f"give the whole URL again: {KEY}=URL"
+            )
+        return kept[0]
+    path = place / f"{stem}-{_short(url)}{suffix}"
+    if masked != url and not path.is_file():
+        path = place / f"{stem}-{_short(masked)}-{_short(url)}{suffix}"
     if path.is_file():
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), progress=sys.stderr.isatty())
+        _download(url, path)
     except (OSError, HTTPException, ValueError) as error:
+        # The cause is dropped with a secret: it may quote the URL, and would be shown with a traceback.
         raise CheckpointError(
-            f"{KEY}: {url} cannot be downloaded: {error}; without a network, give {KEY}=FILE"
-        ) from error
+            f"{KEY}: {shown} cannot be downloaded: {hide(str(error), url)}; "
+            f"without a network, give {KEY}=FILE"
+        ) from (error if masked == url else None)
     return path
+
+
+def _download(url: str, path: Path) -> None:
+    parts = urlparse(url)
+    if parts.username is None and parts.password is None:
+        torch.hub.download_url_to_file(url, str(path), progress=sys.stderr.isatty())
+        return
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = Request(bare, headers={"User-Agent": "mrecg"})
+    given = ":".join(unquote(part or "") for part in (parts.username, parts.password))
+    # Where the server sends us on to another one, that does not get the password.
+    request.add_unredirected_header("Authorization", f"Basic {b64encode(given.encode()).decode()}")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with urlopen(request) as answer, part.open("wb") as copy:
+            shutil.copyfileobj(answer, copy)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _short(url: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mrecg.errors import CheckpointError, one_of
+from mrecg.errors import CheckpointError, few, one_of, short
 from mrecg.models.fetch import KEY
 from mrecg.stored import DAMAGED
 from mrecg.variables import variable
@@ -31,6 +31,8 @@ WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 State = dict[str, Tensor]
+_DEEPEST = 4
+"""How many known keys may lead to a state dict, one inside the other."""
 FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
@@ -52,7 +54,7 @@ def read(path: Path) -> Any:
         try:
             return dict(load_file(path))
         except Exception as error:  # SafetensorError for most damages; others reach torch
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = short(error, 200) or type(error).__name__
             raise CheckpointError(f"{KEY}: {path} cannot be loaded: {reason}") from error
     _refuse_bomb(path)
     try:
@@ -64,14 +66,14 @@ def read(path: Path) -> Any:
             core = re.search(r"WeightsUnpickler error: (.+?) Check ", said)
             raise CheckpointError(
                 f"{KEY}: {path} cannot be loaded: it is damaged or no file of torch.save: "
-                f"{core[1] if core else said}"
+                f"{short(core[1] if core else said, 200)}"
             ) from error
         raise CheckpointError(
-            f"{KEY}: {path} cannot be loaded without running its code: it needs {needed[1]}; "
+            f"{KEY}: {path} cannot be loaded without running its code: it needs {short(needed[1])}; "
             "where you trust it, save its state dict alone to a new file"
         ) from error
     except Exception as error:  # a damaged file stops the unpickler anywhere
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        reason = short(f"{type(error).__name__} {error}".splitlines()[0], 200)
         raise CheckpointError(f"{KEY}: {path} cannot be loaded: {reason}") from error
 
 
@@ -118,10 +120,8 @@ def locate(content: Any, key: str | None, what: str) -> tuple[State, str | None]
         found = {f"{key}.{path}" if path else key: state for path, state in _states(inner).items()}
         if not found:
             holding = [str(name) for name in _entries(content) if _states(content[name])]
-            choices = [*_states(content), *holding]
-            raise one_of(
-                "model.checkpoint_key", key, dict.fromkeys(choices) or ["nothing"], error=CheckpointError
-            )
+            choices = [short(name) for name in dict.fromkeys([*_states(content), *holding])][:20]
+            raise one_of("model.checkpoint_key", short(key), choices or ["nothing"], error=CheckpointError)
     else:
         found = _states(content)
         if key is not None:
@@ -129,15 +129,14 @@ def locate(content: Any, key: str | None, what: str) -> tuple[State, str | None]
                 f"model.checkpoint_key: {key} is not in {what}, whose tensors are at the top; leave it null"
             )
     if not found:
-        there = ", ".join(map(str, _entries(content))) or type(content).__name__
+        there = few(_entries(content), 5) or type(content).__name__
         raise CheckpointError(
             f"{KEY}: {what} holds no state dict; looked for it at the top, {', '.join(HOLDERS)}; "
             f"found {there}; model.checkpoint_key names another place"
         )
     if len(found) > 1:
         raise CheckpointError(
-            f"{KEY}: {what} holds several state dicts: choose one by model.checkpoint_key from "
-            f"{', '.join(found)}"
+            f"{KEY}: {what} holds several state dicts: choose one by model.checkpoint_key from {few(found)}"
         )
     path, state = next(iter(found.items()))
     return state, path or None
@@ -158,15 +157,44 @@ def unwrapped(state: State, own: Mapping[str, Tensor], what: str) -> State:
         CheckpointError: Two names become one.
     """
     wrappers = [prefix for prefix in WRAPPERS if not any(name.startswith(prefix) for name in own)]
-    short: State = {}
+    plain: State = {}
     for name, value in state.items():
         bare = name
         while prefix := next((p for p in wrappers if bare.startswith(p)), ""):
             bare = bare.removeprefix(prefix)
-        if bare in short:
-            raise CheckpointError(f"{KEY}: {what} holds {bare} twice, with and without {', '.join(wrappers)}")
-        short[bare] = value
-    return short
+        if bare in plain:
+            both = f"with and without {', '.join(wrappers)}"
+            raise CheckpointError(f"{KEY}: {what} holds {short(bare)} twice, {both}")
+        plain[bare] = value
+    return plain
+
+
+def refuse_unusual(state: State, what: str) -> None:
+    """Refuse tensors that hold no plain numbers one after the other.
+
+    Args:
+        state: The tensors, by name.
+        what: The file, for messages.
+
+    Raises:
+        CheckpointError: One is sparse, quantized, complex, or has no values at all.
+    """
+    for name, value in state.items():
+        if value.is_meta:
+            kind = "has no values (it was saved from the device meta)"
+        elif value.is_quantized:
+            kind = "is quantized already"
+        elif value.layout != torch.strided:
+            kind = f"is sparse ({str(value.layout).removeprefix('torch.')})"
+        elif value.is_complex():
+            kind = "has complex numbers"
+        elif value.is_nested:
+            kind = "is nested"
+        else:
+            continue
+        raise CheckpointError(
+            f"{KEY}: {what}: {short(name)} {kind}; give a state dict of dense floating-point weights"
+        )
 
 
 def _is_state(content: Any) -> bool:
@@ -181,15 +209,17 @@ def _entries(content: Any) -> Mapping[Any, Any]:
     return content if isinstance(content, Mapping) else {}
 
 
-def _states(content: Any) -> dict[str, State]:
-    """State dicts by the dotted path of the known keys that lead to them."""
+def _states(content: Any, depth: int = 0) -> dict[str, State]:
+    """State dicts by the dotted path of the known keys that lead to them; a dict may hold itself."""
     if _is_state(content):
         return {"": dict(content)}
+    if depth == _DEEPEST:
+        return {}
     return {
         f"{key}.{path}" if path else key: state
         for key in HOLDERS
         if key in _entries(content)
-        for path, state in _states(content[key]).items()
+        for path, state in _states(content[key], depth + 1).items()
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mrecg.errors import CheckpointError, ConfigError
+from mrecg.errors import CheckpointError, ConfigError, short
 from mrecg.models.fetch import KEY
 
 Pairs = tuple[tuple[str, str], ...]
@@ -36,12 +36,16 @@ def renamed(names: Sequence[str], rename: Mapping[str, str]) -> dict[str, str]:
                 f"model.rename: {pattern!r}: {replacement!r} is no regular expression: {error}"
             ) from error
         if not any(count for _, count in replaced):
-            raise CheckpointError(f"model.rename: {pattern!r} is in no name of the file (first {now[0]})")
+            raise CheckpointError(
+                f"model.rename: {pattern!r} is in no name of the file (first {short(now[0])})"
+            )
         now = [name for name, _ in replaced]
     back: dict[str, str] = {}
     for new, old in zip(now, names, strict=True):
         if new in back:
-            raise CheckpointError(f"model.rename: {back[new]} and {old} both become {new}")
+            raise CheckpointError(
+                f"model.rename: {short(back[new])} and {short(old)} both become {short(new)}"
+            )
         back[new] = old
     return back
 
@@ -66,7 +70,7 @@ def by_name(file: Tensors, own: Tensors, what: str, *, ordered: bool) -> Pairs:
     if not (missing or extra or wrong):
         return tuple((name, name) for name in own)
     found = [("missing", missing), ("not the model's", extra), ("of another shape", wrong)]
-    details = "; ".join(f"{len(names)} {kind} (first {names[0]})" for kind, names in found if names)
+    details = "; ".join(f"{len(names)} {kind} (first {short(names[0])})" for kind, names in found if names)
     hint = ""
     if not missing and not extra:
         hint = _classifier(own, {name: file[name] for name in own}, wrong)
@@ -110,10 +114,10 @@ def _first_difference(file: Tensors, own: Tensors) -> str:
     for theirs, name in zip(file, own, strict=False):
         if file[theirs].shape != own[name].shape or _kind(theirs) != _kind(name):
             first, second = tuple(file[theirs].shape), tuple(own[name].shape)
-            return f"{count}first difference: {theirs} of shape {first} meets {name} of shape {second}"
+            return f"{count}first difference: {short(theirs)} of shape {first} meets {name} of shape {second}"
     if count:
         longer, shorter = (file, own) if len(file) > len(own) else (own, file)
-        return f"{count}first without a partner: {list(longer)[len(shorter)]}"
+        return f"{count}first without a partner: {short(list(longer)[len(shorter)])}"
     return ""
 
 

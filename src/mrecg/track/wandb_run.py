@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from mrecg.config.outputs import LoggerConfig
+from mrecg.config.outputs import LONGEST_NAME, LoggerConfig
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import CurvePoint, GroupResult, Silent, UnitResult
 from mrecg.track import labels, metrics
@@ -63,10 +63,10 @@ class WandbRun(Silent):
             resume="allow" if run_id else None,
             project=config.project,
             entity=config.entity,
-            group=config.group or labels.sweep(folder),
+            group=(config.group or labels.sweep(folder) or "")[:LONGEST_NAME] or None,
             job_type=JOB_TYPE,
             tags=labels.tags(settings, config.tags) or None,
-            name=name,
+            name=name[:LONGEST_NAME],  # its whole name is in the configuration
             dir=folder,
             config=dict(settings),
             reinit="finish_previous",

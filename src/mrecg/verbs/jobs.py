@@ -8,10 +8,11 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mrecg.config.compose import from_hydra
+from mrecg.config.compose import from_hydra, mask_written
 from mrecg.config.schema import RunConfig
 from mrecg.errors import Interrupted, MrecgError
 from mrecg.progress import Screen, results_console
+from mrecg.redaction import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,9 @@ def quantize(tree: DictConfig) -> None:
     from mrecg.lock import run_lock
     from mrecg.sweep.manifest import DONE, state
 
-    config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)
+    mask_written(folder)
+    config = from_hydra(tree)
     with run_lock(folder):
         if _sweeps() and state(folder) == DONE:  # an engine has started it twice
             log.info("%s is done already", config.name)
@@ -66,7 +68,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
         found = shortage(raised, config, folder, during, go_on=_go_on(config, folder))
         ended = raised if found is None else found
         expected = isinstance(ended, MrecgError)
-        reason = str(ended) if expected else f"{type(ended).__name__}: {ended}"
+        reason = without_secrets(str(ended) if expected else f"{type(ended).__name__}: {ended}")
         if expected:
             log.info("failed: %s", reason)  # its one line reaches the screen by itself
         else:
@@ -108,8 +110,10 @@ def plan(tree: DictConfig) -> None:
     from mrecg.verbs.plan_table import plan_tables
     from mrecg.verbs.plan_view import PlanView
 
-    config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)
+    mask_written(folder)
+    mask_written(Path(HydraConfig.get().runtime.output_dir))
+    config = from_hydra(tree)
     with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / "plan.json", made.as_dict())
@@ -138,6 +142,7 @@ def evaluate(tree: DictConfig) -> None:
     from mrecg.environment import computing
     from mrecg.result import write_json
 
+    mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
     with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         what, found = pipeline.evaluate(config, display=Screen(""))

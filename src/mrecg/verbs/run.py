@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrecg.errors import Interrupted, MrecgError
+from mrecg.redaction import conceal
 from mrecg.variables import COMMAND
 
 if TYPE_CHECKING:
     from mrecg.config.consent import Consent
+    from mrecg.config.schema import RunConfig
 
 _PASS_ON = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 """Flags by which Hydra prints something instead of running."""
@@ -39,12 +41,14 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     from mrecg.config.consent import names_code
     from mrecg.config.identity import refuse_other
 
+    arguments = conceal(list(arguments))  # from here on nothing but a download has the secrets of a URL
     job, typed = Job(verb), arguments
     arguments = _resumed(arguments) if verb == "quantize" else arguments
     if any(word.split("=")[0] in _PASS_ON for word in arguments):
         compose.run(job, arguments)
         return
     checked = compose.check(arguments)
+    _check_images(verb, checked.configs)
     if consent is not None:
         for config in checked.configs:
             consent.to(config.model, config.data)
@@ -75,6 +79,14 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
             _ended(checked.folder)
     finally:
         del os.environ[COMMAND]
+
+
+def _check_images(verb: str, configs: "Sequence[RunConfig]") -> None:
+    """Refuse a command line that names no calibration images, unless it only evaluates."""
+    from mrecg.config.build import require_calibration
+
+    for config in configs if verb != "evaluate" else ():
+        require_calibration(config.data)
 
 
 @contextmanager
