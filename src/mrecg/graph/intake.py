@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from mrecg.errors import GraphError
 
@@ -134,7 +134,7 @@ def _refusal(module: nn.Module) -> str | None:  # noqa: PLR0911
             "that it was made from"
         )
     for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-        if isinstance(tensor, UninitializedTensorMixin):
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
             return f"({kind}) has no {name} yet; run the model on an image first"
         if tensor is not None and tensor.is_quantized:
             return f"({kind}) has a quantized {name}; pass the model in floating point"

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedParameter
 
 from mrecg.errors import CheckpointError, ConfigError
 
@@ -65,7 +65,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
         CheckpointError: One of them holds such a value.
     """
     for name, value in tensors.items():
-        unusual = isinstance(value, UninitializedTensorMixin) or value.is_meta or value.is_quantized
+        unusual = isinstance(value, UninitializedParameter) or value.is_meta or value.is_quantized
         if unusual or value.layout != torch.strided:
             continue  # `mrecg.graph.intake` has a word for these
         finite = value.detach().isfinite()
