@@ -3,8 +3,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from brought import Looking
 from torch import Tensor, fx, nn
 
+from mrecg.graph.cut import cut
 from mrecg.graph.ops import WEIGHT_LAYERS
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
@@ -125,3 +127,89 @@ def test_a_product_of_activations_stays() -> None:
     found = trace(Attention(), (3, 8, 8))
     assert len(layers(found.graph)) == 2
     assert any(node.name == "matmul" for node in found.graph.graph.nodes)
+
+
+class Blur(nn.Module):
+    """Resamples by a kernel that nothing learns."""
+
+    def __init__(self, channels: int, run: Callable[..., Tensor]) -> None:
+        super().__init__()
+        row = torch.tensor([1.0, 2.0, 1.0])
+        self.register_buffer("kernel", (row[:, None] * row / 16).expand(channels, 1, 3, 3).clone())
+        self.register_buffer("single", (row[:, None] * row / 16)[None, None])
+        self.channels, self.run = channels, run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def padded(blur: Blur, x: Tensor) -> Tensor:
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), blur.kernel, stride=2, groups=blur.channels)
+
+
+BLURS: dict[str, Callable[[Blur, Tensor], Tensor]] = {
+    "padded": padded,
+    "alone": lambda blur, x: F.conv2d(x, blur.kernel, stride=2, groups=blur.channels),
+    "twice": lambda blur, x: padded(blur, padded(blur, x)),
+    "computed": lambda blur, x: F.conv2d(
+        x, (blur.single / blur.single.sum()).repeat(blur.channels, 1, 1, 1), groups=blur.channels
+    ),
+    "up": lambda blur, x: F.conv_transpose2d(x, blur.kernel, stride=2, groups=blur.channels),
+}
+
+
+@pytest.mark.parametrize("place", ["inside", "on the image", "exported"])
+@pytest.mark.parametrize("name", BLURS)
+@torch.no_grad()
+def test_a_fixed_filter_stays_in_floating_point_and_is_listed(name: str, place: str) -> None:
+    channels = 3 if place == "on the image" else 6
+    blur = Blur(channels, BLURS[name])
+    layers = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.AdaptiveAvgPool2d(1)]
+    place_of = 0 if place == "on the image" else 2
+    model = nn.Sequential(*layers[:place_of], blur, *layers[place_of:], nn.Flatten(), nn.Linear(6, 2)).eval()
+    path = str(place_of)
+    if place == "exported":
+        model, path = Looking(model).eval(), f"net.{path}"
+    found = cut(model, input_shape=(3, 16, 16))
+    assert found.route == ("torch.export" if place == "exported" else "torch.fx")
+    assert set(found.unquantized) == {(path, "fixed filter: a buffer that resamples each channel")}
+    assert len([name for unit in found.units for name in unit.layers]) == 3
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(found.graph(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+class Frozen(nn.Module):
+    """A convolution whose author keeps its weights in buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randn(6, 3, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight)
+
+
+class Two(nn.Module):
+    """Two layers in one module, one of whose parameters has the name that a layer would get."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv2d, self.second = (
+            nn.Parameter(torch.randn(4, 3, 3, 3)),
+            nn.Parameter(torch.randn(6, 4, 1, 1)),
+        )
+        self.bias = nn.Parameter(torch.randn(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(F.relu(F.conv2d(x, self.conv2d)), self.second, self.bias)
+        return x * self.bias.mean()
+
+
+@pytest.mark.parametrize(("first", "paths"), [(Frozen, ["0"]), (Two, ["0.conv2d_2", "0.conv2d_3"])])
+@torch.no_grad()
+def test_functions_in_a_module_with_weights_of_its_own(first: type[nn.Module], paths: list[str]) -> None:
+    model = nn.Sequential(first(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)).eval()
+    found = cut(model, input_shape=(3, 9, 9))
+    assert [name for unit in found.units for name in unit.layers] == [*paths, "4"]
+    x = torch.randn(2, 3, 9, 9)
+    torch.testing.assert_close(found.graph(x), model(x), rtol=1e-4, atol=1e-5)

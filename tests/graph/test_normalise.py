@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import DeformConv2d
 
 from mrecg.errors import GraphError
 from mrecg.graph.cut import cut
@@ -54,6 +55,52 @@ def test_a_size_read_early_and_used_late_does_not_stand_in_the_way_of_a_cut(
     for images in (1, 5):
         x = torch.randn(images, 3, 8, 8)
         torch.testing.assert_close(found.graph(x), model(x))
+
+
+class State(nn.Module):
+    """Makes zeros for each image at the start, and adds them at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.conv2, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros(x.shape[0], 4, device=x.device)
+        wide = (state + 1).expand(x.shape[0], 4)
+        out: Tensor = self.fc(self.conv2(self.conv(x)).mean((2, 3)) + state * wide)
+        return out
+
+
+@torch.no_grad()
+def test_a_tensor_that_follows_from_sizes_does_not_stand_in_the_way_of_a_cut() -> None:
+    model = State()
+    found = cut(model, "layer", input_shape=(3, 8, 8))
+    assert [unit.layers for unit in found.units] == [("conv",), ("conv2",), ("fc",)]
+    x = torch.randn(5, 3, 8, 8)
+    torch.testing.assert_close(found.graph(x), model(x))
+
+
+class Deformable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.offset, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 18, 3, 1, 1), nn.Linear(8, 5)
+        self.deformed = DeformConv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.a(x))
+        out: Tensor = self.head(F.relu(self.deformed(x, self.offset(x))).mean((2, 3)))
+        return out
+
+
+@torch.no_grad()
+def test_a_deformable_convolution_stays_in_floating_point_and_is_listed() -> None:
+    model = Deformable()
+    found = cut(model, input_shape=(3, 16, 16))
+    assert [name for unit in found.units for name in unit.layers] == ["a", "offset", "head"]
+    reason = "parameter in an operation of its own"
+    assert found.unquantized == (("deformed.weight", reason), ("deformed.bias", reason))
+    x = torch.randn(5, 3, 16, 16)
+    torch.testing.assert_close(found.graph(x), model(x), rtol=1e-4, atol=1e-5)
 
 
 def test_a_size_that_is_read_where_it_is_used_stays_free() -> None:

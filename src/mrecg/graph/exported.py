@@ -5,6 +5,12 @@ stays free. Weights come back as functions, which `mrecg.graph.lift` makes into 
 each operation ran in is kept, so units are found as in any other graph.
 """
 
+import inspect
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import fx, nn
 from torch.export import Dim, export
@@ -16,6 +22,17 @@ from mrecg.graph.symbolic import stopping_line
 
 EXAMPLES = 2
 """Images of the execution; 1 would be taken for a constant."""
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the exporter's warnings off the screen: what it cannot follow is said in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @torch.no_grad()
@@ -34,10 +51,14 @@ def export_graph(model: nn.Module, input_shape: tuple[int, ...]) -> fx.GraphModu
     """
     device, dtype = type_of(model)
     example = torch.zeros(EXAMPLES, *input_shape, device=device, dtype=dtype)
+    first = next(iter(inspect.signature(model.forward).parameters.values()))
+    free: Any = {0: Dim.AUTO}
+    shapes = ((free,),) if first.kind is first.VAR_POSITIONAL else (free,)
     try:
-        program = export(model, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
-        # Without a table of decompositions this only makes the graph functional.
-        whole = program.run_decompositions({}).module(check_guards=False)
+        with _quietly():
+            program = export(model, (example,), dynamic_shapes=shapes, strict=False)
+            # Without a table of decompositions this only makes the graph functional.
+            whole = program.run_decompositions({}).module(check_guards=False)
     except Exception as error:  # torch.export lets through whatever the model's own code raises
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = str(error) if isinstance(error, HookError) else lines[0]

@@ -8,8 +8,8 @@ then. All others are followed by the tracer, and the graph's outputs are compare
 
 import dis
 import types
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from mrecg.errors import GraphError
 from mrecg.graph.intake import one_line, tensors_in
+from mrecg.graph.ops import WEIGHT_LAYERS
 
 _TABLES = {"_forward_pre_hooks": "forward pre-hook", "_forward_hooks": "forward hook"}
 _GLOBAL = ("_global_forward_pre_hooks", "_global_forward_hooks")
@@ -46,7 +47,8 @@ class Hook:
         self.module, self.key = module, key
         self.table: MutableMapping[int, Any] = getattr(module, table)
         self.hook: Callable[..., Any] = self.table[key]
-        where = f"{path} ({type(module).__name__})" if path else type(module).__name__
+        kind = getattr(module, "stands_for", type(module).__name__)
+        where = f"{path} ({kind})" if path else kind
         self.name = f"{where}: its {_TABLES[table]} {hook_name(self.hook)}"
         self.called = self.acts = self.reads = self.watching = False
         self.sets: set[str] = set()
@@ -57,10 +59,7 @@ class Hook:
             try:
                 return self.hook(module, *given)
             except Exception as error:  # whatever a hook does with what is no tensor
-                raise HookError(
-                    f"{self.name} changes what passes and cannot be followed ({one_line(error)}); remove it, "
-                    "or make what it does a module"
-                ) from error
+                raise HookError(f"{self.name} cannot be followed ({one_line(error)})") from error
         tensors = list(tensors_in(given))
         before = [tensor.clone() for tensor in tensors]
         own = dict(vars(module))
@@ -140,10 +139,10 @@ def settle(hooks: list[Hook], *, ran: bool) -> list[str]:
     """
     looking, notes, computed = [], [], []
     for hook in hooks:
-        hook.watching = ran
-        if not ran and _computes_weights(hook):
-            hook.watching = True
-            hook(hook.module, ())
+        hook.watching = ran or _computes_weights(hook)
+        if not ran and hook.watching:
+            with suppress(Exception):  # it needs the image after all, and is followed by the tracer
+                hook(hook.module, ())
         stays = not hook.only_looks
         hook.watching = False
         if stays:
@@ -161,9 +160,11 @@ def settle(hooks: list[Hook], *, ran: bool) -> list[str]:
 
 
 def _computes_weights(hook: Hook) -> bool:
-    """Tell whether a hook is torch's own, of which it is known that it only sets a weight."""
+    """Tell whether a hook seems to set a weight: it is torch's own, or its layer has no weight without it."""
     norms = ("torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm")
-    return isinstance(hook.hook, BasePruningMethod) or type(hook.hook).__module__ in norms
+    if isinstance(hook.hook, BasePruningMethod) or type(hook.hook).__module__ in norms:
+        return True
+    return isinstance(hook.module, WEIGHT_LAYERS) and not hasattr(hook.module, "weight")
 
 
 def _listed(names: list[str], most: int = 5) -> str:
@@ -171,15 +172,18 @@ def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def clear(model: nn.Module) -> None:
+def clear(model: nn.Module, whole: Collection[nn.Module]) -> None:
     """Remove all hooks of a model whose graph has them.
 
     Args:
         model: The traced copy.
+        whole: Modules that the graph calls as they are; the hooks inside stay.
     """
+    inside = {part for module in whole for part in module.modules()} - set(whole)
     for module in model.modules():
-        for table in _TABLES:
-            getattr(module, table).clear()
+        if module not in inside:
+            for table in _TABLES:
+                getattr(module, table).clear()
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -224,7 +228,10 @@ def _changes(code: types.CodeType | None) -> bool:
         return True
     steps = list(dis.get_instructions(code))
     nothing = [
-        step.argval is None if step.opname == "RETURN_CONST" else _loads_none(before)
+        # Where branches meet before the return, another one may bring something else than None.
+        step.argval is None
+        if step.opname == "RETURN_CONST"
+        else _loads_none(before) and not step.is_jump_target
         for before, step in zip([None, *steps], steps, strict=False)
         if step.opname in ("RETURN_CONST", "RETURN_VALUE")
     ]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from mrecg.graph.ops import module_of
+from mrecg.graph.ops import module_of, operation
 
 _OUT_OF_PLACE: dict[object, Callable[..., Any]] = {
     operator.iadd: operator.add,
@@ -27,6 +27,11 @@ def make_out_of_place(traced: fx.GraphModule) -> None:
     Args:
         traced: The graph, changed in place.
     """
+    for node in list(traced.graph.nodes):
+        # These are the same memory: what overwrites them, overwrites their source.
+        if operation(node) == "detach" or (operation(node) == "getattr" and node.args[1] == "data"):
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            traced.graph.erase_node(node)
     position = {node: i for i, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         if not _replaced(node):

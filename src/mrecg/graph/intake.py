@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from mrecg.errors import GraphError
 
@@ -22,6 +22,7 @@ _WRAPPERS = {
 }
 """Classes of torch that only call another module, and the attribute that holds it."""
 _QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "mrecg.quant.")
+_PREPARED = ("torch.ao.nn.qat", "torch.ao.nn.intrinsic.qat", "torch.ao.quantization.")
 
 
 def unwrap(model: nn.Module) -> tuple[nn.Module, list[str]]:
@@ -90,12 +91,19 @@ def _no_module(model: object) -> str:
     return f"model: {name} is no nn.Module{hint}"
 
 
-def _holder(module: nn.Module) -> str | None:
-    """Name the attribute that holds the model, if this one is a wrapper."""
+def _of_torch(module: nn.Module) -> str | None:
+    """Name the attribute that one of torch's wrappers holds a model in."""
     for kind in type(module).__mro__:
         if kind.__name__ in _WRAPPERS and kind.__module__.startswith("torch."):
             return _WRAPPERS[kind.__name__]
-    if _has_forward(module) or type(module).__module__.startswith("torch."):
+    return None
+
+
+def _holder(module: nn.Module) -> str | None:
+    """Name the attribute that holds the model, if this one is a wrapper."""
+    if (attribute := _of_torch(module)) is not None:
+        return attribute
+    if _has_forward(module):
         return None
     parts = [name for name, part in module.named_children() if any(True for _ in part.parameters())]
     if len(parts) == 1:
@@ -116,6 +124,8 @@ def _refusal(module: nn.Module) -> str | None:  # noqa: PLR0911
     kind = type(module).__name__
     if type(module).__module__.startswith(_QUANTIZED):
         return f"({kind}) is quantized already; pass the model in floating point"
+    if type(module).__module__.startswith(_PREPARED) and not kind.endswith("Stub"):
+        return f"({kind}) is a part of another quantization; pass the model as it was before"
     if isinstance(module, torch.jit.ScriptModule):
         if all(parameter.dim() < 2 for parameter in module.parameters()):
             return None
@@ -124,7 +134,7 @@ def _refusal(module: nn.Module) -> str | None:  # noqa: PLR0911
             "that it was made from"
         )
     for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-        if isinstance(tensor, UninitializedTensorMixin):
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
             return f"({kind}) has no {name} yet; run the model on an image first"
         if tensor is not None and tensor.is_quantized:
             return f"({kind}) has a quantized {name}; pass the model in floating point"
@@ -148,7 +158,7 @@ class Through(nn.Module):
 
     def __init__(self, attribute: str, inside: nn.Module, wrapper: nn.Module) -> None:
         super().__init__()
-        self.attribute = attribute
+        self.attribute, self.stands_for = attribute, type(wrapper).__name__
         self.add_module(attribute, inside)
         for table in ("_forward_hooks", "_forward_pre_hooks"):
             for suffix in ("", "_with_kwargs"):
@@ -163,7 +173,10 @@ class Through(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(self._modules[self.__dict__["attribute"]], name)
+            inside = vars(self).get("_modules", {}).get(vars(self).get("attribute"))
+            if inside is None or name.startswith("__"):
+                raise
+            return getattr(inside, name)
 
 
 def _copy(model: nn.Module) -> nn.Module:
@@ -175,13 +188,14 @@ def _copy(model: nn.Module) -> nn.Module:
                 plain = tensor.detach().clone()
                 parameter = isinstance(tensor, nn.Parameter)
                 memo[id(tensor)] = nn.Parameter(plain, requires_grad=False) if parameter else plain
+    plain_ones = dict(memo)  # a copy that fails leaves halves of what it copied behind
     try:
         for module in reversed(list(model.modules())):  # what is inside comes first
-            if type(module).__module__.startswith("torch.") and (held := _holder(module)) is not None:
+            if (held := _of_torch(module)) is not None:
                 memo[id(module)] = Through(held, copy.deepcopy(getattr(module, held), memo), module)
         return copy.deepcopy(model, memo)
     except Exception as error:  # whatever an attribute's own code raises
-        raise GraphError(_uncopied(model, memo, error)) from error
+        raise GraphError(_uncopied(model, plain_ones, error)) from error
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

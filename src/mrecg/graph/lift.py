@@ -105,7 +105,11 @@ def lift_layers(traced: fx.GraphModule) -> None:
                 user.replace_all_uses_with(called)
                 traced.graph.erase_node(user)
         node.replace_all_uses_with(called)
+        constants = [source for source in node.all_input_nodes if source.op == "get_attr"]
         traced.graph.erase_node(node)
+        for constant in constants:  # what it names is gone where the layer has replaced its module
+            if not constant.users:
+                traced.graph.erase_node(constant)
     traced.graph.eliminate_dead_code()
 
 

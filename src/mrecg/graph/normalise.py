@@ -131,11 +131,13 @@ def _make_where_used(traced: fx.GraphModule, few: dict[fx.Node, Any], more: dict
 
 
 def _tensor_beside(user: fx.Node, values: dict[fx.Node, Any]) -> fx.Node | None:
-    """A tensor of two images that a node reads; for what only makes a tensor, one that its user reads."""
-    for node in (user, *user.users):
+    """A tensor of two images that a node reads; for what only makes a tensor, one that its users read."""
+    readers = [user]
+    for node in readers:
         for source in node.all_input_nodes:
-            if source is not user and _images(values, source) == 2 and source < user:
+            if _images(values, source) == 2 and source < user:
                 return source
+        readers += [reader for reader in node.users if reader not in readers]
     return None
 
 

@@ -30,7 +30,9 @@ def make_plain(model: nn.Module) -> list[str]:
             assert isinstance(kinds, nn.ModuleDict)
             plain += [f"{path}.{name}".removeprefix(".") for name in kinds]
             _settle(path, module, list(kinds))
-    for module in model.modules():
+    for path, module in model.named_modules():
+        if type(module) in WEIGHT_LAYERS and not isinstance(module._parameters.get("weight"), nn.Parameter):
+            _take_attribute(path, module)
         if type(module) in WEIGHT_LAYERS and not has_hooks(module):
             # What a weight was computed from is not needed any more, and would be saved with the layer.
             for table in (module._parameters, module._buffers):
@@ -38,6 +40,15 @@ def make_plain(model: nn.Module) -> list[str]:
                     del table[name]
     named = ", ".join(plain[:5]) + (f" and {len(plain) - 5} more" if len(plain) > 5 else "")
     return [f"weights that parametrisations compute are plain weights: {named}"] if plain else []
+
+
+def _take_attribute(path: str, module: nn.Module) -> None:
+    """Make a weight that is a plain attribute, or a buffer, a parameter."""
+    value = getattr(module, "weight", None)
+    if not isinstance(value, torch.Tensor):
+        raise GraphError(f"{path} ({type(module).__name__}) has no weight before it is called")
+    delattr(module, "weight")
+    module.weight = nn.Parameter(value.detach().clone(), requires_grad=False)
 
 
 def _settle(path: str, module: nn.Module, names: list[str]) -> None:

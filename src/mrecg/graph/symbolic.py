@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from mrecg.errors import GraphError
-from mrecg.graph.hooks import HookError, has_hooks
+from mrecg.graph.hooks import HookError, clear, has_hooks
 from mrecg.graph.ops import WEIGHT_LAYERS
 from mrecg.graph.same_padding import pads_itself
 
@@ -25,7 +25,7 @@ def symbolic_trace(model: nn.Module) -> tuple[fx.Graph, list[str]]:
     padding that depends on the size of the image) is kept whole, as a leaf.
 
     Args:
-        model: The network, in evaluation mode.
+        model: The network, in evaluation mode; its hooks become part of the graph and are removed.
 
     Returns:
         The graph, and a note on every module that was kept whole.
@@ -38,7 +38,9 @@ def symbolic_trace(model: nn.Module) -> tuple[fx.Graph, list[str]]:
     while True:
         tracer = _Tracer(leaves)
         try:
-            return tracer.trace(model), notes
+            graph = tracer.trace(model)
+            clear(model, leaves)
+            return graph, notes
         except HookError as error:
             raise UntraceableError(str(error)) from error
         except Exception as error:  # fx lets through whatever the model's own code raises

@@ -75,14 +75,16 @@ def trace(
         model = intake.take(model)
         check_inputs(model)
         watched = hooks.watch(model)
-        reference = None if input_shape is None else run_model(model, input_shape)
+        again = bool(watched) or isinstance(model, fx.GraphModule)
+        reference = None if input_shape is None else run_model(model, input_shape, again=again)
         notes += hooks.settle(watched, ran=reference is not None)
         notes += make_plain(model)
         with hooks.without_global_hooks() as missing:
+            names = [*(hook.name for hook in watched), *missing]
             finish = partial(
-                _finish, reference=reference, missing=missing, single=single, fold_affine=fold_affine
+                _finish, reference=reference, names=names, single=single, fold_affine=fold_affine
             )
-            return _traced(model, input_shape, notes, finish)
+            return _traced(model, input_shape, notes, finish, names=names)
 
 
 @contextmanager
@@ -101,25 +103,30 @@ def _traced(
     input_shape: tuple[int, ...] | None,
     notes: Sequence[str],
     finish: Callable[[fx.GraphModule, str], list[str]],
+    *,
+    names: Sequence[str],
 ) -> Traced:
     """Try torch.fx, and torch.export after it."""
     name = type(model).__name__
     try:
         attempt = copy.deepcopy(model)
         graph, more = symbolic_trace(attempt)
-        hooks.clear(attempt)
         traced = fx.GraphModule(attempt, _with_one_input(graph, name))
         more += finish(traced, name)
         return Traced(graph=traced.eval(), route="torch.fx", notes=(*notes, *more))
     except (UntraceableError, OtherOutputsError) as error:
+        by_hook = isinstance(error.__cause__, hooks.HookError)
+        only = f"{error}; remove it, or make what it does a module of the model" if by_hook else str(error)
         if input_shape is None:
-            raise
+            raise GraphError(only) from error
         try:
             exported = export_graph(model, input_shape)
             traced = fx.GraphModule(exported, _with_one_input(exported.graph, name))
             more = finish(traced, name)
         except GraphError as second:
-            raise GraphError(f"{error}; {second}") from error
+            alone = by_hook or str(second) == str(error)
+            also = f"; it has hooks: {', '.join(names)}" if names and not by_hook else ""
+            raise GraphError(only if alone else f"{error}; {second}{also}") from error
         said = f"torch.export's graph is used: {error}"
         return Traced(graph=traced.eval(), route="torch.export", notes=(*notes, said, *more))
 
@@ -129,7 +136,7 @@ def _finish(
     name: str,
     *,
     reference: Reference | None,
-    missing: Sequence[str],
+    names: Sequence[str],
     single: bool,
     fold_affine: bool,
 ) -> list[str]:
@@ -142,7 +149,7 @@ def _finish(
         raise OtherOutputsError(f"{name}'s graph cannot be followed: {intake.one_line(error)}") from error
     _check_layers(traced, name)
     if reference is not None:
-        compare(traced, reference, missing)
+        compare(traced, reference, names)
     return notes
 
 

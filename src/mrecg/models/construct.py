@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedParameter
 
 from mrecg.errors import CheckpointError, ConfigError, short
 from mrecg.redaction import reveal, without_secrets
@@ -69,7 +69,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
         CheckpointError: One of them holds such a value.
     """
     for name, value in tensors.items():
-        unusual = isinstance(value, UninitializedTensorMixin) or value.is_meta or value.is_quantized
+        unusual = isinstance(value, UninitializedParameter) or value.is_meta or value.is_quantized
         if unusual or value.layout != torch.strided or not value.is_floating_point():
             continue  # `mrecg.graph.intake` has a word for these
         if name.rpartition(".")[2] == VARIANCE and bool((value.detach() < 0).any()):

@@ -1,0 +1,92 @@
+"""What the Python API takes as models and images."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from brought import images, network
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import mrecg
+from mrecg import Result
+from mrecg.errors import ConfigError, DataError, GraphError
+
+QUICK: dict[str, Any] = {
+    "weight_bits": 8, "activation_bits": 8, "method": "rtn", "granularity": "block", "progress": False,
+    "planner": {"name": "modcap"}, "trainer": {"threads": 1}, "calibration": {"candidates": 4, "bins": 64},
+}  # fmt: skip
+
+
+def quantized(model: Any, x: Any, **settings: Any) -> Result:
+    return mrecg.quantize(model, x, **{**QUICK, **settings})
+
+
+@pytest.fixture(scope="module")
+def expected() -> Tensor:
+    with torch.no_grad():
+        return quantized(network(), images()).model(images())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_another_floating_type_are_converted(dtype: torch.dtype, expected: Tensor) -> None:
+    x = images().to(dtype)
+    result = quantized(network().to(dtype), x, evaluation=TensorDataset(x, torch.arange(4)))
+    found = result.model(images())
+    assert found.dtype is torch.float32
+    assert (found - expected).norm() <= 0.1 * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_pixels_are_refused(dtype: torch.dtype) -> None:
+    pixels = torch.ones(4, 3, 16, 16, dtype=dtype)
+    kind = str(dtype).removeprefix("torch.")
+    said = f"is of type {kind}, not floating point; scale and normalise"
+    with pytest.raises(DataError, match=f"calibration_images {said}"):
+        quantized(network(), pixels)
+    with pytest.raises(DataError, match=f"an evaluation image {said}"):
+        quantized(network(), images(), evaluation=TensorDataset(pixels, torch.arange(4)))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_learned_methods_work_whatever_the_mode(mode: Callable[[], Any]) -> None:
+    with mode():
+        model, x = network().eval(), images()
+        result = quantized(model, x, method="brecq_joint", steps=2, activation_bits=4, weight_bits=4)
+    with torch.inference_mode():
+        late = quantized(model, x, method="brecq_joint", steps=2, activation_bits=4, weight_bits=4)
+    assert torch.equal(result.model(images()), late.model(images()))
+
+
+def test_a_wrapped_model_has_the_name_and_the_bits_of_what_it_holds(tmp_path: Path, expected: Tensor) -> None:
+    result = quantized(nn.DataParallel(network()), images(), save_to=tmp_path / "run")
+    assert result.config.model.name == "Sequential" and result.config.name.startswith("Sequential-w8a8")
+    assert any(note.startswith("DataParallel is only a wrapper") for note in result.network.notes)
+    with torch.no_grad():
+        assert torch.equal(result.model(images()), expected)
+        for other in (network(), nn.DataParallel(network())):
+            assert torch.equal(mrecg.load(tmp_path / "run", model=other).model(images()), expected)
+    assert mrecg.plan(nn.DataParallel(network()), merge_count=0).groups == result.plan.groups
+
+
+def test_what_has_no_values_or_is_no_model_is_refused() -> None:
+    with torch.device("meta"):
+        empty = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 2))
+    with pytest.raises(ConfigError, match=r"model: 0\.weight is on the meta device, .* \(4 tensors in all\)"):
+        quantized(empty, images())
+    for work in (mrecg.plan, lambda model: quantized(model, images())):
+        with pytest.raises(GraphError, match=r"model: OrderedDict is no nn.Module"):
+            work(network().state_dict())
+
+
+def test_the_model_is_not_changed() -> None:
+    model = network().half().train()
+    model[3].register_forward_hook(lambda layer, args, out: out * 2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    quantized(model, images())
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert model.training and len(model[3]._forward_hooks) == 1
+    assert all(parameter.requires_grad for parameter in model.parameters())
