@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mrecg.config.inputs import DataConfig, ModelConfig, PreprocessingConfig
+from mrecg.config.inputs import DataConfig, ModelConfig
 from mrecg.config.schema import RunConfig
 from mrecg.data import digits
 from mrecg.data.preprocessing import Preprocessing
@@ -79,7 +79,7 @@ def assumed(config: RunConfig, shape: tuple[int, int, int] | None, what: str) ->
         ConfigError: Nothing says how pictures are normalised, or what their size is.
     """
     own, named = config.model.preprocessing, config.model
-    unnamed = replace(named, preprocessing=PreprocessingConfig(), input_shape=None) == ModelConfig()
+    unnamed = replace(ModelConfig(), preprocessing=own, input_shape=named.input_shape) == named
     if not unnamed or config.data.source == "digits":
         return replace(resolve(named), origin=f"taken as for model={named.name}")
     shape, ready = named.input_shape or shape, config.data.source == "dataset"
