@@ -31,10 +31,10 @@ def _report(arguments: Sequence[str]) -> None:
     report(arguments)
 
 
-def _export(arguments: Sequence[str]) -> None:
+def _export(arguments: Sequence[str]) -> int:
     from mrecg.verbs.export import main as export
 
-    export(arguments)
+    return export(arguments)
 
 
 def _sweep(arguments: Sequence[str]) -> int:

@@ -15,10 +15,10 @@ from mrecg.data import images as data
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import DataError
-from mrecg.exporting.runners import open_file
+from mrecg.exporting.runners import image_shape, open_file
 from mrecg.measure import Accuracy, accuracy, outputs_of
 from mrecg.models.build import build
-from mrecg.models.preprocessing import resolve
+from mrecg.models.preprocessing import assumed, resolve
 from mrecg.models.records import Weights
 from mrecg.planner.plan import needs_probe
 from mrecg.planner.schedule import Plan
@@ -263,9 +263,9 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     if config.path is not None:
         what, source = str(config.path), config
         model, said = open_file(config.path, allow_import=config.allow_import)
-        preprocessing = said or resolve(config.model)
+        preprocessing = said or assumed(config, image_shape(model), what)
         if said is None and display is not None:
-            display.note(f"{what} does not say what its images are; taken as for model={config.model.name}")
+            display.note(f"{what} does not say what its images are; {preprocessing.origin}")
         device = torch.device("cpu")  # where every one of these files runs
     elif config.run is None:
         built = build(config.model, seed=config.seed)

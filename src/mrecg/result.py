@@ -23,7 +23,7 @@ from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.report import write_report
-from mrecg.saved import WEIGHTS, Quantized, dump, fill, load_state, rebuild
+from mrecg.saved import WEIGHTS, Quantized, dump, fill, read, rebuild
 from mrecg.stored import DAMAGED, json_object, refuse_newer
 from mrecg.track.csv_files import CsvFiles
 
@@ -171,8 +171,8 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
     units = _valid(folder / SUMMARY, _UNITS.validate_python, summary.get("units"))
     preprocessing = None if given else resolve(config.model)
     shape = preprocessing.input_shape if preprocessing else config.model.input_shape
-    grids, state = load_state(folder / WEIGHTS)
-    network = rebuild(model, config.bits, config.granularity, shape, grids)
+    about, state = read(folder / WEIGHTS)
+    network = rebuild(model, config.bits, config.granularity, shape, about=about, what=str(folder))
     fill(network, state, str(folder))
     return Result(
         model=network.model,
@@ -184,6 +184,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
         environment=_read(folder / ENVIRONMENT),
         network=network,
         preprocessing=preprocessing,
+        input_shape=shape,
         images=_read(folder / IMAGES),
         weights=_read(folder / WEIGHTS_ORIGIN),
         decisions=_decisions(folder / DECISIONS),

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
-from torch import Tensor, nn
+from pydantic import PositiveInt, TypeAdapter, ValidationError
+from torch import Tensor, fx, nn
 
 from mrecg import __version__, packed
 from mrecg.config.build import plain
@@ -19,17 +19,19 @@ from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, MrecgError
 from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
+from mrecg.models.preprocessing import told
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
-from mrecg.quant.policy import recorded
+from mrecg.quant.policy import Policy, recorded
 from mrecg.stored import DAMAGED
 
 WEIGHTS = "quantized.safetensors"
 _UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
 """Of a model's configuration: where its full-precision weights came from, which nobody needs any more."""
 _WIDTHS = TypeAdapter(dict[str, int])
-Grids = tuple[dict[str, int], dict[str, int]]
-"""Bits of the quantized layers by module path, and of the quantized activations by node name."""
+AFFINE = "affine_folded"
+"""Key of the description: constants are folded into layers. Version 0.1.0 folded BatchNorms only."""
+_Shape = tuple[PositiveInt, PositiveInt, PositiveInt]
 _LARGEST = 1 << 26
 """Values of an image, at most, that a file may ask for: its graph is tried on three of them."""
 
@@ -42,12 +44,15 @@ class Quantized:
         model: The whole network, fake-quantized and hardened, in evaluation mode; takes what the original
             took.
         network: The network cut into its units.
-        preprocessing: What its images are made into; None: they were given in Python.
+        preprocessing: What its images are made into; None: that is not known, they were given in Python or
+            by a data set of the user's own.
+        input_shape: Channels, height and width of an image; None: not known.
     """
 
     model: nn.Module
     network: QuantizedNetwork
     preprocessing: Preprocessing | None = None
+    input_shape: tuple[int, int, int] | None = None
 
 
 def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocessing | None) -> bytes:
@@ -56,11 +61,12 @@ def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocess
     Args:
         network: The hardened network.
         config: The configuration of its run.
-        preprocessing: What its images are made into, if that is known.
+        preprocessing: What the run's images are made into, if that is known.
 
     Returns:
         The file's content.
     """
+    said = told(preprocessing, config.data)
     model = {key: value for key, value in plain(config.model).items() if key not in _UNUSED}
     about = {
         "mrecg": __version__,
@@ -68,7 +74,9 @@ def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocess
         "bits": plain(config.bits),
         "layers": config.granularity.name == "layer",
         "max_unit_layers": config.granularity.max_unit_layers,
-        "preprocessing": None if preprocessing is None else asdict(preprocessing),
+        "preprocessing": None if said is None else asdict(said),
+        "input_shape": preprocessing.input_shape if preprocessing else config.model.input_shape,
+        AFFINE: True,
         "weight_bits": dict(network.policy.layers),
         "activation_bits": dict(network.policy.activations),
     }
@@ -124,12 +132,12 @@ def load_file(file: Path, *, model: nn.Module | None = None, allow_import: bool 
         CheckpointError: The file is damaged, of another version, or does not fit the model.
         ConfigError: The file names a class to import, and that is not allowed; or a package is missing.
     """
-    about, state = packed.loads(_content(file), str(file))
+    about, state = read(file)
     if not about:
         raise CheckpointError(
             f"{file}: is of version 1, which needs its run folder beside it; load the folder instead"
         )
-    config, units, preprocessing = _described(about, file)
+    config, units, preprocessing, shape = _described(about, file)
     if model is None:
         if config["model"].source == "python":
             raise CheckpointError(
@@ -137,40 +145,38 @@ def load_file(file: Path, *, model: nn.Module | None = None, allow_import: bool 
             )
         Consent(str(file), allow_import).to(config["model"], None)
         model = architecture(config["model"])
-    shape = preprocessing.input_shape if preprocessing else config["model"].input_shape
     if shape is not None and prod(shape) > _LARGEST:
         raise CheckpointError(f"{file}: its description is not right: images of shape {shape}")
-    network = rebuild(model, config["bits"], units, shape, _grids(about, file))
+    network = rebuild(model, config["bits"], units, shape, about=about, what=str(file))
     fill(network, state, str(file))
-    return Quantized(model=network.model, network=network, preprocessing=preprocessing)
+    return Quantized(model=network.model, network=network, preprocessing=preprocessing, input_shape=shape)
 
 
-def load_state(file: Path) -> tuple[Grids | None, dict[str, Tensor]]:
+def folds_affine(about: Mapping[str, Any]) -> bool:
+    """Whether a file's network has constants folded into its layers.
+
+    Args:
+        about: The file's description; empty for a file of version 1.
+
+    Returns:
+        Whether it has: no file of version 0.1.0 does.
+    """
+    return about.get(AFFINE) is True
+
+
+def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a ``quantized.safetensors`` of any version.
 
     Args:
         file: The file.
 
     Returns:
-        What is quantized, where the file says it (from version 2 on); and the tensors by name, as
-        `QuantizedNetwork.state` gave them.
+        Its description, empty for version 1, and its tensors by name, as `QuantizedNetwork.state` gave them.
 
     Raises:
         CheckpointError: The file is damaged or of a newer version.
     """
-    about, state = packed.loads(_content(file), str(file))
-    return (_grids(about, file) if about else None), state
-
-
-def _grids(about: Mapping[str, Any], file: Path) -> Grids:
-    try:
-        layers, activations = (
-            _WIDTHS.validate_python(about[key]) for key in ("weight_bits", "activation_bits")
-        )
-    except (ValidationError, *DAMAGED) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{file}: its description is not right: {reason}") from error
-    return layers, activations
+    return packed.loads(_content(file), str(file))
 
 
 def _content(file: Path) -> bytes:
@@ -182,7 +188,7 @@ def _content(file: Path) -> bytes:
 
 def _described(
     about: Mapping[str, Any], file: Path
-) -> tuple[dict[str, Any], GranularityConfig, Preprocessing | None]:
+) -> tuple[dict[str, Any], GranularityConfig, Preprocessing | None, tuple[int, int, int] | None]:
     kinds: dict[str, Any] = {"model": ModelConfig, "bits": BitsConfig}
     try:
         config = {key: TypeAdapter(kind).validate_python(about[key]) for key, kind in kinds.items()}
@@ -191,10 +197,15 @@ def _described(
         )
         said = about["preprocessing"]
         preprocessing = None if said is None else TypeAdapter(Preprocessing).validate_python(said)
+        if preprocessing is not None:
+            preprocessing.refuse_impossible()
+        shape = preprocessing.input_shape if preprocessing else config["model"].input_shape
+        if shape is None and about.get("input_shape") is not None:
+            shape = TypeAdapter(_Shape).validate_python(about["input_shape"])
     except (ValidationError, *DAMAGED) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{file}: its description is not right: {reason}") from error
-    return config, units, preprocessing
+    return config, units, preprocessing, shape
 
 
 def rebuild(
@@ -202,7 +213,9 @@ def rebuild(
     bits: BitsConfig,
     units: GranularityConfig,
     shape: tuple[int, int, int] | None,
-    grids: Grids | None,
+    *,
+    about: Mapping[str, Any],
+    what: str,
 ) -> QuantizedNetwork:
     """Put quantizers into a model as a run has done, without values.
 
@@ -211,7 +224,8 @@ def rebuild(
         bits: The bit widths.
         units: How the run has cut it.
         shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
-        grids: What was quantized, to how many bits; None: what would be today.
+        about: The description of its file; empty for a file of version 1.
+        what: The file or folder, for messages.
 
     Returns:
         The network, on the CPU, to be filled.
@@ -220,17 +234,37 @@ def rebuild(
         CheckpointError: Something was quantized that this model has not.
     """
     base = "layer" if units.name == "layer" else "block"
-    parts = cut(model, base, input_shape=shape, max_unit_layers=units.max_unit_layers)
+    parts = cut(
+        model,
+        base,
+        input_shape=shape,
+        max_unit_layers=units.max_unit_layers,
+        fold_affine=folds_affine(about),
+    )
     network = QuantizedNetwork(
         parts.graph,
         parts.units,
         bits,
         notes=parts.notes,
         unquantized=parts.unquantized,
-        chosen=None if grids is None else recorded(parts.graph.graph, *grids),
+        chosen=_recorded(parts.graph.graph, about, what),
     )
     # Also for its memory order, on which the last bits of the outputs depend.
     return network.to(torch.device("cpu"))
+
+
+def _recorded(graph: fx.Graph, about: Mapping[str, Any], what: str) -> Policy | None:
+    """What was quantized, from version 2 of the file on; None: what would be today."""
+    if not about:
+        return None
+    try:
+        layers, activations = (
+            _WIDTHS.validate_python(about[key]) for key in ("weight_bits", "activation_bits")
+        )
+        return recorded(graph, layers, activations)
+    except (MrecgError, ValidationError, *DAMAGED) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{what}: its description does not fit the model: {reason}") from error
 
 
 def fill(network: QuantizedNetwork, state: dict[str, Tensor], what: str) -> None:

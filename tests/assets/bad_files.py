@@ -188,9 +188,9 @@ def stored(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Path], ob
     """Change the tensors of a quantized.safetensors; it is left as version 1, which says nothing of them."""
 
     def rewrite(path: Path) -> None:
-        from mrecg.saved import load_state
+        from mrecg.saved import read
 
-        found = load_state(path)
+        found = read(path)[1]
         change(found)
         save_file(found, path)
 

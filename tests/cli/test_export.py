@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import mrecg as api
-from mrecg.exporting import write
+from mrecg.errors import ExportError
+from mrecg.exporting import runners, write
 from mrecg.reconstruct import learn
 
 Call = Callable[..., Any]
@@ -460,6 +461,145 @@ def test_a_file_that_gives_no_numbers_is_not_written(
     assert last.startswith("mrecg: torch.export: image ") and "is not written" in last
     assert Path("copy/quantized.pt2").read_bytes() == b"from before"
     assert not Path("copy/export.json").exists()
+
+
+def test_what_is_known_beforehand_is_refused_beforehand(mrecg: Call, run: Path) -> None:
+    """Not after minutes of checks of another format."""
+    shutil.copytree(run, "copy")
+    Path("copy/quantized.safetensors").touch()
+    before = {file: file.stat().st_mtime_ns for file in Path("copy").iterdir()}
+    outcome = mrecg("export", "copy", "format=onnx,pt2,packed,onnx_int8", TRUST)
+    assert outcome.code == 2
+    assert "format=onnx_int8: " in outcome.line and "integer kernels take 8 bits" in outcome.line
+    assert {file: file.stat().st_mtime_ns for file in Path("copy").iterdir()} == before
+
+
+def test_a_format_that_fails_keeps_no_other_from_being_written(
+    mrecg: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, "copy")
+    Path("copy/quantized.safetensors").unlink()
+    shutil.copy(run / "quantized.safetensors", "copy/quantized.safetensors")
+
+    def refuse(*_: Any, **__: Any) -> bytes:
+        raise ExportError("format=pt2: torch cannot write tiny")
+
+    words = ("export", "copy", "format=pt2,packed,pt2", "images=2", TRUST)
+    with monkeypatch.context() as patched:
+        patched.setattr(write, "to_program", refuse)
+        outcome = mrecg(*words)
+        assert outcome.code == 1
+        assert outcome.err.splitlines()[-1] == "mrecg: pt2: format=pt2: torch cannot write tiny"
+        assert re.search(r"^ *pt2 +not written", outcome.out, re.M), outcome.out
+        assert "packed: copy/quantized.safetensors" in outcome.out
+        record = json.loads(Path("copy/export.json").read_text())
+        assert record.keys() == {"packed", "failed"}
+        assert record["failed"] == {"pt2": "format=pt2: torch cannot write tiny"}
+        patched.setattr(write, "dump", refuse)
+        outcome = mrecg(*words)
+        assert outcome.code == 1 and outcome.err.count("torch cannot write tiny") == 2
+        record = json.loads(Path("copy/export.json").read_text())
+        assert set(record["failed"]) == {"pt2", "packed"} and "packed" in record  # its file is still there
+    outcome = mrecg(*words)
+    assert outcome.code == 0, outcome.err
+    assert json.loads(Path("copy/export.json").read_text()).keys() == {"packed", "pt2"}
+
+
+def endless(file: Path) -> None:
+    """A network with a loop that nothing ends."""
+    value = helper.make_tensor_value_info
+    kinds = [
+        value("i", TensorProto.INT64, []),
+        value("go", TensorProto.BOOL, []),
+        value("v", TensorProto.FLOAT, None),
+    ]
+    same = [helper.make_node("Identity", [one], [f"{one}_out"]) for one in ("go", "v")]
+    out = [value("go_out", TensorProto.BOOL, []), value("v_out", TensorProto.FLOAT, None)]
+    body = helper.make_graph(same, "body", kinds, out)
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Loop", ["", "true", "mean"], ["logits"], body=body),
+    ]
+    images, logits = (
+        value(name, TensorProto.FLOAT, shape)
+        for name, shape in (("image", ["n", 3, 16, 16]), ("logits", ["n", 3]))
+    )
+    true = helper.make_tensor("true", TensorProto.BOOL, [], [True])
+    graph = helper.make_graph(nodes, "endless", [images], [logits], [true])
+    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]), file)
+
+
+def test_a_loop_without_an_end_is_ended(
+    mrecg: Call, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "PATIENCE", 0.5)
+    endless(Path("endless.onnx"))
+    outcome = mrecg("evaluate", "path=endless.onnx", *words_of(small, model=True))
+    assert outcome.code == 2
+    said = "endless.onnx: takes more than 0 seconds for 1 of the images; it may have a loop without an end"
+    assert outcome.err.splitlines()[-1] == f"mrecg: {said}"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"std": [0.2, 0.0, 0.2]}, r"std \[0\.2, 0\.0, 0\.2\] for 3 channels; each has to be above 0"),
+        ({"std": [0.2, float("nan"), 0.2]}, r"std .*nan"),
+        ({"std": [0.2, -1.0, 0.2]}, r"std .*-1\.0"),
+        ({"std": [float("inf")] * 3}, r"std .*inf"),
+        ({"mean": [float("nan")] * 3}, r"mean \[nan, nan, nan\] for 3 channels"),
+        ({"mean": [0.5]}, r"mean \[0\.5\] for 3 channels"),
+        ({"input_shape": [3, 0, 16]}, r"images of shape \(3, 0, 16\)"),
+        ({"input_shape": [3, 1 << 20, 1 << 20]}, r"images of shape"),
+        ({"resize": 1 << 20}, r"images resized to 1048576 pixels"),
+    ],
+)
+def test_metadata_that_no_image_fits_are_refused(
+    change: dict[str, Any], said: str, mine: Path, mrecg: Call, small: list[str]
+) -> None:
+    model = onnx.load(mine / "quantized.onnx")
+    facts = json.loads(next(one.value for one in model.metadata_props if one.key == "mrecg"))
+    facts["preprocessing"] |= change
+    retold(mine / "quantized.onnx", Path("bad.onnx"), json.dumps(facts))
+    outcome = mrecg("evaluate", "path=bad.onnx", *words_of(small))
+    assert outcome.code == 2
+    assert re.search(rf"^mrecg: bad\.onnx: its metadata are not right: {said}", outcome.line), outcome.line
+
+
+def test_files_claim_nothing_of_images_of_an_own_data_set(mrecg: Call) -> None:
+    """Its tensors may be normalised in any way; what a file needs is said, and taken from the words."""
+    items = ["data=dataset", "data.calibration_dataset=tiny_data.Squares", "data.calibration_images=4"]
+    items += ["data.calibration_arguments={size:4,label:null,kind:float}", "data.batch_size=4"]
+    items += ["data.evaluation_dataset=tiny_data.Squares", "data.evaluation_arguments={size:4,kind:float}"]
+    model = ["model=target", "model.target=tiny_net.build", "model.arguments={classes:3}", "model.name=tiny"]
+    words = ["granularity=block", "method=rtn", "logger=csv", "trainer.steps=1", "trainer.batch_size=4"]
+    words += [
+        "calibration.candidates=4",
+        "calibration.bins=64",
+        "model.input_shape=[3,16,16]",
+        "hydra.run.dir=run",
+    ]
+    outcome = mrecg("quantize", *model, *words, *items)
+    assert outcome.code == 0, outcome.err
+    expected = top1(mrecg("evaluate", "run=run", "trainer.device=cpu", TRUST))
+    assert mrecg("export", "run", "format=onnx,pt2,packed", "images=2", TRUST).code == 0
+    Path("pictures").mkdir()
+    for form in ("onnx", "pt2", "packed"):
+        file = Path("run", write.FILES[form])
+        opened, said = runners.open_file(file, allow_import=True)
+        assert said is None and runners.image_shape(opened) == (3, 16, 16)
+        outcome = mrecg("evaluate", f"path={file}", TRUST, *items)
+        assert top1(outcome) == expected
+        assert f"{file} does not say what its images are; tensors are taken as they are" in outcome.err
+        outcome = mrecg(
+            "evaluate", f"path={file}", TRUST, "data=image_folder", "data.calibration_path=pictures"
+        )
+        assert outcome.code == 2
+        assert outcome.line == (
+            f"mrecg: path: {file} does not say what its images are made into; give "
+            "model.preprocessing.mean=[...] model.preprocessing.std=[...], or the model that it was made of by "
+            "model=..."
+        )
 
 
 def test_python_has_the_same_function(exported: tuple[Path, str]) -> None:

@@ -30,7 +30,8 @@ from mrecg.report.load import load_run
 from mrecg.report.provenance import provenance
 from mrecg.report.sweep_status import read_sweep
 from mrecg.result import Result, _decisions, _read, _valid
-from mrecg.saved import fill, load_file, load_state
+from mrecg.saved import fill, load_file
+from mrecg.saved import read as read_saved
 from mrecg.shelf import _MAGIC, Entry, Shelf, _content
 from mrecg.sweep.front import Found, Objective, measure
 from mrecg.sweep.manifest import Job, read_command, read_jobs, state, write_jobs
@@ -261,7 +262,7 @@ def _config() -> Any:
 
 
 def _weights(result: Result, run: Path) -> None:
-    fill(result.network, load_state(run / PACKED)[1], str(run))
+    fill(result.network, read_saved(run / PACKED)[1], str(run))
 
 
 def _shelf(folder: Path) -> None:

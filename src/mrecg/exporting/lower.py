@@ -160,7 +160,7 @@ def facts(quantized: Quantized, name: str) -> str:
         name: Its name.
 
     Returns:
-        JSON with the name, the preprocessing, and the bits of every layer and activation.
+        JSON with the name, the preprocessing if that is known, and the bits of every layer and activation.
     """
     about = {
         "model": name,

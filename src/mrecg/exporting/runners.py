@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,12 @@ from mrecg.stored import DAMAGED
 
 PROPERTY = "mrecg"
 """Key of an ONNX model's metadata: JSON with the model's name, its preprocessing and bits."""
+IMAGE_SHAPE = "image_shape"
+"""Key in the ``meta`` of an opened packed file's module."""
 _FLOAT = "tensor(float)"
 """ONNX Runtime's name of float32."""
+PATIENCE = 60.0
+"""Seconds per image that a foreign file may take: a graph may have a loop without an end."""
 ENDINGS = (".onnx", ".pt2", ".safetensors")
 """Of the files that can be evaluated."""
 
@@ -51,14 +56,20 @@ class OnnxRunner(nn.Module):
         content: Of the file.
         what: The file, for messages.
         optimised: Whether ONNX Runtime may optimise the graph, as it does by itself.
+        patience: Seconds per image that it may take; None: any number.
+
+    Attributes:
+        image_shape: Channels, height and width of its images; None where the file leaves one open.
 
     Raises:
         CheckpointError: ONNX Runtime cannot load it, or it is no network from images to logits.
     """
 
-    def __init__(self, content: bytes, what: str, *, optimised: bool = True) -> None:
+    def __init__(
+        self, content: bytes, what: str, *, optimised: bool = True, patience: float | None = None
+    ) -> None:
         super().__init__()
-        runtime = onnx_runtime()
+        self.runtime = runtime = onnx_runtime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = torch.get_num_threads()
@@ -82,7 +93,11 @@ class OnnxRunner(nn.Module):
         if not outputs or outputs[0].type != _FLOAT:
             given = f"{outputs[0].name} {outputs[0].type}" if outputs else "nothing"
             raise CheckpointError(f"{what}: has to give logits as its first output, {_FLOAT}; gives {given}")
-        self.input, self.what = inputs[0].name, what
+        self.input, self.what, self.patience = inputs[0].name, what, patience
+        batch, *sizes = inputs[0].shape
+        fixed = all(isinstance(size, int) for size in sizes)
+        self.image_shape: tuple[int, int, int] | None = (sizes[0], sizes[1], sizes[2]) if fixed else None
+        self._untried = patience is not None and not isinstance(batch, int)
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the first output of a batch of images."""
@@ -99,13 +114,35 @@ class OnnxRunner(nn.Module):
         return self._run(x, self.outputs)
 
     def _run(self, x: Tensor, outputs: Sequence[str]) -> list[Tensor]:
+        if self._untried:  # one image first: what has no end is found out after a minute, not after an hour
+            self._untried = False
+            self._run(x[:1], outputs)
+        options, ended = self.runtime.RunOptions(), threading.Event()
+        seconds = None if self.patience is None else self.patience * len(x)
+
+        def end() -> None:
+            ended.set()
+            options.terminate = True
+
+        timer = None if seconds is None else threading.Timer(seconds, end)
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
         try:
-            found = self.session.run(list(outputs), {self.input: x.cpu().contiguous().numpy()})
+            found = self.session.run(list(outputs), {self.input: x.cpu().contiguous().numpy()}, options)
         except Exception as error:
+            if ended.is_set():
+                raise CheckpointError(
+                    f"{self.what}: takes more than {seconds:.0f} seconds for {len(x)} of the images; "
+                    "it may have a loop without an end"
+                ) from error
             reason = " ".join(str(error).split())[:300]
             raise CheckpointError(
                 f"{self.what}: ONNX Runtime cannot run images of shape {tuple(x.shape)}: {reason}"
             ) from error
+        finally:
+            if timer is not None:
+                timer.cancel()
         return [torch.from_numpy(value) for value in found]
 
 
@@ -156,10 +193,12 @@ def open_file(path: Path, *, allow_import: bool = False) -> tuple[nn.Module, Pre
         raise CheckpointError(f"path: {path} does not exist; mrecg export RUN writes such a file")
     if path.suffix == ".safetensors":
         quantized = load_file(path, allow_import=allow_import)
+        assert isinstance(quantized.model, fx.GraphModule)
+        quantized.model.meta = {**quantized.model.meta, IMAGE_SHAPE: quantized.input_shape}
         return quantized.model, quantized.preprocessing
     content = path.read_bytes()
     if path.suffix == ".onnx":
-        runner = OnnxRunner(content, str(path))
+        runner = OnnxRunner(content, str(path), patience=PATIENCE)
         try:
             said = runner.session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
@@ -175,6 +214,27 @@ def open_file(path: Path, *, allow_import: bool = False) -> tuple[nn.Module, Pre
     except Exception as error:  # torch's reader answers damage with whatever comes
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path}: torch.export.load cannot read it: {reason}") from error
+
+
+def image_shape(model: nn.Module) -> tuple[int, int, int] | None:
+    """Look up which images an opened file takes.
+
+    Args:
+        model: From `open_file`.
+
+    Returns:
+        Channels, height and width; None where the file leaves one open.
+    """
+    if isinstance(model, OnnxRunner):
+        return model.image_shape
+    assert isinstance(model, fx.GraphModule)
+    if IMAGE_SHAPE in model.meta:
+        known: tuple[int, int, int] | None = model.meta[IMAGE_SHAPE]
+        return known
+    taken = next(node for node in model.graph.nodes if node.op == "placeholder").meta.get("val")
+    sizes = list(taken.shape[1:]) if isinstance(taken, Tensor) else []
+    fixed = len(sizes) == 3 and all(isinstance(size, int) for size in sizes)
+    return (sizes[0], sizes[1], sizes[2]) if fixed else None
 
 
 @contextmanager
@@ -193,7 +253,10 @@ def _preprocessing(facts: str, path: Path) -> Preprocessing | None:
         return None
     try:
         said = json.loads(facts)["preprocessing"]
-        return None if said is None else TypeAdapter(Preprocessing).validate_python(said)
+        preprocessing = None if said is None else TypeAdapter(Preprocessing).validate_python(said)
+        if preprocessing is not None:
+            preprocessing.refuse_impossible()
+        return preprocessing
     except (ValidationError, *DAMAGED) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path}: its metadata are not right: {reason}") from error

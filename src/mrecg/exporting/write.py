@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mrecg.exporting.lower import container
 from mrecg.exporting.program import open_program, to_program
 from mrecg.exporting.runners import onnx_runtime
 from mrecg.exporting.subjects import ModuleSubject, OnnxSubject, TorchSubject
+from mrecg.models.preprocessing import told
 from mrecg.packed import loads
 from mrecg.quant.modules import layers_of
 from mrecg.saved import WEIGHTS, Quantized, dump, fill, quantized_bytes
@@ -71,6 +72,38 @@ class Exported:
         }
 
 
+def refuse(quantized: Quantized, form: str, opset: int | None = None) -> None:
+    """See to what can be known before any work: whether a network can be written in a format.
+
+    Args:
+        quantized: The network.
+        form: ``onnx``, ``onnx_int8``, ``pt2`` or ``packed``.
+        opset: That was asked for.
+
+    Raises:
+        ConfigError: The format or opset is unknown, they do not go together, a package is missing, or the
+            network is not what the format takes.
+    """
+    if form not in FILES:
+        raise one_of("format", form, FILES)
+    if not form.startswith("onnx"):
+        if opset is not None:
+            raise ConfigError(f"opset: goes with format=onnx, not with {form}")
+        return
+    onnx_runtime()
+    try:
+        from mrecg.exporting import onnx_file, onnx_integer
+    except ImportError as error:
+        raise ConfigError(
+            f"format={form}: {error.name} is not installed; pip install 'mrecg[export]'"
+        ) from error
+    lowest, highest = onnx_file.OPSETS
+    if opset is not None and not lowest <= opset <= highest:
+        raise ConfigError(f"opset: {opset} is not right; choose from {lowest} to {highest}")
+    if form == "onnx_int8":
+        onnx_integer.check_integer(quantized.model)
+
+
 def export(
     quantized: Quantized,
     config: RunConfig,
@@ -101,16 +134,15 @@ def export(
         ExportError: The network cannot be written, or the file differs where nothing lies on an edge; no
             file is left.
     """
-    if form not in FILES:
-        raise one_of("format", form, FILES)
-    if opset is not None and not form.startswith("onnx"):
-        raise ConfigError(f"opset: goes with format=onnx, not with {form}")
+    refuse(quantized, form, opset)
     batches = iter(batches)
     first = next(batches, None)
     if first is None or not len(first[0]):
         raise ConfigError("images: there is none to compare the file on; give at least 1")
     maker = {"onnx": _onnx, "onnx_int8": _onnx_int8, "pt2": _program, "packed": _packed}[form]
-    made = maker(quantized, config, tuple(first[0].shape[1:]), opset)
+    # A packed file says by itself what is not known, and needs the shape.
+    shown = quantized if form == "packed" else _told(quantized, config)
+    made = maker(shown, config, tuple(first[0].shape[1:]), opset)
     agreements = compare(quantized.model, made.subjects, chain([first], batches), progress=progress)
     write_durably(file, made.content)
     sizes = quantized_bytes(quantized.network)
@@ -161,6 +193,11 @@ class _Made:
     opset: int | None = None
 
 
+def _told(quantized: Quantized, config: RunConfig) -> Quantized:
+    """The network with what may be said of its images."""
+    return replace(quantized, preprocessing=told(quantized.preprocessing, config.data))
+
+
 def _packed(quantized: Quantized, config: RunConfig, shape: tuple[int, ...], opset: int | None) -> _Made:
     content = dump(quantized.network, config, quantized.preprocessing)
     return _Made(content, [ModuleSubject(_again(content, quantized))], lambda bits: bits)
@@ -183,19 +220,9 @@ def _onnx(
     *,
     integer: bool = False,
 ) -> _Made:
-    onnx_runtime()
-    try:
-        from mrecg.exporting import onnx_file, onnx_integer, onnx_writer
-    except ImportError as error:
-        raise ConfigError(
-            f"format=onnx: {error.name} is not installed; pip install 'mrecg[export]'"
-        ) from error
+    from mrecg.exporting import onnx_file, onnx_integer, onnx_writer
+
     chosen = onnx_file.opset_for(quantized.model) if opset is None else opset
-    lowest, highest = onnx_file.OPSETS
-    if not lowest <= chosen <= highest:
-        raise ConfigError(f"opset: {opset} is not right; choose from {lowest} to {highest}")
-    if integer:
-        onnx_integer.check_integer(quantized.model)
     model = onnx_file.to_onnx(quantized, name=config.model.name, shape=shape, opset=chosen)
     if integer:
         model = onnx_integer.with_integer_kernels(model, quantized.model)

@@ -45,10 +45,9 @@ def _value(user: fx.Node, node: fx.Node, layer: nn.Module, channels: int) -> Any
             constant = user.args[0]
             return _cast(user, constant, weight) if isinstance(constant, fx.Node) else None
         return None
-    if name == "getattr" and rest[0] in ("dtype", "device", "ndim"):
-        return {"dtype": weight.dtype, "device": weight.device, "ndim": weight.dim() if conv else None}[
-            rest[0]
-        ]
+    if name == "getattr":
+        known = {"dtype": weight.dtype, "device": weight.device, "ndim": weight.dim() if conv else None}
+        return known.get(str(rest[0]))
     if name == "dim" and conv:
         return weight.dim()
     axis = user.kwargs.get("dim", rest[0] if rest else None)

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from mrecg.config.inputs import ModelConfig
+from mrecg.config.inputs import DataConfig, ModelConfig
+from mrecg.config.schema import RunConfig
 from mrecg.data import digits
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError
@@ -46,6 +47,62 @@ def resolve(config: ModelConfig) -> Preprocessing:
         resize=resize,
         interpolation=own.interpolation or said.interpolation,
         origin=", ".join(parts),
+    )
+
+
+def told(preprocessing: Preprocessing | None, data: DataConfig) -> Preprocessing | None:
+    """Decide what a quantized network's file says of its images.
+
+    Args:
+        preprocessing: Of the run, see `resolve`; None: its images were given in Python.
+        data: The run's data group.
+
+    Returns:
+        The record where the run has made its images by it; None where a data set of the user's own has, in a
+        way that nobody here knows.
+    """
+    return None if data.source in ("dataset", "python") else preprocessing
+
+
+def assumed(config: RunConfig, shape: tuple[int, int, int] | None, what: str) -> Preprocessing:
+    """Decide what the images for a network are made into whose file does not say it.
+
+    Args:
+        config: What was asked for: a model that says it, the numbers, or images that are ready as they are.
+        shape: Channels, height and width that the file takes, where it says so.
+        what: The file, for messages.
+
+    Returns:
+        The complete record; its origin says in words where it is from.
+
+    Raises:
+        ConfigError: Nothing says how pictures are normalised, or what their size is.
+    """
+    own, named = config.model.preprocessing, config.model
+    unnamed = replace(ModelConfig(), preprocessing=own, input_shape=named.input_shape) == named
+    if not unnamed or config.data.source == "digits":
+        return replace(resolve(named), origin=f"taken as for model={named.name}")
+    shape, ready = named.input_shape or shape, config.data.source == "dataset"
+    needs = [] if shape else ["model.input_shape=[CHANNELS,HEIGHT,WIDTH]"]
+    needs += [
+        f"model.preprocessing.{key}=[...]"
+        for key, given in (("mean", own.mean), ("std", own.std))
+        if given is None and not ready
+    ]
+    if needs or shape is None:
+        raise ConfigError(
+            f"path: {what} does not say what its images are made into; give {' '.join(needs)}, or the model "
+            "that it was made of by model=..."
+        )
+    return Preprocessing(
+        input_shape=shape,
+        mean=_per_channel("mean", own.mean or (0.0,), shape[0]),
+        std=_per_channel("std", own.std or (1.0,), shape[0]),
+        resize=own.resize,
+        interpolation=own.interpolation or "bilinear",
+        origin="tensors are taken as they are, pictures scaled to [0, 1]"
+        if own.mean is None
+        else "made as configured",
     )
 
 

@@ -2,11 +2,11 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrecg.errors import ConfigError, one_of
+from mrecg.errors import ConfigError, MrecgError, one_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,10 +20,13 @@ KEYS = {
     "out": "the file; default: quantized.onnx or quantized.pt2 in RUN",
     "allow_import": "true: import the model's class where RUN names it by import path, which runs its code",
 }
+FAILED = "failed"
+"""Key in export.json: by format, why it was not written when it was last tried."""
 HELP = """usage: mrecg export RUN format=FORMAT [KEY=VALUE] [data=... data.KEY=VALUE]
 
 Write a saved run as a file that needs no mrecg, after the file was run and compared with the run's own
-network. A file that differs where no value lies between two integers of its grid is not written.
+network. A file that differs where no value lies between two integers of its grid is not written. Several
+formats are written one by one: one that fails does not stop the others, and the exit code is 1 then.
 
 Keys:
 {keys}
@@ -35,11 +38,14 @@ Examples:
 """
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> int:
     """Run the verb.
 
     Args:
         arguments: The run folder, and ``KEY=VALUE`` words.
+
+    Returns:
+        The exit code: 1 where one of several formats could not be written.
 
     Raises:
         ConfigError: A key or value is wrong, or a package is missing.
@@ -49,13 +55,40 @@ def main(arguments: Sequence[str]) -> None:
     if any(word in ("-h", "--help") for word in arguments):
         keys = "\n".join(f"  {key + '=':<14} {text}" for key, text in KEYS.items())
         sys.stdout.write(HELP.format(keys=keys))
-        return
+        return 0
     folder, values, words = _parsed(arguments)
-    from mrecg.exporting.write import FILES
     from mrecg.progress import results_console
     from mrecg.result import write_json
 
-    forms = values["format"].split(",")
+    forms = _forms(values)
+    kept = folder / "export.json"
+    written: list[Exported] = []
+    failed: dict[str, Exception] = {}
+    for form, outcome in _outcomes(folder, forms, values, words):
+        if isinstance(outcome, Exception):
+            failed[form] = outcome
+        else:
+            written.append(outcome)
+        if len(forms) > 1 or written:
+            write_json(kept, _record(_earlier(kept), form, outcome))
+    console = results_console()
+    for table in tables(written, list(failed)) if written else []:
+        console.print(table)
+    for exported in written:
+        console.print(f"{exported.format}: {exported.file}", soft_wrap=True, highlight=False, markup=False)
+    told = list(failed.items()) if written else list(failed.items())[:-1]
+    for form, error in told:
+        _say(form, error)
+    if failed and not written:
+        raise list(failed.values())[-1]
+    return 1 if failed else 0
+
+
+def _forms(values: Mapping[str, str]) -> list[str]:
+    """The formats asked for, with which the other keys have to go."""
+    from mrecg.exporting.write import FILES
+
+    forms = list(dict.fromkeys(values["format"].split(",")))
     for form in forms:
         if form not in FILES:
             raise one_of("format", form, FILES)
@@ -65,28 +98,38 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"out: {Path(values['out']).parent} is no folder; make it first")
     if "opset" in values and not any(form.startswith("onnx") for form in forms):
         raise ConfigError(f"opset: goes with format=onnx, not with {values['format']}")
-    made = _made(folder, forms, values, words)
-    console = results_console()
-    for table in tables(made):
-        console.print(table)
-    kept = folder / "export.json"
-    write_json(kept, {**_earlier(kept), **{exported.format: exported.as_dict() for exported in made}})
-    for exported in made:
-        console.print(f"{exported.format}: {exported.file}", soft_wrap=True, highlight=False, markup=False)
+    return forms
 
 
-def _made(
+def _say(form: str, error: Exception) -> None:
+    sys.stderr.write(f"mrecg: {form}: {' '.join(str(error).split())}\n")
+
+
+def _record(earlier: Mapping[str, Any], form: str, outcome: "Exported | Exception") -> dict[str, Any]:
+    """What export.json says after one more format: what is written, and under ``failed`` what is not."""
+    record = dict(earlier)
+    before = record.pop(FAILED, None)
+    failed = {key: said for key, said in before.items() if key != form} if isinstance(before, dict) else {}
+    if isinstance(outcome, Exception):
+        failed[form] = str(outcome)
+    else:
+        record[form] = outcome.as_dict()
+    return {**record, **({FAILED: failed} if failed else {})}
+
+
+def _outcomes(
     folder: Path, forms: Sequence[str], values: Mapping[str, str], words: Sequence[str]
-) -> "list[Exported]":
-    """Write the files, one format after the other."""
+) -> "Iterator[tuple[str, Exported | Exception]]":
+    """Write the files, one format after the other; one that fails does not keep the others from it."""
     from mrecg.config.compose import check
     from mrecg.config.consent import Consent
-    from mrecg.exporting.write import FILES, IMAGES, export, images_of
+    from mrecg.exporting.write import FILES, IMAGES, export, images_of, refuse
     from mrecg.progress import Screen
     from mrecg.result import load
 
     count = _number("images", values.get("images", str(IMAGES)))
     opset = _number("opset", values["opset"]) if "opset" in values else None
+    opsets = {form: opset if form.startswith("onnx") else None for form in forms}
     consent = Consent(str(folder), values.get("allow_import") == "true")
     result = load(folder, allow_import=consent.given)
     if words:
@@ -97,20 +140,25 @@ def _made(
         consent.to(None, config.data)  # a data set by import path, which nobody has typed
     if result.preprocessing is None:
         raise ConfigError(f"{folder}: its model was passed from Python; call mrecg.export with it")
-    screen, made = Screen(f"export: {result.config.name}"), []
     for form in forms:
-        with screen.stage(f"check {form}", count) as advance:
-            exported = export(
-                result,
-                result.config,
-                Path(values["out"]) if "out" in values else folder / FILES[form],
-                form=form,
-                batches=images_of(config, result.preprocessing, count),
-                opset=opset if form.startswith("onnx") else None,
-                progress=advance,
-            )
-        made.append(exported)
-    return made
+        refuse(result, form, opsets[form])
+    screen = Screen(f"export: {result.config.name}")
+    for form in forms:
+        try:
+            with screen.stage(f"check {form}", count) as advance:
+                exported = export(
+                    result,
+                    result.config,
+                    Path(values["out"]) if "out" in values else folder / FILES[form],
+                    form=form,
+                    batches=images_of(config, result.preprocessing, count),
+                    opset=opsets[form],
+                    progress=advance,
+                )
+        except (MrecgError, OSError) as error:
+            yield form, error
+        else:
+            yield form, exported
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[Path, dict[str, str], list[str]]:
@@ -154,11 +202,12 @@ def _earlier(file: Path) -> dict[str, Any]:
         return {}  # a record for people, made anew
 
 
-def tables(made: Sequence["Exported"]) -> list["Table"]:
+def tables(made: Sequence["Exported"], failed: Sequence[str] = ()) -> list["Table"]:
     """Lay out what was written and how well it agrees.
 
     Args:
         made: What was written.
+        failed: Other formats, which were not.
 
     Returns:
         Tables for the terminal.
@@ -194,4 +243,6 @@ def tables(made: Sequence["Exported"]) -> list["Table"]:
         opset = "" if exported.opset is None else f", opset {exported.opset}"
         numbers = [f"{count:,}" for count in (exported.bytes, exported.by_bits, exported.fp)]
         size.add_row(f"{exported.format}{opset}", *numbers, stored)
+    for form in failed:
+        size.add_row(form, "not written", "", "", "")
     return [agreement, *([ties] if ties.row_count else []), size]
