@@ -18,6 +18,8 @@ from mrecg.track import sender, wandb_run
 from mrecg.track.trackers import tracked
 from tests.track.wandb_server import Kept, running
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wandb")]
+
 TWENTY = [(i, i) for i in range(20)]
 
 
