@@ -48,8 +48,9 @@ def kernel(function: Callable[..., Any]) -> Any:
 def _alone(folder: Path) -> Iterator[None]:
     """Let no other process save at the same time.
 
-    Numba reads its index, chooses a name and writes index and code. Two processes at once choose the same
-    name, and the index may then lead the arguments of one to the code of the other, which writes out of bounds.
+    Numba reads its index, chooses a name and writes both index and code. Two processes at once choose the
+    same name, and the index may then lead the arguments of one to the code of the other, which writes out of
+    bounds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
