@@ -21,8 +21,8 @@ PIXELS = {"inception_v3": 96, "embedded": 32}
 """Images have 64 pixels a side, or as many as a network needs, or 32 for CIFAR, or 16 for the odd ones."""
 LIMIT = 16
 """Weight layers of a unit, at most."""
-QUICK = ("efficientnet_lite0", "embedded", "mobilenet_v3_small", "resnet20_cifar", "shufflenet_v2")
-"""One network a family: the others are tested with the slow tests."""
+QUICK = ("embedded", "resnet20_cifar")
+"""Networks whose tests take seconds: the others are tested with the slow tests."""
 
 
 class Network(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import odd_nets
 import torch
-from conf_networks import LIMIT, QUICK, each, names, network
+from conf_networks import LIMIT, each, names, network
 from torch import Tensor
 from unit_contract import check_contract
 
@@ -14,6 +14,9 @@ from mrecg.config.schema import GranularityConfig, PlannerConfig
 from mrecg.graph.cut import Cut, cut
 from mrecg.planner.plan import make_plan
 
+ONE_A_FAMILY = ("efficientnet_lite0", "embedded", "mobilenet_v3_small", "resnet20_cifar", "shufflenet_v2")
+"""Networks of conf/model that are also exported, besides the odd ones. All of them, for some minutes more:
+``MRECG_EXPORT_ALL=1 python -m pytest tests/contracts/test_networks.py -k loaded_run``."""
 every_network = each([*names(), *odd_nets.NETS])
 
 
@@ -64,13 +67,9 @@ def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path) -> None:
 
 
 def check_files(name: str, result: mrecg.Result, images: Tensor, folder: Path) -> None:
-    """Every exported file does what the network does, but where a value lies between two integers.
-
-    Of conf/model, one network a family is exported. All of them, for some minutes more:
-    ``MRECG_EXPORT_ALL=1 python -m pytest tests/contracts/test_networks.py -k loaded_run``.
-    """
+    """Every exported file does what the network does, but where a value lies between two integers."""
     odd = name in odd_nets.NETS
-    if not odd and name not in QUICK and os.environ.get("MRECG_EXPORT_ALL") != "1":
+    if not odd and name not in ONE_A_FAMILY and os.environ.get("MRECG_EXPORT_ALL") != "1":
         return
     # Programs of torch.export take longer to make, and hold no more than what the odd ones have.
     for ending, runs in ((".onnx", 2), (".pt2", 1)) if odd else ((".onnx", 2),):
