@@ -17,7 +17,7 @@ from mrecg.planner.plan import make_plan
 ONE_A_FAMILY = ("efficientnet_lite0", "embedded", "mobilenet_v3_small", "resnet20_cifar", "shufflenet_v2")
 """Networks of conf/model that are also exported, besides the odd ones. All of them, for some minutes more:
 ``MRECG_EXPORT_ALL=1 python -m pytest tests/contracts/test_networks.py -k loaded_run``."""
-every_network = each([*names(), *odd_nets.NETS])
+every_network = each(["timm", *names(), *odd_nets.NETS])
 
 
 def images_of(shape: tuple[int, int, int], count: int = 4) -> Tensor:
