@@ -1,12 +1,16 @@
-# make demo: compare BRECQ with MRECG on the embedded default. make test: everything that must pass.
-# Both make .venv on first use, from pyproject.toml and constraints.txt; uv installs faster where it is found, pip serves.
+# make demo: compare BRECQ with MRECG on the embedded default. make test: what every change must pass, in minutes.
+# make test-all: that and the tests that take long, which must pass before a change lands.
+# All make .venv on first use, from pyproject.toml and constraints.txt; uv installs faster where it is found, pip serves.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format clean install
+# Tests run in a process a core, each with one thread; a file's tests stay together (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --durations=25 --durations-min=1
+
+.PHONY: demo test test-all test-slow test-quick lint format clean install
 
 install: $(STAMP)
 
@@ -24,8 +28,22 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/mrecg quantize experiment=demo sweep=brecq_vs_mrecg
 
-test: $(STAMP) lint
-	$(BIN)/python -m pytest
+# Lint runs beside the tests and says what it found when they end; if either fails, so does this.
+test: $(STAMP)
+	@said=$$(mktemp); $(MAKE) --no-print-directory lint >"$$said" 2>&1 & lint=$$!; \
+	$(MAKE) --no-print-directory test-quick; tests=$$?; \
+	wait $$lint; lint=$$?; cat "$$said"; rm -f "$$said"; \
+	exit $$((tests || lint))
+
+test-all: $(STAMP)
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-slow
+
+test-quick: $(STAMP)
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)
+	$(PYTEST) -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

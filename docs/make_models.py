@@ -66,10 +66,24 @@ def row(name: str) -> tuple[str, list[str]]:
     channels, height, _ = built.preprocessing.input_shape
     pixels = min(height, PIXELS)
     found = cut(built.model, input_shape=(channels, pixels, pixels))
+    return describe(name, sum(p.numel() for p in built.model.parameters()), found)
+
+
+def describe(name: str, parameters: int, found: Cut) -> tuple[str, list[str]]:
+    """Make the line of a network that is cut.
+
+    Args:
+        name: The file in conf/model, without its suffix.
+        parameters: How many it has.
+        found: Its blocks.
+
+    Returns:
+        A line of the table, and the notes on its graph.
+    """
     facts = [unit.facts for unit in found.units]
     cells = [
         f"`{name}`",
-        f"{sum(p.numel() for p in built.model.parameters()) / 1e6:.2f}",
+        f"{parameters / 1e6:.2f}",
         sum(len(unit.layers) for unit in found.units),
         len(facts),
         max(len(unit.layers) for unit in found.units),

@@ -112,6 +112,7 @@ def nothing_is_half_there(folder: Path) -> None:
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_at_any_moment_costs_nothing_but_time(
     words: list[str], whole: Path, tmp_path: Path
 ) -> None:
@@ -405,6 +406,7 @@ def test_no_memory_is_known_in_all_its_words(error: Exception, short: bool) -> N
     assert out_of_memory(error) == short
 
 
+@pytest.mark.slow
 def test_clocks_that_jump_change_nothing(words: list[str], whole: Path, tmp_path: Path) -> None:
     def jumping() -> None:
         real, days = time.time_ns, itertools.cycle((1, -1))
@@ -457,6 +459,7 @@ def test_an_owner_from_the_future_is_an_owner(tmp_path: Path) -> None:
             pytest.fail("two hold it")
 
 
+@pytest.mark.slow
 def test_without_a_home_a_browser_or_a_place_for_fonts(words: list[str], tmp_path: Path) -> None:
     def play() -> None:
         room = tmp_path / "room"

@@ -86,6 +86,7 @@ def test_a_run_goes_on_in_the_middle_of_a_group(
     assert not (tmp_path / "stopped" / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_a_run_survives_being_killed_at_any_moment(tiny_config: Config, tmp_path: Path) -> None:
     config = tiny_config(
         method={"name": "brecq"},

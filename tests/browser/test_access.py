@@ -6,6 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+
 BUILD = Path(__file__).parents[2] / "build" / "screenshots"
 
 TABBABLE = """() => {

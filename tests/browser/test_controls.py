@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+
 
 def figures(texts):
     """Numbers of a column, without units and marks."""

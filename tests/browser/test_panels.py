@@ -7,6 +7,8 @@ from run_folders import UNITS, write_failed, write_run
 
 from mrecg.report import write_report
 
+pytestmark = pytest.mark.xdist_group("browser")
+
 DRAWN = {
     "oscillation": 1,
     "plan": 1,
@@ -31,6 +33,7 @@ def test_every_panel_draws(visit, sweep, until):
     assert page.locator("#provenance .command pre").count() >= 2
 
 
+@pytest.mark.slow
 def test_every_chart_has_words_and_numbers(visit, sweep):
     page = visit(sweep).page
     figures = page.locator("figure.chart:not(.small):not(.blank)")
@@ -43,6 +46,7 @@ def test_every_chart_has_words_and_numbers(visit, sweep):
         figure.locator("details.data tbody tr").first.wait_for()
 
 
+@pytest.mark.slow
 def test_the_table_holds_every_configuration_and_marks_the_best(visit, sweep):
     page = visit(sweep).page
     tables = page.locator("#headline .tables .panel")
@@ -60,6 +64,7 @@ def test_the_table_holds_every_configuration_and_marks_the_best(visit, sweep):
     assert "paired" in page.locator("#headline .card").first.inner_text()
 
 
+@pytest.mark.slow
 def test_merged_units_are_shaded_and_spikes_have_names(visit, sweep, show):
     page = visit(sweep).page
     show(page, "oscillation")
@@ -71,6 +76,7 @@ def test_merged_units_are_shaded_and_spikes_have_names(visit, sweep, show):
     assert ticks == list(UNITS)
 
 
+@pytest.mark.slow
 def test_curves_are_drawn_when_seen_and_open_by_enter(visit, sweep, until):
     page = visit(sweep, width=1000, height=700).page
     small = page.locator("#curves figure.small")
@@ -92,6 +98,7 @@ def test_curves_are_drawn_when_seen_and_open_by_enter(visit, sweep, until):
     assert opener.evaluate("(e) => e === document.activeElement")
 
 
+@pytest.mark.slow
 def test_smoothing_and_quantities_redraw_the_curves(visit, sweep, until):
     page = visit(sweep).page
     figure = page.locator("#curves figure.small").nth(3)
@@ -110,6 +117,7 @@ def test_smoothing_and_quantities_redraw_the_curves(visit, sweep, until):
     assert "smooth=0.9" in page.url and "curve=total" in page.url
 
 
+@pytest.mark.slow
 def test_what_does_not_vary_is_said(visit, sweep):
     page = visit(sweep).page
     page.locator("#ablation").get_by_label("Planner").check(force=True)
@@ -119,6 +127,7 @@ def test_what_does_not_vary_is_said(visit, sweep):
     assert "All runs here have the same planner" in said and "mrecg quantize -m" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["one", "failed", "not evaluated", "nothing optimised"])
 def test_poor_sets_of_runs_have_a_page(kind, visit, tmp_path):
     if kind == "failed":
@@ -138,6 +147,7 @@ def test_poor_sets_of_runs_have_a_page(kind, visit, tmp_path):
         assert page.locator("#headline tbody tr").count() == 1
 
 
+@pytest.mark.slow
 def test_names_are_shown_as_they_are(visit, hostile, show):
     page = visit(hostile).page
     show(page, "oscillation")

@@ -98,6 +98,7 @@ def balanced(stream: str) -> bool:
     ) > stream.rindex("\x1b[?25l")
 
 
+@pytest.mark.slow
 def test_the_live_lines_come_and_go(small: list[str]) -> None:
     session = run(["quantize", *small, "planner.merge_count=1", "trainer.steps=60", "trainer.chunk=5"])
     assert session.code == 0, session.stream
@@ -123,6 +124,7 @@ def test_ctrl_c_leaves_a_clean_terminal(small: list[str]) -> None:
     assert "Traceback" not in session.stream
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "dumb"])
 def test_plain_lines_on_a_plain_terminal(environment: dict[str, str], small: list[str]) -> None:
     session = run(["quantize", *small, "granularity=block"], **environment)

@@ -1,55 +1,23 @@
 """What must hold for every network of conf/model and for everything odd: from the trace to the loaded run."""
 
 import os
-from functools import cache
 from pathlib import Path
 
 import odd_nets
-import pytest
 import torch
-import yaml
-from torch import Tensor, nn
+from conf_networks import LIMIT, each, names, network
+from torch import Tensor
 from unit_contract import check_contract
 
 import mrecg
-from mrecg.config.inputs import ModelConfig
-from mrecg.config.paths import CONF
 from mrecg.config.schema import GranularityConfig, PlannerConfig
 from mrecg.graph.cut import Cut, cut
-from mrecg.models.build import build
 from mrecg.planner.plan import make_plan
 
-LIMIT = 16
-PIXELS = {"inception_v3": 96}
-"""Images have 64 pixels a side, or as many as a network needs, or 16 for the odd ones."""
-GENERIC = ("target", "torchvision")
-NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem not in GENERIC)
 ONE_A_FAMILY = ("efficientnet_lite0", "embedded", "mobilenet_v3_small", "resnet20_cifar", "shufflenet_v2")
 """Networks of conf/model that are also exported, besides the odd ones. All of them, for some minutes more:
 ``MRECG_EXPORT_ALL=1 python -m pytest tests/contracts/test_networks.py -k loaded_run``."""
-every_network = pytest.mark.parametrize("name", [*NAMES, *odd_nets.NETS])
-
-
-@cache
-def network(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
-    torch.manual_seed(0)
-    if name in odd_nets.NETS:
-        return odd_nets.NETS[name]().eval(), (3, 16, 16)
-    values = yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text())
-    if values["source"] in ("timm", "embedded"):
-        pytest.importorskip("timm")
-    model = build(ModelConfig(**values), seed=0).model
-    if name == "vgg16_bn":  # its classifier has nine tenths of the weights, and nothing to show
-        model.classifier[0], model.classifier[3] = nn.Linear(25088, 64), nn.Linear(64, 64)
-        model.classifier[6] = nn.Linear(64, 10)
-    pixels = 32 if "cifar" in name or name == "embedded" else PIXELS.get(name, 64)
-    return model, (3, pixels, pixels)
-
-
-@pytest.fixture(autouse=True)
-def _one_at_a_time():
-    yield
-    network.cache_clear()
+every_network = each(["timm", *names(), *odd_nets.NETS])
 
 
 def images_of(shape: tuple[int, int, int], count: int = 4) -> Tensor:
@@ -62,14 +30,11 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 @every_network
 @torch.no_grad()
-def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path, randomised) -> None:
-    model, shape = network(name)
-    if "lite" not in name and name != "embedded":
-        randomised(model)
+def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path) -> None:
+    model, shape, _, blocks = network(name)
     images = images_of(shape)
     expected = model(images)
-    for granularity in ("layer", "block"):
-        found = cut(model, granularity, input_shape=shape, max_unit_layers=LIMIT)
+    for found in (cut(model, "layer", input_shape=shape, max_unit_layers=LIMIT), blocks):
         check_contract(found.graph, found.units)
         assert max(len(unit.layers) for unit in found.units) <= LIMIT
         assert relative(found.graph(images), expected) < 1e-5

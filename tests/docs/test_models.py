@@ -1,10 +1,9 @@
 """docs/models.md says what the code does."""
 
 import importlib.util
-import warnings
 from pathlib import Path
 
-import pytest
+from conf_networks import each, network
 
 DOCS = Path(__file__).parents[2] / "docs"
 spec = importlib.util.spec_from_file_location("make_models", DOCS / "make_models.py")
@@ -14,10 +13,10 @@ spec.loader.exec_module(make_models)
 TEXT = (DOCS / "models.md").read_text()
 
 
-@pytest.mark.parametrize("name", make_models.names())
+@each(make_models.names())
 def test_the_line_of_each_network_is_up_to_date(name: str) -> None:
-    with warnings.catch_warnings(action="ignore"):
-        line, notes = make_models.row(name)
+    _, _, parameters, blocks = network(name)
+    line, notes = make_models.describe(name, parameters, blocks)
     assert line in TEXT.splitlines(), "run python docs/make_models.py"
     assert all(note in TEXT.splitlines() for note in notes)
 

@@ -71,6 +71,7 @@ def quantized(
     return out.detach(), leaf.grad, scale.grad
 
 
+@pytest.mark.slow
 def test_the_interpreter_agrees_with_torch() -> None:
     if not TRITON or INTERPRETED:
         pytest.skip("no Triton, or this is the interpreter")

@@ -1,4 +1,10 @@
+import importlib.util
+import os
+import pickle
 import threading
+import time
+import traceback
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -24,6 +30,49 @@ def test_without_a_place_to_keep_it_a_kernel_is_compiled_anew(monkeypatch: pytes
         return 2 * x
 
     assert double(3) == 6
+
+
+def compile_slowly(file: Path, dtype: str) -> None:
+    """Compile for a type in a process that takes its time between what it reads and what it writes."""
+    from numba.core.caching import IndexDataCacheFile
+
+    save = IndexDataCacheFile._save_index
+
+    def later(*arguments: Any) -> None:
+        time.sleep(0.5)
+        save(*arguments)
+
+    IndexDataCacheFile._save_index = later
+    spec = importlib.util.spec_from_file_location("common_kernel", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    jit.kernel(module.double)(np.ones(3, dtype))
+
+
+def test_processes_that_compile_together_keep_their_code_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "common_kernel.py").write_text("def double(x):\n    x *= 2\n")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    children = []
+    for dtype in ("float32", "float64"):
+        if (child := os.fork()) == 0:
+            try:
+                compile_slowly(tmp_path / "common_kernel.py", dtype)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    (index,) = (tmp_path / "kept").rglob("*.nbi")
+    with index.open("rb") as stream:
+        pickle.load(stream)  # Numba's version
+        _, names = pickle.loads(stream.read())
+    assert len(names) == len(set(names.values())) == 2
+    for (signature, *_), name in names.items():
+        assert repr(signature[0].dtype).encode() in (index.parent / name).read_bytes()
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])

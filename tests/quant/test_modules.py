@@ -63,6 +63,26 @@ def test_quantized_layer_is_the_layer_with_the_dequantized_weight(name: str, sym
     torch.testing.assert_close(wrapped(x), layer(x))
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize("stride", [2, (1, 2), (3, 1)])
+def test_a_strided_pointwise_convolution_learns(channels: int, stride: int | tuple[int, int]) -> None:
+    """In channels_last, as in a run; on some processors oneDNN writes its gradient out of bounds."""
+    layer = nn.Conv2d(channels, 6, 1, stride)
+    x, upstream = torch.randn(4, channels, 9, 8), torch.randn_like(layer(torch.zeros(4, channels, 9, 8)))
+    wrapped = QuantizedLayer(layer, bits=3)
+    grads = []
+    for _ in range(20):  # what is overwritten shows when it is freed
+        wrapped.soft = layer.weight.detach().to(memory_format=torch.channels_last).requires_grad_()
+        out = wrapped(x.to(memory_format=torch.channels_last))
+        torch.autograd.backward(out, upstream.to(memory_format=torch.channels_last))
+        grads.append(wrapped.soft.grad)
+    assert all(torch.equal(grads[0], grad) for grad in grads)
+    rows, columns = (stride, stride) if isinstance(stride, int) else stride
+    expected = torch.einsum("nohw,nihw->oi", upstream, x[..., ::rows, ::columns])
+    torch.testing.assert_close(grads[0].flatten(1), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(out, layer(x))
+
+
 @pytest.mark.parametrize("kind", ["lp", "minmax"])
 @pytest.mark.parametrize("name", ["conv2d_grouped", "transpose2d_dilated", "linear"])
 def test_every_output_channel_has_its_own_grid(name: str, kind: Literal["lp", "minmax"]) -> None:

@@ -56,6 +56,7 @@ def calls(folder: Path, fate: str) -> list[list[str]]:
     return [line.split(" ", 2) for line in file.read_text().splitlines()] if file.exists() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_failing_job_and_a_killed_one_do_not_stop_the_others(
     engine: str, sweep: Sweep, tmp_path: Path
@@ -76,6 +77,7 @@ def test_a_failing_job_and_a_killed_one_do_not_stop_the_others(
     assert summary["status"] == "completed" and (tmp_path / "sweep" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_job_that_is_always_killed_is_given_up_and_costs_nobody_else(sweep: Sweep, tmp_path: Path) -> None:
     done = sweep("always", "slow", engine="joblib", more=("hydra.sweeper.retries=1",))
     assert done.returncode == 1
@@ -84,6 +86,7 @@ def test_a_job_that_is_always_killed_is_given_up_and_costs_nobody_else(sweep: Sw
     assert "mrecg: 1 lost of 2 jobs (run 0: its process was killed)" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_that_runs_again_runs_what_is_missing(sweep: Sweep, tmp_path: Path) -> None:
     first = sweep("fine1", "fail")
     assert first.returncode == 1 and states(tmp_path / "sweep") == [DONE, FAILED]
@@ -105,6 +108,7 @@ def test_jobs_on_one_machine_know_how_many_they_are(sweep: Sweep, tmp_path: Path
     assert [call[1] for fate in ("fine1", "fine2") for call in calls(tmp_path, fate)] == ["2", "2"]
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_probe_once(sweep: Sweep, tmp_path: Path) -> None:
     more = ("granularity=mixed", "planner=error", "planner.merge_count=1,2")
     done = sweep("fine", engine="joblib", more=more)

@@ -18,6 +18,8 @@ from mrecg.track import sender, wandb_run
 from mrecg.track.trackers import tracked
 from tests.track.wandb_server import Kept, running
 
+pytestmark = pytest.mark.xdist_group("wandb")
+
 TWENTY = [(i, i) for i in range(20)]
 
 
@@ -52,6 +54,7 @@ def test_a_run_that_is_resumed_online_is_one_run_with_every_row_once(server: Kep
     assert server.rows() == TWENTY and len(server.ids) == 1
 
 
+@pytest.mark.slow
 def test_both_parts_of_a_run_that_was_resumed_offline_sync_into_one(server: Kept, tmp_path: Path) -> None:
     command = shutil.which("wandb", path=str(Path(sys.executable).parent))
     if command is None:
@@ -75,6 +78,7 @@ def test_both_parts_of_a_run_that_was_resumed_offline_sync_into_one(server: Kept
     assert server.rows() == TWENTY and len(server.ids) == 1
 
 
+@pytest.mark.slow
 def test_an_upload_that_never_ends_ends(
     server: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

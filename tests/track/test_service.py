@@ -48,6 +48,7 @@ Path(sys.argv[1], "end").write_text(str(time.time()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "said"),
     [("SIGSTOP", "W&B: no answer for 2 s; it is"), ("SIGKILL", "W&B: sending stopped at a (")],

@@ -1,10 +1,13 @@
 """How kernels are compiled, and how their work is divided among threads."""
 
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -33,11 +36,30 @@ def kernel(function: Callable[..., Any]) -> Any:
     if save := getattr(getattr(made, "_cache", None), "save_overload", None):
 
         def save_if_there_is_room(*compiled: Any) -> None:
-            with suppress(OSError):  # Numba would end the run, which has what it needs
+            # Numba would end the run, which has what it needs.
+            with suppress(OSError), _alone(Path(made._cache.cache_path)):
                 save(*compiled)
 
         made._cache.save_overload = save_if_there_is_room
     return made
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other process save at the same time.
+
+    Numba reads its index, chooses a name and writes both index and code. Two processes at once choose the
+    same name, and the index may then lead the arguments of one to the code of the other, which writes out of
+    bounds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def inline(function: Callable[..., Any]) -> Any:
