@@ -38,6 +38,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     from mrecg.config import compose
     from mrecg.config.consent import names_code
     from mrecg.config.identity import refuse_other
+    from mrecg.lock import sweep_lock
 
     job, typed = Job(verb), arguments
     arguments = _resumed(arguments) if verb == "quantize" else arguments
@@ -61,18 +62,20 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
             if job.failed is not None:
                 raise job.failed
             return
+        checked.folder.mkdir(parents=True, exist_ok=True)
         # Absolute, because workers of some engines begin in folders of their own.
         folder = checked.folder.absolute()
-        try:
-            compose.run(job, [*arguments, f"hydra.sweep.dir='{folder}'"])
-        except KeyboardInterrupt as error:
-            again = " --allow-import" * any(names_code(config) for config in checked.configs)
-            go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}{again}"
-            raise Interrupted.by(error, go_on=go_on) from error
-        finally:
-            _compare(checked.folder)
-        if verb == "quantize":
-            _ended(checked.folder)
+        with sweep_lock(checked.folder):
+            try:
+                compose.run(job, [*arguments, f"hydra.sweep.dir='{folder}'"])
+            except KeyboardInterrupt as error:
+                again = " --allow-import" * any(names_code(config) for config in checked.configs)
+                go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}{again}"
+                raise Interrupted.by(error, go_on=go_on) from error
+            finally:
+                _compare(checked.folder)
+            if verb == "quantize":
+                _ended(checked.folder)
     finally:
         del os.environ[COMMAND]
 
