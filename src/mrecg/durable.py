@@ -80,19 +80,19 @@ def sweep_up(folder: Path) -> None:
         for file in files:
             if _TEMPORARY.fullmatch(file.name) and file.is_file(follow_symlinks=False):
                 with suppress(OSError):
-                    _remove_abandoned(file.path)
+                    _remove_abandoned(Path(file.path))
 
 
-def _remove_abandoned(path: str) -> None:
+def _remove_abandoned(path: Path) -> None:
     handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
+        path.unlink()
     except BlockingIOError:
         return  # somebody is writing it
     except OSError:
         if time.time() - os.fstat(handle).st_mtime > _OLD_SECONDS:
-            os.unlink(path)
+            path.unlink()
     finally:
         os.close(handle)
 

@@ -88,7 +88,7 @@ def _ended(job: Job, folder: Path) -> bool:
 
 
 def _set_aside(job: Job, folder: Path) -> None:
-    """Move what is not a job's own out of its folder: nothing is taken for its result, and nothing is lost."""
+    """Move what is not a job's own out of its folder: it is not taken for its result, and is not lost."""
     place = folder / job.folder
     holds = held(place)
     foreign = holds != job.identity and (holds is not None or state(place) == DONE)

@@ -112,12 +112,14 @@ class Job:
 
     def __call__(self, tree: object) -> None:
         """Run the verb on Hydra's composed tree."""
+        from mrecg.streams import forgiving_streams
         from mrecg.verbs import jobs
 
         if self.home.is_dir():  # workers of some engines begin elsewhere; paths were given from here
             os.chdir(self.home)
         try:
-            getattr(jobs, self.verb)(tree)
+            with forgiving_streams():  # in a launcher's process nobody has done so
+                getattr(jobs, self.verb)(tree)
         except Exception as error:
             if not self.quiet:
                 raise
