@@ -3,10 +3,7 @@
 import csv
 import io
 import json
-import logging
-import shlex
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,13 +22,12 @@ from mrecg.models.build import architecture
 from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import GroupResult, UnitResult
-from mrecg.report import write_report
+from mrecg.report import only_a_warning, write_report
 from mrecg.saved import WEIGHTS, Quantized, dump, fill, load_state, rebuild
 from mrecg.stored import DAMAGED, json_object, refuse_newer
 from mrecg.track.csv_files import CsvFiles
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS, PAGE = (
     "summary.json",
     "plan.json",
@@ -111,28 +107,6 @@ class Result(Quantized):
         with only_a_warning(folder):
             write_report([folder], folder / PAGE)
         return folder
-
-
-@contextmanager
-def only_a_warning(folder: Path) -> Iterator[None]:
-    """Show a run that is complete: whatever goes wrong with that says nothing against the run itself.
-
-    Args:
-        folder: The run folder.
-
-    Yields:
-        Nothing; an error in the block becomes one line, by which the page can be written later.
-    """
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        log.warning(
-            "%s is complete, but could not be shown (%s); mrecg report %s writes its page",
-            folder,
-            reason,
-            shlex.quote(str(folder)),
-        )
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

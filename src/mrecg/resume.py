@@ -11,8 +11,8 @@ from mrecg.config.build import plain
 from mrecg.config.identity import CHECKPOINT, refuse_other
 from mrecg.config.schema import RunConfig
 from mrecg.durable import sweep_up
-from mrecg.report import write_report
-from mrecg.result import CONFIG, PAGE, only_a_warning, write_yaml
+from mrecg.report import only_a_warning, write_report
+from mrecg.result import CONFIG, PAGE, write_yaml
 from mrecg.shelf import Shelf
 
 

@@ -57,8 +57,8 @@ def _finish(config: RunConfig, folder: Path) -> None:
 def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg import pipeline
     from mrecg.environment import computing
-    from mrecg.report import load_run, terminal_table
-    from mrecg.result import PAGE, only_a_warning, write_json
+    from mrecg.report import load_run, only_a_warning, terminal_table
+    from mrecg.result import PAGE, write_json
     from mrecg.verbs.shortage import Whereabouts, shortage
 
     (folder / "summary.json").unlink(missing_ok=True)  # of an attempt that failed

@@ -182,7 +182,9 @@ def _ended(folder: Path) -> None:
 
 def _compare(folder: Path) -> None:
     """Print the table of a sweep and write its page, also where some of its runs have failed."""
-    from mrecg.verbs.report import compare
+    from mrecg.report.attempt import only_a_warning
+    from mrecg.verbs import report
 
     if any(folder.rglob("summary.json")):
-        compare([folder], folder / "report.html")
+        with only_a_warning(folder):
+            report.compare([folder], folder / "report.html")
