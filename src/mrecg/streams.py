@@ -6,12 +6,17 @@ A job of hours must not end because its log's disk is full or its terminal is go
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 _GONE = (errno.EPIPE, errno.EIO)
 """Nobody reads a pipe any more, or the terminal was closed: neither comes back."""
+
+
+FIRST_SECONDS, AGAIN_SECONDS = 3.0, 10.0
+"""After how long `Patience` says its first line, and the next."""
 
 
 class Forgiving:
@@ -113,6 +118,25 @@ def lost(stream: TextIO) -> OSError | ValueError | None:
         The first error; None where all was written, or nobody can tell.
     """
     return stream.failed if isinstance(stream, Forgiving) else None
+
+
+class Patience:
+    """Says on standard error how far something is that mostly takes no time, where it takes some.
+
+    Args:
+        what: Is going on.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what, self._begin = what, time.monotonic()
+        self._say_at = FIRST_SECONDS
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note of how much is done."""
+        spent = time.monotonic() - self._begin
+        if spent >= self._say_at:
+            forgiving(sys.stderr).write(f"  {self._what}: {done:,}/{total:,} ({spent:.0f} s)\n")
+            self._say_at = spent + AGAIN_SECONDS
 
 
 def _to_null(number: int) -> None:

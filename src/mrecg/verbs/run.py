@@ -39,13 +39,14 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     from mrecg.config.consent import names_code
     from mrecg.config.identity import refuse_other
     from mrecg.lock import sweep_lock
+    from mrecg.streams import Patience
 
     job, typed = Job(verb), arguments
     arguments = _resumed(arguments) if verb == "quantize" else arguments
     if any(word.split("=")[0] in _PASS_ON for word in arguments):
         compose.run(job, arguments)
         return
-    checked = compose.check(arguments)
+    checked = compose.check(arguments, progress=Patience("checking the jobs"))
     if consent is not None:
         for config in checked.configs:
             consent.to(config.model, config.data)
