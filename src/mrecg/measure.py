@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ def borrowed(model: nn.Module, device: torch.device) -> Iterator[None]:
     held = [
         (tensors, name, tensor, None if tensor is None else tensor.data)
         for part in model.modules()
-        for tensors in (part._parameters, part._buffers)
+        for tensors in cast("tuple[dict[str, Tensor | None], ...]", (part._parameters, part._buffers))
         for name, tensor in tensors.items()
     ]
     try:
