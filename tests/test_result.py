@@ -454,7 +454,7 @@ def test_a_loaded_result_is_saved_with_all_that_it_had(tiny_config: Config, tmp_
         return {**curves, **{name: (folder / name).read_bytes() for name in names}}
 
     whole = content(first)
-    assert len(whole) == len(names) + len(ran.groups) > len(names) + 5  # two passes
+    assert len(whole) == len(names) + sum(bool(group.curve) for group in ran.groups) > len(names) + 5
     loaded = mrecg.load(first, allow_import=True)
     assert isinstance(loaded, Result)
     elsewhere = tmp_path / "elsewhere"

@@ -15,7 +15,7 @@ _GONE = (errno.EPIPE, errno.EIO)
 """Nobody reads a pipe any more, or the terminal was closed: neither comes back."""
 
 
-FIRST_SECONDS, AGAIN_SECONDS = 3.0, 10.0
+FIRST_SECONDS, AGAIN_SECONDS = 5.0, 10.0
 """After how long `Patience` says its first line, and the next."""
 
 
