@@ -1,17 +1,11 @@
-from itertools import pairwise
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mrecg.errors import DataError
-from mrecg.measure import Accuracy, accuracy, oscillation_index
+from mrecg.measure import Accuracy, accuracy, borrowed
 
 CPU = torch.device("cpu")
-CURVES = st.lists(st.floats(-1e3, 1e3), max_size=12)
-LEVELS = st.lists(st.integers(-9, 9).map(float), max_size=8)
 
 
 @pytest.mark.parametrize("classes", [2, 4, 5, 17])
@@ -40,23 +34,6 @@ def test_no_image_is_no_accuracy() -> None:
     assert accuracy(nn.Identity(), [], device=CPU) == Accuracy(0.0, 0.0, 0)
 
 
-@given(LEVELS)
-def test_the_index_is_zero_exactly_for_monotone_curves(curve: list[float]) -> None:
-    monotone = curve in (sorted(curve), sorted(curve, reverse=True))
-    assert (oscillation_index(curve) == 0) == monotone
-
-
-@given(CURVES)
-def test_the_index_is_the_way_that_was_lost(curve: list[float]) -> None:
-    ups = sum(max(b - a, 0.0) for a, b in pairwise(curve))
-    downs = sum(max(a - b, 0.0) for a, b in pairwise(curve))
-    assert oscillation_index(curve) == pytest.approx(2 * min(ups, downs), abs=1e-6)
-    assert oscillation_index(curve[::-1]) == pytest.approx(oscillation_index(curve), abs=1e-6)
-    assert oscillation_index([7 - 2 * e for e in curve]) == pytest.approx(
-        2 * oscillation_index(curve), abs=1e-6
-    )
-
-
 def test_a_label_that_the_model_does_not_have_is_an_error() -> None:
     batches = [(torch.zeros(2, 3, 1, 1), torch.tensor([0, 3]))]
     with pytest.raises(DataError, match=r"label 3, the model 3 outputs; see data\.classes_path"):
@@ -80,3 +57,23 @@ def test_a_negative_label_and_no_logits_are_errors() -> None:
         accuracy(nn.Flatten(), [(x, torch.tensor([0, -1]))], device=torch.device("cpu"))
     with pytest.raises(DataError, match=r"the model gives \(2, 3, 1, 1\), and accuracy is counted on logits"):
         accuracy(nn.Identity(), [(x, torch.tensor([0, 1]))], device=torch.device("cpu"))
+
+
+def test_a_borrowed_model_comes_back_as_it_was() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(), nn.BatchNorm2d(2)).train()
+    model[2].eval()
+    places = [tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())]
+    with pytest.raises(KeyError), borrowed(model, torch.device("meta")):
+        assert not any(part.training for part in model.modules())
+        assert all(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+        raise KeyError
+    assert [part.training for part in model.modules()] == [True, True, True, False]
+    assert [tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())] == places
+
+
+def test_a_models_own_buffers_stay_where_nothing_moves() -> None:
+    model = nn.BatchNorm2d(2).train()
+    before = model.num_batches_tracked
+    with borrowed(model, CPU):
+        model(torch.ones(1, 2, 1, 1))
+    assert model.training and model.num_batches_tracked is before

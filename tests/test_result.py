@@ -432,3 +432,33 @@ def test_the_summary_tells_the_merges_asked_for_from_those_made(tiny: nn.Module,
     summary = quick(tiny, tiny_images, method="rtn", planner={"name": "modcap"}, merge_count=4).summary
     assert summary["merge_count"] == 4
     assert 0 < summary["merged_pairs"] == sum(len(group) - 1 for group in summary["groups"]) < 4
+
+
+def test_evaluate_leaves_the_model_as_it_was_and_needs_images(tiny_images: Tensor) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 8), nn.BatchNorm2d(2), nn.Flatten()).train()
+    model[1].eval()
+    found = mrecg.evaluate(model, TensorDataset(tiny_images, torch.arange(16) % 2), device="cpu")
+    assert found.images == 16 and [part.training for part in model] == [True, False, True]
+    with pytest.raises(DataError, match="evaluation: holds no image"):
+        mrecg.evaluate(model, TensorDataset(tiny_images[:0], torch.arange(0)), device="cpu")
+
+
+def test_a_loaded_result_is_saved_with_all_that_it_had(tiny_config: Config, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    ran = pipeline.run(tiny_config(granularity={"name": "block"}, method={"name": "brecq"}), first)
+    names = [*("plan.json", "summary.json", "units.csv", "decisions.csv", "environment.json", "images.json")]
+    names += ["weights.json", "config.yaml", "quantized.safetensors"]
+
+    def content(folder: Path) -> dict[str, bytes]:
+        curves = {path.name: path.read_bytes() for path in (folder / "curves").iterdir()}
+        return {**curves, **{name: (folder / name).read_bytes() for name in names}}
+
+    whole = content(first)
+    assert len(whole) == len(names) + sum(bool(group.curve) for group in ran.groups) > len(names) + 5
+    loaded = mrecg.load(first, allow_import=True)
+    assert isinstance(loaded, Result)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "curves").mkdir(parents=True)
+    (elsewhere / "curves" / "stale.csv").touch()  # of another run that was there
+    for place in (elsewhere, first):
+        assert content(loaded.save(place)) == whole

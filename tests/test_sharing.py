@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg import pipeline
+from mrecg import pipeline, sharing
 from mrecg.config.schema import RunConfig
 from mrecg.reconstruct import learn
 from mrecg.reconstruct.walk import Walk
@@ -195,3 +195,37 @@ def test_images_decide(tiny: torch.nn.Module, tiny_images: Tensor, tmp_path: Pat
     assert spy.taken() == []
     mrecg.quantize(tiny, tiny_images.flip(0), **settings)
     assert len(spy.taken()) == 5
+
+
+def test_a_name_on_the_list_of_code_that_matches_nothing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Path(sharing.__file__).parent
+    listed = list(sharing.code_files(here))
+    assert {here / "cache.py", here / "data/draws.py", here / "kernels/loss.py"} <= set(listed)
+    assert len(listed) == len(set(listed))
+    for pattern in sharing._CODE:
+        monkeypatch.setattr(sharing, "_CODE", (pattern,))
+        assert list(sharing.code_files(here))
+        with pytest.raises(LookupError, match="there is no such file"):
+            list(sharing.code_files(tmp_path))
+
+
+@pytest.mark.parametrize("package", ["mrecg", "torch", "numba", "numpy", "lightning"])
+def test_another_version_is_another_result(
+    package: str, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sharing.installed
+    assert real(package) is not None
+    config = tiny_config(shared={"folder": None})
+
+    class Network:
+        units = ()
+        traced = torch.fx.symbolic_trace(torch.nn.ReLU())
+
+    def base() -> str:
+        return sharing._base(config, Network(), torch.zeros(1))  # type: ignore[arg-type]
+
+    before = base()
+    monkeypatch.setattr(sharing, "installed", lambda name: "0" if name == package else real(name))
+    assert base() != before

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import re
+import signal
 import time
 from pathlib import Path
 
@@ -101,6 +103,7 @@ def test_one_process_at_a_time_works_under_a_lock(tmp_path: Path) -> None:
         worker.join(30)
     found = Shelf(tmp_path).get(KEY)
     assert found is not None and found.facts == {"n": 8}
+    assert [path.suffix for path in tmp_path.iterdir()] == [".entry"]
 
 
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
@@ -119,6 +122,72 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     with Shelf(tmp_path).lock(KEY):
         assert time.monotonic() - begin < 10
     holder.join()
+
+
+def test_locks_and_temporary_files_of_killed_processes_go(tmp_path: Path) -> None:
+    """Those of processes that are alive stay: what is being written, and what is locked."""
+    shelf = Shelf(tmp_path, limit_mb=1)
+    with shelf.lock(KEY):
+        assert (tmp_path / f"{KEY}.lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+    names = [f".{KEY}.entry.abc_1234", f"{OTHER}.lock"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x" * 1000)
+    mine = tmp_path / ".notes.entries.abcdefgh"
+    mine.touch()
+
+    def hold(ready: object) -> None:
+        def slow(_: int) -> None:
+            ready.set()  # type: ignore[attr-defined]
+            time.sleep(60)
+
+        with Shelf(tmp_path).lock(THIRD):
+            os.fsync = slow  # in this process alone
+            write_durably(tmp_path / f"{THIRD}.entry", b"half")
+
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    holder = context.Process(target=hold, args=(ready,))
+    holder.start()
+    assert ready.wait(10)
+    shelf.put(KEY, entry())
+    left = {path.name for path in tmp_path.iterdir()} - {f"{KEY}.entry", mine.name, f"{THIRD}.lock"}
+    (writing,) = left
+    assert writing.startswith(f".{THIRD}.entry.")
+
+    holder.kill()
+    holder.join()
+    Shelf(tmp_path).put(KEY, entry())
+    assert {path.name for path in tmp_path.iterdir()} == {f"{KEY}.entry", mine.name}
+
+
+def test_whoever_waits_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrecg.shelf.SAY_SECONDS", 0.1)
+    monkeypatch.setattr("mrecg.shelf.SAY_AGAIN_SECONDS", 0.1)
+
+    def hold(ready: object) -> None:
+        with Shelf(tmp_path).lock(KEY):
+            ready.set()  # type: ignore[attr-defined]
+            time.sleep(60)
+
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    holder = context.Process(target=hold, args=(ready,))
+    holder.start()
+    assert ready.wait(10) and holder.pid is not None
+    os.kill(holder.pid, signal.SIGSTOP)
+    said = list[str]()
+
+    def waiting(owner: str) -> None:
+        said.append(owner)
+        if len(said) == 2:
+            holder.kill()
+
+    with Shelf(tmp_path).lock(KEY, waiting=waiting):
+        holder.join()
+    assert len(said) == 2
+    assert re.fullmatch(rf"process {holder.pid} on \S+ \(since \S+ UTC\), which is stopped,", said[0])
 
 
 def test_nobody_waits_where_no_lock_can_be_written(tmp_path: Path) -> None:

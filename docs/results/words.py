@@ -24,12 +24,12 @@ def number(value: float | None) -> str:
     Returns:
         The number; a dash for None.
 
-    >>> number(0.8), number(12.345), number(4321.5), number(-3e-15), number(None)
+    >>> number(0.8), number(12.345), number(4321.5), number(0.0), number(None)
     ('0.800', '12.3', '4,322', '0', '–')
     """
     if value is None:
         return NONE
-    if abs(value) < 1e-9:
+    if value == 0:
         return "0"
     if abs(value) >= 99.95:
         return f"{value:,.0f}"

@@ -17,7 +17,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.exporting.write import Exported, format_of
 from mrecg.exporting.write import export as write
 from mrecg.graph.intake import unwrap
-from mrecg.measure import Accuracy, accuracy
+from mrecg.measure import Accuracy, accuracy, borrowed
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Screen
 from mrecg.result import Result
@@ -149,17 +149,24 @@ def evaluate(
     """Measure a classifier.
 
     Args:
-        model: The network, full-precision or quantized.
+        model: The network, full-precision or quantized. It is measured in evaluation mode and left as it was.
         evaluation: Images and labels.
         batch_size: Images a forward pass.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Returns:
         Top-1 and top-5 as fractions.
+
+    Raises:
+        DataError: There are no images.
     """
     where = environment.resolve_device(device)
     batches: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
-    return accuracy(model.eval().to(where), batches, device=where)
+    with borrowed(model, where):
+        found = accuracy(model, batches, device=where)
+    if not found.images:
+        raise DataError("evaluation: holds no image; give some with their labels")
+    return found
 
 
 def load(path: Path | str, *, model: nn.Module | None = None, allow_import: bool = False) -> Quantized:

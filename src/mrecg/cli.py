@@ -7,11 +7,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from mrecg.errors import FULL, Interrupted, MrecgError, Terminated, allocator_says, one_of, out_of_memory
 from mrecg.redaction import without_secrets
+from mrecg.streams import forgiving_streams, lost
 from mrecg.variables import DEBUG
 
+_WORK = ("quantize", "export", "report", "dashboard")
+"""Verbs whose results are files; what they print tells of these."""
+_HELP = frozenset(("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"))
 Verb = Callable[[Sequence[str]], int | None]
 """What stands behind a verb: takes the words after it, gives an exit code; None is 0."""
 
@@ -74,16 +79,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; leaves by `SystemExit`.
 
     Args:
-        argv: Words behind ``mrecg``; None: those of the process.
+        argv: Words after ``mrecg``; None: those of the process.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    with forgiving_streams():
+        _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(words: list[str]) -> NoReturn:
     main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _terminate) if main_thread else None
     shown, logging.raiseExceptions = logging.raiseExceptions, False  # a log on a full disk is no news
     try:
-        code = _dispatch(words)
-        sys.stdout.flush()  # here, where a full disk behind it is one line
-        sys.exit(code)
+        sys.exit(_delivered(words, _dispatch(words)))
     except MrecgError as error:
         _say(str(error), error)
         sys.exit(error.exit_code)
@@ -92,12 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         what = "terminated" if isinstance(found, Terminated) else "interrupted"
         sys.stderr.write(f"mrecg: {what}" + (f"; go on with: {found.go_on}\n" if found.go_on else "\n"))
         sys.exit(found.exit_code)
-    except BrokenPipeError:
-        _drop_output()
-        sys.exit(1)
     except OSError as error:  # the file system's, whoever has met it: it names the file and what is wrong
         _say(_of_system(error), error)
-        _drop_output()
         sys.exit(1)
     except Exception as error:
         if out_of_memory(error):
@@ -122,12 +125,19 @@ def _say(text: str, error: BaseException) -> None:
     sys.stderr.write(f"mrecg: {line}\n")
 
 
-def _drop_output() -> None:
-    """Give up what standard output does not take: Python would try again at its end, and complain."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _delivered(words: Sequence[str], code: int) -> int:
+    """Say what standard output did not take; a failure only where it was all that the user asked for."""
+    sys.stdout.flush()
+    error = lost(sys.stdout)
+    if error is None:
+        return code
+    works = bool(words) and words[0] in _WORK and not _HELP.intersection(words)
+    works = works or list(words[:2]) == ["sweep", "resume"]
+    if not isinstance(error, BrokenPipeError):  # whoever reads a pipe may leave
+        reason = getattr(error, "strerror", None) or str(error)
+        rest = "what it was to show is in the files" if works else "make room, or name another file"
+        _say(f"standard output cannot be written to ({reason}); {rest}", error)
+    return code if works else code or 1
 
 
 def _of_system(error: OSError) -> str:

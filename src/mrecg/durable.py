@@ -1,9 +1,19 @@
 """Files that are there whole, or not at all."""
 
+import fcntl
 import os
+import re
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
+
+_TEMPORARY = re.compile(
+    r"\..+\.(csv|entry|html|journal|json|onnx|pdf|png|pt2|safetensors|svg|yaml)\.[a-z0-9_]{8}"
+)
+"""Name of a file that is being written; its ending is that of the file which it is to become."""
+_OLD_SECONDS = 3600.0
+"""Age of a temporary file that nobody is writing any more, where a file system has no locks to tell."""
 
 
 def write_durably(file: Path, content: bytes) -> None:
@@ -28,7 +38,7 @@ def write_durably(file: Path, content: bytes) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:80]}.")
+    handle, name = _temporary(file)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -47,6 +57,44 @@ def _write(file: Path, content: bytes) -> None:
         pass  # not every file system can
     finally:
         os.close(folder)
+
+
+def _temporary(file: Path) -> tuple[int, str]:
+    """Make a temporary file and lock it: what nobody holds locked was left by a process that is gone."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:80]}.")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # somebody has swept it up in the moment before it was locked
+
+
+def sweep_up(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote; others are left alone.
+
+    Args:
+        folder: The folder; it need not be there. What lies in folders below it stays.
+    """
+    with suppress(OSError), os.scandir(folder) as files:
+        for file in files:
+            if _TEMPORARY.fullmatch(file.name) and file.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    _remove_abandoned(Path(file.path))
+
+
+def _remove_abandoned(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except BlockingIOError:
+        return  # somebody is writing it
+    except OSError:
+        if time.time() - os.fstat(handle).st_mtime > _OLD_SECONDS:
+            path.unlink()
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

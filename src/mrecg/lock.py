@@ -1,15 +1,16 @@
-"""One process at a time in a run folder, and who it is."""
+"""One process at a time in a folder, and who it is."""
 
 import fcntl
 import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mrecg.errors import MrecgError
 
@@ -17,19 +18,48 @@ LOCK = "run.lock"
 """Whoever works in a run folder holds this file locked; the system lets go of it however the process ends."""
 PATIENCE = 2.0
 """Seconds to wait for a lock: whoever looks whether a run goes on holds it for a moment."""
+SWEEP_LOCK = "sweep.lock"
+"""The same of a sweep's folder: held from the reading of the list of jobs to the end of the last of them."""
+SAY_SECONDS, SAY_AGAIN_SECONDS = 5.0, 300.0
+"""After how long whoever waits for another process says so, and after how long again."""
 
 
 class InUseError(MrecgError):
-    """Another process works in the run folder."""
+    """Another process works in the folder."""
+
+    exit_code = 2
+
+
+def sweep_lock(folder: Path) -> AbstractContextManager[None]:
+    """Keep other sweeps out of a sweep's folder; its jobs have locks of their own.
+
+    Args:
+        folder: The folder; it must be there.
+
+    Returns:
+        For a ``with`` block, which raises `InUseError` where another process sweeps there.
+    """
+    look = f"see how far it is by: mrecg sweep status {shlex.quote(str(folder))}"
+    return run_lock(folder, name=SWEEP_LOCK, doing="runs a sweep in it", advice=look)
 
 
 @contextmanager
-def run_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
+def run_lock(
+    folder: Path,
+    *,
+    patience: float = PATIENCE,
+    name: str = LOCK,
+    doing: str = "works in it",
+    advice: str = "wait, or choose another folder",
+) -> Iterator[None]:
     """Keep other processes out of a run folder.
 
     Args:
         folder: The folder; it must be there.
         patience: Seconds to wait for another one to leave.
+        name: The file that is locked.
+        doing: What the other process does, for the error.
+        advice: What to do about it.
 
     Yields:
         Nothing.
@@ -37,30 +67,26 @@ def run_lock(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
     Raises:
         InUseError: Another process works there; names it.
     """
-    file = folder / LOCK
+    file = folder / name
     with file.open("ab", buffering=0) as stream:
-        _acquire(stream.fileno(), folder, patience)
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": datetime.now(UTC).isoformat()}
-        with suppress(OSError):  # on a full disk it is locked all the same, only nobody learns by whom
-            stream.truncate(0)
-            stream.write((json.dumps(owner) + "\n").encode())
+        if not _acquire(stream.fileno(), patience):
+            raise InUseError(f"{folder}: {owner_of(file)} {doing}; {advice}")
+        write_owner(stream)
         yield
 
 
-def _acquire(file: int, folder: Path, patience: float) -> None:
+def _acquire(file: int, patience: float) -> bool:
     end = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return True
         except BlockingIOError:
             if time.monotonic() >= end:
-                raise InUseError(
-                    f"{folder}: {_who(folder)} works in it; wait, or choose another folder"
-                ) from None
+                return False
             time.sleep(0.05)
         except OSError:
-            return  # a file system without locks
+            return True  # a file system without locks
 
 
 def locked(folder: Path) -> bool:
@@ -82,9 +108,40 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def _who(folder: Path) -> str:
+def owner_of(file: Path) -> str:
+    """Say which process holds a file locked.
+
+    Args:
+        file: The file, in which its owner has written who it is.
+
+    Returns:
+        For example ``process 12 on node3 (since 2026-01-31T12:00:00 UTC)``, with "which is stopped" where
+        that can be seen; without the owner's words "another process".
+    """
     try:
-        owner: dict[str, Any] = json.loads((folder / LOCK).read_text())
-        return f"process {owner['pid']} on {owner['host']} (since {owner['started'][:19]} UTC)"
+        owner: dict[str, Any] = json.loads(file.read_text())
+        pid, host = int(owner["pid"]), str(owner["host"])
+        stopped = ", which is stopped," if host == socket.gethostname() and _stopped(pid) else ""
+        return f"process {pid} on {host} (since {owner['started'][:19]} UTC){stopped}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
+
+
+def _stopped(pid: int) -> bool:
+    """Whether a process of this machine was stopped, by Ctrl-Z or SIGSTOP; False where nobody can tell."""
+    try:  # the state stands behind the name, which may hold anything
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def write_owner(stream: IO[bytes]) -> None:
+    """Write into a locked file who has locked it.
+
+    Args:
+        stream: The file, open to write without a buffer.
+    """
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": datetime.now(UTC).isoformat()}
+    with suppress(OSError):  # on a full disk it is locked all the same, only nobody learns by whom
+        stream.truncate(0)
+        stream.write((json.dumps(owner) + "\n").encode())

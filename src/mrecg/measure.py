@@ -1,8 +1,9 @@
-"""Accuracy of a model, and how much a curve over the units oscillates."""
+"""Accuracy of a model."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,36 @@ class Accuracy:
     images: int
     labels: Tensor = field(default_factory=lambda: torch.zeros(0).long(), repr=False, compare=False)
     decisions: Tensor = field(default_factory=lambda: torch.zeros(0).long(), repr=False, compare=False)
+
+
+@contextmanager
+def borrowed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Bring a model to a device and into evaluation mode, and leave it as it was.
+
+    Args:
+        model: Somebody's model. Its parts may be in different modes, and its tensors on different devices.
+        device: The device.
+
+    Yields:
+        Nothing.
+    """
+    modes = [(part, part.training) for part in model.modules()]
+    held = [
+        (tensors, name, tensor, None if tensor is None else tensor.data)
+        for part in model.modules()
+        for tensors in cast("tuple[dict[str, Tensor | None], ...]", (part._parameters, part._buffers))
+        for name, tensor in tensors.items()
+    ]
+    try:
+        model.eval().to(device)
+        yield
+    finally:
+        for tensors, name, tensor, data in held:
+            tensors[name] = tensor
+            if tensor is not None and data is not None:
+                tensor.data = data
+        for part, training in modes:
+            part.training = training
 
 
 @torch.no_grad()
@@ -92,23 +123,3 @@ def outputs_of(logits: Tensor) -> int:
             "(images, classes); leave the evaluation images out"
         )
     return logits.shape[1]
-
-
-def oscillation_index(curve: Sequence[float]) -> float:
-    """How much a curve goes up and down: 0 exactly when it is monotone.
-
-    Args:
-        curve: One number a unit, in order.
-
-    Returns:
-        ``sum |e_{i+1} - e_i| - |e_n - e_1|``.
-
-    >>> oscillation_index([1.0, 2.0, 4.0])
-    0.0
-    >>> oscillation_index([1.0, 4.0, 2.0])
-    4.0
-    """
-    if not curve:
-        return 0.0
-    travelled = sum(abs(b - a) for a, b in pairwise(curve))
-    return travelled - abs(curve[-1] - curve[0])

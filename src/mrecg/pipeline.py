@@ -28,7 +28,6 @@ from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
 from mrecg.reconstruct.team import Team
-from mrecg.report import write_report
 from mrecg.result import (
     IMAGES,
     WEIGHTS_ORIGIN,
@@ -38,7 +37,7 @@ from mrecg.result import (
     write_json,
     write_weights,
 )
-from mrecg.resume import begin, done
+from mrecg.resume import begin, finish
 from mrecg.sharing import Sharing
 from mrecg.shelf import Shelf
 from mrecg.summary import Clock, summarise
@@ -87,8 +86,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         write_weights(folder, result)
         write_json(folder / "summary.json", result.summary)
         trackers.summary = result.summary
-    write_report([folder], folder / "report.html", light=light)
-    done(folder)
+    finish(folder, light=light)
     return result
 
 
@@ -147,7 +145,7 @@ def quantize(
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         outputs = check_fit(network, calibration)
-        sharing = Sharing(config, network, calibration, own=own)
+        sharing = Sharing(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
         notes = images.check_labels(outputs_of(outputs)) if len(images) else ()
@@ -243,7 +241,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     images = read(config, built.preprocessing, display=display)
     calibration = images.calibration.to(device, memory_format=torch.channels_last)
     check_fit(network, calibration)
-    sharing = Sharing(config, network, calibration)
+    sharing = Sharing(config, network, calibration, say=display.note if display else None)
     with Team(partial(cut, built.model, config, shape), trainer=config.trainer, device=device) as team:
         calibrate(network, calibration, config, sharing)
         return make_schedule(network, calibration, config, sharing, team, display=display)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,13 +22,13 @@ from mrecg.models.build import architecture
 from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import GroupResult, UnitResult
-from mrecg.report import write_report
+from mrecg.report import only_a_warning, write_report
 from mrecg.saved import WEIGHTS, Quantized, dump, fill, read, rebuild
 from mrecg.stored import DAMAGED, json_object, refuse_newer
 from mrecg.track.csv_files import CsvFiles
 
 T = TypeVar("T")
-SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS = (
+SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS, PAGE = (
     "summary.json",
     "plan.json",
     "config.yaml",
@@ -36,7 +36,9 @@ SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS = (
     "images.json",
     "weights.json",
     "decisions.csv",
+    "report.html",
 )
+CURVES = "curves"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Result(Quantized):
     Attributes:
         plan: Which units were merged, and why.
         units: Error and loss behind each base unit.
-        groups: The optimisation curve of each group; empty in a result that was loaded.
+        groups: The optimisation curve of each group; empty in a result that was loaded, which has `curves`.
         summary: The content of summary.json.
         config: The configuration.
         environment: The content of environment.json.
@@ -57,6 +59,7 @@ class Result(Quantized):
         decisions: What decisions.csv holds, one row an evaluation image, in order: label, decision of the
             full-precision network, decision of the quantized one; shape (N, 3). None without such images, and
             where a loaded folder has none.
+        curves: The files of the curves of a result that was loaded, by name.
     """
 
     plan: Plan
@@ -68,6 +71,7 @@ class Result(Quantized):
     images: dict[str, Any]
     weights: dict[str, Any]
     decisions: Tensor | None = None
+    curves: Mapping[str, bytes] = field(default_factory=dict)
 
     def save(self, folder: Path | str) -> Path:
         """Write the run folder: config, environment, plan, curves, weights, summary and report.
@@ -79,13 +83,17 @@ class Result(Quantized):
             The folder.
         """
         folder = Path(folder)
-        files = CsvFiles(folder)
+        (folder / CURVES).mkdir(parents=True, exist_ok=True)
+        for name, content in self.curves.items():
+            write_durably(folder / CURVES / name, content)
+        files = CsvFiles(folder, keep=self.curves)
         task = None
         for group in self.groups:
             if group.task != task:
                 files.begin((), 0)
                 task = group.task
-            files.curve(group.name, group.task, group.curve, group.steps)
+            if group.curve:
+                files.curve(group.name, group.task, group.curve, group.steps)
         for index, unit in enumerate(self.units):
             files.unit(index, unit)
         write_yaml(folder / CONFIG, plain(self.config))
@@ -96,7 +104,8 @@ class Result(Quantized):
         write_decisions(folder, self.decisions)
         write_weights(folder, self)
         write_json(folder / SUMMARY, self.summary)
-        write_report([folder], folder / "report.html")
+        with only_a_warning(folder):
+            write_report([folder], folder / PAGE)
         return folder
 
 
@@ -188,6 +197,11 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
         images=_read(folder / IMAGES),
         weights=_read(folder / WEIGHTS_ORIGIN),
         decisions=_decisions(folder / DECISIONS),
+        curves={
+            file.name: file.read_bytes()
+            for file in sorted((folder / CURVES).glob("*.csv"))
+            if file.is_file() and not file.is_symlink()
+        },
     )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from mrecg.config.build import plain
 from mrecg.config.identity import CHECKPOINT, refuse_other
 from mrecg.config.schema import RunConfig
-from mrecg.result import CONFIG, write_yaml
+from mrecg.durable import sweep_up
+from mrecg.report import only_a_warning, write_report
+from mrecg.result import CONFIG, PAGE, write_yaml
 from mrecg.shelf import Shelf
 
 
@@ -28,6 +30,7 @@ def begin(config: RunConfig, folder: Path) -> Shelf:
         ConfigError: The folder is that of another run, which was interrupted.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    sweep_up(folder)
     kept = folder / CHECKPOINT
     if config.resume == "never":
         shutil.rmtree(kept, ignore_errors=True)
@@ -36,10 +39,14 @@ def begin(config: RunConfig, folder: Path) -> Shelf:
     return Shelf(kept)
 
 
-def done(folder: Path) -> None:
-    """Give up what was kept for going on: the run is complete.
+def finish(folder: Path, *, light: bool = False) -> None:
+    """Leave a complete run folder, once its summary is written: the page, and nothing kept for going on.
 
     Args:
         folder: The run folder.
+        light: Whether the page is a small one.
     """
+    with only_a_warning(folder):
+        write_report([folder], folder / PAGE, light=light)
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    sweep_up(folder)

@@ -8,7 +8,7 @@ results.
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ from mrecg.reconstruct.finished import restore, state_of
 from mrecg.shelf import Entry, Shelf
 from mrecg.stored import DAMAGED
 
-_CODE = ("cache.py", "kernels/**/*.py", "quant/**/*.py", "reconstruct/**/*.py")
+_CODE = (
+    *("cache.py", "data/draws.py", "graph/**/*.py", "kernels/**/*.py", "quant/**/*.py"),
+    "reconstruct/**/*.py",
+)
 """Whatever these files say decides the numbers."""
 _NO_MATTER = ("chunk", "log_every", "steps", "steps_per", "device", "threads")
 """Settings of the trainer that decide no number, or go into the hash in another way."""
@@ -41,15 +44,22 @@ class Sharing:
         network: The network, not yet calibrated.
         images: Calibration images on its device.
         own: The run's own shelf, from which it goes on when it was interrupted; None: it has none.
+        say: Shows a line, for whoever wonders why nothing goes on.
 
     Attributes:
         saved: Seconds that other runs had spent on what this one took from them, by stage.
     """
 
     def __init__(
-        self, config: RunConfig, network: QuantizedNetwork, images: Tensor, *, own: Shelf | None = None
+        self,
+        config: RunConfig,
+        network: QuantizedNetwork,
+        images: Tensor,
+        *,
+        own: Shelf | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        self.config = config
+        self.config, self._say = config, say
         self.saved: dict[str, float] = {"plan": 0.0, "calibrate": 0.0, "reconstruct": 0.0}
         folder, limit = config.shared.folder, config.shared.limit_mb
         self._own = own
@@ -70,7 +80,12 @@ class Sharing:
         if self._shared is None:
             yield
             return
-        with self._shared.lock(self._key(what, **decisive)):
+
+        def waiting(owner: str) -> None:
+            if self._say is not None:
+                self._say(f"{what}: {owner} is at the same one; waiting for it")
+
+        with self._shared.lock(self._key(what, **decisive), waiting=waiting):
             yield
 
     def recall_calibration(self, network: QuantizedNetwork) -> bool:
@@ -209,23 +224,38 @@ def _base(config: RunConfig, network: QuantizedNetwork, images: Tensor) -> str:
         "device_name": _device_name(images.device),
         "threads": torch.get_num_threads(),
         "kernels": config.trainer.kernels,
-        "versions": [installed(name) for name in ("mrecg", "torch", "numba")],
+        "versions": [installed(name) for name in ("mrecg", "torch", "numba", "numpy", "lightning")],
         "units": [[unit.input, *unit.nodes] for unit in network.units],
         "graph": network.traced.code,
         "dtype": str(images.dtype),
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     here = Path(__file__).parent
-    for file in _files(here):
+    for file in code_files(here):
         digest.update(file.read_bytes())
     for tensor in [*network.traced.state_dict().values(), images]:
         add_tensor(digest, tensor)
     return digest.hexdigest()
 
 
-def _files(here: Path) -> Iterable[Path]:
+def code_files(here: Path) -> Iterator[Path]:
+    """List the files whose code decides results that are shared.
+
+    Args:
+        here: The folder of the package.
+
+    Yields:
+        The files, in a fixed order.
+
+    Raises:
+        LookupError: A name on the list matches nothing: the code that it stood for would no longer count,
+            and other code's results would be taken for its own.
+    """
     for pattern in _CODE:
-        yield from sorted(here.glob(pattern))
+        found = sorted(here.glob(pattern))
+        if not found:
+            raise LookupError(f"{pattern} in {here}: there is no such file; mend the list in sharing.py")
+        yield from found
 
 
 def _device_name(device: torch.device) -> str:

@@ -11,11 +11,11 @@ import os
 import re
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -23,16 +23,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mrecg.durable import write_durably
+from mrecg.durable import sweep_up, write_durably
+from mrecg.lock import SAY_AGAIN_SECONDS, SAY_SECONDS, owner_of, write_owner
 from mrecg.stored import DAMAGED, json_object
 
 _MAGIC = b"mrecg shelf 1\n"
 _FACTS = "facts"
-_ENDING = ".entry"
+_ENDING, _LOCK = ".entry", ".lock"
 _KEY = re.compile(r"[a-z]+-[0-9a-f]{32}")
 _SKEW_NS = 3_600_000_000_000
 """Clocks of machines that share a folder differ, but not by hours."""
 MB = 2**20
+POLL_SECONDS = 0.2
+"""Between two looks whether a lock is free."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Shelf:
 
     def __init__(self, folder: Path, limit_mb: int | None = None) -> None:
         self.folder, self.limit_mb = folder, limit_mb
-        self.complained = False
+        self.complained = self._cleared = False
 
     def get(self, key: str) -> Entry | None:
         """Find an entry.
@@ -107,6 +110,7 @@ class Shelf:
         file = self._file(key)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_durably(file, _content(entry))
+        self._clear()
         if self.limit_mb is not None:
             self._make_room(self.limit_mb * MB, newest=file)
 
@@ -120,7 +124,7 @@ class Shelf:
             self._file(key).unlink()
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
+    def lock(self, key: str, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Let one process at a time compute what belongs under a key; the others wait for it.
 
         The lock goes with its process, however that ends. Where the folder cannot be written to, nobody
@@ -128,25 +132,40 @@ class Shelf:
 
         Args:
             key: The key.
+            waiting: Called now and then while another process holds the lock, with the words for that one.
 
         Yields:
             Nothing.
         """
+        path = self._file(key).with_suffix(_LOCK)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self._file(key).with_suffix(".lock").open("a")
+            file = _lock(path, waiting)
         except OSError:
             yield
             return
         with file:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                _let_go(file, path)
 
     def _file(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError(f"{key!r} is no key of a shelf")
         return self.folder / f"{key}{_ENDING}"
+
+    def _clear(self) -> None:
+        """Remove what processes that were killed have left: files that they wrote, and their locks."""
+        if self._cleared:
+            return
+        self._cleared = True
+        sweep_up(self.folder)
+        for path in self.folder.glob(f"*{_LOCK}"):
+            if _KEY.fullmatch(path.stem):
+                with suppress(OSError), _open_lock(path) as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _let_go(lock, path)
 
     def _make_room(self, limit: int, *, newest: Path) -> None:
         """Remove what was not used for longest; another process may remove the same.
@@ -173,6 +192,49 @@ class Shelf:
                 with suppress(OSError):
                     Path(path).unlink()
                 total -= size
+
+
+def _lock(path: Path, waiting: Callable[[str], None] | None) -> IO[bytes]:
+    """Open and lock a file that its owner removes behind itself; raises OSError where it cannot be opened."""
+    begin = time.monotonic()
+    say_at = begin + SAY_SECONDS
+    while True:
+        file = _open_lock(path)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            if waiting is not None and time.monotonic() >= say_at:
+                waiting(owner_of(path))
+                say_at = time.monotonic() + SAY_AGAIN_SECONDS
+            time.sleep(POLL_SECONDS)
+            continue
+        except OSError:
+            return file  # a file system without locks
+        if _is_at(file, path):
+            write_owner(file)
+            return file
+        file.close()  # its owner removed it between the two calls: it keeps nobody out
+
+
+def _let_go(file: IO[bytes], path: Path) -> None:
+    """Remove a locked file. Whoever has opened it meanwhile sees that it is gone, and opens a new one."""
+    with suppress(OSError):
+        if _is_at(file, path):
+            path.unlink()
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is the one that has its name now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _content(entry: Entry) -> bytes:

@@ -14,8 +14,9 @@ from mrecg.config.methods import METHODS
 from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.measure import Accuracy, oscillation_index
+from mrecg.measure import Accuracy
 from mrecg.models.records import Weights
+from mrecg.planner.oscillation import oscillation
 from mrecg.planner.schedule import Plan
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction
@@ -147,9 +148,9 @@ def summarise(
         "evaluation_images": len(images),
         "evaluation": draws["evaluation"],
         "oscillation": {
-            "error_index": oscillation_index(errors),
+            "error_index": oscillation(errors),
             "error_peak": max(errors),
-            "loss_index": oscillation_index(losses),
+            "loss_index": oscillation(losses),
             "loss_peak": max(losses),
         },
         "units": [

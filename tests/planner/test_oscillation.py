@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrecg.measure import oscillation_index
 from mrecg.planner.oscillation import calming_count, left_over, oscillation
 from mrecg.planner.schedule import top_pairs
 
@@ -12,15 +11,30 @@ curves = st.lists(st.floats(0, 100), min_size=2, max_size=9)
 
 
 @given(curves)
-def test_it_is_the_index_that_runs_report(curve: list[float]) -> None:
-    assert oscillation(curve) == pytest.approx(oscillation_index(curve), abs=1e-9)
-
-
-@given(curves)
 def test_it_is_exactly_zero_for_monotone_curves_only(curve: list[float]) -> None:
     assert oscillation(sorted(curve)) == oscillation(sorted(curve, reverse=True)) == 0
     steps = [b - a for a, b in pairwise(curve)]
     assert (oscillation(curve) > 0) == (min(steps) < 0 < max(steps))
+
+
+@given(st.lists(st.integers(-9, 9).map(float), max_size=8))
+def test_the_index_is_zero_exactly_for_monotone_curves(curve: list[float]) -> None:
+    monotone = curve in (sorted(curve), sorted(curve, reverse=True))
+    assert (oscillation(curve) == 0) == monotone
+
+
+@given(st.lists(st.floats(-1e3, 1e3), max_size=12))
+def test_the_index_is_the_way_that_was_lost(curve: list[float]) -> None:
+    ups = sum(max(b - a, 0.0) for a, b in pairwise(curve))
+    downs = sum(max(a - b, 0.0) for a, b in pairwise(curve))
+    assert oscillation(curve) == pytest.approx(2 * min(ups, downs), abs=1e-6)
+    assert oscillation(curve[::-1]) == pytest.approx(oscillation(curve), abs=1e-6)
+    assert oscillation([7 - 2 * e for e in curve]) == pytest.approx(2 * oscillation(curve), abs=1e-6)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_curve_that_is_not_finite_has_no_index(odd: float) -> None:
+    assert oscillation([1.0, odd, 0.5]) != oscillation([1.0, odd, 0.5])
 
 
 @given(curves, st.data())

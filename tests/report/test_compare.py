@@ -61,6 +61,18 @@ def test_a_finding_is_the_mean_of_the_common_seeds(runs):
     assert qdrop.index.change < 0 < qdrop.top1.change
 
 
+@pytest.mark.parametrize("granularity", ["stage", "network", "fixed"])
+def test_every_granularity_that_merges_is_compared(runs, granularity):
+    """Compared like the planned one, and in its place in the order of the table."""
+    swapped = [
+        replace(r, granularity=granularity, planner="") if r.granularity == "mixed" else r for r in runs
+    ]
+    assert len(findings(panels(swapped))) == len(findings(panels(runs))) == 2
+    assert headline(findings(panels(swapped)), swapped)
+    (panel,) = panels(swapped)
+    assert [s.first.granularity for s in panel.series] == ["block", granularity] * 2
+
+
 def test_only_common_seeds_count(runs):
     kept = [run for run in runs if (run.granularity, run.seed) != ("mixed", 1)]
     qdrop = findings(panels(kept))[1]

@@ -1,11 +1,13 @@
 """The rows that the page and the terminal share."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from mrecg.report import comparison_rows, find_runs, load_run, terminal_table
+from mrecg.report.labels import differing
 from mrecg.report.tables import COLUMNS
 
 
@@ -16,7 +18,7 @@ def runs(runs_root):
 
 def text_of(table):
     stream = StringIO()
-    Console(file=stream, width=200).print(table)
+    Console(file=stream, width=240).print(table)
     return stream.getvalue()
 
 
@@ -82,6 +84,41 @@ def test_the_terminal_shows_what_decides(runs):
             assert f"{100 * run.quantized.top1:.2f} %" in shown
             assert f"{run.oscillation.error_index:.3f}" in shown
     assert "features.3+4, 6+7, 10+11+12" in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            [{"options": {"method.keep_probability": "0.25"}}, {}],
+            ["keep_probability 0.25", "keep_probability default"],
+        ),
+        ([{"merge_count": 1}, {"merge_count": 2}], ["1 merge", "2 merges"]),
+        ([{"planner": "loss"}, {"planner": "modcap"}], ["by loss", "by modcap"]),
+        (
+            [{"steps": 5, "calibration_images": 9}, {"steps": 7, "calibration_images": 11}],
+            ["5 steps, 9 images", "7 steps, 11 images"],
+        ),
+        (
+            [{"options": {"calibration.norm": "4.0"}}, {"steps": 3, "options": {"calibration.norm": "8.0"}}],
+            ["norm 4.0", "3 steps, norm 8.0"],
+        ),
+        ([{"method": "brecq", "options": {"method.loss": "mse"}}, {"method": "qdrop"}], ["loss mse", ""]),
+        (
+            [{"options": {"planner.merge_count": "auto"}}, {"merge_count": 2}],
+            ["merge_count auto", "2 merges"],
+        ),
+        ([{"seed": 1}, {"seed": 2}], ["", ""]),
+    ],
+)
+def test_all_that_differs_between_rows_is_said(runs, changes, said):
+    mixed = next(run for run in runs if run.granularity == "mixed")
+    swept = [replace(mixed, **change) for change in changes]
+    for text, expected in zip(differing(swept), said, strict=True):
+        assert expected in text if expected else text == ""
+    shown = " ".join(text_of(terminal_table(swept)).split())
+    assert all(expected in shown for expected in said)
+    assert ("settings" in shown) == any(said)
 
 
 def test_markup_in_a_name_is_text(tmp_path, folders):

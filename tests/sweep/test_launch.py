@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mrecg.config.build import run_config
+from mrecg.config.build import plain, run_config
 from mrecg.config.identity import identity_of
 from mrecg.errors import DataError
 from mrecg.lock import run_lock
+from mrecg.result import write_yaml
 from mrecg.sweep import launch
 from mrecg.sweep.launch import batch_of, launch_all, workers_of
 from mrecg.sweep.manifest import (
@@ -27,13 +28,21 @@ from mrecg.sweep.manifest import (
 
 def jobs_of(count: int) -> list[Job]:
     return [
-        Job(number=i, identity=f"{i:016x}", folder=f"{i}-job", overrides=(f"seed={i}",)) for i in range(count)
+        Job(
+            number=i,
+            identity=identity_of(run_config({"seed": i})),
+            folder=f"{i}-job",
+            overrides=(f"seed={i}",),
+        )
+        for i in range(count)
     ]
 
 
-def end(folder: Path, status: str = DONE) -> None:
+def end(folder: Path, status: str = DONE, seed: int | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text("")
+    seed = int(folder.name.partition("-")[0]) if seed is None else seed
+    write_yaml(folder / "config.yaml", plain(run_config({"seed": seed})))
+    (folder / "report.html").touch()
     (folder / "summary.json").write_text(json.dumps({"status": status}))
 
 

@@ -62,12 +62,14 @@ def oscillation(curve: Sequence[float]) -> float:
 
     Returns:
         ``sum |c_{i+1} - c_i| - |c_n - c_1|``: twice the smaller one of all its rises and all its falls, a
-        form in which rounding leaves no remainder.
+        form in which rounding leaves no remainder. Not a number where one of the curve is not finite.
 
-    >>> oscillation([1.0, 4.0, 2.0])
-    4.0
+    >>> oscillation([1.0, 4.0, 2.0]), oscillation([0.1, 0.3, 0.7]), oscillation([])
+    (4.0, 0.0, 0.0)
     """
     steps = [b - a for a, b in pairwise(curve)]
+    if not all(map(math.isfinite, (*curve, *steps))):
+        return math.nan
     return 2 * min(math.fsum(s for s in steps if s > 0), math.fsum(-s for s in steps if s < 0))
 
 

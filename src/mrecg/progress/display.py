@@ -13,22 +13,23 @@ from mrecg.progress.course import Course
 from mrecg.progress.live import live_reconstruction, live_stage
 from mrecg.progress.plain import plain_reconstruction, plain_stage
 from mrecg.reconstruct.records import Listener, Silent
+from mrecg.streams import forgiving
 
 TABLE_WIDTH = 140
 """Columns of a table that goes to a file or pipe."""
 
 
-def console_on(file: TextIO, *, width: int | None = None) -> Console:
+def console_on(file: TextIO | None, *, width: int | None = None) -> Console:
     """Open a console.
 
     Args:
-        file: Standard output or standard error.
+        file: Standard output or standard error; None where it is closed. What it does not take is dropped.
         width: Columns; None: the terminal's.
 
     Returns:
         The console: live only on a real terminal, and without any escape sequence where NO_COLOR is set.
     """
-    plain = bool(os.environ.get("NO_COLOR"))
+    plain, file = bool(os.environ.get("NO_COLOR")), forgiving(file)
     return Console(
         file=file,
         width=width,
@@ -39,7 +40,8 @@ def console_on(file: TextIO, *, width: int | None = None) -> Console:
 
 def results_console() -> Console:
     """Where results are printed: standard output, wide enough for a table where it is no terminal."""
-    return console_on(sys.stdout, width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return console_on(sys.stdout, width=None if terminal else TABLE_WIDTH)
 
 
 class Display(Protocol):

@@ -36,8 +36,8 @@ def _live(console: Console, view: "_Stage | _Groups") -> Live:
         console=console,
         refresh_per_second=REFRESH,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=sys.stderr.isatty(),
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+        redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
     )
 
 

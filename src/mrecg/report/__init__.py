@@ -1,5 +1,6 @@
 """Tables, figures and the HTML page, from run folders alone: no model and no framework is loaded."""
 
+from mrecg.report.attempt import only_a_warning
 from mrecg.report.figures import oscillation_figure, plan_figure
 from mrecg.report.folders import find_runs
 from mrecg.report.load import load_run
@@ -12,6 +13,7 @@ __all__ = [
     "comparison_rows",
     "find_runs",
     "load_run",
+    "only_a_warning",
     "oscillation_figure",
     "plan_figure",
     "terminal_table",

@@ -10,9 +10,11 @@ from mrecg.report.labels import open_count, series_labels
 from mrecg.report.records import Run
 
 METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
-GRANULARITIES = ("layer", "block", "mixed", "fixed", "network")
 BASELINE = "block"
 """The granularity that all others are compared with."""
+MERGING = ("mixed", "fixed", "stage", "network")
+"""Those that optimise several of its units jointly."""
+GRANULARITIES = ("layer", BASELINE, *MERGING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +169,7 @@ def findings(shown: Sequence[Panel]) -> list[Finding]:
     for panel in shown:
         for series in panel.series:
             baseline = baseline_of(panel, series)
-            if baseline is not None and series.first.granularity in ("mixed", "fixed", "network"):
+            if baseline is not None and series.first.granularity in MERGING:
                 found.append(_finding(panel, baseline, series))
     return found
 

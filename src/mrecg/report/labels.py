@@ -14,8 +14,7 @@ SETTINGS: tuple[Callable[[Run], str], ...] = (
 )
 """What the runs of a label or line share, beside method and options, and how it is said."""
 
-# What tells two configurations of one method and granularity apart, and how a label says it.
-_DETAILS: tuple[Callable[[Run], str], ...] = (
+_PLANNED: tuple[Callable[[Run], str], ...] = (
     lambda run: f"by {run.planner}" if run.planner else "",
     lambda run: (
         f"{run.merge_count} merge{'s' * (run.merge_count != 1)}"
@@ -23,6 +22,10 @@ _DETAILS: tuple[Callable[[Run], str], ...] = (
         else ""
     ),
     lambda run: short_groups(run.merged) if run.granularity == "fixed" or run.planner == "published" else "",
+)
+# What tells two configurations of one method and granularity apart, and how a label says it.
+_DETAILS: tuple[Callable[[Run], str], ...] = (
+    *_PLANNED,
     *SETTINGS,
     lambda run: ", ".join(f"{key.partition('.')[2]} {value}" for key, value in run.options.items()),
 )
@@ -46,6 +49,49 @@ def series_labels(runs: Sequence[Run]) -> list[str]:
         said = filter(None, (say(run) for say in details[run.method, run.granularity]))
         labels.append(", ".join([f"{run.method} · {run.granularity}", *said]))
     return labels
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """Say of each run of a table all that differs between them, but for what has columns of its own.
+
+    Args:
+        runs: The runs in order; those that did not complete have no settings.
+
+    Returns:
+        A text a run, without method, granularity and seed; empty where nothing else differs.
+    """
+    done = [run for run in runs if run.completed]
+    rivals: dict[tuple[str, str], list[Run]] = {}
+    for run in done:
+        rivals.setdefault((run.method, run.granularity), []).append(run)
+    planned = {key: [say for say in _PLANNED if _vary(say, members)] for key, members in rivals.items()}
+    settings = [say for say in SETTINGS if _vary(say, done)]
+    options = [key for key in sorted({key for run in done for key in run.options}) if _differs(key, done)]
+    with_option = {(run.method, key) for run in done for key in run.options}
+
+    def option(key: str, run: Run) -> str:
+        name = key.partition(".")[2]
+        if key in run.options:
+            return f"{name} {run.options[key]}"
+        group = key.partition(".")[0]
+        has = (run.method, key) in with_option if group == "method" else group != "planner" or run.planner
+        return f"{name} default" if has and key != "planner.merge_count" else ""
+
+    def text(run: Run) -> str:
+        if not run.completed:
+            return ""
+        said = [say(run) for say in (*planned[run.method, run.granularity], *settings)]
+        return ", ".join(filter(None, (*said, *(option(key, run) for key in options))))
+
+    return [text(run) for run in runs]
+
+
+def _vary(say: Callable[[Run], str], runs: Sequence[Run]) -> bool:
+    return len({say(run) for run in runs}) > 1
+
+
+def _differs(key: str, runs: Sequence[Run]) -> bool:
+    return len({run.options.get(key) for run in runs}) > 1
 
 
 def open_count(run: Run) -> bool:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mrecg.report.compare import index, peak, sort_key, top1
+from mrecg.report.labels import differing
 from mrecg.report.records import Run, short_groups
 
 NONE = "–"
@@ -111,11 +112,13 @@ def terminal_table(runs: Sequence[Run], *, every: bool = False) -> Table:
         note = f"\nthe most accurate {len(shown)} of {len(runs):,} runs: --all prints all"
         note += f"; {failed:,} did not complete" if failed else ""
     rows = comparison_rows(runs, shown)
+    settings = differing([row.run for row in rows])
     subjects = {f"{row.run.model} on {row.run.data}, {row.cells['bits'].text}" for row in rows}
     columns = {
         **({} if len(subjects) == 1 else {"run": "run", "bits": "bits"}),
         "method": "method",
         "granularity": "granu-\nlarity",
+        **({"settings": "settings"} if any(settings) else {}),
         **({} if len({row.run.seed for row in rows}) == 1 else {"seed": "seed"}),
         **{"top1_fp": "top-1\nFP", "top1": "top-1\nquant."},
         **{"index": "error\nindex", "peak": "error\npeak", "loss_index": "loss\nindex"},
@@ -128,11 +131,14 @@ def terminal_table(runs: Sequence[Run], *, every: bool = False) -> Table:
     )
     for key, name in columns.items():
         table.add_column(
-            name, justify="right" if key in NUMERIC else "left", overflow="fold", no_wrap=key != "merged"
+            name,
+            justify="right" if key in NUMERIC else "left",
+            overflow="fold",
+            no_wrap=key not in ("merged", "settings"),
         )
-    for row in rows:
+    for row, said in zip(rows, settings, strict=True):
         # As Text, what comes from a run folder is never read as rich's markup.
-        texts = {key: Text(row.cells[key].text) for key in columns}
+        texts = {key: Text(said if key == "settings" else row.cells[key].text) for key in columns}
         if row.best:
             texts["top1"].stylize("bold green")
         if not row.run.completed:

@@ -6,7 +6,7 @@ and each job's folder says how it ended, whatever became of the launcher.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from mrecg.config.combine import Combiner
 from mrecg.config.compose import from_hydra, sweep_params
 from mrecg.config.identity import identity_of
+from mrecg.streams import Patience
 from mrecg.sweep.launch import batch_of, fit, launch_all, workers_of
 from mrecg.sweep.manifest import Job, number_jobs, read_jobs, write_jobs
 from mrecg.variables import COMMAND, WORKERS, variable
@@ -108,8 +110,12 @@ class Grid(BasicSweeper):
             The jobs.
         """
         assert self.config is not None
-        known = read_jobs(folder)
-        jobs = number_jobs(known, [self.resolved(overrides) for overrides in combinations])
+        known, tell, resolve = read_jobs(folder), Patience("listing the jobs"), self.resolver()
+        wanted_jobs = []
+        for overrides in combinations:
+            wanted_jobs.append(resolve(overrides))
+            tell(len(wanted_jobs), len(combinations))
+        jobs = number_jobs(known, wanted_jobs)
         # A sweeper gets the other overrides only; Hydra's own (launcher, sweeper) are in the configuration.
         hydra = OmegaConf.select(self.config, "hydra.overrides.hydra") or []
         wanted = {job.identity: job for job in jobs}
@@ -146,16 +152,23 @@ class Grid(BasicSweeper):
         assert self.config is not None
         return bool(OmegaConf.select(self.config, "trainer.device") == "cpu")
 
-    def resolved(self, overrides: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
-        """Compose a job.
-
-        Args:
-            overrides: What makes it.
+    def resolver(self) -> Callable[[Sequence[str]], tuple[str, str, tuple[str, ...]]]:
+        """Find out what composes jobs.
 
         Returns:
-            Its identity, name and overrides.
+            A function of the overrides of a job, which gives its identity, name and overrides.
         """
         assert self.config is not None and self.hydra_context is not None
-        tree = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        config = from_hydra(OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"]))
-        return identity_of(config), config.name, tuple(overrides)
+        loader, master = self.hydra_context.config_loader, self.config
+
+        def tree_of(words: list[str]) -> DictConfig:
+            tree = loader.load_sweep_config(master, words)
+            return OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+
+        combined = Combiner(tree_of)
+
+        def resolve(overrides: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
+            config = from_hydra(combined(overrides))
+            return identity_of(config), config.name, tuple(overrides)
+
+        return resolve

@@ -1,5 +1,6 @@
 """Launch the jobs of a sweep until each has ended by itself: one that was killed is tried again, alone."""
 
+import itertools
 import logging
 import os
 import time
@@ -7,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mrecg.sweep.manifest import DONE, FAILED, RUNNING, Job, begun, state
+from mrecg.lock import LOCK, SAY_AGAIN_SECONDS, SAY_SECONDS, locked, owner_of
+from mrecg.sweep.manifest import DONE, FAILED, RUNNING, Job, begun, finished, held, state, unfinished
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -42,13 +44,16 @@ def launch_all(
         batch: Jobs a launch, at most; None: all.
         wait: Waits some seconds.
     """
-    todo = [job for job in jobs if state(folder / job.folder) != DONE]
+    todo = [job for job in jobs if not _complete(job, folder)]
     for job in todo:  # what failed is tried again
         if state(folder / job.folder) == FAILED:
             (folder / job.folder / "summary.json").unlink()
     for attempt in range(1 + retries):
         _wait_for_running(todo, folder, wait)
-        todo = [job for job in todo if state(folder / job.folder) not in (DONE, FAILED)]
+        over = _ended if attempt else _complete  # one try for what has its result, and lacks its page
+        todo = [job for job in todo if not over(job, folder)]
+        for job in todo:
+            _set_aside(job, folder)
         if not todo:
             return
         if attempt:
@@ -74,10 +79,38 @@ def _overrides(job: Job) -> list[str]:
     return [*job.overrides, f"hydra.sweep.subdir='{job.folder}'"]
 
 
+def _complete(job: Job, folder: Path) -> bool:
+    return finished(folder / job.folder, job.identity) and not unfinished(folder / job.folder)
+
+
+def _ended(job: Job, folder: Path) -> bool:
+    return state(folder / job.folder) == FAILED or finished(folder / job.folder, job.identity)
+
+
+def _set_aside(job: Job, folder: Path) -> None:
+    """Move what is not a job's own out of its folder: it is not taken for its result, and is not lost."""
+    place = folder / job.folder
+    holds = held(place)
+    foreign = holds != job.identity and (holds is not None or state(place) == DONE)
+    if not foreign or locked(place):
+        return
+    names = (place.with_name(f"{place.name}.other{number}") for number in itertools.count(1))
+    aside = next(name for name in names if not name.exists())
+    place.rename(aside)
+    log.warning("%s holds a run with other settings; it is now in %s, and the job runs", place, aside)
+
+
 def _wait_for_running(jobs: Sequence[Job], folder: Path, wait: Callable[[float], None]) -> None:
-    """Wait for jobs that go on though their launcher has given up."""
-    while any(state(folder / job.folder) == RUNNING for job in jobs):
+    """Wait for jobs that go on though their launcher has given up, or that a killed sweep has left behind."""
+    waited, say_at = 0.0, SAY_SECONDS
+    while running := [job for job in jobs if state(folder / job.folder) == RUNNING]:
         wait(POLL_SECONDS)
+        waited += POLL_SECONDS
+        if waited >= say_at:
+            place = folder / running[0].folder
+            more = f" (and {len(running) - 1} more)" if len(running) > 1 else ""
+            log.warning("waiting for %s, which works in %s%s", owner_of(place / LOCK), place, more)
+            say_at = waited + SAY_AGAIN_SECONDS
 
 
 def workers_of(launcher: Any, jobs: int, batch: int | None = None) -> int:

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mrecg.config.identity import CHECKPOINT, identity_of, read_config
 from mrecg.durable import write_durably
-from mrecg.errors import DataError
+from mrecg.errors import ConfigError, DataError
 from mrecg.lock import locked
 from mrecg.stored import DAMAGED, json_object, refuse_newer
 
 MANIFEST = "sweep.json"
-SUMMARY = "summary.json"
+SUMMARY, PAGE = "summary.json", "report.html"
 VERBS = ("quantize", "plan", "evaluate")
 """Those that sweep."""
 DONE, FAILED, RUNNING, OPEN = "completed", "failed", "running", "open"
@@ -166,6 +167,36 @@ def state(folder: Path) -> str:
     if status in (DONE, FAILED):
         return str(status)
     return RUNNING if locked(folder) else OPEN
+
+
+def finished(folder: Path, identity: str) -> bool:
+    """Tell whether a folder holds the result of a job.
+
+    Args:
+        folder: The job's run folder.
+        identity: Of the job. What completed there under other settings is another run's result.
+    """
+    return state(folder) == DONE and held(folder) == identity
+
+
+def unfinished(folder: Path) -> bool:
+    """Tell whether a job was ended between its summary and its page: that is all that is missing."""
+    return (folder / CHECKPOINT).is_dir() or not (folder / PAGE).exists()
+
+
+def held(folder: Path) -> str | None:
+    """Find out which run a folder holds, complete or not.
+
+    Args:
+        folder: A run folder.
+
+    Returns:
+        The identity of its configuration; None where there is none that can be read.
+    """
+    try:
+        return identity_of(read_config(folder))
+    except ConfigError:
+        return None
 
 
 def reason(folder: Path) -> str:

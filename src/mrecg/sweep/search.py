@@ -253,8 +253,9 @@ class Search(Grid):
         """Put trials on the sweep's list; the job of each by its number. Two may have one job."""
         combinations = [space.overrides(trial.params) for trial in asked]
         jobs = {job.identity: job for job in self.enroll(folder, combinations, arguments)}
+        resolve = self.resolver()
         by_number = {
-            trial.number: jobs[self.resolved(overrides)[0]]
+            trial.number: jobs[resolve(overrides)[0]]
             for trial, overrides in zip(asked, combinations, strict=True)
         }
         for trial in asked:

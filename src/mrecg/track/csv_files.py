@@ -1,7 +1,7 @@
 """The run folder's own copy of every curve: the source of truth, readable without W&B."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -17,15 +17,17 @@ class CsvFiles(Silent):
 
     Args:
         folder: The run folder.
+        keep: Names of curves there that are to stay; others are of an earlier run, and would go on in ours.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep: Collection[str] = ()) -> None:
         self.folder = folder
         self._passes = 0
         self._files: dict[tuple[int, str], Path] = {}
         (folder / "curves").mkdir(parents=True, exist_ok=True)
         for stale in (folder / "curves").glob("*.csv"):
-            stale.unlink()  # of an earlier run in the same folder; its curves would go on in ours
+            if stale.name not in keep:
+                stale.unlink()
         with (folder / "units.csv").open("w", newline="") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
 
@@ -34,7 +36,7 @@ class CsvFiles(Silent):
         self._passes += 1
 
     def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
-        """Begin the curve of a group; one that diverged and begins anew leaves none behind."""
+        """Begin the curve of a group; one that diverged and begins again leaves none."""
         file = self._files.pop((self._passes, name), None)
         if file is not None:
             file.unlink(missing_ok=True)

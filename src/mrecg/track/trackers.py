@@ -74,10 +74,13 @@ def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
     try:
         yield trackers
     finally:
-        if trackers.wandb is not None:
-            trackers.wandb.finish(trackers.summary, failed=not trackers.summary)
-        if trackers.summary:
-            forget(folder)
+        try:
+            if trackers.wandb is not None:
+                trackers.wandb.finish(trackers.summary, failed=not trackers.summary)
+            if trackers.summary:
+                forget(folder)
+        except Exception as error:  # what was computed is in the folder, and what ended the run counts more
+            log.warning("W&B: the end of the run was not sent (%s)", reason(error))
 
 
 def _sender(config: RunConfig, folder: Path) -> Sender | None:

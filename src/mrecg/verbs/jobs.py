@@ -32,24 +32,35 @@ def quantize(tree: DictConfig) -> None:
     Args:
         tree: Hydra's composed configuration.
     """
+    from mrecg.config.identity import identity_of
     from mrecg.lock import run_lock
-    from mrecg.sweep.manifest import DONE, state
+    from mrecg.sweep.manifest import finished
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     mask_written(folder)
     config = from_hydra(tree)
     with run_lock(folder):
-        if _sweeps() and state(folder) == DONE:  # an engine has started it twice
-            log.info("%s is done already", config.name)
-            return
-        _quantize(config, folder)
+        if _sweeps() and finished(folder, identity_of(config)):
+            _finish(config, folder)
+        else:
+            _quantize(config, folder)
+
+
+def _finish(config: RunConfig, folder: Path) -> None:
+    """Complete the folder of a job that has its result: an engine has started it twice, or it was killed."""
+    from mrecg.resume import finish
+    from mrecg.sweep.manifest import unfinished
+
+    if unfinished(folder):
+        finish(folder, light=True)
+    log.info("%s is done already", config.name)
 
 
 def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg import pipeline
     from mrecg.environment import computing
-    from mrecg.report import load_run, terminal_table
-    from mrecg.result import write_json
+    from mrecg.report import load_run, only_a_warning, terminal_table
+    from mrecg.result import PAGE, write_json
     from mrecg.verbs.shortage import Whereabouts, shortage
 
     (folder / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
@@ -93,8 +104,10 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     )
     if not _sweeps():
         console = results_console()
-        console.print(terminal_table([load_run(folder)]))
-        console.print(f"report: {_short(folder / 'report.html')}", soft_wrap=True, highlight=False)
+        with only_a_warning(folder):
+            console.print(terminal_table([load_run(folder)]))
+        if (folder / PAGE).exists():
+            console.print(f"report: {_short(folder / PAGE)}", soft_wrap=True, highlight=False)
 
 
 def plan(tree: DictConfig) -> None:

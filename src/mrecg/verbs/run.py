@@ -40,6 +40,8 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     from mrecg.config import compose
     from mrecg.config.consent import names_code
     from mrecg.config.identity import refuse_other
+    from mrecg.lock import sweep_lock
+    from mrecg.streams import Patience
 
     arguments = conceal(list(arguments))  # from here on nothing but a download has the secrets of a URL
     job, typed = Job(verb), arguments
@@ -47,7 +49,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     if any(word.split("=")[0] in _PASS_ON for word in arguments):
         compose.run(job, arguments)
         return
-    checked = compose.check(arguments)
+    checked = compose.check(arguments, progress=Patience("checking the jobs"))
     _check_images(verb, checked.configs)
     if consent is not None:
         for config in checked.configs:
@@ -65,18 +67,20 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
             if job.failed is not None:
                 raise job.failed
             return
+        checked.folder.mkdir(parents=True, exist_ok=True)
         # Absolute, because workers of some engines begin in folders of their own.
         folder = checked.folder.absolute()
-        try:
-            compose.run(job, [*arguments, f"hydra.sweep.dir='{folder}'"])
-        except KeyboardInterrupt as error:
-            again = " --allow-import" * any(names_code(config) for config in checked.configs)
-            go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}{again}"
-            raise Interrupted.by(error, go_on=go_on) from error
-        finally:
-            _compare(checked.folder)
-        if verb == "quantize":
-            _ended(checked.folder)
+        with sweep_lock(checked.folder):
+            try:
+                compose.run(job, [*arguments, f"hydra.sweep.dir='{folder}'"])
+            except KeyboardInterrupt as error:
+                again = " --allow-import" * any(names_code(config) for config in checked.configs)
+                go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}{again}"
+                raise Interrupted.by(error, go_on=go_on) from error
+            finally:
+                _compare(checked.folder)
+            if verb == "quantize":
+                _ended(checked.folder)
     finally:
         del os.environ[COMMAND]
 
@@ -121,12 +125,14 @@ class Job:
 
     def __call__(self, tree: object) -> None:
         """Run the verb on Hydra's composed tree."""
+        from mrecg.streams import forgiving_streams
         from mrecg.verbs import jobs
 
         if self.home.is_dir():  # workers of some engines begin elsewhere; paths were given from here
             os.chdir(self.home)
         try:
-            getattr(jobs, self.verb)(tree)
+            with forgiving_streams():  # in a launcher's process nobody has done so
+                getattr(jobs, self.verb)(tree)
         except Exception as error:
             if not self.quiet:
                 raise
@@ -189,7 +195,9 @@ def _ended(folder: Path) -> None:
 
 def _compare(folder: Path) -> None:
     """Print the table of a sweep and write its page, also where some of its runs have failed."""
-    from mrecg.verbs.report import compare
+    from mrecg.report.attempt import only_a_warning
+    from mrecg.verbs import report
 
     if any(folder.rglob("summary.json")):
-        compare([folder], folder / "report.html")
+        with only_a_warning(folder):
+            report.compare([folder], folder / "report.html")

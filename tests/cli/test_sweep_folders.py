@@ -1,0 +1,100 @@
+"""A sweep's folder: one sweep at a time, each job's own result in its folder, and nothing left over."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrecg import pipeline, resume
+from mrecg.lock import sweep_lock
+from mrecg.verbs import report
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def words(small: list[str]) -> list[str]:
+    return [*small, "granularity=block", "method=rtn", "seed=0,1", "hydra.sweep.dir=sweep"]
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds of the runs that were computed."""
+    seeds, real = list[int](), pipeline.run
+
+    def run(config: Any, *rest: Any, **more: Any) -> Any:
+        seeds.append(config.seed)
+        return real(config, *rest, **more)
+
+    monkeypatch.setattr(pipeline, "run", run)
+    return seeds
+
+
+def seed_of(folder: Path) -> int:
+    return int(json.loads((folder / "summary.json").read_text())["seed"])
+
+
+def test_a_second_sweep_in_the_folder_is_refused(words: list[str], mrecg: Call) -> None:
+    folder = Path("sweep")
+    folder.mkdir()
+    with sweep_lock(folder):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        outcome = mrecg("quantize", "-m", *words)
+        assert outcome.code == 2
+        line = outcome.err.splitlines()[-1]  # on a slow machine the check has a line of its own
+        assert line.startswith("mrecg: sweep: process ") and "runs a sweep in it" in line
+        assert line.endswith("see how far it is by: mrecg sweep status sweep")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_each_job_gets_its_own_result_and_its_whole_folder(
+    words: list[str], mrecg: Call, ran: list[int]
+) -> None:
+    assert mrecg("quantize", "-m", *words).code == 0 and ran == [0, 1]
+    first, second = (
+        Path("sweep", job["folder"]) for job in json.loads(Path("sweep/sweep.json").read_text())["jobs"]
+    )
+
+    # As two sweeps at once have left them: the second one's result in the first one's folder.
+    shutil.rmtree(first)
+    shutil.copytree(second, first)
+    # As a kill between summary and page leaves it.
+    (second / "report.html").unlink()
+    (second / "checkpoint").mkdir()
+    (second / "checkpoint" / "group.entry").write_bytes(b"x")
+    for name in (".config.yaml.zi3s8_l3", ".report.html.abcdefgh"):
+        (second / name).touch()
+    (second / ".mine.of_eight").touch()
+    outcome = mrecg("sweep", "resume", "sweep", "--allow-import")
+    assert outcome.code == 0, outcome.err
+    assert ran == [0, 1, 0]
+    assert seed_of(first) == 0 and seed_of(first.with_name(f"{first.name}.other1")) == 1
+    assert "holds a run with other settings" in outcome.out
+    assert (second / "report.html").is_file() and not (second / "checkpoint").exists()
+    assert [path.name for path in second.glob(".*") if path.is_file()] == [".mine.of_eight"]
+    assert "all 2 jobs are done" in outcome.out
+
+    assert mrecg("sweep", "resume", "sweep", "--allow-import").code == 0 and ran == [0, 1, 0]
+
+
+def test_pages_that_fail_fail_no_run(words: list[str], mrecg: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("no such\nfont")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resume, "write_report", fail)
+        patched.setattr(report, "compare", fail)
+        code, out, err = mrecg("quantize", "-m", *words)
+        assert code == 0, err
+        assert out.count("its page or table could not be made (ValueError: no such font)") == 3
+        single = mrecg("quantize", *words[:-2], "hydra.run.dir=single")
+        assert single.code == 0 and "report:" not in single.out
+        assert single.out.count("/single shows them") == 1
+    for folder in (*Path("sweep").glob("[01]-*"), Path("single")):
+        found = json.loads((folder / "summary.json").read_text())
+        assert found["status"] == "completed" and found["quantized"]["top1"] >= 0
+        assert not (folder / "report.html").exists() and not (folder / "checkpoint").exists()
+    assert mrecg("report", "single").code == 0 and Path("single/report.html").is_file()
