@@ -9,7 +9,7 @@ from typing import Any
 from mrecg.durable import write_durably
 from mrecg.errors import DataError
 from mrecg.lock import locked
-from mrecg.stored import DAMAGED, json_object, refuse_newer
+from mrecg.stored import DAMAGED, json_object, read_regular, refuse_newer
 
 MANIFEST = "sweep.json"
 SUMMARY = "summary.json"
@@ -51,7 +51,7 @@ def read_jobs(folder: Path) -> list[Job]:
     if not file.is_file():
         return []
     try:
-        content = json_object(file.read_bytes())
+        content = json_object(read_regular(file))
         refuse_newer(content, file)
         return [
             Job(
@@ -82,7 +82,7 @@ def read_command(folder: Path) -> tuple[str, list[str]]:
     """
     file = folder / MANIFEST
     try:
-        content = json_object(file.read_bytes())
+        content = json_object(read_regular(file))
         refuse_newer(content, file)
         verb, words = str(content["verb"]), content["arguments"]
         if verb not in VERBS or not isinstance(words, list):
@@ -180,6 +180,6 @@ def begun(folder: Path) -> bool:
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        return json_object((folder / SUMMARY).read_bytes())
+        return json_object(read_regular(folder / SUMMARY))
     except (OSError, ValueError):
         return {}
