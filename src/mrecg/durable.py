@@ -63,7 +63,7 @@ def _temporary(file: Path) -> tuple[int, Path]:
 OPENED = ("run.log", "units.csv", "multirun.yaml", "optuna.journal")
 """Files that are opened by their name in the folder of a run or of a sweep, not replaced."""
 FOLDERS = ("curves", ".hydra", "checkpoint", "wandb")
-"""Folders that a run writes into. What is in W&B's is W&B's: it has links of its own, and writes new files."""
+"""Folders that a run writes into. W&B has links of its own in its folder, and writes to new names there."""
 
 
 def leads_out(folder: Path) -> Path | None:

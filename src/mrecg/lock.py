@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mrecg.errors import MrecgError
+from mrecg.durable import leads_out
+from mrecg.errors import ConfigError, MrecgError
 from mrecg.stored import open_regular, read_regular
 
 LOCK = "run.lock"
@@ -24,6 +25,19 @@ PATIENCE = 2.0
 
 class InUseError(MrecgError):
     """Another process works in the run folder."""
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder in which something leads elsewhere where a run or a sweep writes.
+
+    Args:
+        folder: The folder; it need not be there, and may itself be a link.
+
+    Raises:
+        ConfigError: There is a link, or what is neither file nor folder.
+    """
+    if (odd := leads_out(folder)) is not None:
+        raise ConfigError(f"{odd}: is a link or no file, and would be written to; remove it")
 
 
 @contextmanager
@@ -67,7 +81,7 @@ def open_own(file: Path) -> BinaryIO:
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(handle)
         raise OSError(errno.EINVAL, "is no file of its own", str(file))
-    return os.fdopen(handle, "ab", buffering=0)  # type: ignore[return-value]
+    return os.fdopen(handle, "ab", buffering=0)
 
 
 def _acquire(file: int, folder: Path, patience: float) -> None:
