@@ -9,7 +9,9 @@ from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError
 
-HYDRA = re.compile(r"hydra(/(launcher|sweeper)|\.(launcher|sweeper|sweep)(\.[A-Za-z]\w*)+)=[\w.+-]*")
+HYDRA = re.compile(
+    r"hydra(/(launcher|sweeper)|\.(launcher|sweeper|sweep)(\.[A-Za-z]\w*)+)=[\w.+-]*|hydra\.mode=MULTIRUN"
+)
 """What recorded words may ask of Hydra without consent: a preset, or a plain value of one."""
 ELSEWHERE = re.compile(r"\.(\w*(address|folder|dir|python|path)\w*|init)\b")
 """Values of a launcher that name a place or a program."""

@@ -61,7 +61,7 @@ class Grid(BasicSweeper):
         """Take what Hydra gives, and make the launcher."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.verb = str(getattr(task_function, "verb", ""))
-        self.recorded = bool(getattr(task_function, "recorded", False))
+        self.recorded = getattr(task_function, "recorded", None) is not None
         self.consent = getattr(task_function, "consent", None)
 
     def sweep(self, arguments: list[str]) -> Any:

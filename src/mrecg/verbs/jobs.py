@@ -22,22 +22,30 @@ def _sweeps() -> bool:
     return mode is not None and mode.name == "MULTIRUN"
 
 
+def _folder() -> Path:
+    """The folder that Hydra has made for this job."""
+    from mrecg.verbs.resume import STAND_IN
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    return folder.resolve() if any(part.startswith(STAND_IN) for part in folder.parts) else folder
+
+
 def _title(folder: Path) -> str:
     return f"run {folder.name.split('-')[0]}" if _sweeps() else "run"
 
 
-def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path, Path], RunConfig]) -> None:
+def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -> None:
     """Quantize, and leave a complete run folder with its report.
 
     Args:
         tree: Hydra's composed configuration.
-        choose: Takes it and the folders of sweep and run; gives what is run instead.
+        choose: Takes it and the run's folder; gives what is run instead.
     """
     from mrecg.lock import run_lock
     from mrecg.sweep.manifest import DONE, state
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    config = choose(from_hydra(tree), Path(HydraConfig.get().sweep.dir), folder)
+    folder = _folder()
+    config = choose(from_hydra(tree), folder)
     # A run on its own was locked before Hydra wrote anything there.
     with run_lock(folder) if _sweeps() else nullcontext():
         if _sweeps() and state(folder) == DONE:  # an engine has started it twice
@@ -112,7 +120,7 @@ def plan(tree: DictConfig) -> None:
     from mrecg.verbs.plan_view import PlanView
 
     config = from_hydra(tree)
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = _folder()
     with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / "plan.json", made.as_dict())
@@ -147,7 +155,7 @@ def evaluate(tree: DictConfig) -> None:
     line = f"{what}: top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} images"
     results_console().print(line, highlight=False, soft_wrap=True)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}
-    write_json(Path(HydraConfig.get().runtime.output_dir) / "evaluation.json", values)
+    write_json(_folder() / "evaluation.json", values)
 
 
 def _go_on(config: RunConfig, folder: Path) -> str:

@@ -3,9 +3,11 @@
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mrecg.errors import ConfigError
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from mrecg.config.consent import Consent
     from mrecg.config.schema import RunConfig
 
+STAND_IN = "mrecg-stand-in-"
+"""Beginning of a folder's name that holds a link to another one."""
 _OF_A_SHELF = re.compile(r"\.?[a-z]+-[0-9a-f]{32}\.(entry|lock)(\.\w+)?")
 
 
@@ -79,6 +83,26 @@ def shell(path: Path | str, key: str = "") -> str:
     """
     text = str(path)
     return shlex.quote(key + text if key or not text.startswith("-") else f"./{text}")
+
+
+@contextmanager
+def stand_in(folder: Path) -> Iterator[Path]:
+    """Give a folder a name in which Hydra finds nothing to resolve: it would, in the names of its log files.
+
+    Args:
+        folder: The folder.
+
+    Yields:
+        The folder itself, or a link to it for as long as the ``with`` block lasts.
+    """
+    if "${" not in str(folder.absolute()):
+        yield folder
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=STAND_IN) as place:
+        link = Path(place, "folder")
+        link.symlink_to(folder.absolute())
+        yield link
 
 
 def strange_shelf(config: "RunConfig") -> bool:

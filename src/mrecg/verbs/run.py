@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrecg.errors import Interrupted, MrecgError
 from mrecg.variables import COMMAND, variable
-from mrecg.verbs.resume import check_jobs, recorded, say_unshared, shell, strange_shelf, unshared
+from mrecg.verbs.resume import check_jobs, recorded, say_unshared, shell, stand_in, strange_shelf, unshared
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -42,6 +42,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     from mrecg.config import compose
     from mrecg.config.consent import Consent
     from mrecg.config.grammar import in_order
+    from mrecg.config.identity import refuse_differences
 
     before = recorded(arguments) if verb == "quantize" and consent is None else None
     words = in_order(arguments) if before is None else before.words
@@ -59,6 +60,8 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         (config,) = checked.configs
         consent = Consent(str(before.folder), config.allow_import)
         consent.to_run(config, before.config)
+        if config.resume != "never":
+            refuse_differences(before.config, config, before.folder)
         if not consent.given and config.shared == before.config.shared and strange_shelf(config):
             say_unshared(before.folder, config)
             words = in_order(words, "shared.folder=null")
@@ -89,7 +92,7 @@ def run_recorded(words: Sequence[str], folder: Path, jobs: "Sequence[Listed]", c
     for config in configs:
         _refuse_early(config)
     with variable(COMMAND, shlex.join(["mrecg", "sweep", "resume", str(folder)])):
-        job = Job("quantize", consent=consent, recorded=True)
+        job = Job("quantize", consent=consent, recorded=folder.absolute())
         _sweep(job, [*words, f"trainer.device={configs[0].trainer.device}"], folder, configs)
 
 
@@ -115,10 +118,10 @@ def _one(
     with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
         refuse_links(folder)
-        with run_lock(folder):
+        with run_lock(folder), stand_in(folder) as place:
             if job.verb == "quantize":
                 refuse_other(config, folder)
-            compose.run(job, in_order(words, f"hydra.run.dir={hydra_quoted(folder)}"), values)
+            compose.run(job, in_order(words, f"hydra.run.dir={hydra_quoted(place)}"), values)
     if job.failed is not None:
         raise job.failed
 
@@ -131,10 +134,10 @@ def _sweep(job: "Job", words: Sequence[str], folder: Path, configs: "Sequence[Ru
     from mrecg.lock import refuse_links
 
     refuse_links(folder)
-    # Absolute, because workers of some engines begin in folders of their own.
-    place = f"hydra.sweep.dir={hydra_quoted(folder.absolute())}"
     try:
-        compose.run(job, in_order(words, place))
+        # Absolute, because workers of some engines begin in folders of their own.
+        with stand_in(folder.absolute()) as place:
+            compose.run(job, in_order(words, f"hydra.sweep.dir={hydra_quoted(place)}"))
     except KeyboardInterrupt as error:
         again = " --allow-import" * any(takes_consent(config) for config in configs)
         raise Interrupted.by(error, go_on=f"mrecg sweep resume {shell(folder)}{again}") from error
@@ -162,14 +165,14 @@ class Job:
     Args:
         verb: Its name.
         consent: Whether what runs is allowed, where it comes from a folder.
-        recorded: Whether each job takes the configuration that its sweep has recorded.
+        recorded: The sweep that has recorded each job's configuration; None: Hydra composes them.
 
     Attributes:
         quiet: Whether an error is kept instead of raised: Hydra would write lines of its own about it.
         failed: The error that was kept.
     """
 
-    def __init__(self, verb: str, *, consent: "Consent | None" = None, recorded: bool = False) -> None:
+    def __init__(self, verb: str, *, consent: "Consent | None" = None, recorded: Path | None = None) -> None:
         self.verb, self.consent, self.recorded = verb, consent, recorded
         self.__name__ = verb
         self.home = Path.cwd()
@@ -192,11 +195,11 @@ class Job:
                 raise
             self.failed = error
 
-    def _choose(self, composed: "RunConfig", sweep: Path, folder: Path) -> "RunConfig":
+    def _choose(self, composed: "RunConfig", folder: Path) -> "RunConfig":
         """What a job runs: what Hydra has composed, or what its sweep has recorded."""
         from mrecg.sweep.manifest import read_config_of
 
-        config = read_config_of(sweep, folder) if self.recorded else composed
+        config = composed if self.recorded is None else read_config_of(self.recorded, folder)
         return unshared(config) if self.consent is not None and not self.consent.given else config
 
 
