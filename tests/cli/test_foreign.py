@@ -85,11 +85,6 @@ def test_a_run_folder_is_data(name: str, mrecg: Call, canary: Path) -> None:
 WORDS = {
     "code": ["model=target", "model.target=evil.build", "model.name=x", "model.input_shape=[3,8,8]"],
     "consent": ["model=target", "model.target=evil.build", "model.input_shape=[3,8,8]", "allow_import=true"],
-    "the last of many": [
-        "seed=range(0,600)",
-        "model=embedded",
-        "+model.target=evil.build",
-    ],
     "flag": ["--config-dir=conf", "experiment=evil"],
     "short flag": ["-cd", "conf", "experiment=evil"],
     "searchpath": ["hydra.searchpath=[file://conf]", "experiment=evil"],
