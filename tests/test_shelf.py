@@ -59,6 +59,37 @@ def test_any_bytes_are_read_without_harm(content: bytes, tmp_path_factory: pytes
     assert shelf.get(KEY) is None
 
 
+@pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "pipe"])
+def test_a_file_is_replaced_and_not_written_through(kind: str, tmp_path: Path) -> None:
+    victim, file = tmp_path / "victim", tmp_path / "file"
+    if kind != "dangling":
+        victim.write_bytes(b"old")
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "hard link":
+        os.link(victim, file)
+    else:
+        file.symlink_to(victim)
+    write_durably(file, b"new")
+    assert file.read_bytes() == b"new" and file.is_file() and not file.is_symlink()
+    assert victim.exists() == (kind != "dangling") and (kind == "dangling" or victim.read_bytes() == b"old")
+
+
+def test_a_link_that_the_user_names_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "place")
+    write_durably(tmp_path / "link", b"new", follow=True)
+    assert (tmp_path / "place").read_bytes() == b"new" and (tmp_path / "link").is_symlink()
+
+
+def test_new_files_have_the_rights_of_new_files(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_durably(tmp_path / "file", b"x")
+        assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, limit_mb=1)
     big = 50_000  # 0.4 MB an entry

@@ -229,7 +229,7 @@ def export(
         (images[i : i + batch_size], None if labels is None else labels[i : i + batch_size])
         for i in range(0, len(images), batch_size)
     )
-    return write(result, result.config, path, form=form, batches=batches, opset=opset)
+    return write(result, result.config, path, form=form, batches=batches, opset=opset, named=True)
 
 
 def _checked(images: Tensor) -> Tensor:

@@ -1,18 +1,22 @@
 """One process at a time in a folder, and who it is."""
 
+import errno
 import fcntl
 import json
 import os
 import shlex
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
-from mrecg.errors import MrecgError
+from mrecg.durable import leads_out
+from mrecg.errors import ConfigError, MrecgError
+from mrecg.stored import open_regular, read_regular
 
 LOCK = "run.lock"
 """Whoever works in a run folder holds this file locked; the system lets go of it however the process ends."""
@@ -43,6 +47,19 @@ def sweep_lock(folder: Path) -> AbstractContextManager[None]:
     return run_lock(folder, name=SWEEP_LOCK, doing="runs a sweep in it", advice=look)
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder in which something leads elsewhere where a run or a sweep writes.
+
+    Args:
+        folder: The folder; it need not be there, and may itself be a link.
+
+    Raises:
+        ConfigError: There is a link, or what is neither file nor folder.
+    """
+    if (odd := leads_out(folder)) is not None:
+        raise ConfigError(f"{odd}: is a link or no file, and would be written to; remove it")
+
+
 @contextmanager
 def run_lock(
     folder: Path,
@@ -68,11 +85,32 @@ def run_lock(
         InUseError: Another process works there; names it.
     """
     file = folder / name
-    with file.open("ab", buffering=0) as stream:
+    with open_own(file) as stream:
         if not _acquire(stream.fileno(), patience):
             raise InUseError(f"{folder}: {owner_of(file)} {doing}; {advice}")
         write_owner(stream)
         yield
+
+
+def open_own(file: Path) -> BinaryIO:
+    """Open a file that is kept locked, or make it; a link or a pipe in its place is not touched.
+
+    Args:
+        file: The file.
+
+    Returns:
+        The file, for appending, without a buffer.
+
+    Raises:
+        OSError: It cannot be opened, or something else has its name.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(file, flags, 0o666)
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is no file of its own", str(file))
+    return os.fdopen(handle, "ab", buffering=0)
 
 
 def _acquire(file: int, patience: float) -> bool:
@@ -99,7 +137,7 @@ def locked(folder: Path) -> bool:
         False also where there is no such folder, or no lock can be had at all.
     """
     try:
-        with (folder / LOCK).open() as stream:
+        with open_regular(folder / LOCK) as stream:
             fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -119,7 +157,7 @@ def owner_of(file: Path) -> str:
         that can be seen; without the owner's words "another process".
     """
     try:
-        owner: dict[str, Any] = json.loads(file.read_text())
+        owner: dict[str, Any] = json.loads(read_regular(file, 10_000))
         pid, host = int(owner["pid"]), str(owner["host"])
         stopped = ", which is stopped," if host == socket.gethostname() and _stopped(pid) else ""
         return f"process {pid} on {host} (since {owner['started'][:19]} UTC){stopped}"

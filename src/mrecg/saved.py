@@ -23,7 +23,7 @@ from mrecg.models.preprocessing import told
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.quant.policy import Policy, recorded
-from mrecg.stored import DAMAGED
+from mrecg.stored import DAMAGED, read_regular
 
 WEIGHTS = "quantized.safetensors"
 _UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
@@ -181,7 +181,7 @@ def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file)
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
 

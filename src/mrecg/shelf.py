@@ -24,8 +24,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mrecg.durable import sweep_up, write_durably
-from mrecg.lock import SAY_AGAIN_SECONDS, SAY_SECONDS, owner_of, write_owner
-from mrecg.stored import DAMAGED, json_object
+from mrecg.lock import SAY_AGAIN_SECONDS, SAY_SECONDS, open_own, owner_of, write_owner
+from mrecg.stored import DAMAGED, json_object, read_regular
 
 _MAGIC = b"mrecg shelf 1\n"
 _FACTS = "facts"
@@ -77,7 +77,7 @@ class Shelf:
         """
         file = self._file(key)
         try:
-            content = file.read_bytes()
+            content = read_regular(file)
         except OSError:
             return None
         entry = _parse(content)
@@ -163,7 +163,7 @@ class Shelf:
         sweep_up(self.folder)
         for path in self.folder.glob(f"*{_LOCK}"):
             if _KEY.fullmatch(path.stem):
-                with suppress(OSError), _open_lock(path) as lock:
+                with suppress(OSError), open_own(path) as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _let_go(lock, path)
 
@@ -199,7 +199,7 @@ def _lock(path: Path, waiting: Callable[[str], None] | None) -> IO[bytes]:
     begin = time.monotonic()
     say_at = begin + SAY_SECONDS
     while True:
-        file = _open_lock(path)
+        file = open_own(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -222,11 +222,6 @@ def _let_go(file: IO[bytes], path: Path) -> None:
     with suppress(OSError):
         if _is_at(file, path):
             path.unlink()
-
-
-def _open_lock(path: Path) -> IO[bytes]:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

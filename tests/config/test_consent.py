@@ -1,13 +1,14 @@
 """Code that a folder or a file names is run only where the user has said so."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from mrecg.config.build import run_config
-from mrecg.config.consent import Consent, names_code
+from mrecg.config.consent import Consent, takes_consent
 from mrecg.errors import ConfigError
 from mrecg.verbs.sweep import main as sweep
 
@@ -30,7 +31,7 @@ def model(target: str) -> dict[str, object]:
 def test_definitions_of_known_packages_need_no_consent(target: str) -> None:
     config = run_config({"model": model(target)})
     Consent("there", given=False).to(config.model, config.data)
-    assert not names_code(config)
+    assert not takes_consent(config)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_everything_else_does(target: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Consent("there", given=False).to(config.model, config.data)
     Consent("there", given=True).to(config.model, config.data)
-    assert names_code(config)
+    assert takes_consent(config)
 
 
 @pytest.mark.parametrize("part", ["calibration_dataset", "evaluation_dataset"])
@@ -65,31 +66,37 @@ def test_data_sets_do(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word",
+    ("values", "what"),
     [
-        "+hydra.callbacks.x._target_=os.system",
-        "hydra.launcher._target_=evil.Launcher",
-        "hydra.searchpath=[file:///evil]",
-        "hydra.launcher.setup=[rm -rf]",
-        "hydra/launcher=../../evil",
-        "++hydra.sweeper.params.x=choice(1,2)",
-        "hydra/output=x",
+        ({"model": {"checkpoint": "https://host/a.pth"}}, "connect to model.checkpoint=https://host/a.pth"),
+        ({"model": {"checkpoint": "http://user@host/a.pth"}}, "connect to model.checkpoint="),
+        ({"model": {"checkpoint": "ftp://host/a.pth"}}, "connect to model.checkpoint="),
+        ({"logger": {"wandb": "online", "entity": "somebody"}}, "send its curves to W&B"),
+        ({"model": {"source": "timm", "name": "x", "arguments": {"model_name": "hf-hub:a/b"}}}, "model_name"),
+        (
+            {
+                "model": {
+                    "source": "timm",
+                    "name": "x",
+                    "arguments": {"pretrained_cfg": {"file": "/etc/passwd"}},
+                }
+            },
+            "pretrained_cfg",
+        ),
     ],
 )
-def test_recorded_overrides_of_hydra_do(word: str) -> None:
-    with pytest.raises(ConfigError, match="would let Hydra do"):
-        Consent("there", given=False).to_words(["seed=1", word])
-    Consent("there", given=True).to_words([word])
+def test_connections_and_files_of_a_definition_do(values: dict[str, object], what: str) -> None:
+    config = run_config(values)
+    with pytest.raises(ConfigError, match=re.escape(what)):
+        Consent("there", given=False).to_run(config)
+    Consent("there", given=True).to_run(config)
+    Consent("there", given=False).to_run(config, run_config({}))  # typed, over a run that asks for nothing
+    assert takes_consent(config)
 
 
-def test_plain_presets_do_not() -> None:
-    words = [
-        "seed=1",
-        "hydra/launcher=processes",
-        "hydra.launcher.n_jobs=2",
-        "hydra.sweeper.max_batch_size=4",
-    ]
-    Consent("there", given=False).to_words(words)
+@pytest.mark.parametrize("checkpoint", ["a.pth", "/x/a.pth", "file:///x/a.pth", "pkg://package/a.pth"])
+def test_files_of_this_machine_do_not(checkpoint: str) -> None:
+    assert not takes_consent(run_config({"model": {"checkpoint": checkpoint}}))
 
 
 def test_a_foreign_sweep_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

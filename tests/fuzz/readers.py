@@ -15,8 +15,7 @@ import tiny_net
 import torch
 
 from mrecg import pipeline
-from mrecg.config.build import run_config
-from mrecg.config.compose import saved_overrides
+from mrecg.config.build import plain, run_config
 from mrecg.config.identity import read_config
 from mrecg.errors import MrecgError
 from mrecg.exporting.runners import PROPERTY, open_file
@@ -34,7 +33,7 @@ from mrecg.saved import fill, load_file
 from mrecg.saved import read as read_saved
 from mrecg.shelf import _MAGIC, Entry, Shelf, _content
 from mrecg.sweep.front import Found, Objective, measure
-from mrecg.sweep.manifest import Job, read_command, read_jobs, state, write_jobs
+from mrecg.sweep.manifest import Job, read_command, read_jobs, read_launch, recorded_config, state, write_jobs
 from mrecg.verbs.export import _earlier
 
 KEY = "probe-" + "0" * 32
@@ -69,8 +68,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     run = folder / "run"
     result = pipeline.run(_config(), _made(run))
     overrides = ["bits=w2a4", "seed=0"]
-    _made(run / ".hydra").joinpath("overrides.yaml").write_text(json.dumps(overrides))
-    job = Job(number=0, identity="0" * 16, folder="run", overrides=tuple(overrides))
+    job = Job(number=0, identity="0" * 16, folder="run", overrides=tuple(overrides), config=plain(_config()))
     write_jobs(folder, [job], command="mrecg quantize -m", verb="quantize", arguments=overrides)
     objectives = (Objective("quantized.top1", maximize=True), Objective("seconds", maximize=False))
     trial = {
@@ -117,6 +115,9 @@ def readers(folder: Path) -> dict[str, Reader]:
         read_sweep(place)
         read_jobs(place)
         read_command(place)
+        read_launch(place)
+        for job in read_jobs(place):
+            recorded_config(job, place)
 
     def said(place: Path) -> None:
         """Read a packed file whose sums are right, whatever it says of itself."""
@@ -153,7 +154,6 @@ def readers(folder: Path) -> dict[str, Reader]:
         "onnx": (f"run/{ONNX}", network),
         "metadata": (f"run/{FACTS}", facts_of_onnx),
         "export": ("run/export.json", lambda p: _earlier(p / "run/export.json")),
-        "overrides": ("run/.hydra/overrides.yaml", lambda p: saved_overrides(p / "run")),
         "sweep": ("sweep.json", sweep),
         "search": ("search.json", lambda p: Found.read(p, objectives)),
         "checkpoint": ("w.pth", lambda p: locate(read(p / "w.pth"), None, "w.pth")),

@@ -8,7 +8,7 @@ from typing import Any
 from mrecg.config.build import plain, saved_config
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError
-from mrecg.stored import yaml_mapping
+from mrecg.stored import read_regular, yaml_mapping
 
 CHECKPOINT = "checkpoint"
 """Folder of what a run has finished, below the run folder; gone when the run is complete."""
@@ -59,10 +59,22 @@ def refuse_other(config: RunConfig, folder: Path) -> None:
     Raises:
         ConfigError: The folder is that of another run, which was interrupted.
     """
-    if config.resume == "never" or not (folder / CHECKPOINT).is_dir():
-        return
-    other = differences(read_config(folder), config)
-    if other:
+    if config.resume != "never" and (folder / CHECKPOINT).is_dir():
+        refuse_differences(read_config(folder), config, folder)
+
+
+def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
+    """Refuse to go on with another run than the folder's.
+
+    Args:
+        old: What the folder says.
+        new: What is going to be run.
+        folder: The run folder.
+
+    Raises:
+        ConfigError: They stand for other runs; names the first difference.
+    """
+    if other := differences(old, new):
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
         raise ConfigError(
             f"{folder}: holds an interrupted run with other settings ({other[0]}){more}; go on with that by "
@@ -84,7 +96,7 @@ def read_config(folder: Path) -> RunConfig:
     """
     file = folder / "config.yaml"
     try:
-        values = yaml_mapping(file.read_bytes())
+        values = yaml_mapping(read_regular(file))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{file}: cannot be read ({reason}); is {folder} a run folder?") from error

@@ -113,6 +113,7 @@ def export(
     batches: Iterable[tuple[Tensor, Tensor | None]],
     opset: int | None = None,
     progress: Callable[[int], None] | None = None,
+    named: bool = False,
 ) -> Exported:
     """Write a network to a file, after the file's content was run and compared with the network.
 
@@ -125,6 +126,7 @@ def export(
             there are some.
         opset: For ``onnx``: 18 to 25; None: the lowest with a type as narrow as there is for every weight.
         progress: Called behind each batch with the number of its images.
+        named: Whether the user has named this very file, see `write_durably`.
 
     Returns:
         What was written, and how well it agrees.
@@ -144,7 +146,7 @@ def export(
     shown = quantized if form == "packed" else _told(quantized, config)
     made = maker(shown, config, tuple(first[0].shape[1:]), opset)
     agreements = compare(quantized.model, made.subjects, chain([first], batches), progress=progress)
-    write_durably(file, made.content)
+    write_durably(file, made.content, follow=named)
     sizes = quantized_bytes(quantized.network)
     return Exported(
         format=form,

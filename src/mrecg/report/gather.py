@@ -11,6 +11,7 @@ from mrecg.report.compare import Panel, Series
 from mrecg.report.index import Read
 from mrecg.report.load import load_run
 from mrecg.report.records import Run
+from mrecg.stored import read_regular
 
 ALL_DETAILED = 500
 """Runs up to which everything is read of every run."""
@@ -18,7 +19,7 @@ MOST_DETAILED = 300
 """Of more runs, so many are read whole: a page shows six configurations at once."""
 
 
-def load_runs(found: Sequence[Path], *, read: Read = Path.read_bytes) -> list[Run]:
+def load_runs(found: Sequence[Path], *, read: Read = read_regular) -> list[Run]:
     """Load runs, of many only the chosen ones whole.
 
     Args:

@@ -12,13 +12,13 @@ from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.folders import SUMMARY
 from mrecg.report.index import Read
 from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
-from mrecg.stored import DAMAGED, NoObjectError, json_object, refuse_newer
+from mrecg.stored import DAMAGED, NoObjectError, json_object, read_regular, refuse_newer
 
 T = TypeVar("T")
 REMEDY = "repeat the run, or leave its folder out of the report"
 
 
-def load_run(path: Path, *, read: Read = Path.read_bytes, detailed: bool = True) -> Run:
+def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) -> Run:
     """Read a run folder.
 
     Args:

@@ -26,8 +26,9 @@ class CsvFiles(Silent):
         self._files: dict[tuple[int, str], Path] = {}
         (folder / "curves").mkdir(parents=True, exist_ok=True)
         for stale in (folder / "curves").glob("*.csv"):
-            if stale.name not in keep:
+            if stale.name not in keep:  # of an earlier run in the same folder; its curves would go on in ours
                 stale.unlink()
+        (folder / "units.csv").unlink(missing_ok=True)
         with (folder / "units.csv").open("w", newline="") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
 

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -22,24 +23,34 @@ def _sweeps() -> bool:
     return mode is not None and mode.name == "MULTIRUN"
 
 
+def _folder() -> Path:
+    """The folder that Hydra has made for this job."""
+    from mrecg.verbs.resume import STAND_IN
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    return folder.resolve() if any(part.startswith(STAND_IN) for part in folder.parts) else folder
+
+
 def _title(folder: Path) -> str:
     return f"run {folder.name.split('-')[0]}" if _sweeps() else "run"
 
 
-def quantize(tree: DictConfig) -> None:
+def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -> None:
     """Quantize, and leave a complete run folder with its report.
 
     Args:
         tree: Hydra's composed configuration.
+        choose: Takes it and the run's folder; gives what is run instead.
     """
     from mrecg.config.identity import identity_of
     from mrecg.lock import run_lock
     from mrecg.sweep.manifest import finished
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = _folder()
     mask_written(folder)
-    config = from_hydra(tree)
-    with run_lock(folder):
+    config = choose(from_hydra(tree), folder)
+    # A run on its own was locked before Hydra wrote anything there.
+    with run_lock(folder) if _sweeps() else nullcontext():
         if _sweeps() and finished(folder, identity_of(config)):
             _finish(config, folder)
         else:
@@ -123,9 +134,8 @@ def plan(tree: DictConfig) -> None:
     from mrecg.verbs.plan_table import plan_tables
     from mrecg.verbs.plan_view import PlanView
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = _folder()
     mask_written(folder)
-    mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
     with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         made = pipeline.plan_only(config, display=Screen(""))
@@ -162,14 +172,15 @@ def evaluate(tree: DictConfig) -> None:
     line = f"{what}: top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} images"
     results_console().print(line, highlight=False, soft_wrap=True)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}
-    write_json(Path(HydraConfig.get().runtime.output_dir) / "evaluation.json", values)
+    write_json(_folder() / "evaluation.json", values)
 
 
 def _go_on(config: RunConfig, folder: Path) -> str:
     """The words by which an interrupted run goes on."""
-    from mrecg.config.consent import names_code
+    from mrecg.config.consent import takes_consent
+    from mrecg.verbs.resume import shell
 
-    return f"resume={_short(folder)}" + " allow_import=true" * names_code(config)
+    return shell(_short(folder), "resume=") + " allow_import=true" * takes_consent(config)
 
 
 def _short(path: Path) -> Path:
