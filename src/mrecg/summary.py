@@ -1,7 +1,7 @@
 """The content of summary.json, on which other programs rely, and the clock behind its times."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -93,6 +93,7 @@ def summarise(
     weights: Weights | None = None,
     preprocessing: Preprocessing | None = None,
     saved: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Make the content of summary.json; other programs rely on its keys.
 
@@ -108,6 +109,7 @@ def summarise(
         weights: Where the model's weights come from; None: given in Python.
         preprocessing: How the images were prepared; None: given in Python.
         saved: Seconds of each stage that other runs had spent on what this one took from them.
+        notes: What a reader should know about the graph and the labels.
 
     Returns:
         Plain values.
@@ -164,6 +166,7 @@ def summarise(
         "peak_memory_mb": environment.peak_memory_mb(device),
         "size_bytes": quantized_bytes(network),
         "cache": asdict(outcome.cache),
+        "notes": list(notes),
         "status": "completed",
     }
 
