@@ -200,6 +200,7 @@ def quantize(
             weights=weights,
             preprocessing=preprocessing,
             saved=sharing.saved,
+            notes=(*network.notes, *notes),
         ),
         config=config,
         environment=environment.describe(device, config.trainer.devices),

@@ -1,7 +1,7 @@
 """The content of summary.json, on which other programs rely, and the clock behind its times."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -94,6 +94,7 @@ def summarise(
     weights: Weights | None = None,
     preprocessing: Preprocessing | None = None,
     saved: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Make the content of summary.json; other programs rely on its keys.
 
@@ -109,6 +110,7 @@ def summarise(
         weights: Where the model's weights come from; None: given in Python.
         preprocessing: How the images were prepared; None: given in Python.
         saved: Seconds of each stage that other runs had spent on what this one took from them.
+        notes: What a reader should know about the graph and the labels.
 
     Returns:
         Plain values.
@@ -166,6 +168,7 @@ def summarise(
         "size_bytes": quantized_bytes(network),
         "unquantized": [asdict(part) for part in network.unquantized],
         "cache": asdict(outcome.cache),
+        "notes": list(notes),
         "status": "completed",
     }
 

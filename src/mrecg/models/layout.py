@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -58,7 +59,11 @@ def read(path: Path) -> Any:
             raise CheckpointError(f"{KEY}: {path} cannot be loaded: {reason}") from error
     _refuse_bomb(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of what is refused below, or does no harm: old pickles, sparse ones
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         said = " ".join(str(error).split())
         needed = re.search(r"GLOBAL (\S+)", said)

@@ -107,6 +107,8 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     if result.plan.note:
         display.console.print(f"  plan: {result.plan.note}", highlight=False, soft_wrap=True)
     summary = result.summary
+    for note in summary["notes"]:
+        log.info("%s", note)
     log.info(
         "quantized %s, oscillation %s, seconds %s",
         summary["quantized"],
