@@ -14,7 +14,7 @@ from mrecg.redaction import without_secrets
 from mrecg.streams import forgiving_streams, lost
 from mrecg.variables import DEBUG
 
-_WORK = ("quantize", "export", "report", "dashboard")
+_WORK = ("quantize", "export", "dashboard")
 """Verbs whose results are files; what they print tells of these."""
 _HELP = frozenset(("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"))
 Verb = Callable[[Sequence[str]], int | None]
