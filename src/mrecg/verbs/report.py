@@ -1,11 +1,11 @@
 """The verb ``report``: a table on the terminal and one HTML page over any set of run folders."""
 
-import argparse
 import gc
 from collections.abc import Sequence
 from pathlib import Path
 
 from mrecg.progress import results_console
+from mrecg.verbs.words import Words
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: Run folders, or folders that hold some; ``-o FILE``, ``--picture FILE``,
             ``--figures DIR``, ``--all``.
     """
-    parser = argparse.ArgumentParser(
+    parser = Words(
         prog="mrecg report", description="One self-contained HTML page over a set of runs."
     )
     parser.add_argument(

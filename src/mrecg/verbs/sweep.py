@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrecg.progress import results_console
+from mrecg.verbs.words import Words
 
 EXIT = """\
 exit code:
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         DataError: There is no sweep in the folder.
     """
-    parser = argparse.ArgumentParser(
+    parser = Words(
         prog="mrecg sweep", description="How far a sweep is, and to go on with it."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="status|resume")
