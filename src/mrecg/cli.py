@@ -1,5 +1,6 @@
 """The command line: a table of verbs; everything behind it is imported when a verb is called."""
 
+import io
 import logging
 import os
 import signal
@@ -8,7 +9,18 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 
-from mrecg.errors import FULL, Interrupted, MrecgError, Terminated, allocator_says, one_of, out_of_memory
+from mrecg.errors import (
+    FULL,
+    ConfigError,
+    Interrupted,
+    MrecgError,
+    Terminated,
+    allocator_says,
+    legible,
+    of_input,
+    one_of,
+    out_of_memory,
+)
 from mrecg.variables import DEBUG
 
 Verb = Callable[[Sequence[str]], int | None]
@@ -63,7 +75,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     ),
     "export": (_export, "a saved run as ONNX, torch.export program or packed integers, checked"),
     "report": (_report, "one self-contained HTML page over any set of run folders"),
-    "sweep": (_sweep, "how far a sweep is: sweep status DIR"),
+    "sweep": (_sweep, "sweep status DIR: how far a sweep is; sweep resume DIR: to go on with it"),
     "dashboard": (_dashboard, "a W&B workspace and report over a set of run folders, at once or later"),
     "doctor": (_doctor, "what this machine has, what is missing, and what to do about it"),
 }
@@ -76,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Words behind ``mrecg``; None: those of the process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _replace_what_no_terminal_shows()
     main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _terminate) if main_thread else None
     shown, logging.raiseExceptions = logging.raiseExceptions, False  # a log on a full disk is no news
@@ -99,6 +112,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _drop_output()
         sys.exit(1)
     except Exception as error:
+        if (line := of_input(error)) is not None:
+            _say(line, error)
+            sys.exit(2)
         if out_of_memory(error):
             reason = allocator_says(error)
             _say(f"out of memory ({reason}); free memory, or take less at a time by data.batch_size", error)
@@ -115,9 +131,14 @@ def _say(text: str, error: BaseException) -> None:
     """Write the one line of an error, behind its traceback where that was asked for."""
     if os.environ.get(DEBUG) == "1":
         sys.stderr.write("".join(traceback.format_exception(error)))
-    # What a name holds must neither break the line nor steer the terminal; a name need not be UTF-8, either.
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
-    sys.stderr.write(f"mrecg: {line}\n")
+    sys.stderr.write(f"mrecg: {legible(' '.join(text.split()))}\n")
+
+
+def _replace_what_no_terminal_shows() -> None:
+    """Let streams replace characters that their encoding lacks, where Python would end the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _drop_output() -> None:
@@ -144,12 +165,14 @@ def _terminate(*_: object) -> None:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] in (["help"], ["--help"], ["-h"]) and len(words) > 1:
+        words = [*words[1:], "--help"]  # mrecg help VERB
     if not words or words[0] in ("-h", "--help", "help"):
         from mrecg.verbs.help import overview
 
         sys.stdout.write(overview({name: text for name, (_, text) in VERBS.items()}))
         return 0
-    if words[0] == "--version":
+    if words[0] == "--version" or (words[0] in VERBS and "--version" in words):
         from mrecg import __version__
 
         sys.stdout.write(f"mrecg {__version__}\n")
@@ -162,4 +185,18 @@ def _dispatch(words: list[str]) -> int:
     verb, rest = words[0], words[1:]
     if verb not in VERBS:
         raise one_of("verb", verb, VERBS)
+    _refuse_no_folder()
     return VERBS[verb][0](rest) or 0
+
+
+def _refuse_no_folder() -> None:
+    """Refuse to work where the current folder was deleted: nothing can be read or written from there.
+
+    Raises:
+        ConfigError: It was.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        place = os.environ.get("PWD", "the current folder")
+        raise ConfigError(f"{place}: the current folder is no longer there; cd to one that is") from error

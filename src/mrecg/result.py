@@ -57,6 +57,7 @@ class Result(Quantized):
         decisions: What decisions.csv holds, one row an evaluation image, in order: label, decision of the
             full-precision network, decision of the quantized one; shape (N, 3). None without such images, and
             where a loaded folder has none.
+        folder: Where it was loaded from; None: it is not from a folder.
     """
 
     plan: Plan
@@ -68,6 +69,24 @@ class Result(Quantized):
     images: dict[str, Any]
     weights: dict[str, Any]
     decisions: Tensor | None = None
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        """What was quantized, how, and what came out, in a few lines."""
+        config, groups = self.config, self.plan.groups
+        merged = sum(len(group) > 1 for group in groups)
+        scores = [
+            f"top-1 {100 * found['top1']:.2f} % {name}"
+            for name, key in (("in full precision", "fp"), ("quantized", "quantized"))
+            if (found := self.summary.get(key)) is not None
+        ]
+        lines = [
+            f"Result: {config.model.name}, W{config.bits.weight}A{config.bits.activation}",
+            f"  method {config.method.name}, granularity {self.plan.granularity}, seed {config.seed}",
+            f"  {len(self.plan.units)} units in {len(groups)} groups, {merged} of them merged",
+            f"  {', '.join(scores) or 'accuracy not measured'}",
+        ]
+        return "\n".join(lines + [f"  folder {self.folder}"] * (self.folder is not None))
 
     def save(self, folder: Path | str) -> Path:
         """Write the run folder: config, environment, plan, curves, weights, summary and report.
@@ -186,6 +205,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
         images=_read(folder / IMAGES),
         weights=_read(folder / WEIGHTS_ORIGIN),
         decisions=_decisions(folder / DECISIONS),
+        folder=folder,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from mrecg.config.fields import stray_boolean
 from mrecg.config.methods import METHODS
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of
@@ -35,6 +36,9 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     Traceback (most recent call last):
     mrecg.errors.ConfigError: bits.weigth: unknown key (did you mean bits.weight?); ...
     """
+    if found := stray_boolean(RunConfig, dict(values)):
+        key, given = found
+        raise ConfigError(f"{key}: {str(given).lower()} is not right: give a number, not true or false")
     try:
         return _ADAPTER.validate_python(dict(values))
     except ValidationError as error:
@@ -185,8 +189,9 @@ def imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be imported ({error}); give package.module.name") from error
+    except (Exception, SystemExit) as error:  # a module's own code may raise anything
+        reason = str(error) or type(error).__name__
+        raise ConfigError(f"{path}: cannot be imported ({reason}); give package.module.name") from error
 
 
 def existing(path: Path, key: str) -> Path:

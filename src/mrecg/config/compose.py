@@ -2,8 +2,10 @@
 
 import itertools
 import os
-import re
+import warnings
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,11 +21,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mrecg.config.build import plain, run_config, unknown_key
+from mrecg.config.build import plain, run_config
+from mrecg.config.explain import explain, refuse_unreadable
 from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
-from mrecg.errors import ConfigError, one_of
+from mrecg.errors import ConfigError
 from mrecg.stored import DAMAGED
 
 MAX_CHECKED = 500
@@ -75,30 +78,59 @@ def check(arguments: Sequence[str]) -> Checked:
         ConfigError: A key, a value or a choice is wrong; one line that says which.
     """
     register()
-    parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[method-assign]  # one line, like any other mistake
-    parsed = parser.parse_args(list(arguments))
+    parsed = parse(arguments)
     overrides = list(parsed.overrides)
     if parsed.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]")
     GlobalHydra.instance().clear()
-    try:
+    with _as_config_error(overrides), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Hydra's, with the path of its source; what matters is an error
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="mrecg"):
             return _check(overrides, multirun=parsed.multirun)
-    except (HydraException, OmegaConfBaseException, *DAMAGED) as error:
-        if str(error).startswith("Config group override must be"):  # trainer=3; Hydra does not say which
-            pairs = [word.partition("=")[::2] for word in overrides]
-            for group, name in pairs:
-                if group in choices("") and name not in choices(group):
-                    raise one_of(group, name, choices(group)) from None
-        raise ConfigError(_explain(error)) from error  # also what Hydra meets in a value, and does not expect
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Read Hydra's flags.
+
+    Args:
+        arguments: What follows the verb.
+
+    Returns:
+        What Hydra's own parser makes of them.
+
+    Raises:
+        ConfigError: A flag is wrong, or would leave mrecg's own configuration.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # one line, like any other mistake
+    parsed: Namespace = parser.parse_args(list(arguments))
+    for flag in ("config_name", "config_path"):
+        if getattr(parsed, flag) is not None:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')}: {getattr(parsed, flag)} cannot replace mrecg's own configuration; "
+                "for values of your own give --config-dir DIR and a file in it, for example "
+                "DIR/experiment/mine.yaml as experiment=mine"
+            )
+    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
+        raise ConfigError(f"--config-dir: {parsed.config_dir} is no folder; give one with groups of your own")
+    return parsed
 
 
 def _refuse(message: str) -> NoReturn:
     raise ConfigError(f"{message}; see mrecg VERB --help")
 
 
+@contextmanager
+def _as_config_error(overrides: Sequence[str]) -> Iterator[None]:
+    """Turn whatever composing raises into a `ConfigError`: all of it comes from what was typed."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, OSError, *DAMAGED) as error:
+        raise ConfigError(explain(error, overrides)) from error
+
+
 def _check(overrides: list[str], *, multirun: bool) -> Checked:
+    refuse_unreadable(overrides)
     fixed, axes = _axes(overrides)
     first = compose("config", [*fixed, *(axis[0] for axis in axes)], return_hydra_config=True)
     search = _searches(first)
@@ -113,7 +145,7 @@ def _check(overrides: list[str], *, multirun: bool) -> Checked:
     configs = []
     for combination in itertools.islice(itertools.product(*axes, *extra), MAX_CHECKED):
         config = compose("config", [*fixed, *combination])
-        configs.append(from_hydra(config))
+        configs.append(_from_hydra_of(config, [*fixed, *combination]))
     folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir"))) if multirun else None
     run = None if multirun else Path(str(OmegaConf.select(first, "hydra.run.dir")))
     return Checked(tuple(configs), multirun, folder, run)
@@ -179,7 +211,8 @@ def _axes(
     """
     fixed: list[str] = []
     axes: list[list[str]] = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    loader = GlobalHydra.instance().config_loader()  # which knows what glob() can match
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
         key, value = override.get_key_element(), override.value()
         if isinstance(value, IntervalSweep):
             if search is False:
@@ -197,6 +230,21 @@ def _axes(
         else:
             fixed.append(override.input_line or "")
     return fixed, axes
+
+
+def _from_hydra_of(config: DictConfig, overrides: Sequence[str]) -> RunConfig:
+    """Check a composed tree; where an experiment brought keys of another method, say so."""
+    try:
+        return from_hydra(config)
+    except ConfigError as error:
+        presets = [word for word in overrides if word.startswith("experiment=")]
+        methods = [word for word in overrides if word.startswith(("method=", "method.name="))]
+        if presets and methods and str(error).startswith("method.") and ": unknown key" in str(error):
+            raise ConfigError(
+                f"{error}; {presets[-1]} sets it for the method that it is made for: leave {methods[-1]} "
+                "out, or leave the experiment out"
+            ) from None
+        raise
 
 
 def from_hydra(config: DictConfig) -> RunConfig:
@@ -228,39 +276,6 @@ def from_hydra(config: DictConfig) -> RunConfig:
     return made
 
 
-def _explain(error: Exception) -> str:
-    """Say in one line what Hydra says in several."""
-    text = str(error)
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return unknown_key(match[1])
-    if match := re.search(r"Could not find '([^']+)'", text):
-        group, _, name = match[1].rpartition("/")
-        return str(one_of(group or "config", name, choices(group)))
-    if match := re.search(r"Ambiguous value for argument '([^'=]+)=", text):
-        return f"{match[1]}: several values are given; add -m to sweep over them"
-    if match := re.search(r"Key '([^']+)' is not in struct", text):
-        found = re.search(r"full_key: (\S+)", text)
-        return unknown_key(found[1] if found else match[1])
-    return " ".join(text.split())
-
-
-def choices(group: str) -> Iterator[str]:
-    """Names of the files of a config group.
-
-    Args:
-        group: For example ``bits``; empty for the groups themselves.
-
-    Yields:
-        The names, sorted.
-    """
-    folder = CONF / group
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if group and path.suffix == ".yaml":
-            yield path.stem
-        elif not group and path.is_dir():
-            yield path.name
-
-
 def run(job: Any, arguments: Sequence[str]) -> None:
     """Hand a command line over to Hydra.
 
@@ -278,9 +293,16 @@ def run(job: Any, arguments: Sequence[str]) -> None:
     register()
     GlobalHydra.instance().clear()
     before = sys.argv
+    parsed = parse(arguments)
+    if parsed.hydra_help:
+        arguments = ["--hydra-help"]  # beside which Hydra takes no overrides
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here, where they are turned into one line
     sys.argv = ["mrecg", *arguments]
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="hydra")  # with paths of its source
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, parsed.overrides)) from error
     finally:
         sys.argv = before

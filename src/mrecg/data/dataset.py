@@ -102,8 +102,8 @@ def _part(
         raise ConfigError(f"{name}: {path} is {type(make).__name__}; give a class or a function")
     try:
         dataset = make(**arguments)
-    except (TypeError, ValueError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
+    except (Exception, SystemExit) as error:  # whatever a constructor does with what it cannot use
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"data.{key}_arguments: {path} refuses {dict(arguments)}: {reason}") from error
     if isinstance(dataset, IterableDataset) or not all(
         hasattr(dataset, method) for method in ("__len__", "__getitem__")

@@ -98,6 +98,10 @@ def read_table(path: Path, folder: Path, classes: Sequence[str] | None) -> dict[
     return {name: number[row.label] for name, row in found.items()}
 
 
+_DIGITS = 18
+"""Of an index, at most: as many as fit into the integers that labels become."""
+
+
 def _numbering(rows: Sequence[_Row], classes: Sequence[str] | None, path: Path) -> dict[str, int]:
     """The number of each label that occurs."""
     names = {name: i for i, name in enumerate(classes or ())}
@@ -123,9 +127,12 @@ def _numbering(rows: Sequence[_Row], classes: Sequence[str] | None, path: Path) 
                 f"{where} {label!r} is no index, and line {index.line} has the index {index.label}; "
                 f"labels that are partly names need data.classes_path"
             )
-        elif int(label) < 0 or (classes is not None and int(label) >= len(classes)):
+        elif (
+            len(label) > _DIGITS or int(label) < 0 or (classes is not None and int(label) >= len(classes))
+        ):
             choices = "0 or more" if classes is None else f"0 to {len(classes) - 1} or a class's name"
-            raise DataError(f"{where} {label} is out of range; give {choices}")
+            shown = label if len(label) <= _DIGITS else f"{label[:_DIGITS]}... ({len(label)} digits)"
+            raise DataError(f"{where} {shown} is out of range; give {choices}")
         else:
             number[label] = int(label)
     return number

@@ -55,8 +55,12 @@ def find(reference: str) -> Found:
         raise one_of(f"{KEY}: the start of {reference}", scheme, SCHEMES)
     if scheme == "pkg":
         return Found(_packaged(reference, rest), downloaded=False)
+    try:
+        path = urlparse(reference).path
+    except ValueError as error:  # https://[/a.pth
+        raise ConfigError(f"{KEY}: {reference} is no URL ({error}); give one, or a file") from error
     if scheme == "file":
-        return Found(_local(Path(url2pathname(urlparse(reference).path)), reference), downloaded=False)
+        return Found(_local(Path(url2pathname(path)), reference), downloaded=False)
     return Found(_downloaded(reference), downloaded=True)
 
 

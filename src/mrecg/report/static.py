@@ -47,7 +47,7 @@ def write_text(out: Path, text: str) -> Path:
         The file.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(out, text.encode())
+    write_durably(out, text.encode(errors="replace"))  # a folder's name need not be UTF-8
     return out
 
 

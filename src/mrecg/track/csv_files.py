@@ -26,7 +26,7 @@ class CsvFiles(Silent):
         (folder / "curves").mkdir(parents=True, exist_ok=True)
         for stale in (folder / "curves").glob("*.csv"):
             stale.unlink()  # of an earlier run in the same folder; its curves would go on in ours
-        with (folder / "units.csv").open("w", newline="") as file:
+        with (folder / "units.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
 
     def begin(self, groups: Sequence[str], steps: int) -> None:
@@ -45,7 +45,7 @@ class CsvFiles(Silent):
         path = self.folder / "curves" / f"{name}.csv"
         new = not path.exists()
         self._files[self._passes, group] = path
-        with path.open("a", newline="") as file:
+        with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(_CURVE_HEADER)
@@ -53,5 +53,5 @@ class CsvFiles(Silent):
 
     def unit(self, index: int, result: UnitResult) -> None:
         """Append a unit."""
-        with (self.folder / "units.csv").open("a", newline="") as file:
+        with (self.folder / "units.csv").open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow([index, result.name, result.group, result.error, result.loss])

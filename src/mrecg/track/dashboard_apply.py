@@ -43,7 +43,7 @@ def read(file: Path) -> dict[str, Any]:
         DataError: It is missing or something else.
     """
     try:
-        values = json.loads(file.read_text())
+        values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{file}: no such file; mrecg dashboard DIR... writes one") from None
     except (OSError, ValueError) as error:

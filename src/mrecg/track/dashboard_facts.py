@@ -111,7 +111,7 @@ def _plan(path: Path) -> Plan | None:
     if not file.is_file():
         return None
     try:
-        return Plan.from_dict(json.loads(file.read_text()))
+        return Plan.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError, MrecgError) as error:
         raise DataError(f"{file}: not a plan ({error!r}); leave its folder out") from error
 
@@ -119,7 +119,7 @@ def _plan(path: Path) -> Plan | None:
 def _config(path: Path) -> Mapping[str, Any]:
     file = path / "config.yaml"
     try:
-        values = yaml.safe_load(file.read_text())
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise DataError(
             f"{file}: not readable ({' '.join(str(error).split())}); leave its folder out"
@@ -137,7 +137,7 @@ def _curves(path: Path, plan: Plan) -> Iterator[tuple[str, str]]:
             task = file.stem.removeprefix(name).removeprefix(".")
             if file.stem in (name, f"{name}.{task}"):
                 place = metrics.with_pass(of[name], task, 2 if task else 1)
-                yield from ((quantity, place) for quantity in _filled(file.read_text().splitlines()))
+                yield from ((quantity, place) for quantity in _filled(file.read_text(encoding="utf-8").splitlines()))
 
 
 def _by_quantity(curves: set[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

@@ -39,7 +39,7 @@ def sweep(folder: Path) -> str | None:
     file = folder / ".hydra" / "hydra.yaml"
     if not file.is_file():
         return None
-    hydra = (yaml.safe_load(file.read_text()) or {}).get("hydra", {})
+    hydra = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("hydra", {})
     if hydra.get("mode") != "MULTIRUN":
         return None
     place = Path(str(hydra.get("sweep", {}).get("dir", folder.parent)))
