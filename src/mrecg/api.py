@@ -223,7 +223,8 @@ def export(
         (images[i : i + batch_size], None if labels is None else labels[i : i + batch_size])
         for i in range(0, len(images), batch_size)
     )
-    return write(result, result.config, path, form=forms[path.suffix], batches=batches, opset=opset)
+    form = forms[path.suffix]
+    return write(result, result.config, path, form=form, batches=batches, opset=opset, named=True)
 
 
 def _image_shape(images: Tensor) -> tuple[int, int, int]:

@@ -1,26 +1,30 @@
 """Files that are there whole, or not at all."""
 
 import os
-import tempfile
+import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 
-def write_durably(file: Path, content: bytes) -> None:
+def write_durably(file: Path, content: bytes, *, follow: bool = False) -> None:
     """Write a file so that it is there whole, or as it was before, whatever happens.
 
     Args:
         file: The file; its folder must be there.
         content: What it will hold.
+        follow: Whether the user has named this very file. Then what a link leads to is written, and a pipe or
+            a device gets the content. Otherwise the name gets a file of its own, whatever had it before:
+            a folder from elsewhere may have put a link there.
 
     Raises:
         OSError: It could not be written; nothing is left behind. The error names the file.
     """
-    if file.exists() and not file.is_file():  # a pipe or a device, such as /dev/stdout, stays what it is
+    if follow and file.exists() and not file.is_file():  # such as /dev/stdout, which stays what it is
         file.write_bytes(content)
         return
     try:
-        _write(file.resolve() if file.is_symlink() else file, content)
+        _write(file.resolve() if follow and file.is_symlink() else file, content)
     except OSError as error:  # a write names no file, and the temporary one is nothing to the user
         if error.errno is None:
             raise
@@ -28,17 +32,16 @@ def write_durably(file: Path, content: bytes) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:80]}.")
+    handle, temporary = _temporary(file)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(file)
+        temporary.replace(file)
     except BaseException:
         with suppress(OSError):
-            Path(name).unlink()
+            temporary.unlink()
         raise
     folder = os.open(file.parent, os.O_RDONLY)
     try:
@@ -49,8 +52,48 @@ def _write(file: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def _umask() -> int:
-    # Python can only read it by setting it; a temporary file would be its owner's alone otherwise.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def _temporary(file: Path) -> tuple[int, Path]:
+    """Make a new file beside one, with the rights that the process gives to new files."""
+    while True:
+        name = file.with_name(f".{file.name[:80]}.{secrets.token_hex(4)}")
+        with suppress(FileExistsError):
+            return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), name
+
+
+OPENED = ("run.log", "units.csv", "multirun.yaml", "optuna.journal")
+"""Files that are opened by their name in the folder of a run or of a sweep, not replaced."""
+FOLDERS = ("curves", ".hydra", "checkpoint", "wandb")
+"""Folders that a run writes into. W&B has links of its own in its folder, and writes to new names there."""
+
+
+def leads_out(folder: Path) -> Path | None:
+    """Find what would make a run that writes into its folder write elsewhere, or wait for ever.
+
+    Args:
+        folder: A run folder or a sweep's folder; it need not be there, and may itself be a link.
+
+    Returns:
+        A link, or what is neither file nor folder, where the run needs one of these; None: there is none.
+    """
+    for name in OPENED:
+        if _is_odd(folder / name):
+            return folder / name
+    for name in FOLDERS:
+        top = folder / name
+        if top.is_symlink() or (top.exists() and not top.is_dir()):
+            return top
+        for place, folders, files in os.walk(top) if name != "wandb" else ():
+            for entry in (*folders, *files):
+                path = Path(place, entry)
+                if path.is_symlink() or (entry in files and _is_odd(path)):
+                    return path
+    return None
+
+
+def _is_odd(file: Path) -> bool:
+    """Whether a name is taken by anything but one file of its own."""
+    try:
+        found = file.lstat()
+    except OSError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.records import GroupResult, UnitResult
 from mrecg.report import write_report
 from mrecg.saved import WEIGHTS, Quantized, dump, fill, load_state, rebuild
-from mrecg.stored import DAMAGED, json_object, refuse_newer
+from mrecg.stored import DAMAGED, json_object, open_regular, read_regular, refuse_newer
 from mrecg.track.csv_files import CsvFiles
 
 T = TypeVar("T")
@@ -213,7 +214,7 @@ def _decisions(file: Path) -> Tensor | None:
     if not file.is_file():
         return None
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
+        with TextIOWrapper(open_regular(file), encoding="utf-8", newline="") as stream:
             header, *rows = csv.reader(stream)
         if header != ["label", "fp", "quantized"]:
             raise ValueError("its columns are not label, fp and quantized")
@@ -225,7 +226,7 @@ def _decisions(file: Path) -> Tensor | None:
 def _read(file: Path) -> dict[str, Any]:
     """What a file holds that older runs lack."""
     try:
-        return json_object(file.read_bytes()) if file.is_file() else {}
+        return json_object(read_regular(file)) if file.is_file() else {}
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: not readable as JSON ({error}); repeat the run") from error
 

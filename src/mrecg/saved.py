@@ -21,7 +21,7 @@ from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
-from mrecg.stored import DAMAGED
+from mrecg.stored import DAMAGED, read_regular
 
 WEIGHTS = "quantized.safetensors"
 _UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
@@ -166,7 +166,7 @@ def load_state(file: Path) -> dict[str, Tensor]:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file)
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
 

@@ -24,7 +24,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mrecg.durable import write_durably
-from mrecg.stored import DAMAGED, json_object
+from mrecg.lock import open_own
+from mrecg.stored import DAMAGED, json_object, read_regular
 
 _MAGIC = b"mrecg shelf 1\n"
 _FACTS = "facts"
@@ -74,7 +75,7 @@ class Shelf:
         """
         file = self._file(key)
         try:
-            content = file.read_bytes()
+            content = read_regular(file)
         except OSError:
             return None
         entry = _parse(content)
@@ -134,7 +135,7 @@ class Shelf:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self._file(key).with_suffix(".lock").open("a")
+            file = open_own(self._file(key).with_suffix(".lock"))
         except OSError:
             yield
             return

@@ -1,9 +1,12 @@
 """What is read from our own files is checked before it is trusted: syntax, depth, version."""
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -17,6 +20,53 @@ DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times as fast, where PyYAML has it
 _DEEPEST = 64
 """Levels of nesting; ours have four. Recursion through more would be what stops Python."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file of a folder that may come from elsewhere. A pipe or a device would keep us waiting.
+
+    Args:
+        path: The file; a link to one will do.
+
+    Returns:
+        The file, open for reading.
+
+    Raises:
+        OSError: It is missing, not readable, or no regular file.
+    """
+    _refuse_special(path.stat(), path)  # before it is opened: opening a device may already do something
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _refuse_special(os.fstat(handle), path)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """Read a file of a folder that may come from elsewhere.
+
+    Args:
+        path: The file.
+        limit: Bytes, at most; None: any number.
+
+    Returns:
+        Its content.
+
+    Raises:
+        OSError: It is missing, not readable, no regular file, or longer than that.
+    """
+    with open_regular(path) as stream:
+        content = stream.read() if limit is None else stream.read(limit + 1)
+    if limit is not None and len(content) > limit:
+        raise OSError(errno.EFBIG, f"is longer than {limit:,} bytes", str(path))
+    return content
+
+
+def _refuse_special(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "is no file", str(path))
 
 
 class NoObjectError(ValueError):

@@ -1,9 +1,11 @@
 """The one place that validates: Hydra's tree in, a checked `RunConfig` or one clear line out."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from importlib import import_module
+from importlib import import_module, invalidate_caches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +189,44 @@ def imported(path: str) -> Any:
         ConfigError: The path names nothing that can be imported.
     """
     module, _, name = path.rpartition(".")
+    reach(path)
     try:
         return getattr(import_module(module), name)
     except (Exception, SystemExit) as error:  # a module's own code may raise anything
         reason = str(error) or type(error).__name__
         raise ConfigError(f"{path}: cannot be imported ({reason}); give package.module.name") from error
+
+
+def reach(path: str) -> None:
+    """See to it that the package of an import path can be found, in the current folder where nowhere else.
+
+    Nothing is imported, and what is installed comes first.
+
+    Args:
+        path: ``package.module.name``.
+
+    Raises:
+        ConfigError: There is no such package.
+    """
+    package, dot, _ = path.partition(".")
+    if not dot or not package or _is_there(package):
+        return
+    here = str(Path.cwd())
+    sys.path.append(here)
+    invalidate_caches()
+    if not _is_there(package):
+        sys.path.remove(here)
+        raise ConfigError(
+            f"{path}: cannot be imported: {package} is neither installed nor in the current folder; "
+            "install it, or add the folder that holds it to PYTHONPATH"
+        )
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return package in sys.modules or find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def existing(path: Path, key: str) -> Path:

@@ -3,16 +3,13 @@
 import itertools
 import os
 import warnings
-from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mrecg.config.build import plain, run_config
 from mrecg.config.explain import explain, refuse_unreadable
+from mrecg.config.grammar import hydra_quoted, in_order, literal, parsed
 from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
@@ -33,19 +31,51 @@ MAX_CHECKED = 500
 """Combinations of a sweep that are checked before the first one runs."""
 
 
-def register() -> None:
-    """Give Hydra the schema's keys and defaults, so that any of them can be overridden."""
+RECORDED = "recorded"
+"""Hydra's name for the configuration of a run folder, where words are laid over that."""
+
+
+def register(recorded: Mapping[str, Any] | None = None) -> None:
+    """Give Hydra the schema's keys and defaults, so that any of them can be overridden.
+
+    Args:
+        recorded: The resolved configuration of a run, over which words are laid; nothing in it is resolved.
+    """
     store = ConfigStore.instance()
     values = plain(RunConfig())
     del values["method"]
-    root = OmegaConf.create(values)
+    store.store(name="schema", node=_open(values))
+    if recorded is not None:
+        store.store(name=RECORDED, node=_root_of(recorded))
+    for name, kind in METHODS.items():
+        store.store(group="schema/method", name=name, node=plain(kind()))
+
+
+def _open(values: Mapping[str, Any]) -> DictConfig:
+    root = OmegaConf.create(dict(values))
     for group in root.values():
         for value in group.values() if isinstance(group, DictConfig) else ():
             if isinstance(value, DictConfig) and not value:
                 OmegaConf.set_struct(value, False)  # arguments: the keys are the user's, not ours
-    store.store(name="schema", node=root)
-    for name, kind in METHODS.items():
-        store.store(group="schema/method", name=name, node=plain(kind()))
+    return root
+
+
+def _root_of(recorded: Mapping[str, Any]) -> DictConfig:
+    """A root like config.yaml's whose values are those of a run; a group that is chosen is laid over them."""
+    own: Any = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    groups = [part for part in own["defaults"] if isinstance(part, dict)]
+    over = [part for part in groups if next(iter(part)).startswith("override ")]
+    free = [dict.fromkeys(part) for part in groups if part not in over]
+    values: Any = _literal(recorded)
+    return _open({**values, "hydra": own["hydra"], "defaults": ["_self_", *free, *over]})
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _literal(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(inner) for inner in value]
+    return literal(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -65,11 +95,12 @@ class Checked:
     run: Path | None
 
 
-def check(arguments: Sequence[str]) -> Checked:
+def check(arguments: Sequence[str], recorded: Mapping[str, Any] | None = None) -> Checked:
     """Compose and validate every run of a command line before any work.
 
     Args:
         arguments: What follows the verb: overrides and Hydra's own flags.
+        recorded: The resolved configuration of a run, over which they are laid; None: they stand alone.
 
     Returns:
         The configurations.
@@ -77,47 +108,20 @@ def check(arguments: Sequence[str]) -> Checked:
     Raises:
         ConfigError: A key, a value or a choice is wrong; one line that says which.
     """
-    register()
-    parsed = parse(arguments)
-    overrides = list(parsed.overrides)
-    if parsed.config_dir:
-        overrides.append(f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]")
+    words = parsed(in_order(arguments))
+    overrides = list(words.overrides)
+    if recorded is not None and any(word.startswith("method=") for word in overrides):
+        recorded = {key: value for key, value in recorded.items() if key != "method"}  # it has other keys
+    register(recorded)
+    name = "config" if recorded is None else RECORDED
+    if words.config_dir:
+        place = hydra_quoted(f"file://{Path(words.config_dir).resolve()}")
+        overrides.append(f"hydra.searchpath=[{place}]")
     GlobalHydra.instance().clear()
     with _as_config_error(overrides), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Hydra's, with the path of its source; what matters is an error
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="mrecg"):
-            return _check(overrides, multirun=parsed.multirun)
-
-
-def parse(arguments: Sequence[str]) -> Namespace:
-    """Read Hydra's flags.
-
-    Args:
-        arguments: What follows the verb.
-
-    Returns:
-        What Hydra's own parser makes of them.
-
-    Raises:
-        ConfigError: A flag is wrong, or would leave mrecg's own configuration.
-    """
-    parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[method-assign]  # one line, like any other mistake
-    parsed: Namespace = parser.parse_args(list(arguments))
-    for flag in ("config_name", "config_path"):
-        if getattr(parsed, flag) is not None:
-            raise ConfigError(
-                f"--{flag.replace('_', '-')}: {getattr(parsed, flag)} cannot replace mrecg's own configuration; "
-                "for values of your own give --config-dir DIR and a file in it, for example "
-                "DIR/experiment/mine.yaml as experiment=mine"
-            )
-    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
-        raise ConfigError(f"--config-dir: {parsed.config_dir} is no folder; give one with groups of your own")
-    return parsed
-
-
-def _refuse(message: str) -> NoReturn:
-    raise ConfigError(f"{message}; see mrecg VERB --help")
+            return _check(overrides, multirun=words.multirun, name=name)
 
 
 @contextmanager
@@ -129,10 +133,10 @@ def _as_config_error(overrides: Sequence[str]) -> Iterator[None]:
         raise ConfigError(explain(error, overrides)) from error
 
 
-def _check(overrides: list[str], *, multirun: bool) -> Checked:
+def _check(overrides: list[str], *, multirun: bool, name: str) -> Checked:
     refuse_unreadable(overrides)
     fixed, axes = _axes(overrides)
-    first = compose("config", [*fixed, *(axis[0] for axis in axes)], return_hydra_config=True)
+    first = compose(name, [*fixed, *(axis[0] for axis in axes)], return_hydra_config=True)
     search = _searches(first)
     fixed, axes = _axes(overrides, search=search)
     mode = OmegaConf.select(first, "hydra.mode")
@@ -144,34 +148,11 @@ def _check(overrides: list[str], *, multirun: bool) -> Checked:
     _, extra = _axes([f"{key}={own[key]}" for key in own if key not in named], keep=True, search=search)
     configs = []
     for combination in itertools.islice(itertools.product(*axes, *extra), MAX_CHECKED):
-        config = compose("config", [*fixed, *combination])
+        config = compose(name, [*fixed, *combination])
         configs.append(_from_hydra_of(config, [*fixed, *combination]))
     folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir"))) if multirun else None
     run = None if multirun else Path(str(OmegaConf.select(first, "hydra.run.dir")))
     return Checked(tuple(configs), multirun, folder, run)
-
-
-def saved_overrides(folder: Path) -> list[str]:
-    """Read the overrides that made a run, as Hydra has kept them.
-
-    Args:
-        folder: The run folder.
-
-    Returns:
-        The overrides.
-
-    Raises:
-        ConfigError: They cannot be read.
-    """
-    file = folder / ".hydra" / "overrides.yaml"
-    try:
-        found: Any = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, yaml.YAMLError, OmegaConfBaseException, *DAMAGED) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"resume={folder}: is {folder} a run folder? ({reason})") from error
-    if not isinstance(found, list):
-        raise ConfigError(f"resume={folder}: {file} holds no overrides")
-    return [str(word) for word in found]
 
 
 def sweep_params(config: DictConfig) -> dict[str, str]:
@@ -276,12 +257,13 @@ def from_hydra(config: DictConfig) -> RunConfig:
     return made
 
 
-def run(job: Any, arguments: Sequence[str]) -> None:
+def run(job: Any, arguments: Sequence[str], recorded: Mapping[str, Any] | None = None) -> None:
     """Hand a command line over to Hydra.
 
     Args:
         job: The function of the verb, which takes Hydra's tree.
         arguments: Overrides and Hydra's own flags.
+        recorded: The resolved configuration of a run, over which they are laid; None: they stand alone.
 
     Raises:
         Exception: Whatever the job raised.
@@ -290,19 +272,20 @@ def run(job: Any, arguments: Sequence[str]) -> None:
 
     import hydra
 
-    register()
+    register(recorded)
     GlobalHydra.instance().clear()
     before = sys.argv
-    parsed = parse(arguments)
-    if parsed.hydra_help:
+    flags = parsed(arguments)
+    if flags.hydra_help:
         arguments = ["--hydra-help"]  # beside which Hydra takes no overrides
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here, where they are turned into one line
-    sys.argv = ["mrecg", *arguments]
+    sys.argv = ["mrecg", *in_order(arguments)]
+    name = "config" if recorded is None else RECORDED
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="hydra")  # with paths of its source
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error, parsed.overrides)) from error
+        raise ConfigError(explain(error, flags.overrides)) from error
     finally:
         sys.argv = before

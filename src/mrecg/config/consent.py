@@ -1,10 +1,9 @@
-"""Consent: code that a run folder or a file names is imported only where the user has said so.
+"""Consent: what a run folder or a file asks for beyond computing is done only where the user has said so.
 
 What a user types on a command line is consent. What stands in somebody's run folder is not.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mrecg.config.build import imported
@@ -14,8 +13,10 @@ from mrecg.errors import ConfigError
 
 OWN_MODELS = ("mrecg.models.cifar.", "mrecg.models.regnet.", "torchvision.models.", "timm.models.")
 """Where a model's definition may come from without consent."""
-_PLAIN_HYDRA = re.compile(r"hydra(/(launcher|sweeper)|\.(launcher|sweeper|sweep)(\.\w+)+)=[\w.+-]*")
-"""What overrides may ask of Hydra without consent: a preset, or a plain value of one."""
+_READING = ("pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "model_name")
+"""Arguments of these definitions that name files or addresses of their own."""
+_NO_ADDRESS = ("pkg", "file")
+"""Schemes of a checkpoint that stay on this machine."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,23 @@ class Consent:
         Raises:
             ConfigError: There is such code.
         """
-        if not self.given and (named := _names(model, data)):
-            raise self._refusal(f"import and run {named}")
+        for named in () if self.given else _names(model, data):
+            raise self.refusal(f"import and run {named}")
 
-    def to_words(self, words: Sequence[str]) -> None:
-        """Refuse recorded overrides by which Hydra itself would run something, unless that is allowed.
+    def to_run(self, config: RunConfig, recorded: RunConfig | None = None) -> None:
+        """Refuse to compute what somebody else has configured, where that takes more than computing.
 
         Args:
-            words: The overrides.
+            config: What is going to be run.
+            recorded: What the folder says of it; None: the same. What differs there was typed.
 
         Raises:
-            ConfigError: There is one, for example of ``hydra.callbacks``, or a shell command of a launcher.
+            ConfigError: It imports code, or connects to a network.
         """
-        for word in words if not self.given else ():
-            key = word.lstrip("+~")
-            if key.startswith("hydra") and (not _PLAIN_HYDRA.fullmatch(key) or "_target_" in key):
-                raise self._refusal(f"let Hydra do {word}")
+        known = set(asked(config if recorded is None else recorded))
+        for what in () if self.given else asked(config):
+            if what in known:
+                raise self.refusal(what)
 
     def to_reading(self, what: str) -> None:
         """Refuse a file whose reader runs what stands in it, unless that is allowed.
@@ -69,25 +71,72 @@ class Consent:
             ConfigError: It is not allowed.
         """
         if not self.given:
-            raise self._refusal(f"run {what}")
+            raise self.refusal(f"run {what}")
 
-    def _refusal(self, what: str) -> ConfigError:
+    def refusal(self, what: str) -> ConfigError:
+        """Say what is not done.
+
+        Args:
+            what: What would be done.
+
+        Returns:
+            The error, which says how to consent.
+        """
         return ConfigError(f"{self.where}: would {what}; if you trust that, add {self.how}")
 
 
-def names_code(config: RunConfig) -> bool:
+def asked(config: RunConfig) -> Iterator[str]:
+    """List what takes consent to run a configuration that nobody has typed.
+
+    Args:
+        config: The configuration.
+
+    Yields:
+        What it would do, for example ``import and run model.target=mine.Net``.
+    """
+    for named in _names(config.model, config.data):
+        yield f"import and run {named}"
+    scheme, mark, _ = (config.model.checkpoint or "").partition("://")
+    if mark and scheme not in _NO_ADDRESS:
+        yield f"connect to model.checkpoint={config.model.checkpoint}"
+    if config.logger.wandb == "online":
+        yield f"send its curves to W&B (logger.wandb=online, logger.entity={config.logger.entity})"
+
+
+def takes_consent(config: RunConfig) -> bool:
     """Whether going on with a run from its folder takes consent."""
-    return _names(config.model, config.data) is not None
+    return any(asked(config))
 
 
-def _names(model: ModelConfig | None, data: DataConfig | None) -> str | None:
-    """The first override that names code to import."""
-    if model is not None and model.target is not None and not _own(model.target):
-        return f"model.target={model.target}"
+def import_paths(model: ModelConfig | None, data: DataConfig | None) -> dict[str, str]:
+    """List the keys that name code by its import path, where that is not a definition of a known package.
+
+    Args:
+        model: The model; None: it is not going to be built.
+        data: The data; None: they are not going to be read.
+
+    Returns:
+        The import paths by key.
+    """
+    found = {}
+    if model is not None and model.target is not None and not model.target.startswith(OWN_MODELS):
+        found["model.target"] = model.target
     for part in ("calibration_dataset", "evaluation_dataset"):
         if data is not None and (path := getattr(data, part)) is not None:
-            return f"data.{part}={path}"
-    return None
+            found[f"data.{part}"] = path
+    return found
+
+
+def _names(model: ModelConfig | None, data: DataConfig | None) -> Iterator[str]:
+    """The overrides that name code to import, or that make a known definition read something."""
+    yield from (f"{key}={path}" for key, path in import_paths(model, data).items())
+    if model is None:
+        return
+    if model.target is not None and model.target.startswith(OWN_MODELS) and not _own(model.target):
+        yield f"model.target={model.target}"
+    for key in model.arguments if model.source != "embedded" else ():
+        if key in _READING:
+            yield f"model.arguments.{key}={model.arguments[key]}"
 
 
 def _own(target: str) -> bool:

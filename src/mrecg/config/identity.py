@@ -8,7 +8,7 @@ from typing import Any
 from mrecg.config.build import plain, saved_config
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError
-from mrecg.stored import yaml_mapping
+from mrecg.stored import read_regular, yaml_mapping
 
 CHECKPOINT = "checkpoint"
 """Folder of what a run has finished, below the run folder; gone when the run is complete."""
@@ -84,7 +84,7 @@ def read_config(folder: Path) -> RunConfig:
     """
     file = folder / "config.yaml"
     try:
-        values = yaml_mapping(file.read_bytes())
+        values = yaml_mapping(read_regular(file))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{file}: cannot be read ({reason}); is {folder} a run folder?") from error

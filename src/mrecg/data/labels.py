@@ -127,9 +127,7 @@ def _numbering(rows: Sequence[_Row], classes: Sequence[str] | None, path: Path) 
                 f"{where} {label!r} is no index, and line {index.line} has the index {index.label}; "
                 f"labels that are partly names need data.classes_path"
             )
-        elif (
-            len(label) > _DIGITS or int(label) < 0 or (classes is not None and int(label) >= len(classes))
-        ):
+        elif len(label) > _DIGITS or int(label) < 0 or (classes is not None and int(label) >= len(classes)):
             choices = "0 or more" if classes is None else f"0 to {len(classes) - 1} or a class's name"
             shown = label if len(label) <= _DIGITS else f"{label[:_DIGITS]}... ({len(label)} digits)"
             raise DataError(f"{where} {shown} is out of range; give {choices}")

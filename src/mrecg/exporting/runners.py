@@ -16,7 +16,7 @@ from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, ConfigError
 from mrecg.exporting.program import open_program
 from mrecg.saved import load_file
-from mrecg.stored import DAMAGED
+from mrecg.stored import DAMAGED, read_regular
 
 PROPERTY = "mrecg"
 """Key of an ONNX model's metadata: JSON with the model's name, its preprocessing and bits."""
@@ -157,7 +157,7 @@ def open_file(path: Path, *, allow_import: bool = False) -> tuple[nn.Module, Pre
     if path.suffix == ".safetensors":
         quantized = load_file(path, allow_import=allow_import)
         return quantized.model, quantized.preprocessing
-    content = path.read_bytes()
+    content = read_regular(path)
     if path.suffix == ".onnx":
         runner = OnnxRunner(content, str(path))
         try:

@@ -78,6 +78,7 @@ def export(
     batches: Iterable[tuple[Tensor, Tensor | None]],
     opset: int | None = None,
     progress: Callable[[int], None] | None = None,
+    named: bool = False,
 ) -> Exported:
     """Write a network to a file, after the file's content was run and compared with the network.
 
@@ -90,6 +91,7 @@ def export(
             there are some.
         opset: For ``onnx``: 18 to 25; None: the lowest with a type as narrow as there is for every weight.
         progress: Called behind each batch with the number of its images.
+        named: Whether the user has named this very file, see `write_durably`.
 
     Returns:
         What was written, and how well it agrees.
@@ -110,7 +112,7 @@ def export(
     maker = {"onnx": _onnx, "onnx_int8": _onnx_int8, "pt2": _program, "packed": _packed}[form]
     made = maker(quantized, config, tuple(first[0].shape[1:]), opset)
     agreements = compare(quantized.model, made.subjects, chain([first], batches), progress=progress)
-    write_durably(file, made.content)
+    write_durably(file, made.content, follow=named)
     sizes = quantized_bytes(quantized.network)
     return Exported(
         format=form,

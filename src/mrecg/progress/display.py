@@ -23,9 +23,7 @@ TABLE_WIDTH = 140
 class _Console(Console):
     """Prints whatever a name or file holds without letting it steer the terminal."""
 
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as rich does, without control characters but rich's own."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
@@ -54,7 +52,7 @@ def console_on(file: TextIO, *, width: int | None = None) -> Console:
 
 
 def results_console() -> Console:
-    """Where results are printed: standard output, as wide as COLUMNS says or, where it is no terminal, a table."""
+    """Where results are printed: standard output, where it is no terminal as wide as COLUMNS or a table."""
     wide = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit()
     return console_on(sys.stdout, width=TABLE_WIDTH if wide else None)
 

@@ -4,7 +4,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from mrecg.errors import DataError
 from mrecg.report.index import Read
 from mrecg.report.records import Run
-from mrecg.stored import DAMAGED
+from mrecg.stored import DAMAGED, read_regular
 
 Decisions = NDArray[np.int32]
 """One row an evaluation image: label, decision in full precision, decision after quantization."""
@@ -22,7 +21,7 @@ CLASSES, CONFUSIONS = 40, 20
 """Classes and confusions that are listed, at most: those that changed most."""
 
 
-def read_decisions(run: Run, *, read: Read = Path.read_bytes) -> Decisions | None:
+def read_decisions(run: Run, *, read: Read = read_regular) -> Decisions | None:
     """Read decisions.csv of a run.
 
     Args:
@@ -167,7 +166,7 @@ def flips(decisions: Decisions, names: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
-def class_folders(run: Run, *, read: Read = Path.read_bytes) -> tuple[str, ...]:
+def class_folders(run: Run, *, read: Read = read_regular) -> tuple[str, ...]:
     """Read in which folder each evaluation image was.
 
     Args:

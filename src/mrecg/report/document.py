@@ -20,11 +20,10 @@ from mrecg.report.palette import looks
 from mrecg.report.provenance import provenance
 from mrecg.report.reasons import criterion_title, reason
 from mrecg.report.records import Run
+from mrecg.stored import read_regular
 
 
-def document(
-    runs: Sequence[Run], *, command: str, version: str, read: Read = Path.read_bytes
-) -> dict[str, Any]:
+def document(runs: Sequence[Run], *, command: str, version: str, read: Read = read_regular) -> dict[str, Any]:
     """Describe runs for the page.
 
     Args:
@@ -47,7 +46,7 @@ class Document:
         read: How files of run folders are read.
     """
 
-    def __init__(self, runs: Sequence[Run], read: Read = Path.read_bytes) -> None:
+    def __init__(self, runs: Sequence[Run], read: Read = read_regular) -> None:
         self.runs = with_ids(runs)
         self.read = read
         # A run and the one that it is compared with.

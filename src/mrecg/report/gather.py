@@ -12,6 +12,7 @@ from mrecg.report.compare import Panel, Series
 from mrecg.report.index import Read
 from mrecg.report.load import load_run
 from mrecg.report.records import Run
+from mrecg.stored import read_regular
 
 ALL_DETAILED = 500
 """Runs up to which everything is read of every run."""
@@ -20,7 +21,7 @@ MOST_DETAILED = 300
 
 
 def load_runs(
-    found: Sequence[Path], *, read: Read = Path.read_bytes, broken: dict[Path, DataError] | None = None
+    found: Sequence[Path], *, read: Read = read_regular, broken: dict[Path, DataError] | None = None
 ) -> list[Run]:
     """Load runs, of many only the chosen ones whole.
 

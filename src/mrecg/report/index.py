@@ -11,13 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mrecg.stored import open_regular, read_regular
+
 INDEX = ".mrecg-index.sqlite"
 """Name of the index, in the folder that was named."""
 FROM_RUNS = 200
 """Run folders from which on there is an index: a report over fewer takes some three seconds without."""
 
 Read = Callable[[Path], bytes]
-"""How a file of a run folder is read: `Path.read_bytes`, or through an index."""
+"""How a file of a run folder is read: `read_regular`, or through an index."""
 
 _APPLICATION, _SCHEMA = 0x6D726567, 1
 _MOST_BYTES = 1 << 25
@@ -27,6 +29,7 @@ _TABLE = (
     "CREATE TABLE files (path BLOB PRIMARY KEY, modified INTEGER NOT NULL, changed INTEGER NOT NULL, "
     "size INTEGER NOT NULL, digest BLOB NOT NULL, content BLOB NOT NULL) WITHOUT ROWID"
 )
+_ENDINGS = ("", "-journal", "-wal", "-shm")
 _BROKEN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 Signature = tuple[int, int, int]
@@ -74,7 +77,7 @@ class Index:
             OSError: As when it is read without an index.
         """
         if self._base is None:
-            return file.read_bytes()
+            return read_regular(file)
         key = os.fsencode(str(file)[len(self.prefix) :])
         signature = _signature(file.stat())
         content = self._known(key, signature)
@@ -125,7 +128,7 @@ class Index:
 
     def _fresh(self, file: Path, key: bytes) -> bytes:
         """Read the file itself, and keep it where it is certain that this is all of it."""
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             before = _signature(os.fstat(stream.fileno()))
             content = stream.read()
             after = _signature(os.fstat(stream.fileno()))
@@ -158,8 +161,10 @@ class Index:
     def _open(self) -> sqlite3.Connection | None:
         """Open the index, or make it; None where there can be none."""
         for _ in range(2):
-            if self.file.is_symlink() or (self.file.exists() and not self.file.is_file()):
+            if self.file.exists() and not self.file.is_file():
                 return None
+            if any(Path(f"{self.file}{ending}").is_symlink() for ending in _ENDINGS):
+                return None  # SQLite would write through it
             try:
                 return _connect(self.file)
             except sqlite3.Error as error:

@@ -12,7 +12,7 @@ from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.folders import SUMMARY
 from mrecg.report.index import Read
 from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
-from mrecg.stored import DAMAGED, NoObjectError, json_object, refuse_newer
+from mrecg.stored import DAMAGED, NoObjectError, json_object, read_regular, refuse_newer
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class BrokenRunsError(DataError):
 REMEDY = "repeat the run, or leave its folder out of the report"
 
 
-def load_run(path: Path, *, read: Read = Path.read_bytes, detailed: bool = True) -> Run:
+def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) -> Run:
     """Read a run folder.
 
     Args:
@@ -183,9 +183,7 @@ _LARGEST = 1e100
 
 def _number(value: object) -> float:
     """A float; not a number for what is missing or overflowed, since a diverged run is a result too."""
-    number = (
-        value if type(value) is float else float(str(value)) if value not in (None, "") else math.nan
-    )
+    number = value if type(value) is float else float(str(value)) if value not in (None, "") else math.nan
     return number if abs(number) <= _LARGEST else math.nan
 
 

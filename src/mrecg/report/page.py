@@ -24,6 +24,7 @@ from mrecg.report.reader import Reader
 from mrecg.report.records import Run
 from mrecg.report.static import write_text
 from mrecg.report.templating import asset, template
+from mrecg.stored import read_regular
 
 SECTIONS = (
     ("headline", "Headline", ""),
@@ -101,7 +102,7 @@ def write_report(folders: Sequence[Path], out: Path, *, light: bool = False) -> 
 
 
 def write_page(
-    runs: Sequence[Run], folders: Sequence[Path], out: Path, *, read: Read = Path.read_bytes
+    runs: Sequence[Run], folders: Sequence[Path], out: Path, *, read: Read = read_regular, named: bool = False
 ) -> Path:
     """Write the full page of runs that are loaded.
 
@@ -110,6 +111,7 @@ def write_page(
         folders: The folders that were named.
         out: The HTML file to write; its folder is made.
         read: How the runs' files are read.
+        named: Whether the user has named this very file, see `write_durably`.
 
     Returns:
         The file.
@@ -117,10 +119,10 @@ def write_page(
     Raises:
         DataError: A run's decisions are broken.
     """
-    return write_text(Path(out), page_of(runs, folders, read=read))
+    return write_text(Path(out), page_of(runs, folders, read=read), named=named)
 
 
-def page_of(runs: Sequence[Run], folders: Sequence[Path], *, read: Read = Path.read_bytes) -> str:
+def page_of(runs: Sequence[Run], folders: Sequence[Path], *, read: Read = read_regular) -> str:
     """Make the full page of runs that are loaded.
 
     Args:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from mrecg.report.index import FROM_RUNS, Index
+from mrecg.stored import read_regular
 
 
 class Reader:
@@ -50,4 +51,4 @@ class Reader:
             OSError: It is missing, or not readable.
         """
         index = next((index for index in self._indexes if index.holds(file)), None)
-        return file.read_bytes() if index is None else index.read(file)
+        return read_regular(file) if index is None else index.read(file)

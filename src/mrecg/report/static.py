@@ -36,18 +36,20 @@ class Chart:
     last: str
 
 
-def write_text(out: Path, text: str) -> Path:
+def write_text(out: Path, text: str, *, named: bool = False) -> Path:
     """Write a file, and make its folder; it is there whole, or as it was before.
 
     Args:
         out: The file.
         text: What to write.
+        named: Whether the user has named this very file, see `write_durably`.
 
     Returns:
         The file.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(out, text.encode(errors="replace"))  # a folder's name need not be UTF-8
+    content = text.encode(errors="replace")  # a folder's name need not be UTF-8
+    write_durably(out, content, follow=named)
     return out
 
 

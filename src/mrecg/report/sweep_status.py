@@ -15,7 +15,7 @@ from mrecg.report.folders import SUMMARY, natural, runs_below
 from mrecg.report.index import Read
 from mrecg.report.reader import Reader
 from mrecg.report.records import COMPLETED
-from mrecg.stored import DAMAGED, json_object, refuse_newer
+from mrecg.stored import DAMAGED, json_object, read_regular, refuse_newer
 
 MANIFEST = "sweep.json"
 """The file in which a sweep keeps its jobs; older sweeps have none."""
@@ -137,7 +137,7 @@ def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]
     """The command, and of each job number, folder and overrides."""
     file = folder / MANIFEST
     try:
-        content = json_object(file.read_bytes())
+        content = json_object(read_regular(file))
         refuse_newer(content, file)
         jobs = [
             (int(job["number"]), _inside(str(job["folder"])), tuple(map(str, job["overrides"])))
@@ -223,7 +223,7 @@ def _finite(value: object) -> float | None:
 
 def _elapsed(place: Path) -> float | None:
     try:
-        started = datetime.fromisoformat(str(json.loads((place / LOCK).read_text())["started"]))
+        started = datetime.fromisoformat(str(json.loads(read_regular(place / LOCK))["started"]))
         return max(0.0, (datetime.now(UTC) - started).total_seconds())
     except (OSError, *DAMAGED):
         return None

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mrecg.durable import write_durably
 from mrecg.errors import DataError
-from mrecg.stored import DAMAGED, json_object, refuse_newer
+from mrecg.stored import DAMAGED, json_object, read_regular, refuse_newer
 from mrecg.sweep.manifest import DONE, SUMMARY, reason, state
 
 SEARCH = "search.json"
@@ -95,7 +95,7 @@ class Found:
         found = cls(tuple(objectives))
         if file.is_file():
             try:
-                content = json_object(file.read_bytes())
+                content = json_object(read_regular(file))
                 refuse_newer(content, file)
                 records = _RECORDS.validate_python(content["trials"])
             except (OSError, *DAMAGED) as error:
@@ -170,7 +170,7 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
     if state(folder) != DONE:
         return None, " ".join(reason(folder).split()) or "its process was killed"
     try:
-        summary = json_object((folder / SUMMARY).read_bytes())
+        summary = json_object(read_regular(folder / SUMMARY))
         seconds = _seconds(summary)
     except (OSError, *DAMAGED) as error:
         return None, f"{SUMMARY} is not readable: {error}"

@@ -7,6 +7,7 @@ and each job's folder says how it ended, whatever became of the launcher.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,29 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from mrecg.config.build import plain
 from mrecg.config.compose import from_hydra, sweep_params
+from mrecg.config.consent import Consent
 from mrecg.config.identity import identity_of
-from mrecg.sweep.launch import batch_of, fit, launch_all, workers_of
-from mrecg.sweep.manifest import Job, number_jobs, read_jobs, write_jobs
+from mrecg.durable import write_durably
+from mrecg.sweep.launch import batch_of, fit, launch_all, launching, workers_of
+from mrecg.sweep.manifest import Job, Launch, number_jobs, read_jobs, write_jobs
 from mrecg.variables import COMMAND, WORKERS, variable
 
 
 class Grid(BasicSweeper):
     """All combinations of the axes.
 
+    Attributes:
+        name: What sweep.json calls it.
+
     Args:
         max_batch_size: Jobs handed to the launcher at a time; None: all.
         params: The axes, as in Hydra's own sweeper.
         retries: How often jobs whose process was killed are launched again.
     """
+
+    name = "grid"
 
     def __init__(
         self,
@@ -44,12 +53,16 @@ class Grid(BasicSweeper):
         self.max_batch_size, self.params = max_batch_size, dict(params or {})
         self.hydra_context, self.config, self.launcher = None, None, None
         self.retries = retries
-        self.verb = ""
+        self.verb, self.recorded = "", False
+        self.consent: Consent | None = None
+        self.configs: dict[str, dict[str, Any]] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra gives, and make the launcher."""
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.verb = str(getattr(task_function, "verb", ""))
+        self.recorded = bool(getattr(task_function, "recorded", False))
+        self.consent = getattr(task_function, "consent", None)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the jobs that are not done.
@@ -63,7 +76,10 @@ class Grid(BasicSweeper):
         if self.verb != "quantize":  # the others leave no folder that could say whether they are done
             return super().sweep(arguments)
         folder = self.begin()
-        jobs = self.enroll(folder, self.combinations(arguments), arguments)
+        if self.recorded:
+            jobs = [replace(job, overrides=()) for job in read_jobs(folder)]
+        else:
+            jobs = self.enroll(folder, self.combinations(arguments), arguments)
         self.run(folder, jobs)
         return []
 
@@ -76,7 +92,8 @@ class Grid(BasicSweeper):
         assert self.config is not None
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        if not self.recorded:
+            write_durably(folder / "multirun.yaml", OmegaConf.to_yaml(self.config).encode())
         return folder
 
     def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
@@ -116,10 +133,13 @@ class Grid(BasicSweeper):
         everyone = [wanted.pop(job.identity, job) for job in known] + list(wanted.values())
         write_jobs(
             folder,
-            everyone,
+            [replace(job, config=self.configs.get(job.identity, job.config)) for job in everyone],
             command=os.environ.get(COMMAND, ""),
             verb=self.verb,
             arguments=[w for w in map(str, (*arguments, *hydra)) if not w.startswith("hydra.sweep.dir=")],
+            launch=Launch(
+                sweeper=self.name, launcher=launching(self.config), config_dir=_config_dir(self.config)
+            ),
         )
         return jobs
 
@@ -158,4 +178,14 @@ class Grid(BasicSweeper):
         assert self.config is not None and self.hydra_context is not None
         tree = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         config = from_hydra(OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"]))
-        return identity_of(config), config.name, tuple(overrides)
+        if self.consent is not None:
+            self.consent.to_run(config)
+        identity = identity_of(config)
+        self.configs[identity] = plain(config)
+        return identity, config.name, tuple(overrides)
+
+
+def _config_dir(config: DictConfig) -> str | None:
+    """The folder of configurations that was named by --config-dir."""
+    sources = OmegaConf.select(config, "hydra.runtime.config_sources") or []
+    return next((str(one.path) for one in sources if one.provider == "command-line"), None)

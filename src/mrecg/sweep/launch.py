@@ -7,6 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from omegaconf import DictConfig, OmegaConf
+
+from mrecg.config.grammar import hydra_quoted
+from mrecg.config.words import recordable
+from mrecg.errors import ConfigError
+from mrecg.lock import refuse_links
 from mrecg.sweep.manifest import DONE, FAILED, RUNNING, Job, begun, state
 
 log = logging.getLogger(__name__)
@@ -43,6 +49,8 @@ def launch_all(
         wait: Waits some seconds.
     """
     todo = [job for job in jobs if state(folder / job.folder) != DONE]
+    for job in todo:
+        _refuse_elsewhere(folder, job)
     for job in todo:  # what failed is tried again
         if state(folder / job.folder) == FAILED:
             (folder / job.folder / "summary.json").unlink()
@@ -70,14 +78,49 @@ def _parts(jobs: Sequence[Job], folder: Path, batch: int | None, *, alone: bool)
     yield from ([job] for job in suspects)
 
 
+def _refuse_elsewhere(folder: Path, job: Job) -> None:
+    """Refuse to launch a job whose folder, or something in it, leads out of the sweep's."""
+    place = folder / job.folder
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{place}: is a link, and a job would write there; remove it")
+    refuse_links(place)
+
+
 def _overrides(job: Job) -> list[str]:
-    return [*job.overrides, f"hydra.sweep.subdir='{job.folder}'"]
+    return [*job.overrides, f"hydra.sweep.subdir={hydra_quoted(job.folder)}"]
 
 
 def _wait_for_running(jobs: Sequence[Job], folder: Path, wait: Callable[[float], None]) -> None:
     """Wait for jobs that go on though their launcher has given up."""
     while any(state(folder / job.folder) == RUNNING for job in jobs):
         wait(POLL_SECONDS)
+
+
+def launching(config: DictConfig) -> tuple[str, ...]:
+    """Write down how jobs are launched, as words that need no configuration of the user's.
+
+    Args:
+        config: The composed tree with its hydra node.
+
+    Returns:
+        The launcher's preset and its plain values, as far as a folder is believed with them.
+    """
+    choice = OmegaConf.select(config, "hydra.runtime.choices")["hydra/launcher"]
+    words = [f"hydra/launcher={choice}"]
+    for place in ("launcher", "sweeper"):
+        values = OmegaConf.to_container(OmegaConf.select(config, f"hydra.{place}"), resolve=False)
+        assert isinstance(values, dict)
+        values.pop("params", None)
+        words += _words(f"hydra.{place}", values)
+    return tuple(word for word in words if recordable(word))
+
+
+def _words(prefix: str, values: Mapping[Any, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _words(f"{prefix}.{key}", value)
+        elif value is None or isinstance(value, int | float | str):
+            yield f"{prefix}.{key}={'null' if value is None else value}"
 
 
 def workers_of(launcher: Any, jobs: int, batch: int | None = None) -> int:

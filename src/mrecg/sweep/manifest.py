@@ -1,20 +1,22 @@
 """sweep.json: the jobs of a sweep, by the hash of what each of them will do."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mrecg.config.build import saved_config
+from mrecg.config.schema import RunConfig
 from mrecg.durable import write_durably
-from mrecg.errors import DataError
+from mrecg.errors import ConfigError, DataError
 from mrecg.lock import locked
-from mrecg.stored import DAMAGED, json_object, refuse_newer
+from mrecg.stored import DAMAGED, json_object, read_regular, refuse_newer
 
 MANIFEST = "sweep.json"
 SUMMARY = "summary.json"
-VERBS = ("quantize", "plan", "evaluate")
-"""Those that sweep."""
+VERB = "quantize"
+"""The one whose sweeps can be gone on with."""
 DONE, FAILED, RUNNING, OPEN = "completed", "failed", "running", "open"
 
 
@@ -27,12 +29,29 @@ class Job:
         identity: Hash of its resolved configuration, 16 hexadecimal digits.
         folder: Its run folder, below the sweep's.
         overrides: What makes it.
+        config: Its resolved configuration as plain values; None: recorded by an earlier version.
     """
 
     number: int
     identity: str
     folder: str
     overrides: tuple[str, ...]
+    config: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a sweep is launched, for going on with it.
+
+    Attributes:
+        sweeper: ``grid`` or ``search``; empty: recorded by an earlier version.
+        launcher: Words that choose the launcher and set its plain values.
+        config_dir: A folder of configurations that was named; None: there was none.
+    """
+
+    sweeper: str = ""
+    launcher: tuple[str, ...] = ()
+    config_dir: str | None = None
 
 
 def read_jobs(folder: Path) -> list[Job]:
@@ -51,7 +70,7 @@ def read_jobs(folder: Path) -> list[Job]:
     if not file.is_file():
         return []
     try:
-        content = json_object(file.read_bytes())
+        content = json_object(read_regular(file))
         refuse_newer(content, file)
         return [
             Job(
@@ -59,6 +78,7 @@ def read_jobs(folder: Path) -> list[Job]:
                 identity=str(job["identity"]),
                 folder=_inside(str(job["folder"])),
                 overrides=tuple(map(str, job["overrides"])),
+                config=_recorded(content, job),
             )
             for job in content["jobs"]
         ]
@@ -66,6 +86,83 @@ def read_jobs(folder: Path) -> list[Job]:
         raise DataError(
             f"{file}: not the list of a sweep's jobs ({error!r}); remove it to begin the sweep anew"
         ) from error
+
+
+def _recorded(content: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A job's configuration: what all have in common, and the groups in which it differs."""
+    if "settings" not in content or job.get("changes") is None:
+        return None
+    return {**dict(content["settings"]), **dict(job["changes"])}
+
+
+def _changes(common: Mapping[str, Any], config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if config is None:
+        return None
+    return {key: value for key, value in config.items() if key not in common or common[key] != value}
+
+
+def read_config_of(folder: Path, run: Path) -> RunConfig:
+    """Read the configuration that a sweep has recorded for a job.
+
+    Args:
+        folder: The sweep's folder.
+        run: The job's folder.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        DataError: There is no such job, or none of its configuration.
+        ConfigError: It is not right.
+    """
+    for job in read_jobs(folder):
+        if job.config is not None and (folder / job.folder).absolute() == run.absolute():
+            return recorded_config(job, folder)
+    raise DataError(f"{folder / MANIFEST}: has no configuration for {run}")
+
+
+def recorded_config(job: Job, folder: Path) -> RunConfig:
+    """Check the configuration that a sweep has recorded for a job.
+
+    Args:
+        job: The job, with a configuration.
+        folder: The sweep's folder, for the message.
+
+    Returns:
+        The configuration; the job goes on with what it has, whatever it was told when it began.
+
+    Raises:
+        ConfigError: It is not right.
+    """
+    try:
+        return replace(saved_config(job.config or {}), resume="auto", allow_import=False)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / MANIFEST}: job {job.number}: {error}") from error
+
+
+def read_launch(folder: Path) -> Launch:
+    """Read how a sweep is launched.
+
+    Args:
+        folder: The sweep's folder.
+
+    Returns:
+        What is recorded of it; nothing in a sweep of an earlier version.
+
+    Raises:
+        DataError: There is no sweep.
+    """
+    file = folder / MANIFEST
+    try:
+        values = dict(json_object(read_regular(file)).get("launch") or {})
+        place = values.get("config_dir")
+        return Launch(
+            sweeper=str(values.get("sweeper", "")),
+            launcher=tuple(map(str, values.get("launcher", ()))),
+            config_dir=None if place is None else str(place),
+        )
+    except (OSError, *DAMAGED) as error:
+        raise DataError(f"{file}: cannot be read ({error}); name the folder of a sweep") from error
 
 
 def read_command(folder: Path) -> tuple[str, list[str]]:
@@ -82,10 +179,10 @@ def read_command(folder: Path) -> tuple[str, list[str]]:
     """
     file = folder / MANIFEST
     try:
-        content = json_object(file.read_bytes())
+        content = json_object(read_regular(file))
         refuse_newer(content, file)
         verb, words = str(content["verb"]), content["arguments"]
-        if verb not in VERBS or not isinstance(words, list):
+        if verb != VERB or not isinstance(words, list):
             raise ValueError(f"verb {verb!r} with arguments {words!r}")
         return verb, [str(word) for word in words]
     except (OSError, *DAMAGED) as error:
@@ -93,7 +190,13 @@ def read_command(folder: Path) -> tuple[str, list[str]]:
 
 
 def write_jobs(
-    folder: Path, jobs: Sequence[Job], *, command: str, verb: str, arguments: Sequence[str]
+    folder: Path,
+    jobs: Sequence[Job],
+    *,
+    command: str,
+    verb: str,
+    arguments: Sequence[str],
+    launch: Launch | None = None,
 ) -> None:
     """Write the jobs of a sweep.
 
@@ -102,17 +205,26 @@ def write_jobs(
         jobs: The jobs.
         command: The command line as it was typed.
         verb: Its verb.
-        arguments: What followed the verb, without the sweep's folder.
+        arguments: What followed the verb, without flags and the sweep's folder.
+        launch: How it is launched.
     """
+    common = next((job.config for job in jobs if job.config is not None), {})
     content = {
         "schema_version": 1,
         "command": command,
         "verb": verb,
         "arguments": list(arguments),
-        "jobs": [{**asdict(job), "overrides": list(job.overrides)} for job in jobs],
+        "launch": asdict(launch or Launch()),
+        "settings": common,
+        "jobs": [_entry(job, common) for job in jobs],
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_durably(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _entry(job: Job, common: Mapping[str, Any]) -> dict[str, Any]:
+    values = {key: value for key, value in vars(job).items() if key != "config"}
+    return {**values, "changes": _changes(common, job.config)}
 
 
 def number_jobs(known: Sequence[Job], wanted: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[Job]:
@@ -180,6 +292,6 @@ def begun(folder: Path) -> bool:
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        return json_object((folder / SUMMARY).read_bytes())
+        return json_object(read_regular(folder / SUMMARY))
     except (OSError, ValueError):
         return {}

@@ -65,6 +65,8 @@ class Search(Grid):
         retries: How often jobs whose process was killed are launched again.
     """
 
+    name = "search"
+
     def __init__(
         self,
         *,

@@ -26,6 +26,7 @@ class CsvFiles(Silent):
         (folder / "curves").mkdir(parents=True, exist_ok=True)
         for stale in (folder / "curves").glob("*.csv"):
             stale.unlink()  # of an earlier run in the same folder; its curves would go on in ours
+        (folder / "units.csv").unlink(missing_ok=True)
         with (folder / "units.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mrecg.errors import ConfigError, DataError
+from mrecg.stored import read_regular
 from mrecg.track.account import has_key, server
 from mrecg.track.dashboard import KIND, PACKAGE, packages
 
@@ -43,7 +44,7 @@ def read(file: Path) -> dict[str, Any]:
         DataError: It is missing or something else.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(read_regular(file))
     except FileNotFoundError:
         raise DataError(f"{file}: no such file; mrecg dashboard DIR... writes one") from None
     except (OSError, ValueError) as error:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mrecg.errors import DataError, MrecgError
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.report import find_runs
+from mrecg.stored import read_regular, yaml_mapping
 from mrecg.track import metrics
 
 GROUPED_BY = (
@@ -111,7 +110,7 @@ def _plan(path: Path) -> Plan | None:
     if not file.is_file():
         return None
     try:
-        return Plan.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        return Plan.from_dict(json.loads(read_regular(file)))
     except (KeyError, TypeError, ValueError, MrecgError) as error:
         raise DataError(f"{file}: not a plan ({error!r}); leave its folder out") from error
 
@@ -119,14 +118,11 @@ def _plan(path: Path) -> Plan | None:
 def _config(path: Path) -> Mapping[str, Any]:
     file = path / "config.yaml"
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        return yaml_mapping(read_regular(file))
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{file}: not readable ({' '.join(str(error).split())}); leave its folder out"
         ) from error
-    if not isinstance(values, dict):
-        raise DataError(f"{file}: holds no configuration; leave its folder out")
-    return values
 
 
 def _curves(path: Path, plan: Plan) -> Iterator[tuple[str, str]]:
@@ -137,7 +133,8 @@ def _curves(path: Path, plan: Plan) -> Iterator[tuple[str, str]]:
             task = file.stem.removeprefix(name).removeprefix(".")
             if file.stem in (name, f"{name}.{task}"):
                 place = metrics.with_pass(of[name], task, 2 if task else 1)
-                yield from ((quantity, place) for quantity in _filled(file.read_text(encoding="utf-8").splitlines()))
+                lines = read_regular(file).decode().splitlines()
+                yield from ((quantity, place) for quantity in _filled(lines))
 
 
 def _by_quantity(curves: set[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

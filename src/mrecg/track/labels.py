@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from mrecg.stored import DAMAGED, read_regular, yaml_mapping
 
 
 def tags(settings: Mapping[str, Any], own: Sequence[str]) -> list[str]:
@@ -37,11 +37,12 @@ def sweep(folder: Path) -> str | None:
         The name of the sweep's folder, behind its date if it lies below one; None outside of a sweep.
     """
     file = folder / ".hydra" / "hydra.yaml"
-    if not file.is_file():
+    try:
+        hydra = yaml_mapping(read_regular(file))["hydra"]
+        if hydra["mode"] != "MULTIRUN":
+            return None
+        place = Path(str(hydra.get("sweep", {}).get("dir", folder.parent)))
+    except (OSError, *DAMAGED):
         return None
-    hydra = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("hydra", {})
-    if hydra.get("mode") != "MULTIRUN":
-        return None
-    place = Path(str(hydra.get("sweep", {}).get("dir", folder.parent)))
     date = place.parent.name
     return f"{date}-{place.name}" if re.fullmatch(r"\d{4}-\d{2}-\d{2}", date) else place.name

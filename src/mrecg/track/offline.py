@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mrecg.errors import DataError
+from mrecg.stored import read_regular
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +217,7 @@ def log_records(path: Path) -> Iterator[bytes]:
     Raises:
         DataError: It does not begin as such a file.
     """
-    content = path.read_bytes()
+    content = read_regular(path)
     if content[:4] != b":W&B":
         raise DataError(f"{path}: does not begin as a W&B file")
     position, parts = _FILE_HEADER.size, b""

@@ -11,7 +11,7 @@ from pathlib import Path
 from mrecg.config.identity import identity_of
 from mrecg.config.schema import RunConfig
 from mrecg.durable import write_durably
-from mrecg.stored import json_object
+from mrecg.stored import json_object, read_regular
 
 log = logging.getLogger(__name__)
 FILE = Path("wandb") / "mrecg-run.json"
@@ -57,7 +57,7 @@ def forget(folder: Path) -> None:
 def _read(file: Path, identity: str) -> str | None:
     """The id, if it is that of the same run and readable; a new one costs nothing but a second curve."""
     try:
-        values = json_object(file.read_bytes())
+        values = json_object(read_regular(file))
     except (OSError, ValueError):
         return None
     kept = values.get("id")

@@ -108,6 +108,7 @@ def _made(
                 batches=images_of(config, result.preprocessing, count),
                 opset=opset if form.startswith("onnx") else None,
                 progress=advance,
+                named="out" in values,
             )
         made.append(exported)
     return made
@@ -146,10 +147,10 @@ def _number(key: str, text: str) -> int:
 
 
 def _earlier(file: Path) -> dict[str, Any]:
-    from mrecg.stored import json_object
+    from mrecg.stored import json_object, read_regular
 
     try:
-        return json_object(file.read_bytes()) if file.is_file() else {}
+        return json_object(read_regular(file)) if file.is_file() else {}
     except ValueError:
         return {}  # a record for people, made anew
 

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -25,18 +26,20 @@ def _title(folder: Path) -> str:
     return f"run {folder.name.split('-')[0]}" if _sweeps() else "run"
 
 
-def quantize(tree: DictConfig) -> None:
+def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path, Path], RunConfig]) -> None:
     """Quantize, and leave a complete run folder with its report.
 
     Args:
         tree: Hydra's composed configuration.
+        choose: Takes it and the folders of sweep and run; gives what is run instead.
     """
     from mrecg.lock import run_lock
     from mrecg.sweep.manifest import DONE, state
 
-    config = from_hydra(tree)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with run_lock(folder):
+    config = choose(from_hydra(tree), Path(HydraConfig.get().sweep.dir), folder)
+    # A run on its own was locked before Hydra wrote anything there.
+    with run_lock(folder) if _sweeps() else nullcontext():
         if _sweeps() and state(folder) == DONE:  # an engine has started it twice
             log.info("%s is done already", config.name)
             return
@@ -149,9 +152,10 @@ def evaluate(tree: DictConfig) -> None:
 
 def _go_on(config: RunConfig, folder: Path) -> str:
     """The words by which an interrupted run goes on."""
-    from mrecg.config.consent import names_code
+    from mrecg.config.consent import takes_consent
+    from mrecg.verbs.resume import shell
 
-    return f"resume={_short(folder)}" + " allow_import=true" * names_code(config)
+    return shell(_short(folder), "resume=") + " allow_import=true" * takes_consent(config)
 
 
 def _short(path: Path) -> Path:

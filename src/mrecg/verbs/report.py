@@ -17,9 +17,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: Run folders, or folders that hold some; ``-o FILE``, ``--picture FILE``,
             ``--figures DIR``, ``--all``.
     """
-    parser = Words(
-        prog="mrecg report", description="One self-contained HTML page over a set of runs."
-    )
+    parser = Words(prog="mrecg report", description="One self-contained HTML page over a set of runs.")
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="DIR", help="run folders, or folders that hold some"
     )
@@ -41,13 +39,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--all", action="store_true", help="print all runs, however many")
     parsed = parser.parse_args(plain_words(arguments))
     out = parsed.out or parsed.folders[0] / "report.html"
-    compare(parsed.folders, out, picture=parsed.picture, figures=parsed.figures, every=parsed.all)
+    compare(
+        parsed.folders,
+        out,
+        named=parsed.out is not None,
+        picture=parsed.picture,
+        figures=parsed.figures,
+        every=parsed.all,
+    )
 
 
 def compare(
     folders: Sequence[Path],
     out: Path,
     *,
+    named: bool = False,
     picture: Path | None = None,
     figures: Path | None = None,
     every: bool = False,
@@ -57,6 +63,7 @@ def compare(
     Args:
         folders: Run folders, or folders that hold some.
         out: The page.
+        named: Whether the user has named this very file; only then a link is written through.
         picture: A picture of the error along the units, if wanted.
         figures: A folder for the figures for papers, if wanted.
         every: Whether to print all runs, however many.
@@ -92,11 +99,12 @@ def compare(
             sys.stderr.write(f"mrecg: left out: {legible(' '.join(str(error).split()))}\n")
         console.print(terminal_table(runs, every=every))
         drawn = paper_figures(runs, figures) if figures is not None else []
-        written = write_text(out, page)
+        written = write_text(out, page, named=named)
     if said := left_out(runs):
         console.print(said, highlight=False)
     console.print(f"report: {written}", soft_wrap=True, highlight=False)
     if picture is not None:
-        console.print(f"picture: {oscillation_figure(runs, picture)}", soft_wrap=True, highlight=False)
+        place = picture.resolve() if picture.is_symlink() else picture
+        console.print(f"picture: {oscillation_figure(runs, place)}", soft_wrap=True, highlight=False)
     for path in drawn:
         console.print(f"figure: {path}", soft_wrap=True, highlight=False, markup=False)

@@ -3,16 +3,21 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mrecg.errors import Interrupted, MrecgError
-from mrecg.variables import COMMAND
+from mrecg.variables import COMMAND, variable
+from mrecg.verbs.resume import check_jobs, recorded, say_unshared, shell, strange_shelf, unshared
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from mrecg.config.consent import Consent
+    from mrecg.config.schema import RunConfig
+    from mrecg.sweep.manifest import Job as Listed
 
 _PASS_ON = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 """Flags by which Hydra prints something instead of running."""
@@ -24,8 +29,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     Args:
         verb: ``quantize``, ``plan`` or ``evaluate``.
         arguments: Overrides and Hydra's own flags.
-        consent: Whether code that they name may be imported, where they come from a folder and were not
-            typed.
+        consent: Whether what they ask for is allowed, where they come from a folder and were not typed.
 
     Raises:
         MrecgError: Whatever a user can cause and mend.
@@ -36,45 +40,108 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         sys.stdout.write(verb_help(verb))
         return
     from mrecg.config import compose
-    from mrecg.config.consent import names_code
-    from mrecg.config.identity import refuse_other
+    from mrecg.config.consent import Consent
+    from mrecg.config.grammar import in_order
 
-    job, typed = Job(verb), arguments
-    arguments = _resumed(arguments) if verb == "quantize" else arguments
-    if any(word.split("=")[0] in _PASS_ON for word in arguments):
-        compose.run(job, arguments)
+    before = recorded(arguments) if verb == "quantize" and consent is None else None
+    words = in_order(arguments) if before is None else before.words
+    values = None if before is None else before.values
+    job = Job(verb, consent=consent)
+    if any(word.split("=")[0] in _PASS_ON for word in words):
+        compose.run(job, words, values)
         return
-    checked = compose.check(arguments)
-    if consent is not None:
-        for config in checked.configs:
-            consent.to(config.model, config.data)
-    if verb == "quantize" and checked.run is not None:
-        refuse_other(checked.configs[0], checked.run)  # before Hydra writes anything there
-
-    # By the environment it also reaches jobs that a launcher runs in other processes.
-    os.environ[COMMAND] = shlex.join(["mrecg", verb, *typed])
-    try:
-        if checked.folder is None:
-            job.quiet = True
-            with _named(checked.run):
-                compose.run(job, arguments)
-            if job.failed is not None:
-                raise job.failed
+    checked = compose.check(words, values)
+    for config in checked.configs:
+        if consent is not None:
+            consent.to_run(config)
+        _refuse_early(config)
+    if before is not None:
+        (config,) = checked.configs
+        consent = Consent(str(before.folder), config.allow_import)
+        consent.to_run(config, before.config)
+        if not consent.given and config.shared == before.config.shared and strange_shelf(config):
+            say_unshared(before.folder, config)
+            words = in_order(words, "shared.folder=null")
+    with variable(COMMAND, shlex.join(["mrecg", verb, *arguments])):
+        if checked.folder is not None:
+            _sweep(job, words, checked.folder, checked.configs)
             return
-        # Absolute, because workers of some engines begin in folders of their own.
-        folder = checked.folder.absolute()
-        try:
-            compose.run(job, [*arguments, f"hydra.sweep.dir='{folder}'"])
-        except KeyboardInterrupt as error:
-            again = " --allow-import" * any(names_code(config) for config in checked.configs)
-            go_on = f"mrecg sweep resume {shlex.quote(str(checked.folder))}{again}"
-            raise Interrupted.by(error, go_on=go_on) from error
-        finally:
-            _compare(checked.folder)
-        if verb == "quantize":
-            _ended(checked.folder)
+        assert checked.run is not None
+        _one(job, words, values, checked.run, checked.configs[0])
+
+
+def run_recorded(words: Sequence[str], folder: Path, jobs: "Sequence[Listed]", consent: "Consent") -> None:
+    """Go on with the jobs of a sweep whose configurations are recorded; nothing is composed for them.
+
+    Args:
+        words: What Hydra needs to launch them.
+        folder: The sweep's folder.
+        jobs: Its jobs.
+        consent: Whether the user trusts the sweep.
+
+    Raises:
+        MrecgError: Whatever a user can cause and mend.
+    """
+    from mrecg.sweep.manifest import recorded_config
+
+    configs = [recorded_config(listed, folder) for listed in jobs]
+    check_jobs(folder, configs, consent)
+    for config in configs:
+        _refuse_early(config)
+    with variable(COMMAND, shlex.join(["mrecg", "sweep", "resume", str(folder)])):
+        job = Job("quantize", consent=consent, recorded=True)
+        _sweep(job, [*words, f"trainer.device={configs[0].trainer.device}"], folder, configs)
+
+
+def _refuse_early(config: "RunConfig") -> None:
+    """Refuse import paths without a package before anything heavy is imported."""
+    from mrecg.config.build import reach
+    from mrecg.config.consent import import_paths
+
+    for path in import_paths(config.model, config.data).values():
+        reach(path)
+
+
+def _one(
+    job: "Job", words: Sequence[str], values: Mapping[str, Any] | None, folder: Path, config: "RunConfig"
+) -> None:
+    """Run one job in a folder that is kept from others before Hydra writes anything there."""
+    from mrecg.config import compose
+    from mrecg.config.grammar import hydra_quoted, in_order
+    from mrecg.config.identity import refuse_other
+    from mrecg.lock import refuse_links, run_lock
+
+    job.quiet = True
+    with _named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
+        with run_lock(folder):
+            if job.verb == "quantize":
+                refuse_other(config, folder)
+            compose.run(job, in_order(words, f"hydra.run.dir={hydra_quoted(folder)}"), values)
+    if job.failed is not None:
+        raise job.failed
+
+
+def _sweep(job: "Job", words: Sequence[str], folder: Path, configs: "Sequence[RunConfig]") -> None:
+    """Run the jobs of a sweep, and compare them."""
+    from mrecg.config import compose
+    from mrecg.config.consent import takes_consent
+    from mrecg.config.grammar import hydra_quoted, in_order
+    from mrecg.lock import refuse_links
+
+    refuse_links(folder)
+    # Absolute, because workers of some engines begin in folders of their own.
+    place = f"hydra.sweep.dir={hydra_quoted(folder.absolute())}"
+    try:
+        compose.run(job, in_order(words, place))
+    except KeyboardInterrupt as error:
+        again = " --allow-import" * any(takes_consent(config) for config in configs)
+        raise Interrupted.by(error, go_on=f"mrecg sweep resume {shell(folder)}{again}") from error
     finally:
-        del os.environ[COMMAND]
+        _compare(folder)
+    if job.verb == "quantize":
+        _ended(folder)
 
 
 @contextmanager
@@ -94,54 +161,43 @@ class Job:
 
     Args:
         verb: Its name.
+        consent: Whether what runs is allowed, where it comes from a folder.
+        recorded: Whether each job takes the configuration that its sweep has recorded.
 
     Attributes:
         quiet: Whether an error is kept instead of raised: Hydra would write lines of its own about it.
         failed: The error that was kept.
     """
 
-    def __init__(self, verb: str) -> None:
-        self.verb = verb
+    def __init__(self, verb: str, *, consent: "Consent | None" = None, recorded: bool = False) -> None:
+        self.verb, self.consent, self.recorded = verb, consent, recorded
         self.__name__ = verb
         self.home = Path.cwd()
         self.quiet = False
         self.failed: Exception | None = None
 
-    def __call__(self, tree: object) -> None:
+    def __call__(self, tree: "DictConfig") -> None:
         """Run the verb on Hydra's composed tree."""
         from mrecg.verbs import jobs
 
         if self.home.is_dir():  # workers of some engines begin elsewhere; paths were given from here
             os.chdir(self.home)
         try:
-            getattr(jobs, self.verb)(tree)
+            if self.verb == "quantize":
+                jobs.quantize(tree, self._choose)
+            else:
+                getattr(jobs, self.verb)(tree)
         except Exception as error:
             if not self.quiet:
                 raise
             self.failed = error
 
+    def _choose(self, composed: "RunConfig", sweep: Path, folder: Path) -> "RunConfig":
+        """What a job runs: what Hydra has composed, or what its sweep has recorded."""
+        from mrecg.sweep.manifest import read_config_of
 
-def _resumed(arguments: Sequence[str]) -> list[str]:
-    """Turn ``resume=FOLDER`` into the command line of that run, with what else was given behind it.
-
-    Raises:
-        ConfigError: It is no run folder.
-    """
-    named = [word for word in arguments if word.startswith("resume=") and word[7:] not in ("auto", "never")]
-    if not named:
-        return list(arguments)
-    from mrecg.config.compose import saved_overrides
-    from mrecg.config.consent import Consent
-    from mrecg.config.identity import read_config
-
-    folder = Path(named[-1][7:])
-    rest = [word for word in arguments if not word.startswith("resume=")]
-    saved, config = saved_overrides(folder), read_config(folder)
-    consent = Consent(str(folder), "allow_import=true" in rest)
-    consent.to_words(saved)
-    consent.to(config.model, config.data)
-    # Whatever sweep it belonged to, this is one run.
-    return [*saved, *rest, f"hydra.run.dir='{folder}'", "hydra.mode=RUN"]
+        config = read_config_of(sweep, folder) if self.recorded else composed
+        return unshared(config) if self.consent is not None and not self.consent.given else config
 
 
 class SweepError(MrecgError):
@@ -171,7 +227,7 @@ def _ended(folder: Path) -> None:
     parts = [f"{len(failed)} failed"] * bool(failed) + [f"{len(lost)} lost"] * bool(lost)
     raise SweepError(
         f"{' and '.join(parts)} of {len(jobs)} jobs (run {first.number}: {why}); "
-        f"mrecg sweep status {shlex.quote(str(folder))} lists them, mrecg sweep resume runs them again"
+        f"mrecg sweep status {shell(folder)} lists them, mrecg sweep resume runs them again"
     )
 
 

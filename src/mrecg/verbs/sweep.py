@@ -28,9 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         DataError: There is no sweep in the folder.
     """
-    parser = Words(
-        prog="mrecg sweep", description="How far a sweep is, and to go on with it."
-    )
+    parser = Words(prog="mrecg sweep", description="How far a sweep is, and to go on with it.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="status|resume")
     status = commands.add_parser(
         "status",
@@ -53,18 +51,20 @@ def main(arguments: Sequence[str]) -> int:
     resume.add_argument(
         "--allow-import",
         action="store_true",
-        help="let it import the models and data sets that the sweep names by import path",
+        help="let it import the models and data sets, and connect to the addresses, that the sweep names",
+    )
+    resume.add_argument(
+        "-cd",
+        "--config-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder of configurations that it needs",
     )
     parsed = parser.parse_args(arguments)
     if parsed.command == "resume":
-        from mrecg.config.consent import Consent
-        from mrecg.sweep.manifest import read_command
-        from mrecg.verbs.run import run
+        from mrecg.verbs.resume import sweep as go_on
 
-        verb, words = read_command(parsed.folder)
-        consent = Consent(str(parsed.folder), parsed.allow_import, how="--allow-import")
-        consent.to_words(words)
-        run(verb, ["-m", *words, f"hydra.sweep.dir='{parsed.folder}'"], consent=consent)
+        go_on(parsed.folder, allow_import=parsed.allow_import, config_dir=parsed.config_dir)
         return 0
     from mrecg.report.sweep_status import FAILED, INTERRUPTED, read_sweep
     from mrecg.report.sweep_table import sweep_table, sweep_values

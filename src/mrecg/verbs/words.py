@@ -58,31 +58,16 @@ def key_words(arguments: Sequence[str], *, folder: bool) -> list[str]:
     words = [CONSENT[1] if word == CONSENT[0] else word for word in arguments]
     if not folder:
         return words
+    from mrecg.config.grammar import hydra_quoted
+
     follows = [False, *(word in _WITH_VALUE for word in words)]
     return [
         word
         if after or word.startswith("-") or ("=" in word and not Path(word).exists()) or not word
-        else f"{'path' if Path(word).is_file() else 'run'}={quoted(word)}"
+        else f"{'path' if Path(word).is_file() else 'run'}={hydra_quoted(word)}"
         for word, after in zip(words, follows, strict=False)
     ]
 
 
 _WITH_VALUE = ("-cd", "--config-dir", "-c", "--cfg", "-p", "--package", "-cn", "--config-name", "-cp")
 """Hydra's flags whose value is the next word."""
-
-
-def quoted(text: str) -> str:
-    """Quote text for Hydra's grammar, so that it is taken as it is.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text in quotes.
-
-    >>> print(quoted("it's"), quoted("${x}"))
-    'it\\'s' '\\${x}'
-    """
-    tail = len(text) - len(text.rstrip("\\"))
-    inner = text[: len(text) - tail].replace("\\'", "\\\\\\'").replace("'", "\\'") if "\\'" in text else text.replace("'", "\\'")
-    return f"'{inner}'".replace("${", "\\${")
