@@ -261,6 +261,6 @@ def _refuse_unknown(key: str, function: Callable[..., Any]) -> None:
     if key in inside:
         hint = f" (did you mean {inside[key]}={{{key!r}: ...}}?)"
     raise ConfigError(
-        f"{key}: {function.__name__} has no such argument{hint}; it takes {', '.join(takes)}, and as dicts the "
-        f"groups of the configuration: {', '.join(group for group in groups if group not in takes)}"
+        f"{key}: {function.__name__} has no such argument{hint}; it takes {', '.join(takes)}, and as dicts "
+        f"the groups of the configuration: {', '.join(group for group in groups if group not in takes)}"
     )

@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mrecg.errors import (
     FULL,
@@ -196,7 +197,7 @@ def _refuse_no_folder() -> None:
         ConfigError: It was.
     """
     try:
-        os.getcwd()
+        Path.cwd()
     except OSError as error:
         place = os.environ.get("PWD", "the current folder")
         raise ConfigError(f"{place}: the current folder is no longer there; cd to one that is") from error

@@ -158,9 +158,9 @@ def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
 
 @contextmanager
 def keeping_draws() -> Iterator[None]:
-    """Leave the global generators of torch, numpy and Python after the ``with`` block as they were before it.
+    """Leave the global generators of torch, numpy and Python after the ``with`` block as they were before.
 
-    Nothing here draws from them, but a DataLoader does when an iteration begins, and so may a user's data set.
+    Nothing here draws from them, but a DataLoader does when an iteration begins, and so may a data set.
 
     Yields:
         Nothing.

@@ -158,18 +158,18 @@ def allocator_says(error: BaseException) -> str:
 
 
 def legible(text: str, *, escaped: bool = True) -> str:
-    """Make text of foreign origin safe to print: nothing in it steers a terminal, or fails to be encoded.
+    r"""Make text of foreign origin safe to print: nothing in it steers a terminal, or fails to be encoded.
 
     Args:
         text: For example a name from a folder or file.
-        escaped: Whether control characters are shown, as ``\\x1b``; else they are left out.
+        escaped: Whether control characters are shown, as ``\x1b``; else they are left out.
 
     Returns:
-        The text without control characters, without those that turn the direction of writing, and without lone
-        surrogates (bytes of a name that is no UTF-8). Line breaks stay where ``escaped`` is false.
+        The text without control characters, without those that turn the direction of writing, and without
+        lone surrogates (bytes of a name that is no UTF-8). Line breaks stay where ``escaped`` is false.
 
-    >>> legible("a\x1b[31mb"), legible("a\x1b[31mb\\n", escaped=False)
-    ('a\\\\x1b[31mb', 'a[31mb\\n')
+    >>> legible("a\x1b[31mb"), legible("a\x1b[31mb\n", escaped=False)
+    ('a\\x1b[31mb', 'a[31mb\n')
     """
     if text.isprintable():
         return text
@@ -181,7 +181,7 @@ def _shown(character: str, *, escaped: bool) -> str:
         return ascii(character)[1:-1]
     if unicodedata.category(character) == "Cs":
         return "\N{REPLACEMENT CHARACTER}"
-    # Other characters of format join letters and emoji; those that turn the direction reorder what is around them.
+    # Other characters of format join letters and emoji; these reorder what stands around them.
     turns = unicodedata.bidirectional(character) in _TURNS
     return "" if turns or (unicodedata.category(character) == "Cc" and character != "\n") else character
 

@@ -1,4 +1,4 @@
-"""What the schema says of a key besides its default: the closed set that it is from, and whether it is a number."""
+"""What the schema says of a key besides its default: its closed set, and whether it is a number."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -35,8 +35,8 @@ def words(kind: Any) -> list[Any]:
         kind: A type as in the schema.
 
     Returns:
-        The words and numbers that it names, ``null`` and both booleans where they are among them; empty where it
-        names none.
+        The words and numbers that it names, None and both booleans where they are among them; empty where
+        it names none.
 
     >>> words(Literal["lp", "minmax"]), words(bool), words(Literal["auto"] | int)
     (['lp', 'minmax'], [False, True], ['auto'])

@@ -69,9 +69,7 @@ def parsed(arguments: Sequence[str]) -> Any:
                 "DIR/experiment/mine.yaml as experiment=mine"
             )
     if found.config_dir is not None and not Path(found.config_dir).is_dir():
-        raise ConfigError(
-            f"--config-dir: {found.config_dir} is no folder; give one with groups of your own, such as DIR/experiment/mine.yaml"
-        )
+        raise ConfigError(f"--config-dir: {found.config_dir} is no folder; give one with groups of your own")
     return found
 
 

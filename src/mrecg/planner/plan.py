@@ -189,7 +189,7 @@ def _fewer(
 
 
 _EVERYTHING = (
-    "Every pair that may be merged was merged, so there was nothing to choose; for fewer merges set a smaller "
+    "Every pair that may be merged was merged, so there was nothing to choose; for fewer set a smaller "
     "planner.merge_count or planner.max_group_size."
 )
 

@@ -46,6 +46,7 @@ def console_on(file: TextIO, *, width: int | None = None) -> Console:
     return _Console(
         file=file,
         width=width,
+        markup=False,  # a folder may be called [bold]
         color_system=None if plain else "auto",
         force_interactive=None if file.isatty() and not plain else False,
     )

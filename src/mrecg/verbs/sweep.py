@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrecg.progress import results_console
-from mrecg.verbs.words import Words
+from mrecg.verbs.words import Words, plain_words
 
 EXIT = """\
 exit code:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         metavar="DIR",
         help="a folder of configurations that it needs",
     )
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_args(plain_words(arguments))
     if parsed.command == "resume":
         from mrecg.verbs.resume import sweep as go_on
 
