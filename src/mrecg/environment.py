@@ -165,8 +165,9 @@ def keeping_draws() -> Iterator[None]:
     Yields:
         Nothing.
     """
-    plain, arrays, gpus = random.getstate(), np.random.get_state(), range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices=gpus if torch.cuda.is_initialized() else []):
+    plain, arrays = random.getstate(), np.random.get_state()
+    gpus = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=gpus):
         try:
             yield
         finally:

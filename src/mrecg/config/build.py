@@ -95,9 +95,9 @@ def _explain(error: ValidationError) -> str:
         value = first["ctx"]["tag"] if "tag" in first["ctx"] else first["input"]
         name = f"{key}.name" if first["type"] == "union_tag_invalid" else key
         return str(one_of(name, value, choices)) + more
-    if first["type"] == "too_short":
-        return f"{key}: {first['input']!r} is not right: needs at least {first['ctx']['min_length']}{more}"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "too_short":
+        message = f"needs at least {first['ctx']['min_length']}"
     if first["type"] == "value_error" and (not parts or keys_of(parts, method)):
         return f"{message}{more}"  # a rule across a group's fields names its keys itself
     return f"{key}: {first['input']!r} is not right: {message[0].lower()}{message[1:]}{more}"

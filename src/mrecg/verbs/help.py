@@ -132,7 +132,7 @@ def _choice(group: str, name: str, own: Sequence[str]) -> str:
     """What stands in the file of a choice."""
     found = files(group, own)
     if name not in found:
-        raise one_of(group, name, found)
+        raise one_of(group, name, sorted(found))
     text = found[name].read_text(encoding="utf-8").rstrip()
     return "\n".join([f"{group}={name} sets:", *(f"  {line}" for line in text.splitlines()), ""])
 

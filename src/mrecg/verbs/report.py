@@ -95,8 +95,8 @@ def compare(
             if not runs:
                 raise
             page = page_of(runs, folders, read=read)
-        for error in broken.values():
-            sys.stderr.write(f"mrecg: left out: {legible(' '.join(str(error).split()))}\n")
+        for told in broken.values():
+            sys.stderr.write(f"mrecg: left out: {legible(' '.join(str(told).split()))}\n")
         console.print(terminal_table(runs, every=every))
         drawn = paper_figures(runs, figures) if figures is not None else []
         written = write_text(out, page, named=named)
