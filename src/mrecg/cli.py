@@ -1,5 +1,6 @@
 """The command line: a table of verbs; everything behind it is imported when a verb is called."""
 
+import errno
 import io
 import logging
 import os
@@ -24,6 +25,8 @@ from mrecg.errors import (
 )
 from mrecg.variables import DEBUG
 
+LONGEST = 1000
+"""Characters of an error's line, at most: of a longer one its ends are shown."""
 Verb = Callable[[Sequence[str]], int | None]
 """What stands behind a verb: takes the words after it, gives an exit code; None is 0."""
 
@@ -111,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:  # the file system's, whoever has met it: it names the file and what is wrong
         _say(_of_system(error), error)
         _drop_output()
-        sys.exit(1)
+        sys.exit(2 if error.errno == errno.ENAMETOOLONG else 1)  # a name that was typed
     except Exception as error:
         if (line := of_input(error)) is not None:
             _say(line, error)
@@ -132,7 +135,10 @@ def _say(text: str, error: BaseException) -> None:
     """Write the one line of an error, behind its traceback where that was asked for."""
     if os.environ.get(DEBUG) == "1":
         sys.stderr.write("".join(traceback.format_exception(error)))
-    sys.stderr.write(f"mrecg: {legible(' '.join(text.split()))}\n")
+    line = legible(" ".join(text.split()))
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    sys.stderr.write(f"mrecg: {line}\n")
 
 
 def _replace_what_no_terminal_shows() -> None:
