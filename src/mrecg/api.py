@@ -1,6 +1,9 @@
 """The Python API: quantize, plan and evaluate a model that is at hand."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mrecg import environment, pipeline, planning
-from mrecg.config.build import run_config
+from mrecg.config.build import keys_of, run_config
 from mrecg.config.schema import RunConfig
 from mrecg.data.evaluation import as_float
 from mrecg.data.images import from_python
@@ -29,6 +32,7 @@ Evaluation = Dataset[tuple[Tensor, int]]
 
 def quantize(
     model: nn.Module,
+    /,
     calibration_images: Tensor,
     *,
     evaluation: Evaluation | None = None,
@@ -64,7 +68,8 @@ def quantize(
         progress: Show progress on standard error.
         save_to: Folder to save the run in.
         **overrides: Any other group of the configuration as a dict, for example
-            ``planner={"name": "modcap"}`` or ``trainer={"device": "cuda"}``. With ``trainer={"devices": 2}``
+            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}`` or
+            ``model={"name": "mine"}``. With ``trainer={"devices": 2}``
             the model is sent to a second process: its classes must stand in a module, and a script needs
             ``if __name__ == "__main__":``.
 
@@ -93,7 +98,7 @@ def quantize(
         "name": f"{name}-w{weight_bits}a{activation_bits}-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
         "seed": seed,
     }
-    config = _with(values, overrides)
+    config = _with(values, overrides, quantize)
     images = from_python(config.data, calibration_images, evaluation)
     computing = environment.computing(threads=config.trainer.threads, kernels=config.trainer.kernels)
     # Learned methods need gradients, whatever mode the caller is in.
@@ -106,6 +111,7 @@ def quantize(
 
 def plan(
     model: nn.Module,
+    /,
     *,
     weight_bits: int = 2,
     merge_count: int | None = None,
@@ -119,7 +125,8 @@ def plan(
         weight_bits: 2 to 8, or 32.
         merge_count: Pairs of neighbours to merge at most; None: the schema's default.
         planner: ``modcap`` or ``published``.
-        **overrides: Any other group of the configuration as a dict.
+        **overrides: Any other group of the configuration as a dict, for example
+            ``model={"input_shape": (1, 28, 28)}``.
 
     Returns:
         The plan.
@@ -138,8 +145,9 @@ def plan(
         "bits": {"weight": weight_bits},
         "planner": chosen,
     }
-    config = _with(values, overrides)
-    network = planning.cut(model, config, config.model.input_shape)
+    config = _with(values, overrides, plan)
+    with environment.keeping_draws():
+        network = planning.cut(model, config, config.model.input_shape)
     return planning.plan_units(network.units, network.policy.layers, config, None, network.notes)
 
 
@@ -162,7 +170,7 @@ def evaluate(
     """
     where = environment.resolve_device(device)
     batches: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
-    with borrowed(model, where):
+    with borrowed(model, where), environment.keeping_draws():
         found = accuracy(model, batches, device=where)
     if not found.images:
         raise DataError("evaluation: holds no image; give some with their labels")
@@ -256,10 +264,28 @@ def _named(choice: str | Mapping[str, Any]) -> dict[str, Any]:
     return {"name": choice} if isinstance(choice, str) else dict(choice)
 
 
-def _with(values: dict[str, Any], overrides: Mapping[str, Any]) -> RunConfig:
+def _with(values: dict[str, Any], overrides: Mapping[str, Any], function: Callable[..., Any]) -> RunConfig:
     """Lay the overrides over the values, group by group, and check the outcome."""
     merged = dict(values)
     for key, value in overrides.items():
+        _refuse_unknown(key, function)
         own = merged.get(key)
         merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, Mapping) else value
     return run_config(merged)
+
+
+def _refuse_unknown(key: str, function: Callable[..., Any]) -> None:
+    """Refuse a keyword that is neither an argument of the function nor a group of the configuration."""
+    groups = [field.name for field in fields(RunConfig)]
+    if key in groups:
+        return
+    takes = [p.name for p in signature(function).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+    inside = {name: group for group in groups for name in keys_of([group])}
+    close = get_close_matches(key, [*takes, *groups], n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    if key in inside:
+        hint = f" (did you mean {inside[key]}={{{key!r}: ...}}?)"
+    raise ConfigError(
+        f"{key}: {function.__name__} has no such argument{hint}; it takes {', '.join(takes)}, and as dicts "
+        f"the groups of the configuration: {', '.join(group for group in groups if group not in takes)}"
+    )

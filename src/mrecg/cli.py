@@ -1,5 +1,6 @@
 """The command line: a table of verbs; everything behind it is imported when a verb is called."""
 
+import errno
 import logging
 import os
 import signal
@@ -7,9 +8,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
-from mrecg.errors import FULL, Interrupted, MrecgError, Terminated, allocator_says, one_of, out_of_memory
+from mrecg.errors import (
+    FULL,
+    ConfigError,
+    Interrupted,
+    MrecgError,
+    Terminated,
+    allocator_says,
+    legible,
+    of_input,
+    one_of,
+    out_of_memory,
+)
 from mrecg.redaction import without_secrets
 from mrecg.streams import forgiving_streams, lost
 from mrecg.variables import DEBUG
@@ -17,6 +30,8 @@ from mrecg.variables import DEBUG
 _WORK = ("quantize", "export", "dashboard")
 """Verbs whose results are files; what they print tells of these."""
 _HELP = frozenset(("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"))
+LONGEST = 1000
+"""Characters of an error's line, at most: of a longer one its ends are shown."""
 Verb = Callable[[Sequence[str]], int | None]
 """What stands behind a verb: takes the words after it, gives an exit code; None is 0."""
 
@@ -69,7 +84,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     ),
     "export": (_export, "a saved run as ONNX, torch.export program or packed integers, checked"),
     "report": (_report, "one self-contained HTML page over any set of run folders"),
-    "sweep": (_sweep, "how far a sweep is: sweep status DIR"),
+    "sweep": (_sweep, "sweep status DIR: how far a sweep is; sweep resume DIR: to go on with it"),
     "dashboard": (_dashboard, "a W&B workspace and report over a set of run folders, at once or later"),
     "doctor": (_doctor, "what this machine has, what is missing, and what to do about it"),
 }
@@ -101,8 +116,11 @@ def _main(words: list[str]) -> NoReturn:
         sys.exit(found.exit_code)
     except OSError as error:  # the file system's, whoever has met it: it names the file and what is wrong
         _say(_of_system(error), error)
-        sys.exit(1)
+        sys.exit(2 if error.errno == errno.ENAMETOOLONG else 1)  # a name that was typed
     except Exception as error:
+        if (line := of_input(error)) is not None:
+            _say(line, error)
+            sys.exit(2)
         if out_of_memory(error):
             reason = allocator_says(error)
             _say(f"out of memory ({reason}); free memory, or take less at a time by data.batch_size", error)
@@ -120,8 +138,9 @@ def _say(text: str, error: BaseException) -> None:
     if os.environ.get(DEBUG) == "1":
         sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
     # What a name holds must neither break the line nor steer the terminal; a name need not be UTF-8, either.
-    text = without_secrets(" ".join(text.split()))
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    line = legible(without_secrets(" ".join(text.split())))
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     sys.stderr.write(f"mrecg: {line}\n")
 
 
@@ -156,12 +175,14 @@ def _terminate(*_: object) -> None:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] in (["help"], ["--help"], ["-h"]) and len(words) > 1:
+        words = [*words[1:], "--help"]  # mrecg help VERB
     if not words or words[0] in ("-h", "--help", "help"):
         from mrecg.verbs.help import overview
 
         sys.stdout.write(overview({name: text for name, (_, text) in VERBS.items()}))
         return 0
-    if words[0] == "--version":
+    if words[0] == "--version" or (words[0] in VERBS and "--version" in words):
         from mrecg import __version__
 
         sys.stdout.write(f"mrecg {__version__}\n")
@@ -174,4 +195,18 @@ def _dispatch(words: list[str]) -> int:
     verb, rest = words[0], words[1:]
     if verb not in VERBS:
         raise one_of("verb", verb, VERBS)
+    _refuse_no_folder()
     return VERBS[verb][0](rest) or 0
+
+
+def _refuse_no_folder() -> None:
+    """Refuse to work where the current folder was deleted: nothing can be read or written from there.
+
+    Raises:
+        ConfigError: It was.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        place = os.environ.get("PWD", "the current folder")
+        raise ConfigError(f"{place}: the current folder is no longer there; cd to one that is") from error

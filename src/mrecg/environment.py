@@ -3,6 +3,7 @@
 import fcntl
 import os
 import platform
+import random
 import resource
 import shlex
 import sys
@@ -14,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 
 from mrecg.allocator import recycling
@@ -155,10 +157,29 @@ def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
     part = processors() // workers if workers > 1 and "OMP_NUM_THREADS" not in os.environ else before
     torch.set_num_threads(threads or max(1, min(part, before)))
     try:
-        with fused(kernels == "fused"), recycling():
+        with fused(kernels == "fused"), recycling(), keeping_draws():
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def keeping_draws() -> Iterator[None]:
+    """Leave the global generators of torch, numpy and Python after the ``with`` block as they were before.
+
+    Nothing here draws from them, but a DataLoader does when an iteration begins, and so may a data set.
+
+    Yields:
+        Nothing.
+    """
+    plain, arrays = random.getstate(), np.random.get_state()
+    gpus = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=gpus):
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(arrays)
 
 
 def available_memory(device: torch.device) -> int:

@@ -5,6 +5,7 @@ with its ``exit_code``; the Python API raises it.
 """
 
 import errno
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -189,3 +190,59 @@ def allocator_says(error: BaseException) -> str:
     telling = (*_NO_MEMORY, "Tried to allocate")
     parts = [part for part in said.split(". ") if any(words in part for words in telling)]
     return (". ".join(parts[:2]) or said)[:200]
+
+
+def legible(text: str, *, escaped: bool = True) -> str:
+    r"""Make text of foreign origin safe to print: nothing in it steers a terminal, or fails to be encoded.
+
+    Args:
+        text: For example a name from a folder or file.
+        escaped: Whether control characters are shown, as ``\x1b``; else they are left out.
+
+    Returns:
+        The text without control characters, without those that turn the direction of writing, and without
+        lone surrogates (bytes of a name that is no UTF-8). Line breaks stay where ``escaped`` is false.
+
+    >>> legible("a\x1b[31mb"), legible("a\x1b[31mb\n", escaped=False)
+    ('a\\x1b[31mb', 'a[31mb\n')
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _shown(c, escaped=escaped) for c in text)
+
+
+def _shown(character: str, *, escaped: bool) -> str:
+    if escaped:
+        return ascii(character)[1:-1]
+    if unicodedata.category(character) == "Cs":
+        return "\N{REPLACEMENT CHARACTER}"
+    # Other characters of format join letters and emoji; these reorder what stands around them.
+    turns = unicodedata.bidirectional(character) in _TURNS
+    return "" if turns or (unicodedata.category(character) == "Cc" and character != "\n") else character
+
+
+_TURNS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+_LIBRARIES = ("hydra", "omegaconf", "antlr4", "pydantic", "pydantic_core", "argparse")
+"""Packages that read what a user has written: what they raise is about that."""
+
+
+def of_input(error: BaseException) -> str | None:
+    """Tell whether an error that nobody has foreseen is about what the user wrote, and say it in a line.
+
+    Args:
+        error: Any error; packages are known by name, without an import.
+
+    Returns:
+        The line; None where it may be a defect.
+
+    >>> of_input(ValueError("embedded null byte"))
+    'a name or value holds a NUL character, which no path can; leave it out'
+    >>> of_input(ValueError("not enough values to unpack")) is None
+    True
+    """
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return "a name or value holds a NUL character, which no path can; leave it out"
+    if isinstance(error, UnicodeError):
+        return f"a name or text holds characters that cannot be encoded or read as text ({error}); rename it"
+    homes = {base.__module__.partition(".")[0] for base in type(error).__mro__}
+    return " ".join(str(error).split()) or type(error).__name__ if homes & set(_LIBRARIES) else None

@@ -14,15 +14,14 @@ from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.errors import DataError
+from mrecg.errors import ConfigError, DataError
 from mrecg.exporting.runners import image_shape, open_file
 from mrecg.measure import Accuracy, accuracy, outputs_of
 from mrecg.models.build import build
 from mrecg.models.preprocessing import assumed, resolve
 from mrecg.models.records import Weights
-from mrecg.planner.plan import needs_probe
 from mrecg.planner.schedule import Plan
-from mrecg.planning import calibrate, check_fit, cut, make_schedule, plan_units, units_of
+from mrecg.planning import calibrate, check_fit, cut, make_schedule, plan_units, probed, units_of
 from mrecg.progress import Display, Quiet
 from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
@@ -233,15 +232,18 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     """
     built = build(config.model, seed=config.seed)
     shape = built.preprocessing.input_shape
-    if not needs_probe(config.granularity, config.planner):
+    if not probed(config):
         parts = units_of(built.model, config, shape)
         bits = policy(parts.graph.graph, config.bits).layers
         return plan_units(parts.units, bits, config, None, parts.notes)
     device = environment.resolve_device(config.trainer.device, config.trainer.devices)
     network = cut(built.model, config, shape).to(device)
-    images = read(config, built.preprocessing, display=display)
-    calibration = images.calibration.to(device, memory_format=torch.channels_last)
-    check_fit(network, calibration)
+    try:
+        images = read(config, built.preprocessing, display=display)
+        calibration = images.calibration.to(device, memory_format=torch.channels_last)
+        check_fit(network, calibration)
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{error}; planner=modcap plans without images") from error
     sharing = Sharing(config, network, calibration, say=display.note if display else None)
     with Team(partial(cut, built.model, config, shape), trainer=config.trainer, device=device) as team:
         calibrate(network, calibration, config, sharing)

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from mrecg import probes
-from mrecg.config.schema import RunConfig
+from mrecg.config.schema import PlannerConfig, RunConfig
 from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
@@ -19,6 +20,9 @@ from mrecg.progress import Display, Quiet
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.team import Team
 from mrecg.sharing import Sharing
+
+RTN = "method=rtn rounds each weight by itself, so no units are merged and no probe was run."
+"""What a plan says where it merges nothing for that reason."""
 
 
 def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
@@ -151,13 +155,25 @@ def make_schedule(
         The plan.
     """
     probe: Probe | None = None
-    if needs_probe(config.granularity, config.planner):
+    if probed(config):
         with probes.alone(network, config, sharing):
             probe = probes.find(network, config, sharing)
             if probe is None:
                 with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
                     probe = probes.run(network, images, config, sharing, team=team, listener=progress)
     return plan_units(network.units, network.policy.layers, config, probe, network.notes)
+
+
+def probed(config: RunConfig) -> bool:
+    """Tell whether a plan takes a probe run.
+
+    Args:
+        config: Method, granularity and planner.
+
+    Returns:
+        Whether it does; never where the method optimises nothing, because then merges change nothing.
+    """
+    return config.method.name != "rtn" and needs_probe(config.granularity, config.planner)
 
 
 def plan_units(
@@ -179,14 +195,18 @@ def plan_units(
     Returns:
         The plan.
     """
-    return make_plan(
+    # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
+    idle = config.method.name == "rtn" and needs_probe(config.granularity, config.planner)
+    planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
+    made = make_plan(
         [unit.facts for unit in units],
         bits,
         granularity=config.granularity,
-        planner=config.planner,
+        planner=planner,
         model=config.model.name,
         probe=probe,
         graph_notes=notes,
         steps_per=config.trainer.steps_per,
         batch_size=config.trainer.batch_size,
     )
+    return replace(made, planner=config.planner.name, note=RTN) if idle else made

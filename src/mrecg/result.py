@@ -61,6 +61,7 @@ class Result(Quantized):
             full-precision network, decision of the quantized one; shape (N, 3). None without such images, and
             where a loaded folder has none.
         curves: The files of the curves of a result that was loaded, by name.
+        folder: Where it was loaded from; None: it is not from a folder.
     """
 
     plan: Plan
@@ -73,6 +74,24 @@ class Result(Quantized):
     weights: dict[str, Any]
     decisions: Tensor | None = None
     curves: Mapping[str, bytes] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        """What was quantized, how, and what came out, in a few lines."""
+        config, groups = self.config, self.plan.groups
+        merged = sum(len(group) > 1 for group in groups)
+        scores = [
+            f"top-1 {100 * found['top1']:.2f} % {name}"
+            for name, key in (("in full precision", "fp"), ("quantized", "quantized"))
+            if (found := self.summary.get(key)) is not None
+        ]
+        lines = [
+            f"Result: {config.model.name}, W{config.bits.weight}A{config.bits.activation}",
+            f"  method {config.method.name}, granularity {self.plan.granularity}, seed {config.seed}",
+            f"  {len(self.plan.units)} units in {len(groups)} groups, {merged} of them merged",
+            f"  {', '.join(scores) or 'accuracy not measured'}",
+        ]
+        return "\n".join(lines + [f"  folder {self.folder}"] * (self.folder is not None))
 
     def save(self, folder: Path | str) -> Path:
         """Write the run folder: config, environment, plan, curves, weights, summary and report.
@@ -203,6 +222,7 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
             for file in sorted((folder / CURVES).glob("*.csv"))
             if file.is_file() and not file.is_symlink()
         },
+        folder=folder,
     )
 
 

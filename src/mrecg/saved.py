@@ -54,6 +54,14 @@ class Quantized:
     preprocessing: Preprocessing | None = None
     input_shape: tuple[int, int, int] | None = None
 
+    def __repr__(self) -> str:
+        """A few lines, where the modules would be hundreds."""
+        layers, bits = self.network.policy.layers, self.network.bits
+        return (
+            f"Quantized({type(self.model).__name__}, W{bits.weight}A{bits.activation}, "
+            f"{len(self.network.units)} units, {len(layers)} quantized layers)"
+        )
+
 
 def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocessing | None) -> bytes:
     """Write quantized.safetensors.

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from mrecg import pipeline
+from mrecg.environment import PACKAGES
 from mrecg.lock import locked
 from mrecg.reconstruct import learn
 from mrecg.reconstruct.walk import Walk
+from mrecg.verbs.doctor import OPTIONAL
 
 Call = Callable[..., Any]
 DATA = os.environ.get("MRECG_TEST_DATA", "")
@@ -271,6 +273,16 @@ def test_doctor_finds_nothing_missing(mrecg: Call) -> None:
     for word in ("python", "torch", "hydra-core", "data=digits", "model=embedded", "outputs/", "W&B"):
         assert word in out
     assert "missing" not in out
+
+
+def test_doctor_names_the_extra_that_brings_a_package(mrecg: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrecg.environment.installed", lambda package: "1.0" if package in PACKAGES else None)
+    monkeypatch.setenv("COLUMNS", "120")
+    _, out, _ = mrecg("doctor")
+    for package, extra in OPTIONAL.items():
+        assert any(package in line and f"pip install 'mrecg[{extra}]'" in line for line in out.splitlines())
+    assert {"joblib", "slurm", "ray", "export", "timm"} <= set(OPTIONAL.values())
+    assert max(map(len, out.splitlines())) <= 120
 
 
 def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:

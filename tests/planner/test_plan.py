@@ -189,7 +189,7 @@ def test_a_probe_of_another_graph_is_refused() -> None:
 
 def test_fewer_merges_than_asked_for_are_noted() -> None:
     few = plan(name="modcap", merge_count=4)
-    assert len(few.merges) == 3 and few.note.startswith("3 of 4 merges: no other pair")
+    assert len(few.merges) == 3 and few.note.startswith("3 of planner.merge_count=4 merges were made: ")
     assert plan(name="modcap", merge_count=2).note == ""
     with pytest.raises(PlanError, match=r"merge_count: 5 is not right: 5 units have 4 pairs of neighbours"):
         plan(name="modcap", merge_count=5)
@@ -297,3 +297,19 @@ def test_notes_on_the_graph_travel_with_the_plan() -> None:
     assert Plan.from_dict(found.as_dict()) == found and found.graph_notes == ("a dense block was cut",)
     old = {k: v for k, v in found.as_dict().items() if k not in ("graph_notes", "not_comparable")}
     assert Plan.from_dict(old).not_comparable == ()
+
+
+def test_a_plan_with_fewer_merges_says_what_to_change() -> None:
+    inner = plan(name="modcap", merge_boundary=False)
+    assert inner.note.startswith(
+        "2 of planner.merge_count=3 merges were made: 2 of 4 pairs of neighbours may be merged (the first and "  # noqa: E501
+        "the last unit stay alone). To merge more, set planner.merge_boundary=true."
+    )
+    short = plan(name="modcap", max_group_size=2)
+    assert "a group has at most planner.max_group_size=2 units" in short.note
+    assert "a larger planner.max_group_size" in short.note
+
+
+def test_a_network_that_is_merged_as_a_whole_is_noted() -> None:
+    assert "there was nothing to choose" in plan(name="modcap", merge_boundary=False).note
+    assert "nothing to choose" not in plan(name="modcap", merge_count=1, merge_boundary=False).note

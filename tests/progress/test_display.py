@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from mrecg.progress import Screen, console_on, plain, results_console, words
 from mrecg.progress.course import Course
@@ -203,3 +205,16 @@ def test_a_spark_keeps_to_its_scale() -> None:
     assert set(words.spark([(i / 10, 1.0 + 0.01 * (i % 2)) for i in range(10)], 10)) == {"▁"}  # noise is flat
     assert len(words.spark([(0.0, 1.0), (0.5, 0.5)], 10)) == 6  # as far as the curve has come
     assert "█" in words.spark([(0.0, 1.0), (0.9, float("inf")), (0.5, 1e-30)], 10)
+
+
+def test_a_console_prints_what_steers_no_terminal() -> None:
+    file = io.StringIO()
+    console = console_on(file, width=60)
+    console.print("a\x1b]0;title\x07b \x9b31m c\u202ed \ud800 [bold]x[/bold]")
+    table = Table("head\x1b[2J")
+    table.add_row(Text("cell\x1b[31m\x00"))
+    console.print(table)
+    written = file.getvalue()
+    assert not any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c == "\u202e" for c in written)
+    assert "a]0;titleb" in written and "[bold]x[/bold]" in written
+    written.encode()

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import math
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from mrecg.errors import DataError
 from mrecg.report import find_runs, load_run, terminal_table, write_report
 from mrecg.report.gather import choose, left_out, load_runs
+from mrecg.verbs.report import compare
 
 ALL, MOST = 20, 8
 
@@ -140,3 +142,69 @@ def test_a_run_that_is_named_twice_is_one(tmp_path, folders):
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "runs")
     assert len(find_runs([tmp_path / "runs", run, link])) == 1
+
+
+@pytest.mark.parametrize("limit", [ALL, 500])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("summary.json", lambda text: text[:50]),
+        ("summary.json", lambda text: json.dumps({**json.loads(text), "timing_s": {"plan": 1e308}})),
+        ("summary.json", lambda text: json.dumps({**json.loads(text), "timing_s": {"plan": math.nan}})),
+        ("summary.json", lambda text: json.dumps({**json.loads(text), "quantized": {"top1": 7, "top5": 1}})),
+        ("summary.json", lambda text: json.dumps({**json.loads(text), "fp": {"top1": math.inf}})),
+        ("summary.json", lambda text: json.dumps({**json.loads(text), "quantized": {"top1": -0.1}})),
+        ("summary.json", lambda text: json.dumps({**json.loads(text), "evaluation_images": -3})),
+        ("summary.json", lambda text: json.dumps({**json.loads(text), "seed": 1e300})),
+        ("plan.json", lambda text: "{}"),
+        ("decisions.csv", lambda text: "label,fp,quantized\n1,2\n"),
+    ],
+)
+def test_a_broken_run_is_left_out_and_the_report_of_the_others_is_written(
+    name, change, limit, many, monkeypatch, capsys
+):
+    monkeypatch.setattr("mrecg.report.gather.ALL_DETAILED", limit)
+    monkeypatch.setattr("mrecg.report.gather.MOST_DETAILED", 100)
+    file = many / "3" / name
+    file.write_text(change(file.read_text() if file.exists() else ""))
+    compare([many], many / "report.html")
+    _, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith(f"mrecg: left out: {file}: ")
+    page = (many / "report.html").read_text()
+    names = {run["name"] for run in block(page, "document")["runs"]}
+    assert "run 3" not in names and len(names) == 24
+    with pytest.raises(DataError, match=name):
+        compare([many / "3"], many / "report.html")
+
+
+@pytest.mark.parametrize("key", ["error_index", "error_peak", "loss_index", "loss_peak"])
+@pytest.mark.parametrize("value", [1e308, -1e308, math.nan, math.inf])
+def test_numbers_beyond_all_bounds_leave_a_page(key, value, many):
+    file = many / "3" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["oscillation"][key] = value
+    summary["units"][0]["error"] = summary["units"][1]["loss"] = value
+    summary["run_name"] = "odd \ud800 \x1b]0;x\x07 \x00"
+    file.write_text(json.dumps(summary))
+    compare([many], many / "report.html", every=True)
+    page = (many / "report.html").read_text()
+    assert len(block(page, "document")["runs"]) == 25
+
+
+def test_the_second_pass_has_any_name(tmp_path, folders):
+    folders.write_run(tmp_path / "run", name="a")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    groups = ["+".join(group) for group in summary["groups"]]
+    (tmp_path / "run" / "curves").mkdir(exist_ok=True)
+    for name in groups:
+        for task in ("rounding", "polish"):
+            (tmp_path / "run" / "curves" / f"{name}.{task}.csv").unlink(missing_ok=True)
+        (tmp_path / "run" / "curves" / f"{name}.csv").write_text("step,reconstruction\n0,1.0\n")
+        (tmp_path / "run" / "curves" / f"{name}.polish.csv").write_text("step,reconstruction\n0,0.5\n")
+    summary["group_results"] = [
+        {"name": name, "pass": task, "floor": None} for task in ("rounding", "polish") for name in groups
+    ]
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    curves = load_run(tmp_path / "run").curves
+    assert {curve.stage for curve in curves} == {"", "polish"} and len(curves) == 2 * len(groups)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from mrecg.config.fields import stray_boolean
 from mrecg.config.inputs import DataConfig
 from mrecg.config.methods import METHODS
 from mrecg.config.schema import RunConfig
@@ -39,6 +40,9 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     Traceback (most recent call last):
     mrecg.errors.ConfigError: bits.weigth: unknown key (did you mean bits.weight?); ...
     """
+    if found := stray_boolean(RunConfig, dict(values)):
+        key, given = found
+        raise ConfigError(f"{key}: {str(given).lower()} is not right: give a number, not true or false")
     try:
         return _ADAPTER.validate_python(conceal(dict(values)))
     except ValidationError as error:
@@ -100,6 +104,8 @@ def _explain(error: ValidationError) -> str:
         name = f"{key}.name" if first["type"] == "union_tag_invalid" else key
         return str(one_of(name, value, choices)) + more
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "too_short":
+        message = f"needs at least {first['ctx']['min_length']}"
     if first["type"] == "value_error" and (not parts or keys_of(parts, method)):
         return f"{message}{more}"  # a rule across a group's fields names its keys itself
     lower = message if message.startswith("W&B") else f"{message[0].lower()}{message[1:]}"
@@ -229,8 +235,9 @@ def imported(path: str) -> Any:
     reach(path)
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be imported ({error}); give package.module.name") from error
+    except (Exception, SystemExit) as error:  # a module's own code may raise anything
+        reason = str(error) or type(error).__name__
+        raise ConfigError(f"{path}: cannot be imported ({reason}); give package.module.name") from error
 
 
 def reach(path: str) -> None:

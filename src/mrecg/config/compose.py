@@ -3,8 +3,9 @@
 import itertools
 import math
 import os
-import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mrecg.config.build import plain, require_batch, run_config, unknown_key
+from mrecg.config.build import plain, require_batch, run_config
 from mrecg.config.combine import Combiner
+from mrecg.config.explain import explain, refuse_unreadable
 from mrecg.config.grammar import hydra_quoted, in_order, literal, parsed
 from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
 from mrecg.durable import write_durably
-from mrecg.errors import ConfigError, one_of
+from mrecg.errors import ConfigError
 from mrecg.redaction import conceal, without_secrets
 from mrecg.stored import DAMAGED
 
@@ -126,21 +128,25 @@ def check(
         place = hydra_quoted(f"file://{Path(words.config_dir).resolve()}")
         overrides.append(f"hydra.searchpath=[{place}]")
     GlobalHydra.instance().clear()
-    try:
+    with _as_config_error(overrides), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Hydra's, with the path of its source; what matters is an error
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="mrecg"):
             return _check(overrides, multirun=words.multirun, name=name, progress=progress)
-    except (HydraException, OmegaConfBaseException, *DAMAGED) as error:
-        if str(error).startswith("Config group override must be"):  # trainer=3; Hydra does not say which
-            pairs = [word.partition("=")[::2] for word in overrides]
-            for group, name in pairs:
-                if group in choices("") and name not in choices(group):
-                    raise one_of(group, name, choices(group)) from None
-        raise ConfigError(_explain(error)) from error  # also what Hydra meets in a value, and does not expect
+
+
+@contextmanager
+def _as_config_error(overrides: Sequence[str]) -> Iterator[None]:
+    """Turn whatever composing raises into a `ConfigError`: all of it comes from what was typed."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, OSError, *DAMAGED) as error:
+        raise ConfigError(explain(error, overrides)) from error
 
 
 def _check(
     overrides: list[str], *, multirun: bool, name: str, progress: Callable[[int, int], None] | None
 ) -> Checked:
+    refuse_unreadable(overrides)
     fixed, axes = _axes(overrides)
     first = compose(name, [*fixed, *(axis[0] for axis in axes)], return_hydra_config=True)
     search = _searches(first)
@@ -156,7 +162,7 @@ def _check(
     combined = Combiner(lambda words: compose(name, words))
     configs = []
     for combination in itertools.islice(itertools.product(*axes, *extra), MAX_CORNERS if search else None):
-        configs.append(from_hydra(combined([*fixed, *combination])))
+        configs.append(_from_hydra_of(combined([*fixed, *combination]), [*fixed, *combination]))
         if progress is not None and total > 1:
             progress(len(configs), total)
     folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir"))) if multirun else None
@@ -214,7 +220,8 @@ def _axes(
     """
     fixed: list[str] = []
     axes: list[list[str]] = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    loader = GlobalHydra.instance().config_loader()  # which knows what glob() can match
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
         key, value = override.get_key_element(), override.value()
         if isinstance(value, IntervalSweep):
             if search is False:
@@ -232,6 +239,21 @@ def _axes(
         else:
             fixed.append(override.input_line or "")
     return fixed, axes
+
+
+def _from_hydra_of(config: DictConfig, overrides: Sequence[str]) -> RunConfig:
+    """Check a composed tree; where an experiment brought keys of another method, say so."""
+    try:
+        return from_hydra(config)
+    except ConfigError as error:
+        presets = [word for word in overrides if word.startswith("experiment=")]
+        methods = [word for word in overrides if word.startswith(("method=", "method.name="))]
+        if presets and methods and str(error).startswith("method.") and ": unknown key" in str(error):
+            raise ConfigError(
+                f"{error}; {presets[-1]} sets it for the method that it is made for: leave {methods[-1]} "
+                "out, or leave the experiment out"
+            ) from None
+        raise
 
 
 def from_hydra(config: DictConfig) -> RunConfig:
@@ -268,39 +290,6 @@ def _missing(values: Mapping[Any, Any]) -> Iterator[str]:
             yield from (f"{key}.{inner}" for inner in _missing(value))
 
 
-def _explain(error: Exception) -> str:
-    """Say in one line what Hydra says in several."""
-    text = str(error)
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return unknown_key(match[1])
-    if match := re.search(r"Could not find '([^']+)'", text):
-        group, _, name = match[1].rpartition("/")
-        return str(one_of(group or "config", name, choices(group)))
-    if match := re.search(r"Ambiguous value for argument '([^'=]+)=", text):
-        return f"{match[1]}: several values are given; add -m to sweep over them"
-    if match := re.search(r"Key '([^']+)' is not in struct", text):
-        found = re.search(r"full_key: (\S+)", text)
-        return unknown_key(found[1] if found else match[1])
-    return " ".join(text.split())
-
-
-def choices(group: str) -> Iterator[str]:
-    """Names of the files of a config group.
-
-    Args:
-        group: For example ``bits``; empty for the groups themselves.
-
-    Yields:
-        The names, sorted.
-    """
-    folder = CONF / group
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if group and path.suffix == ".yaml":
-            yield path.stem
-        elif not group and path.is_dir():
-            yield path.name
-
-
 def run(job: Any, arguments: Sequence[str], recorded: Mapping[str, Any] | None = None) -> None:
     """Hand a command line over to Hydra.
 
@@ -319,10 +308,17 @@ def run(job: Any, arguments: Sequence[str], recorded: Mapping[str, Any] | None =
     register(recorded)
     GlobalHydra.instance().clear()
     before = sys.argv
+    flags = parsed(arguments)
+    if flags.hydra_help:
+        arguments = ["--hydra-help"]  # beside which Hydra takes no overrides
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come back here, where they are turned into one line
     sys.argv = ["mrecg", *in_order(arguments)]
     name = "config" if recorded is None else RECORDED
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="hydra")  # with paths of its source
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, flags.overrides)) from error
     finally:
         sys.argv = before

@@ -56,13 +56,20 @@ def parsed(arguments: Sequence[str]) -> Any:
         Hydra's namespace.
 
     Raises:
-        ConfigError: There is no such flag, or one lacks its value.
+        ConfigError: There is no such flag, one lacks its value, or is not for this program.
     """
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]  # one line, like any other mistake
     found = parser.parse_intermixed_args(list(arguments))
+    for flag in ("config_name", "config_path"):
+        if getattr(found, flag) is not None:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')}: {getattr(found, flag)} cannot take the place of mrecg's own "
+                "configuration; for values of your own give --config-dir DIR and a file in it, for example "
+                "DIR/experiment/mine.yaml as experiment=mine"
+            )
     if found.config_dir is not None and not Path(found.config_dir).is_dir():
-        raise ConfigError(f"--config-dir: {found.config_dir} is no folder")
+        raise ConfigError(f"--config-dir: {found.config_dir} is no folder; give one with groups of your own")
     return found
 
 

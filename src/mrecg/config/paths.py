@@ -1,5 +1,6 @@
 """Where the config files are: inside an installed package, or at the top of a checkout."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -7,3 +8,33 @@ CONF = next(
     path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if (path / "config.yaml").is_file()
 )
 """The folder of Hydra's groups."""
+
+
+def choices(group: str, own: Iterable[Path | str] = ()) -> list[str]:
+    """Names of the files of a config group.
+
+    Args:
+        group: For example ``bits`` or ``hydra/launcher``; empty for the groups themselves.
+        own: Folders with groups of the user's, as of ``--config-dir``.
+
+    Returns:
+        The names, sorted, each once.
+    """
+    if group:
+        return sorted(files(group, own))
+    roots = [root for root in map(Path, (CONF, *own)) if root.is_dir()]
+    return sorted({path.name for root in roots for path in root.iterdir() if path.is_dir()})
+
+
+def files(group: str, own: Iterable[Path | str] = ()) -> dict[str, Path]:
+    """Find the files of a config group.
+
+    Args:
+        group: For example ``bits``.
+        own: Folders with groups of the user's, which come before ours.
+
+    Returns:
+        The files by the names of the choices.
+    """
+    folders = [Path(root) / group for root in (CONF, *reversed(list(own)))]
+    return {path.stem: path for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")}

@@ -70,7 +70,7 @@ class GranularityConfig:
     name: Literal["layer", "block", "mixed", "fixed", "stage", "network"] = "mixed"
     """Each layer, each block, blocks merged by the planner, the groups given here, the blocks of a stage, or
     everything at once."""
-    groups: tuple[tuple[str, ...], ...] = ()
+    groups: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = ()
     """For granularity=fixed: unit names to merge, for example [[features.3,features.4]]; all others stay
     alone."""
     max_unit_layers: Annotated[int, Field(ge=2)] = 16

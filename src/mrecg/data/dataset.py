@@ -119,10 +119,10 @@ def _part(
         raise ConfigError(f"{name}: {path} is {type(make).__name__}; give a class or a function")
     try:
         dataset = make(**reveal(dict(arguments)))
-    except Exception as error:  # whatever a constructor does with what it cannot use
+    except (Exception, SystemExit) as error:  # whatever a constructor does with what it cannot use
         if out_of_memory(error):
             raise
-        reason = short(without_secrets(str(error)), 300)
+        reason = short(without_secrets(" ".join(str(error).split()) or type(error).__name__), 300)
         raise ConfigError(f"data.{key}_arguments: {path} refuses {dict(arguments)}: {reason}") from error
     if isinstance(dataset, IterableDataset) or not all(
         hasattr(dataset, method) for method in ("__len__", "__getitem__")

@@ -46,6 +46,10 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
     """
     try:
         model = make(**reveal(dict(arguments)))
+    except SystemExit as error:  # model.target=sys.exit
+        raise ConfigError(
+            f"model.target: {name} ends the program instead of returning an nn.Module"
+        ) from error
     except Exception as error:  # whatever a constructor does with what it cannot use
         known = isinstance(error, TypeError | ValueError)
         if not known and str(getattr(make, "__module__", "")).startswith(("torchvision.", "timm.")):

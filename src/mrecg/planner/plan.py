@@ -161,9 +161,37 @@ def _largest(
         )
     pairs = top_pairs(candidates, count=asked, max_group_size=planner.max_group_size)
     if len(pairs) < asked:
-        note = f"{len(pairs)} of {asked} merges: no other pair has a difference and fits the group size"
-        note += ", among the comparable ones." if planner.not_comparable == "exclude" else "."
+        note = _fewer(len(pairs), asked, candidates, allowed, planner)
+    if pairs and set(pairs) == set(allowed):
+        note = f"{note} {_EVERYTHING}".strip()
     return _Choice(pairs=pairs, asked=asked, decider=decider, note=note)
+
+
+def _fewer(
+    merged: int, asked: int, candidates: Sequence[float], allowed: Collection[int], planner: PlannerConfig
+) -> str:
+    """Say why less was merged than was asked for, and what would allow more."""
+    ranked = sum(difference > 0 for difference in candidates)
+    alone = [] if planner.merge_boundary else ["the first and the last unit stay alone"]
+    alone += ["pairs that differ in kind stay apart"] * (planner.not_comparable == "exclude")
+    more = ["planner.merge_boundary=true"] * (not planner.merge_boundary)
+    more += ["planner.not_comparable=include"] * (planner.not_comparable == "exclude")
+    said = [f"{len(allowed)} of {len(candidates)} pairs of neighbours may be merged"]
+    said[0] += f" ({', and '.join(alone)})" if alone and len(allowed) < len(candidates) else ""
+    if ranked < len(allowed):
+        said.append(f"{ranked} of them differ by {planner.name}")
+        more.append("another planner")
+    if merged < ranked:
+        said.append(f"a group has at most planner.max_group_size={planner.max_group_size} units")
+        more.append("a larger planner.max_group_size")
+    remedy = f" To merge more, set {' or '.join(more)}." if more else ""
+    return f"{merged} of planner.merge_count={asked} merges were made: {'; '.join(said)}.{remedy}"
+
+
+_EVERYTHING = (
+    "Every pair that may be merged was merged, so there was nothing to choose; for fewer set a smaller "
+    "planner.merge_count or planner.max_group_size."
+)
 
 
 def _about(probe: Probe | None) -> str:

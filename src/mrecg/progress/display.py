@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
+from mrecg.errors import legible
 from mrecg.progress.course import Course
 from mrecg.progress.live import live_reconstruction, live_stage
 from mrecg.progress.plain import plain_reconstruction, plain_stage
@@ -17,6 +19,18 @@ from mrecg.streams import forgiving
 
 TABLE_WIDTH = 140
 """Columns of a table that goes to a file or pipe."""
+
+
+class _Console(Console):
+    """Prints whatever a name or file holds without letting it steer the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does, without control characters but rich's own."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(legible(segment.text, escaped=False), segment.style)
 
 
 def console_on(file: TextIO | None, *, width: int | None = None) -> Console:
@@ -30,18 +44,20 @@ def console_on(file: TextIO | None, *, width: int | None = None) -> Console:
         The console: live only on a real terminal, and without any escape sequence where NO_COLOR is set.
     """
     plain, file = bool(os.environ.get("NO_COLOR")), forgiving(file)
-    return Console(
+    return _Console(
         file=file,
         width=width,
+        markup=False,  # a folder may be called [bold]
         color_system=None if plain else "auto",
         force_interactive=None if file.isatty() and not plain else False,
     )
 
 
 def results_console() -> Console:
-    """Where results are printed: standard output, wide enough for a table where it is no terminal."""
+    """Where results are printed: standard output, where it is no terminal as wide as COLUMNS or a table."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    return console_on(sys.stdout, width=None if terminal else TABLE_WIDTH)
+    wide = not terminal and not os.environ.get("COLUMNS", "").isdigit()
+    return console_on(sys.stdout, width=TABLE_WIDTH if wide else None)
 
 
 class Display(Protocol):

@@ -9,7 +9,7 @@ from rich.console import Console
 from mrecg.progress import words
 from mrecg.progress.course import Course
 from mrecg.progress.memory import memory_in_use
-from mrecg.reconstruct.records import Broadcast, CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.reconstruct.records import Ahead, Broadcast, CurvePoint, GroupResult, Listener, Silent, UnitResult
 
 LINE_SECONDS = 10.0
 """Seconds between two lines."""
@@ -75,8 +75,14 @@ class _Lines(Silent):
     def __init__(self, console: Console, name: str, course: Course, *, lines: bool) -> None:
         self.console, self.name, self.course, self.lines = console, name, course, lines
         self.last = time.monotonic()
+        self.told = False
         self.units: list[UnitResult] = []
         self.curves: list[tuple[float, float]] = []
+
+    def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
+        # Before the first step, so that nobody has to wait to learn that this takes hours.
+        if self.course.steps:
+            _say(self.console, f"{self.name}: {self.course.steps:,} steps in all")
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         now, here = time.monotonic(), self.course.current
@@ -117,4 +123,7 @@ class _Lines(Silent):
             loss = f"loss {drawn}{words.number(first)} -> {words.number(last)}"
             parts = [f"{loss}, floor {words.number(result.floor)}", *parts]
         parts.append(words.duration(result.seconds))
+        if not self.told and self.course.left is not None:
+            self.told = True
+            parts.append(words.remaining(self.course.left, sure=self.course.sure))
         _say(self.console, f"{place}: {result.name}: {', '.join(parts)}")

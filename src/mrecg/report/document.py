@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from mrecg.errors import DataError
 from mrecg.planner.schedule import Plan
 from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
 from mrecg.report.curves import significant, with_ids
 from mrecg.report.gather import left_out
 from mrecg.report.index import Read
+from mrecg.report.load import BrokenRunsError
 from mrecg.report.palette import looks
 from mrecg.report.provenance import provenance
 from mrecg.report.reasons import criterion_title, reason
@@ -52,6 +55,7 @@ class Document:
         self.networks: dict[tuple[object, ...], dict[str, Any]] = {}
         self.plans: dict[tuple[object, ...], dict[str, Any]] = {}
         self.folders: dict[str, tuple[str, ...]] = {}
+        self.broken: dict[Path, DataError] = {}
 
     def values(self, *, command: str, version: str) -> dict[str, Any]:
         """Assemble the document.
@@ -62,6 +66,9 @@ class Document:
 
         Returns:
             Plain values.
+
+        Raises:
+            BrokenRunsError: Decisions of runs cannot be read.
         """
         ids = {id(run): key for key, run in self.runs.items()}
         series = [(panel, one) for panel in self.panels for one in panel.series]
@@ -77,6 +84,8 @@ class Document:
             other = compare.baseline_of(panel, one) if panel and one else None
             values["to_baseline"] = self._to_baseline(key, run, other, ids) if other else None
             runs.append(values)
+        if self.broken:
+            raise BrokenRunsError(self.broken)
         runs_of = list(self.runs.values())
         return {
             "version": version,
@@ -158,7 +167,11 @@ class Document:
 
     def _decisions(self, run: Run) -> decisions.Decisions | None:
         kept = run.completed and run.detailed
-        return decisions.read_decisions(run, read=self.read) if kept else None
+        try:
+            return decisions.read_decisions(run, read=self.read) if kept else None
+        except DataError as error:  # all that are broken are told at once
+            self.broken[run.path] = error
+            return None
 
     def _run(self, key: str, run: Run) -> dict[str, Any]:
         kept = self.decisions(key)

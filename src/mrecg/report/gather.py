@@ -6,6 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
 
+from mrecg.errors import DataError
 from mrecg.report import compare
 from mrecg.report.compare import Panel, Series
 from mrecg.report.index import Read
@@ -19,25 +20,44 @@ MOST_DETAILED = 300
 """Of more runs, so many are read whole: a page shows six configurations at once."""
 
 
-def load_runs(found: Sequence[Path], *, read: Read = read_regular) -> list[Run]:
+def load_runs(
+    found: Sequence[Path], *, read: Read = read_regular, broken: dict[Path, DataError] | None = None
+) -> list[Run]:
     """Load runs, of many only the chosen ones whole.
 
     Args:
         found: Run folders.
         read: How their files are read.
+        broken: Gets the errors of runs that cannot be loaded, which are then left out; None: the first such
+            error is raised.
 
     Returns:
         The runs, in the order given. Of more than `ALL_DETAILED` all have what summary.json says, and
         `MOST_DETAILED` of them also curves, plan, settings and environment.
 
     Raises:
-        DataError: A file is missing, is not readable, or lacks a value.
+        DataError: A file is missing, is not readable, or lacks a value: of any run, or of all of them.
     """
-    if len(found) <= ALL_DETAILED:
-        return [load_run(path, read=read) for path in found]
-    runs = [load_run(path, read=read, detailed=False) for path in found]
-    chosen = {id(run) for run in choose(runs, MOST_DETAILED)}
-    return [load_run(run.path, read=read) if id(run) in chosen else run for run in runs]
+    runs = list(_loaded(found, read, broken, detailed=len(found) <= ALL_DETAILED))
+    if len(found) > ALL_DETAILED:
+        chosen = {run.path for run in choose(runs, MOST_DETAILED)}
+        whole = {run.path: run for run in _loaded(sorted(chosen), read, broken, detailed=True)}
+        runs = [whole.get(run.path, run) for run in runs if run.path in whole or run.path not in chosen]
+    if broken and not runs:
+        raise next(iter(broken.values()))
+    return runs
+
+
+def _loaded(
+    paths: Sequence[Path], read: Read, broken: dict[Path, DataError] | None, *, detailed: bool
+) -> Iterator[Run]:
+    for path in paths:
+        try:
+            yield load_run(path, read=read, detailed=detailed)
+        except DataError as error:
+            if broken is None:
+                raise
+            broken[path] = error
 
 
 def choose(runs: Sequence[Run], most: int) -> list[Run]:

@@ -15,6 +15,20 @@ from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, U
 from mrecg.stored import DAMAGED, NoObjectError, json_object, read_regular, refuse_newer
 
 T = TypeVar("T")
+
+
+class BrokenRunsError(DataError):
+    """Some runs of many cannot be shown.
+
+    Args:
+        broken: By folder what is wrong with its run; at least one.
+    """
+
+    def __init__(self, broken: Mapping[Path, DataError]) -> None:
+        super().__init__(str(next(iter(broken.values()))))
+        self.broken = dict(broken)
+
+
 REMEDY = "repeat the run, or leave its folder out of the report"
 
 
@@ -68,19 +82,19 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
         method=get("method", str, ""),
         granularity=get("granularity", str, ""),
         planner=optional("planner", str, ""),
-        merge_count=plan.merge_count if plan else optional("merge_count", int, 0),
-        weight_bits=_value(file, bits, "weight", int, default=0, needed=done),
-        activation_bits=_value(file, bits, "activation", int, default=0, needed=done),
+        merge_count=plan.merge_count if plan else optional("merge_count", _count, 0),
+        weight_bits=_value(file, bits, "weight", _count, default=0, needed=done),
+        activation_bits=_value(file, bits, "activation", _count, default=0, needed=done),
         stem_output=optional("stem_output", str, "low"),
         options=optional("options", _strings, {}),
-        batch_size=optional("batch_size", int, 0),
+        batch_size=optional("batch_size", _count, 0),
         precision=optional("precision", str, "32"),
-        seed=get("seed", int, 0),
-        steps=get("steps", int, 0),
+        seed=get("seed", _count, 0),
+        steps=get("steps", _count, 0),
         steps_per=optional("steps_per", str, "unit"),
         device=optional("device", str, ""),
-        calibration_images=optional("calibration_images", int, 0),
-        evaluation_images=optional("evaluation_images", int, 0),
+        calibration_images=optional("calibration_images", _count, 0),
+        evaluation_images=optional("evaluation_images", _count, 0),
         evaluation_set=optional("evaluation", lambda draw: str(draw.get("sha256", "")), ""),
         fp=optional("fp", _accuracy, None),
         quantized=optional("quantized", _accuracy, None),
@@ -88,12 +102,20 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
         units=units,
         groups=groups,
         # What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
-        seconds=_sum(optional("timing_s", _numbers, {}), optional("reused_s", _numbers, {})),
-        peak_memory_mb=optional("peak_memory_mb", float, 0.0),
+        seconds=_sum(optional("timing_s", _times, {}), optional("reused_s", _times, {})),
+        peak_memory_mb=optional("peak_memory_mb", lambda mb: _within(float(mb), 0, _LONGEST), 0.0),
         size_fp=size.get("fp", 0),
         size_quantized=size.get("quantized", 0),
         plan=plan,
-        curves=tuple(_curves(path / "curves", groups, optional("group_results", _floors, {}), read))
+        curves=tuple(
+            _curves(
+                path / "curves",
+                groups,
+                optional("group_results", _floors, {}),
+                optional("group_results", _later_passes, ("scales",)),
+                read,
+            )
+        )
         if detailed
         else (),
         command=environment.pop("command", ""),
@@ -108,7 +130,16 @@ def _strings(values: dict[str, Any]) -> dict[str, str]:
 
 
 def _whole(values: Mapping[str, Any]) -> dict[str, int]:
-    return {key: int(value or 0) for key, value in values.items()}
+    return {key: _count(value or 0) for key, value in values.items()}
+
+
+def _clean(values: Any) -> Any:
+    """Replace lone surrogates, which JSON can spell and no text file can hold."""
+    if isinstance(values, str):
+        return values if values.isascii() else values.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(values, dict):
+        return {_clean(key): _clean(value) for key, value in values.items()}
+    return [_clean(value) for value in values] if isinstance(values, list) else values
 
 
 def _text(file: Path, read: Read) -> str:
@@ -120,7 +151,8 @@ def _text(file: Path, read: Read) -> str:
 
 def _json(file: Path, read: Read, *, needed: bool = True) -> dict[str, Any]:
     try:
-        return json_object(read(file))
+        found: dict[str, Any] = _clean(json_object(read(file)))
+        return found
     except FileNotFoundError:
         if not needed:
             return {}
@@ -145,16 +177,33 @@ def _value(
         raise DataError(f"{file}: key {key!r} is not as expected ({error!r}); {REMEDY}") from error
 
 
+_LARGEST = 1e100
+"""Of an error or a loss, beyond what float32 can hold; sums and squares of what is below stay finite."""
+
+
 def _number(value: object) -> float:
     """A float; not a number for what is missing or overflowed, since a diverged run is a result too."""
-    if type(value) is float:  # as nearly always
-        return value if math.isfinite(value) else math.nan
-    number = float(str(value)) if value not in (None, "") else math.nan
-    return number if math.isfinite(number) else math.nan
+    number = value if type(value) is float else float(str(value)) if value not in (None, "") else math.nan
+    return number if abs(number) <= _LARGEST else math.nan
 
 
-def _numbers(values: Mapping[str, object]) -> dict[str, float]:
-    return {str(key): float(str(value)) for key, value in values.items()}
+_LONGEST = 1e12
+"""Seconds, more than any run can take: what is beyond was not measured by us."""
+
+
+def _times(values: Mapping[str, object]) -> dict[str, float]:
+    return {str(key): _within(float(str(value)), 0.0, _LONGEST) for key, value in values.items()}
+
+
+def _within(value: float, low: float, high: float) -> float:
+    """A number within its range; what is not, NaN included, no run has written."""
+    if not low <= value <= high:
+        raise ValueError(f"{value} is not between {low:g} and {high:g}")
+    return value
+
+
+def _count(value: object) -> int:
+    return int(_within(int(str(value)), 0, 2**53))
 
 
 def _sum(own: Mapping[str, float], reused: Mapping[str, float]) -> dict[str, float]:
@@ -162,8 +211,10 @@ def _sum(own: Mapping[str, float], reused: Mapping[str, float]) -> dict[str, flo
 
 
 def _accuracy(values: Mapping[str, Any]) -> Accuracy:
-    top5 = values.get("top5")
-    return Accuracy(top1=float(values["top1"]), top5=None if top5 is None else float(top5))
+    top1, top5 = (None if values.get(key) is None else float(values[key]) for key in ("top1", "top5"))
+    if top1 is None:
+        raise KeyError("top1")
+    return Accuracy(top1=_within(top1, 0, 1), top5=None if top5 is None else _within(top5, 0, 1))
 
 
 def _oscillation(values: Mapping[str, Any]) -> Oscillation:
@@ -208,14 +259,23 @@ def _floors(values: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]
     }
 
 
+def _later_passes(values: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Names of the passes after the first; runs without that record had one name for them."""
+    return tuple(dict.fromkeys(str(v["pass"]) for v in values))[1:]
+
+
 def _curves(
-    folder: Path, groups: Sequence[Sequence[str]], floors: Mapping[tuple[str, str], float], read: Read
+    folder: Path,
+    groups: Sequence[Sequence[str]],
+    floors: Mapping[tuple[str, str], float],
+    later: Sequence[str],
+    read: Read,
 ) -> list[Curve]:
     """Read curves in the order of the groups; a method without an optimisation has none."""
     files = {file.name.removesuffix(".csv"): file for file in folder.glob("*.csv")}
     found = []
     for name in map(group_name, groups):
-        for stage in ("", "scales"):
+        for stage in ("", *later):
             file = files.get(f"{name}.{stage}" if stage else name)
             if file is not None:
                 found.append(_curve(file, name, stage, floors.get((name, stage)), read))

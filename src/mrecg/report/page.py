@@ -119,9 +119,25 @@ def write_page(
     Raises:
         DataError: A run's decisions are broken.
     """
+    return write_text(Path(out), page_of(runs, folders, read=read), named=named)
+
+
+def page_of(runs: Sequence[Run], folders: Sequence[Path], *, read: Read = read_regular) -> str:
+    """Make the full page of runs that are loaded.
+
+    Args:
+        runs: The runs.
+        folders: The folders that were named.
+        read: How the runs' files are read.
+
+    Returns:
+        HTML.
+
+    Raises:
+        BrokenRunsError: Decisions of some runs are broken.
+    """
     command = shlex.join(["mrecg", "report", *map(str, folders)])
-    page = render(document(runs, command=command, version=version("mrecg"), read=read), curves(runs))
-    return write_text(Path(out), page, named=named)
+    return render(document(runs, command=command, version=version("mrecg"), read=read), curves(runs))
 
 
 def render(values: Mapping[str, Any], lines: Mapping[str, Any]) -> str:
@@ -187,7 +203,7 @@ def _pack(text: str) -> str:
     """Gzip without a time, so that equal runs give equal pages; base64 has no character that HTML minds."""
     # At the highest level a page of 10,000 runs would be 3 % smaller, and take three times as long to pack.
     level = 9 if len(text) < MUCH_TEXT else 6
-    return base64.b64encode(gzip.compress(text.encode(), level, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(text.encode(errors="replace"), level, mtime=0)).decode("ascii")
 
 
 def _facts(values: Mapping[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ def write_rows(rows: Sequence[Row], path: Path) -> Path:
     table.writeheader()
     table.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
     with writing(path):
-        write_durably(path, text.getvalue().encode())
+        write_durably(path, text.getvalue().encode(errors="replace"))
     return path
 
 

@@ -48,7 +48,8 @@ def write_text(out: Path, text: str, *, named: bool = False) -> Path:
         The file.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(out, text.encode(), follow=named)
+    content = text.encode(errors="replace")  # a folder's name need not be UTF-8
+    write_durably(out, content, follow=named)
     return out
 
 

@@ -29,7 +29,7 @@ class CsvFiles(Silent):
             if stale.name not in keep:  # of an earlier run in the same folder; its curves would go on in ours
                 stale.unlink()
         (folder / "units.csv").unlink(missing_ok=True)
-        with (folder / "units.csv").open("w", newline="") as file:
+        with (folder / "units.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
 
     def begin(self, groups: Sequence[str], steps: int) -> None:
@@ -48,7 +48,7 @@ class CsvFiles(Silent):
         path = self.folder / "curves" / f"{name}.csv"
         new = not path.exists()
         self._files[self._passes, group] = path
-        with path.open("a", newline="") as file:
+        with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(_CURVE_HEADER)
@@ -56,5 +56,5 @@ class CsvFiles(Silent):
 
     def unit(self, index: int, result: UnitResult) -> None:
         """Append a unit."""
-        with (self.folder / "units.csv").open("a", newline="") as file:
+        with (self.folder / "units.csv").open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow([index, result.name, result.group, result.error, result.loss])

@@ -104,7 +104,7 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
             yield _row(record.history.item)
 
 
-def read_run(path: Path) -> OfflineRun:
+def read_run(path: Path | str) -> OfflineRun:
     """Read everything back from the file that W&B leaves offline.
 
     Args:
@@ -117,7 +117,7 @@ def read_run(path: Path) -> OfflineRun:
         DataError: There is no such file, or it does not begin as one.
     """
     run = OfflineRun()
-    for record in records(path):
+    for record in records(Path(path)):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             part = record.run

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrecg.errors import ConfigError
+from mrecg.verbs.words import Words
 
 DESCRIPTION = """\
 A W&B workspace and a W&B report with the panels of mrecg report: oscillation, method comparison, merge count,
@@ -54,8 +55,8 @@ def main(arguments: Sequence[str]) -> None:
     _say(f"workspace: {applied.workspace}\nreport: {applied.report}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Words:
+    parser = Words(
         prog="mrecg dashboard",
         description=DESCRIPTION,
         epilog=EXAMPLES,

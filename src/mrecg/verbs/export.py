@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrecg.errors import ConfigError, MrecgError, one_of
+from mrecg.verbs.words import key_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,7 @@ KEYS = {
     "opset": "for onnx: 18 to 25; default: the lowest with types as narrow as the weights",
     "images": "images that the file is checked on; default 256",
     "out": "the file; default: quantized.onnx or quantized.pt2 in RUN",
-    "allow_import": "true: import the model's class where RUN names it by import path, which runs its code",
+    "allow_import": "true (or --allow-import): import the model's class where RUN names it, which runs code",
 }
 FAILED = "failed"
 """Key in export.json: by format, why it was not written when it was last tried."""
@@ -56,7 +57,9 @@ def main(arguments: Sequence[str]) -> int:
         keys = "\n".join(f"  {key + '=':<14} {text}" for key, text in KEYS.items())
         sys.stdout.write(HELP.format(keys=keys))
         return 0
-    folder, values, words = _parsed(arguments)
+    folder, values, words = _parsed(
+        [word.removeprefix("run=") for word in key_words(arguments, folder=False)]
+    )
     from mrecg.progress import results_console
     from mrecg.result import write_json
 
@@ -215,6 +218,8 @@ def tables(made: Sequence["Exported"], failed: Sequence[str] = ()) -> list["Tabl
     """
     from rich.table import Table
 
+    from mrecg.report.tables import percent
+
     agreement = Table("run by", title="Agreement with the run's network", title_justify="left", box=None)
     for column in ("images", "same", "flips", "largest", "mean", "top-1", "of the file"):
         agreement.add_column(column, justify="right")
@@ -229,7 +234,7 @@ def tables(made: Sequence["Exported"], failed: Sequence[str] = ()) -> list["Tabl
     size.add_column("weights as stored")
     for exported in made:
         for one in exported.agreements:
-            top1 = [f"{right / one.labels:.4f}" if one.labels else "–" for right in one.correct]
+            top1 = [percent(right / one.labels if one.labels else None) for right in one.correct]
             counts = (f"{one.images:,}", f"{one.same:,}", str(one.flips))
             agreement.add_row(one.what, *counts, f"{one.largest:.1e}", f"{one.mean:.1e}", *top1)
             if one.ties:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.text import Text
 
 from mrecg.config.compose import from_hydra, mask_written
 from mrecg.config.schema import RunConfig
@@ -146,7 +147,7 @@ def plan(tree: DictConfig) -> None:
     console = results_console()
     console.print(PlanView(made, title=config.name), highlight=False)
     if made.criteria:
-        console.print("\n[bold]All criteria[/bold]: capacity, and Δ to the next unit\n", highlight=False)
+        console.print(Text.assemble("\n", ("All criteria", "bold"), ": capacity, and Δ to the next unit\n"))
     for table in plan_tables(made, width=console.width):
         console.print(table)
         console.print()
@@ -165,14 +166,15 @@ def evaluate(tree: DictConfig) -> None:
     """
     from mrecg import pipeline
     from mrecg.environment import computing
+    from mrecg.report.tables import percent
     from mrecg.result import write_json
 
     mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
     with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
         what, found = pipeline.evaluate(config, display=Screen(""))
-    line = f"{what}: top-1 {found.top1:.4f}, top-5 {found.top5:.4f} on {found.images} images"
-    results_console().print(line, highlight=False, soft_wrap=True)
+    line = f"{what}: top-1 {percent(found.top1)}, top-5 {percent(found.top5)} on {found.images} images"
+    results_console().print(line, highlight=False, soft_wrap=True, markup=False)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}
     write_json(_folder() / "evaluation.json", values)
 

@@ -1,11 +1,13 @@
 """The verb ``report``: a table on the terminal and one HTML page over any set of run folders."""
 
-import argparse
 import gc
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mrecg.errors import DataError, legible
 from mrecg.progress import results_console
+from mrecg.verbs.words import Words, plain_words
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -15,9 +17,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments: Run folders, or folders that hold some; ``-o FILE``, ``--picture FILE``,
             ``--figures DIR``, ``--all``.
     """
-    parser = argparse.ArgumentParser(
-        prog="mrecg report", description="One self-contained HTML page over a set of runs."
-    )
+    parser = Words(prog="mrecg report", description="One self-contained HTML page over a set of runs.")
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="DIR", help="run folders, or folders that hold some"
     )
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
         help="also write figures for papers there: oscillation, ablation and plans as SVG, PDF and CSV",
     )
     parser.add_argument("--all", action="store_true", help="print all runs, however many")
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_args(plain_words(arguments))
     out = parsed.out or parsed.folders[0] / "report.html"
     compare(
         parsed.folders,
@@ -67,23 +67,39 @@ def compare(
         picture: A picture of the error along the units, if wanted.
         figures: A folder for the figures for papers, if wanted.
         every: Whether to print all runs, however many.
+
+    Raises:
+        DataError: There is no run, or all are broken. Of several, those that are broken are left out, with a
+            line each.
     """
     from mrecg.report import find_runs, oscillation_figure, terminal_table
     from mrecg.report.gather import left_out, load_runs
-    from mrecg.report.page import write_page
+    from mrecg.report.load import BrokenRunsError
+    from mrecg.report.page import page_of
     from mrecg.report.paper import paper_figures
     from mrecg.report.reader import Reader
+    from mrecg.report.static import write_text
 
     found = find_runs(folders)
     console = results_console()
     # Thousands of runs are millions of objects, none in a cycle: collecting takes a fifth of the time.
     gc.set_threshold(100_000, 50, 50)
+    broken: dict[Path, DataError] = {}
     with Reader(folders, found) as read:
-        runs = load_runs(found, read=read)
+        runs = load_runs(found, read=read, broken=broken)
+        try:
+            page = page_of(runs, folders, read=read)
+        except BrokenRunsError as error:  # of the files that only the page needs
+            broken |= error.broken
+            runs = [run for run in runs if run.path not in error.broken]
+            if not runs:
+                raise
+            page = page_of(runs, folders, read=read)
+        for told in broken.values():
+            sys.stderr.write(f"mrecg: left out: {legible(' '.join(str(told).split()))}\n")
         console.print(terminal_table(runs, every=every))
-        # Before the page, so that a folder that cannot be written to costs no more time than it must.
         drawn = paper_figures(runs, figures) if figures is not None else []
-        written = write_page(runs, folders, out, read=read, named=named)
+        written = write_text(out, page, named=named)
     if said := left_out(runs):
         console.print(said, highlight=False)
     console.print(f"report: {written}", soft_wrap=True, highlight=False)

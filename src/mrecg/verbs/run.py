@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mrecg.errors import Interrupted, MrecgError
 from mrecg.redaction import conceal
 from mrecg.variables import COMMAND, variable
+from mrecg.verbs.default_planner import WITHOUT_IMAGES, plans_without_images
 from mrecg.verbs.resume import check_jobs, recorded, say_unshared, shell, stand_in, strange_shelf, unshared
+from mrecg.verbs.words import key_words
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -38,8 +40,9 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
     if any(word in ("-h", "--help") for word in arguments):
         from mrecg.verbs.help import verb_help
 
-        sys.stdout.write(verb_help(verb))
+        sys.stdout.write(verb_help(verb, arguments))
         return
+    typed, arguments = arguments, key_words(arguments, folder=verb == "evaluate")
     from mrecg.config import compose
     from mrecg.config.consent import Consent
     from mrecg.config.grammar import in_order
@@ -55,6 +58,10 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         compose.run(job, words, values)
         return
     checked = compose.check(words, values, progress=Patience("checking the jobs"))
+    if verb == "plan" and plans_without_images(words, checked.configs):
+        words = in_order(words, "planner=modcap")
+        checked = compose.check(words)
+        sys.stderr.write(f"{WITHOUT_IMAGES.format(steps=checked.configs[0].trainer.steps)}\n")
     _check_images(verb, checked.configs)
     for config in checked.configs:
         if consent is not None:
@@ -69,7 +76,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         if not consent.given and config.shared == before.config.shared and strange_shelf(config):
             say_unshared(before.folder, config)
             words = in_order(words, "shared.folder=null")
-    with variable(COMMAND, shlex.join(["mrecg", verb, *arguments])):
+    with variable(COMMAND, shlex.join(["mrecg", verb, *typed])):
         if checked.folder is not None:
             _sweep(job, words, checked.folder, checked.configs)
             return

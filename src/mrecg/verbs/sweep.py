@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrecg.progress import results_console
+from mrecg.verbs.words import Words, plain_words
 
 EXIT = """\
 exit code:
@@ -27,9 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         DataError: There is no sweep in the folder.
     """
-    parser = argparse.ArgumentParser(
-        prog="mrecg sweep", description="How far a sweep is, and to go on with it."
-    )
+    parser = Words(prog="mrecg sweep", description="How far a sweep is, and to go on with it.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="status|resume")
     status = commands.add_parser(
         "status",
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         metavar="DIR",
         help="a folder of configurations that it needs",
     )
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_args(plain_words(arguments))
     if parsed.command == "resume":
         from mrecg.verbs.resume import sweep as go_on
 

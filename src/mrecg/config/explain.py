@@ -1,0 +1,108 @@
+"""What Hydra and OmegaConf say in several lines about a command line, in one that says what to write."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from mrecg.config.build import unknown_key
+from mrecg.config.paths import choices
+from mrecg.errors import ConfigError, one_of
+
+_NOISE = re.compile(r"\s*(full_key: \S*|object_type=\S*|See https://hydra\.cc/\S*( for details)?)")
+"""What names Hydra's insides and its manual, and no remedy."""
+
+
+def refuse_unreadable(overrides: Sequence[str]) -> None:
+    """Refuse the first override that is no ``KEY=VALUE`` by Hydra's grammar.
+
+    Args:
+        overrides: The overrides.
+
+    Raises:
+        ConfigError: There is one; Hydra itself would not say which.
+    """
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    for word in overrides:
+        try:
+            parser.parse_override(word)
+            if not word.partition("=")[0].strip("+~ "):
+                raise HydraException("it has no key")
+        except HydraException as error:
+            reason = _plain(str(error)).partition(" expecting ")[0][:160]
+            raise ConfigError(
+                f"{word[:80]!r} cannot be read as KEY=VALUE ({reason}): a list is [a,b], nothing is null, "
+                "and text with other than letters, digits and -_/.:+% goes into quotes, \"KEY='a b'\""
+            ) from None
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Say in one line what Hydra says in several.
+
+    Args:
+        error: What it raised.
+        overrides: What was asked for.
+
+    Returns:
+        The line.
+    """
+    text = str(error)
+    for pattern, say in _SAID.items():
+        if (match := re.search(pattern, text)) and (line := say(match, text, overrides)):
+            return line
+    cause = error.__cause__
+    more = f" ({_plain(str(cause))})" if text.startswith("Error merging override") and cause else ""
+    return (_plain(text) or type(error).__name__) + more
+
+
+def _no_name(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
+    """trainer=3, of which Hydra does not say what it is about."""
+    for group, _, name in (word.partition("=") for word in overrides):
+        if group in choices("") and name not in choices(group):
+            return str(one_of(group, name, choices(group)))
+    return ""
+
+
+def _there_already(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
+    key = next(found for found in match.groups() if found)
+    word = next((w for w in overrides if w.lstrip("+").split("=")[0].split("@")[0] == key), f"+{key}=...")
+    return f"{word}: {key} is there already; write {word.lstrip('+')}, without +"
+
+
+def _not_found(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
+    group, _, name = match[1].rpartition("/")
+    return str(one_of(group or "config", name, choices(group, _own_folders(overrides))))
+
+
+def _not_in_struct(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
+    found = re.search(r"full_key: (\S+)", text)
+    return unknown_key(found[1] if found else match[1])
+
+
+_SAID: dict[str, Callable[[re.Match[str], str, Sequence[str]], str]] = {
+    r"^Config group override must be": _no_name,
+    r"Multiple values for ([\w/]+)\. To override": _there_already,
+    r"force-add of config groups is not supported: '\+\+([\w/]+)=": _there_already,
+    r"^([\w/]+) appears more than once": _there_already,
+    r"An item is already at '([\w.]+)'": _there_already,
+    r"Could not override '([^']+)'": lambda match, text, overrides: unknown_key(match[1]),
+    r"Could not find '([^']+)'": _not_found,
+    r"Ambiguous value for argument '([^'=]+)=": lambda match, text, overrides: (
+        f"{match[1]}: several values are given; add -m to sweep over them"
+    ),
+    r"Key '([^']+)' is not in struct": _not_in_struct,
+}
+"""What Hydra says, and how to say it."""
+
+
+def _plain(text: str) -> str:
+    return " ".join(_NOISE.sub("", " ".join(text.split())).split())
+
+
+def _own_folders(overrides: Sequence[str]) -> Iterator[str]:
+    """Folders of own groups among the overrides."""
+    for word in overrides:
+        if word.startswith("hydra.searchpath="):
+            yield from re.findall(r"file://([^\],'\"]+)", word)

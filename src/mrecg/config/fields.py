@@ -1,0 +1,93 @@
+"""What the schema says of a key besides its default: its closed set, and whether it is a number."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+
+def alternatives(kind: Any) -> Iterator[Any]:
+    """Take a type apart.
+
+    Args:
+        kind: A type as in the schema.
+
+    Yields:
+        The types that a value may have, without their ranges.
+
+    >>> list(alternatives(Annotated[int, "at least 1"] | None))
+    [<class 'int'>, <class 'NoneType'>]
+    """
+    origin = get_origin(kind)
+    if origin is Annotated:
+        yield from alternatives(get_args(kind)[0])
+    elif origin in (Union, UnionType):
+        for part in get_args(kind):
+            yield from alternatives(part)
+    else:
+        yield kind
+
+
+def words(kind: Any) -> list[Any]:
+    """List the values of a closed set.
+
+    Args:
+        kind: A type as in the schema.
+
+    Returns:
+        The words and numbers that it names, None and both booleans where they are among them; empty where
+        it names none.
+
+    >>> words(Literal["lp", "minmax"]), words(bool), words(Literal["auto"] | int)
+    (['lp', 'minmax'], [False, True], ['auto'])
+    """
+    parts = list(alternatives(kind))
+    found = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
+    found += [False, True] * (bool in parts)
+    return [*found, *([None] * (type(None) in parts))] if found else []
+
+
+def closed(kind: Any) -> bool:
+    """Whether `words` are all that a key takes.
+
+    Args:
+        kind: A type as in the schema.
+
+    Returns:
+        Whether they are.
+    """
+    return all(get_origin(part) is Literal or part in (bool, type(None)) for part in alternatives(kind))
+
+
+def stray_boolean(kind: Any, value: Any, key: str = "") -> tuple[str, bool] | None:
+    """Find true or false where a number belongs: Python takes them for 1 and 0.
+
+    Args:
+        kind: A type as in the schema.
+        value: What is to become one.
+        key: The dotted key of the value.
+
+    Returns:
+        The key of the first one, and it; None where there is none.
+    """
+    parts = list(alternatives(kind))
+    if isinstance(value, bool):
+        number = any(part in (int, float) or get_origin(part) is Literal for part in parts)
+        return (key, value) if number and bool not in parts else None
+    for part in parts:
+        for name, inner, held in _members(part, value):
+            if (found := stray_boolean(inner, held, f"{key}.{name}".lstrip("."))) is not None:
+                return found
+    return None
+
+
+def _members(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Name, type and value of what is inside a value."""
+    if is_dataclass(kind) and isinstance(value, dict):
+        for field in fields(kind):
+            if field.name in value:
+                yield field.name, field.type, value[field.name]
+    elif get_origin(kind) is tuple and isinstance(value, list | tuple):
+        types = get_args(kind)
+        for i, held in enumerate(value):
+            yield str(i), types[0 if types[-1] is Ellipsis else min(i, len(types) - 1)], held

@@ -1,0 +1,85 @@
+"""The Python API's arguments: what is wrong with one is a line, and what it changes outside is nothing."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import mrecg
+from mrecg.errors import ConfigError
+
+QUICK = {"calibration": {"bins": 64, "candidates": 4}, "progress": False, "method": "rtn"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"weights_bits": 4}, ["weights_bits", "did you mean weight_bits?", "evaluation", "calibration"]),
+        ({"device": "cpu"}, ["device", "did you mean trainer={'device': ...}?"]),
+        ({"callbacks": []}, ["callbacks: quantize has no such argument"]),
+        ({"model": 3}, ["model: 3 is not right"]),
+        ({"model": {"nam": "x"}}, ["model.nam", "did you mean model.name?"]),
+        ({"steps": True}, ["trainer.steps: true is not right"]),
+        ({"seed": True}, ["seed: true is not right"]),
+    ],
+)
+def test_a_wrong_argument_of_quantize_is_one_line(
+    settings: dict[str, object], parts: list[str], tiny: nn.Module, tiny_images: Tensor
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        mrecg.quantize(tiny, tiny_images, **settings)  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+    for part in parts:
+        assert part in str(raised.value)
+
+
+def test_every_group_of_the_configuration_is_reachable(tiny: nn.Module, tiny_images: Tensor) -> None:
+    made = mrecg.plan(
+        tiny, model={"input_shape": tuple(tiny_images.shape[1:]), "name": "mine"}, merge_count=1
+    )
+    assert len(made.units) == 5
+    result = mrecg.quantize(tiny, tiny_images, model={"name": "mine"}, data={"batch_size": 3}, **QUICK)  # type: ignore[arg-type]
+    assert result.config.model.name == "mine" and result.config.data.batch_size == 3
+    with pytest.raises(
+        ConfigError, match=r"mergecount: plan has no such argument \(did you mean merge_count"
+    ):
+        mrecg.plan(tiny, mergecount=3)
+
+
+def test_results_are_shown_in_a_few_lines(tiny: nn.Module, tiny_images: Tensor) -> None:
+    images = TensorDataset(tiny_images, torch.arange(16) % 10)
+    result = mrecg.quantize(tiny, tiny_images, evaluation=images, **QUICK)  # type: ignore[arg-type]
+    shown = repr(result)
+    assert len(shown.splitlines()) <= 5 and max(map(len, shown.splitlines())) < 100
+    quantized = result.summary["quantized"]["top1"]
+    for part in ("TinyNet", "W2A4", "rtn", "mixed", "5 units", f"top-1 {100 * quantized:.2f} % quantized"):
+        assert part in shown
+
+
+def test_rounding_to_nearest_needs_no_probe(tiny: nn.Module, tiny_images: Tensor) -> None:
+    result = mrecg.quantize(tiny, tiny_images, planner={"name": "loss"}, **QUICK)  # type: ignore[arg-type]
+    assert result.plan.merges == () and result.plan.planner == "loss"
+    assert "no probe was run" in result.plan.note and "steps" not in result.plan.note
+
+
+def test_nothing_is_drawn_from_the_generators_of_the_user(tiny: nn.Module, tiny_images: Tensor) -> None:
+    def draws() -> tuple[float, float, float]:
+        return float(torch.rand(())), float(np.random.rand()), random.random()
+
+    def seeded() -> None:
+        torch.manual_seed(5)
+        np.random.seed(5)
+        random.seed(5)
+
+    seeded()
+    expected = draws()
+    seeded()
+    images = TensorDataset(tiny_images, torch.arange(16) % 10)
+    settings = {**QUICK, "method": "qdrop", "steps": 2, "trainer": {"batch_size": 4}, "granularity": "block"}
+    mrecg.quantize(tiny, tiny_images, evaluation=images, **settings)  # type: ignore[arg-type]
+    mrecg.evaluate(tiny, images)
+    mrecg.plan(tiny)
+    assert draws() == expected
