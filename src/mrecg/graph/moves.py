@@ -90,7 +90,7 @@ def moves(node: fx.Node) -> bool:
 def _pads_with_zero(node: fx.Node, name: str) -> bool:
     order = ("input", "pad", "mode", "value") if name == "pad" else ("input", "pad", "value")
     given = dict(zip(order, node.args, strict=False)) | dict(node.kwargs)
-    return given.get("mode", "constant") != "constant" or not given.get("value")
+    return bool(given.get("mode", "constant") != "constant" or not given.get("value"))
 
 
 def averages_all(node: fx.Node) -> bool:
