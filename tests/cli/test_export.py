@@ -588,7 +588,7 @@ def test_files_claim_nothing_of_images_of_an_own_data_set(mrecg: Call) -> None:
         file = Path("run", write.FILES[form])
         opened, said = runners.open_file(file, allow_import=True)
         assert said is None and runners.image_shape(opened) == (3, 16, 16)
-        outcome = mrecg("evaluate", f"path={file}", TRUST, *items)
+        outcome = mrecg("evaluate", f"path={file}", TRUST, "trainer.batch_size=4", *items)
         assert top1(outcome) == expected
         assert f"{file} does not say what its images are; tensors are taken as they are" in outcome.err
         outcome = mrecg(

@@ -136,7 +136,7 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.a(x)) * self.gain
-        x = self.b(x.mean(2)) + self.shift
+        x = torch.relu(self.b(x.mean(2))) + self.shift  # after a ReLU: else it would be part of the bias
         out: Tensor = self.c(x.mean(3))
         return out
 
