@@ -17,6 +17,7 @@ from mrecg.errors import ConfigError, DataError, one_of
 from mrecg.exporting.write import Exported
 from mrecg.exporting.write import export as write
 from mrecg.graph.intake import unwrap
+from mrecg.graph.precision import type_of
 from mrecg.measure import Accuracy, accuracy
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Screen
@@ -156,9 +157,14 @@ def evaluate(
 
     Returns:
         Top-1 and top-5 as fractions.
+
+    Raises:
+        DataError: An image is of no floating-point type; those of another one than the model's are converted.
     """
     where = environment.resolve_device(device)
-    batches: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
+    loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
+    _, dtype = type_of(model)
+    batches = ((as_float(images, "an evaluation image").to(dtype), labels) for images, labels in loader)
     return accuracy(model.eval().to(where), batches, device=where)
 
 
