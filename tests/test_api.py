@@ -36,6 +36,8 @@ def test_images_of_another_floating_type_are_converted(dtype: torch.dtype, expec
     result = quantized(network().to(dtype), x, evaluation=TensorDataset(x, torch.arange(4)))
     found = result.model(images())
     assert found.dtype is torch.float32
+    for model in (result.model, network().to(dtype)):
+        assert mrecg.evaluate(model, TensorDataset(x.double(), torch.arange(4))).images == 4
     assert (found - expected).norm() <= 0.1 * expected.norm()
 
 
@@ -48,6 +50,8 @@ def test_pixels_are_refused(dtype: torch.dtype) -> None:
         quantized(network(), pixels)
     with pytest.raises(DataError, match=f"an evaluation image {said}"):
         quantized(network(), images(), evaluation=TensorDataset(pixels, torch.arange(4)))
+    with pytest.raises(DataError, match=f"an evaluation image {said}"):
+        mrecg.evaluate(network(), TensorDataset(pixels, torch.arange(4)))
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])

@@ -20,6 +20,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.exporting.write import Exported, format_of
 from mrecg.exporting.write import export as write
 from mrecg.graph.intake import unwrap
+from mrecg.graph.precision import type_of
 from mrecg.measure import Accuracy, accuracy, borrowed
 from mrecg.planner.schedule import Plan
 from mrecg.progress import Screen
@@ -166,10 +167,12 @@ def evaluate(
         Top-1 and top-5 as fractions.
 
     Raises:
-        DataError: There are no images.
+        DataError: There are no images, or one is of no floating-point type.
     """
     where = environment.resolve_device(device)
-    batches: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
+    loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
+    _, dtype = type_of(model)
+    batches = ((as_float(images, "an evaluation image").to(dtype), labels) for images, labels in loader)
     with borrowed(model, where), environment.keeping_draws():
         found = accuracy(model, batches, device=where)
     if not found.images:
