@@ -50,10 +50,10 @@ def content(group: str, name: str) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", sorted({group for group, _ in FILES}))
 def test_every_file_says_what_it_is_and_composes_and_its_values_arrive(group: str) -> None:
     wrong = {f"conf/{group}/{name}.yaml": faults(group, name) for of, name in FILES if of == group}
-    assert wrong and {file: found for file, found in wrong.items() if found} == {}
+    assert {file: found for file, found in wrong.items() if found} == {}
 
 
 def faults(group: str, name: str) -> list[str]:
