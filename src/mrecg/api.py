@@ -31,6 +31,7 @@ from mrecg.saved import Quantized, load_file
 Evaluation = Dataset[tuple[Tensor, int]]
 
 
+@environment.keeping_draws()
 def quantize(
     model: nn.Module,
     /,
@@ -110,6 +111,7 @@ def quantize(
     return result
 
 
+@environment.keeping_draws()
 def plan(
     model: nn.Module,
     /,
@@ -147,11 +149,11 @@ def plan(
         "planner": chosen,
     }
     config = _with(values, overrides, plan)
-    with environment.keeping_draws():
-        network = planning.cut(model, config, config.model.input_shape)
+    network = planning.cut(model, config, config.model.input_shape)
     return planning.plan_units(network.units, network.policy.layers, config, None, network.notes)
 
 
+@environment.keeping_draws()
 def evaluate(
     model: nn.Module, evaluation: Evaluation, *, batch_size: int = 64, device: str = "auto"
 ) -> Accuracy:
@@ -283,7 +285,7 @@ def _refuse_unknown(key: str, function: Callable[..., Any]) -> None:
     if key in groups:
         return
     takes = [p.name for p in signature(function).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
-    inside = {name: group for group in groups for name in keys_of([group])}
+    inside = {name: group for group in reversed(groups) for name in keys_of([group])}
     close = get_close_matches(key, [*takes, *groups], n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     if key in inside:

@@ -68,14 +68,14 @@ def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
     code, out, _ = mrecg("evaluate", f"run={run}", "trainer.device=cpu", "allow_import=true")
     assert code == 0
     top = found["quantized"]
-    assert f"top-1 {top['top1']:.4f}, top-5 {top['top5']:.4f} on 12 images" in out
+    assert f"top-1 {100 * top['top1']:.2f} %, top-5 {100 * top['top5']:.2f} % on 12 images" in out
     (evaluation,) = Path.cwd().glob("outputs/*/*/evaluation.json")
     measured = json.loads(evaluation.read_text())
     assert (measured["top1"], measured["top5"], measured["images"]) == (top["top1"], top["top5"], 12)
 
     code, out, _ = mrecg("evaluate", *small)
     assert code == 0
-    assert f"tiny (FP): top-1 {found['fp']['top1']:.4f}" in out
+    assert f"tiny (FP): top-1 {100 * found['fp']['top1']:.2f} %" in out
 
     code, out, _ = mrecg("report", str(run), "--out", "page.html")
     assert code == 0 and "page.html" in out
@@ -91,11 +91,13 @@ def test_calibration_images_are_read_only_where_they_are_used(
     code, out, err = mrecg("evaluate", *broken)
     assert code == 0, err
     assert "on 12 images" in out
-    for verb in ("quantize", "plan"):
-        code, _, err = mrecg(verb, *broken)
+    for verb, hint in (("quantize", ""), ("plan", "planner=modcap plans without images")):
+        code, _, err = mrecg(verb, *broken, "planner=loss")
         assert code == 2 and "0.png: is no image that can be read" in err.splitlines()[-1]
-    code, _, err = mrecg("plan", *broken, "planner=modcap")
+        assert hint in err.splitlines()[-1]
+    code, _, err = mrecg("plan", *broken)
     assert code == 0, err
+    assert err.splitlines()[0].startswith("planned by planner=modcap, which needs no images; planner=loss")
 
 
 def test_images_of_any_data_set(mrecg: Call, small: list[str]) -> None:
@@ -247,7 +249,7 @@ def test_a_defect_is_one_line_and_leaves_its_traceback_and_a_summary(
         ),
         (["quantize", "granularity=fixed", "granularity.groups=[[first,secnd]]"], 2, "did you mean 'second'"),
         (["quantize", "planner=published"], 2, "planner.schedule: 'tiny' is not a choice"),
-        (["plan", "data=none"], 2, "data=none has no images"),
+        (["plan", "data=none", "planner=loss"], 2, "data=none has no images"),
         (["quantize", "cache.folder=nowhere"], 2, "cache.folder: nowhere is not writable"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -302,7 +304,8 @@ def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
     said = [line.strip().split(":")[0] for line in done.stderr.splitlines()]
     units = [f"unit {i}/5" for i in range(1, 6)]
     # Random weights are announced, and no library warns.
-    assert said == ["run", "weights", "images", "calibrate", *units, "reconstruct", "evaluate"]
+    before = ["run", "weights", "images", "evaluate FP", "calibrate", "reconstruct"]
+    assert said == [*before, *units, "reconstruct", "evaluate"]
 
 
 @pytest.mark.shared_data

@@ -27,7 +27,7 @@ def test_flags_come_first_wherever_they_were_typed(tmp_path_factory: pytest.Temp
     assert in_order(["seed=1", "-cd", place, "bits=w2a4", "-m"], "name=x") == [
         *("-cd", place, "-m", "seed=1", "bits=w2a4", "name=x")
     ]
-    with pytest.raises(ConfigError, match=r"^--config-dir: /nowhere is no folder$"):
+    with pytest.raises(ConfigError, match=r"^--config-dir: /nowhere is no folder; give one"):
         in_order(["-cd", "/nowhere"])
     with pytest.raises(ConfigError, match="--nothing"):
         in_order(["--nothing"])

@@ -170,6 +170,7 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         play(listener, groups=outline()[:2])
     lines = [line.strip() for line in file.getvalue().splitlines()]
     assert lines[0] == "run: tiny"
+    assert lines.pop(3) == "reconstruct: 80 steps in all"
     assert lines[1].startswith("images: 2/4 (") and lines[2].startswith("images: 4/4 (")
     assert lines[3].startswith("reconstruct: 20/80 steps, 0/3 units, stem 20/40, loss 0.317 (floor 3.904), ")
     assert "measuring" in lines[3] and lines[3].endswith("B")

@@ -82,7 +82,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
                 f"{what}: {short(name)} holds {wrong} values of {value.numel()} below 0, and it is a "
                 "variance: a damaged file, or tensors mixed up; give BatchNorm's statistics as trained"
             )
-        if not bool(value.isfinite().all()):
+        if not bool(value.detach().isfinite().all()):
             wrong = int((~value.isfinite()).sum())
             raise CheckpointError(
                 f"{what}: {short(name)} holds {wrong} values of {value.numel()} that are NaN or infinite: "

@@ -260,8 +260,8 @@ def _floors(values: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]
 
 
 def _later_passes(values: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Names of the passes after the first; runs without that record had one name for them."""
-    return tuple(dict.fromkeys(str(v["pass"]) for v in values))[1:]
+    """Names of the passes after the first; or "scales", of old records."""
+    return tuple(dict.fromkeys(str(v["pass"]) for v in values))[1:] or ("scales",)
 
 
 def _curves(

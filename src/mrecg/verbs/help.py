@@ -224,7 +224,7 @@ def _sets(kind: Any, prefix: str) -> Iterator[tuple[str, list[str]]]:
     for part in fields(kind):
         if is_dataclass(part.type):
             yield from _sets(part.type, f"{prefix}{part.name}.")
-        elif found := words(part.type):
+        elif (found := words(part.type)) and (len(found) > 1 or not closed(part.type)):
             yield f"{prefix}{part.name}", [written(word) for word in found]
 
 
