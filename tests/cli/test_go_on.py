@@ -138,7 +138,7 @@ def test_a_refused_start_changes_nothing(mrecg: Call, quick: list[str]) -> None:
     with run_lock(folder):
         for verb in ("quantize", "plan", "evaluate"):
             code, _, err = mrecg(verb, *quick, "seed=9", "hydra.run.dir=one")
-            assert code == 1 and "works in it; wait, or choose another folder" in err.splitlines()[-1]
+            assert code == 2 and "works in it; wait, or choose another folder" in err.splitlines()[-1]
         left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         assert left == {
             ".hydra/overrides.yaml",
