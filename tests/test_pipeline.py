@@ -119,7 +119,7 @@ def test_the_full_precision_accuracy_is_the_same_and_said_first(
     images = pipeline.read(config, built.preprocessing)
     own = accuracy(built.model, images.batches(), device=torch.device("cpu"))
     assert result.summary["fp"] == {"top1": own.top1, "top5": own.top5}
-    assert f"full precision: top-1 {own.top1:.4f}, top-5 {own.top5:.4f}" in said.notes
+    assert f"full precision: top-1 {100 * own.top1:.2f} %, top-5 {100 * own.top5:.2f} %" in said.notes
     assert result.decisions is not None and torch.equal(result.decisions[:, 1], own.decisions)
 
 

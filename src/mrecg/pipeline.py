@@ -27,6 +27,7 @@ from mrecg.quant.policy import policy
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.records import Broadcast
 from mrecg.reconstruct.team import Team
+from mrecg.report.tables import percent
 from mrecg.result import (
     IMAGES,
     WEIGHTS_ORIGIN,
@@ -154,7 +155,7 @@ def quantize(
     measure = partial(_accuracy, images=images, device=device, clock=clock, display=display)
     full = measure(nn.Sequential(*network.full), "evaluate FP")
     if full is not None:
-        display.note(f"full precision: top-1 {full.top1:.4f}, top-5 {full.top5:.4f}")
+        display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
     with Team(again, trainer=config.trainer, device=device) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:

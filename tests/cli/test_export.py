@@ -22,7 +22,7 @@ from mrecg.reconstruct import learn
 
 Call = Callable[..., Any]
 TRUST = "allow_import=true"
-TOP1 = re.compile(r"top-1 (\d\.\d{4}), top-5 \d\.\d{4} on (\d+) images")
+TOP1 = re.compile(r"top-1 ([\d.]+ %), top-5 [\d.]+ % on (\d+) images")
 MADE = {"quantized.onnx", "quantized.pt2", "quantized.safetensors", "export.json"}
 
 
