@@ -105,7 +105,7 @@ def test_weights_that_overflow_end_before_the_work(kind: str, no_work: None) -> 
             next(net.parameters()).fill_(1e38)
             norm.weight.fill_(1e10)
     with pytest.raises(CheckpointError, match=r"below 0, and it is a variance|NaN or infinite") as error:
-        mrecg.quantize(model=net, **given())
+        mrecg.quantize(net, **given())
     assert "\n" not in str(error.value)
 
 

@@ -22,7 +22,7 @@ from mrecg.reconstruct import learn
 
 Call = Callable[..., Any]
 TRUST = "allow_import=true"
-TOP1 = re.compile(r"top-1 ([\d.]+ %), top-5 [\d.]+ % on (\d+) images")
+TOP1 = re.compile(r"top-1 (\d+\.\d\d %), top-5 \d+\.\d\d % on (\d+) images")
 MADE = {"quantized.onnx", "quantized.pt2", "quantized.safetensors", "export.json"}
 
 
@@ -135,7 +135,7 @@ def test_every_file_measures_what_the_run_measures(
 ) -> None:
     place, _ = exported
     summary = json.loads((run / "summary.json").read_text())["quantized"]
-    expected = (f"{summary['top1']:.4f}", "12")
+    expected = (f"{100 * summary['top1']:.2f} %", "12")
     assert top1(mrecg("evaluate", f"run={run}", "trainer.device=cpu", TRUST)) == expected
     for name in ("quantized.onnx", "quantized.pt2", "quantized.safetensors"):
         outcome = mrecg("evaluate", quoted(place / name), TRUST, *words_of(small))

@@ -175,7 +175,10 @@ def entry(about: dict, name: str) -> list:
         (lambda about: about["bits"].__setitem__("weight", 77), "its description is not right"),
         (lambda about: about.__setitem__("max_unit_layers", "x"), "its description is not right"),
         (lambda about: about.__setitem__("preprocessing", {"mean": 3}), "its description is not right"),
-        (lambda about: about["bits"].__setitem__("activation", 32), "weights do not fit the model"),
+        (lambda about: about["activation_bits"].popitem(), "weights do not fit the model"),
+        (lambda about: about["activation_bits"].__setitem__("nowhere", 4), "description does not fit"),
+        (lambda about: about["weight_bits"].__setitem__("nowhere", 4), "description does not fit"),
+        (lambda about: about["weight_bits"].update(dict.fromkeys(about["weight_bits"], 77)), "77 bits"),
     ],
 )  # fmt: skip
 def test_what_a_file_says_of_itself_is_checked(

@@ -42,14 +42,14 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
 
         sys.stdout.write(verb_help(verb, arguments))
         return
-    typed, arguments = arguments, key_words(arguments, folder=verb == "evaluate")
+    typed = conceal(list(arguments))  # from here on nothing but a download has the secrets of a URL
+    arguments = key_words(typed, folder=verb == "evaluate")
     from mrecg.config import compose
     from mrecg.config.consent import Consent
     from mrecg.config.grammar import in_order
     from mrecg.config.identity import refuse_differences
     from mrecg.streams import Patience
 
-    arguments = conceal(list(arguments))  # from here on nothing but a download has the secrets of a URL
     before = recorded(arguments) if verb == "quantize" and consent is None else None
     words = in_order(arguments) if before is None else before.words
     values = None if before is None else before.values
