@@ -75,7 +75,7 @@ CONFIG = [
     Case("target fails", "model.target=bad_files.raising", r"bad_files\.raising refuses .*out of luck on two lines"),
     Case("target too large", "model.arguments={width:1000000000000}", r"model\.arguments: tiny_net\.build refuses"),
     Case("interpolation", "name=${nowhere}", r"nowhere"),
-    Case("target ends the program", "model.target=sys.exit", r"model\.target: sys\.exit ends the program"),
+    Case("target ends the program", "model.target=bad_files.leaving", r"model\.target: bad_files\.leaving ends the program"),
     Case("target refuses to be imported", "model.target=bad_files.no", r"bad_files\.no: cannot be imported"),
     Case("URL", 'model.checkpoint="https://[/a.pth"', r"https://\[/a\.pth is no URL"),
     Case("NUL in a path", 'data.calibration_path="a\0b"', r"NUL"),
@@ -120,7 +120,7 @@ IMAGES = [
     Case("label column", bad.labels("name,class\na.png,0\n"), r"labels\.csv.*file"),
     Case("label climbs", bad.labels("file,label\n../a.png,0\n"), r"'\.\./a\.png' is not right: give a path below"),
     Case("labels no text", bad.labels(b"\xff\xfe\x00"), r"labels\.csv"),
-    Case("label of many digits", bad.labels(f"file,label\na.png,0\nb.png,{'9' * 5000}\n"), r"labels\.csv line 3: label 9+\.\.\. \(5000 digits\) is out of range|has label|no index"),
+    Case("label of many digits", bad.labels(f"file,label\na.png,0\nb.png,{'9' * 5000}\n"), r"labels\.csv line 3: label of 5,000 digits is out of range"),
     Case("labels empty", bad.labels(""), r"labels\.csv"),
     Case("channels", "model.input_shape=[4,16,16]", r"model\.preprocessing|takes 4 channels"),
 ]  # fmt: skip

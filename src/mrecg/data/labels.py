@@ -162,10 +162,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-_DIGITS = 18
-"""Of an index, at most: as many as fit into the integers that labels become."""
-
-
 def _numbering(rows: Sequence[_Row], classes: Sequence[str] | None, path: Path) -> dict[str, int]:
     """The number of each label that occurs."""
     names = {name: i for i, name in enumerate(classes or ())}

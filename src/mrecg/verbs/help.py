@@ -95,7 +95,8 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     named = [(group, name) for group, name in asked if group in _groups(own)]
     if named:
         return "\n".join(_choice(group, name, own) for group, name in named)
-    lines = [f"usage: mrecg {verb} [GROUP=CHOICE] [KEY=VALUE] [-m]", "", "Groups (GROUP=CHOICE):"]
+    first = "[RUN or FILE] " if verb == "evaluate" else ""
+    lines = [f"usage: mrecg {verb} {first}[GROUP=CHOICE] [KEY=VALUE] [-m]", "", "Groups (GROUP=CHOICE):"]
     for group in _groups(own):
         if _concerns(verb, group) and (verb != "evaluate" or group in ONLY[verb]):
             lines.append(f"  {group:<14} {', '.join(choices(group, own))}")
