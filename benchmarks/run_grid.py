@@ -127,7 +127,7 @@ def _write(folder: Path, cell: Cell, files: dict[str, bytes]) -> None:
     summary["oscillation"] = {key: value * worse for key, value in summary["oscillation"].items()}
     summary["quantized"]["top1"] = max(0.01, summary["quantized"]["top1"] - 0.03 * worse)
     summary["timing_s"]["reconstruct"] *= (1 + 0.2 * METHODS.index(cell.method)) * draw.uniform(0.9, 1.1)
-    summary["size_bytes"]["quantized"] *= cell.bits[0] / 2
+    summary["size_bytes"]["quantized"] = summary["size_bytes"]["quantized"] * cell.bits[0] // 2
     summary |= {
         "run_name": f"{cell.model}_{cell.method}_{cell.number}",
         "model": cell.model,

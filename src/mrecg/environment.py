@@ -173,7 +173,8 @@ def keeping_draws() -> Iterator[None]:
         Nothing.
     """
     plain, arrays = random.getstate(), np.random.get_state()
-    gpus = range(torch.cuda.device_count())
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count()) if begun else ()
     with torch.random.fork_rng(devices=gpus):
         try:
             yield

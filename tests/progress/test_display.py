@@ -189,6 +189,7 @@ def test_the_probe_is_shown_without_lines_of_its_units() -> None:
 
 
 def test_results_go_to_a_wide_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert results_console().width == 140
 
 

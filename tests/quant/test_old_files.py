@@ -30,7 +30,7 @@ def test_constants_and_grids_of_an_old_file(tmp_path: Path, monkeypatch: pytest.
     model, images = Net().eval(), torch.randn(8, 3, 8, 8)
     result = mrecg.quantize(model, images, method="rtn", granularity="block", steps=1, progress=False)
     config = result.config
-    old = saved.rebuild(model, config.bits, config.granularity, (3, 8, 8), fold_affine=False)
+    old = saved.rebuild(model, config.bits, config.granularity, (3, 8, 8), about={}, what="old")
     list(old.calibrate(images, CalibrationConfig(bins=64, candidates=4), batch=8))
     (up,) = (layer for layer in layers_of(old.model) if isinstance(layer.layer, nn.ConvTranspose2d))
     with torch.no_grad():
