@@ -110,6 +110,7 @@ def test_what_runs_share_does_not_show(
     assert all(group["reused"] for group in groups)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_does_not_show(whole: tuple[Path, RunConfig], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(plain(whole[1]), default=str))
     code = (

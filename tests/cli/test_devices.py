@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.slow
 def test_a_run_on_two_devices(mrecg: Callable[..., Any]) -> None:
     code, out, err = mrecg(
         *("quantize", "model=embedded", "data=digits", "data.calibration_images=24", "logger=csv"),

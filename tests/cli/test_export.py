@@ -566,6 +566,7 @@ def test_metadata_that_no_image_fits_are_refused(
     assert re.search(rf"^mrecg: bad\.onnx: its metadata are not right: {said}", outcome.line), outcome.line
 
 
+@pytest.mark.slow
 def test_files_claim_nothing_of_images_of_an_own_data_set(mrecg: Call) -> None:
     """Its tensors may be normalised in any way; what a file needs is said, and taken from the words."""
     items = ["data=dataset", "data.calibration_dataset=tiny_data.Squares", "data.calibration_images=4"]

@@ -241,6 +241,7 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path) -> None:
     assert within_seconds(lambda: call(locked)) == "False"
 
 
+@pytest.mark.slow
 def test_a_strange_shelf_is_not_used(mrecg: Call, canary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Any] = []
     monkeypatch.setattr(pipeline, "run", lambda config, *_, **__: ran.append(config) or exit(0))

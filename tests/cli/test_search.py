@@ -12,6 +12,7 @@ Call = Callable[..., Any]
 SEARCH = ("sweep=search", "hydra.sweeper.n_trials=3", "planner=modcap", "planner.merge_count=range(0,3)")
 
 
+@pytest.mark.slow
 def test_a_search_runs_and_goes_on(mrecg: Call, small: list[str]) -> None:
     pytest.importorskip("optuna")
     words = ("quantize", *SEARCH, *small, "hydra.sweep.dir=found")

@@ -106,7 +106,7 @@ def test_the_live_lines_come_and_go(small: list[str]) -> None:
     assert "step " in session.stream and "━" in session.stream
     screen = session.screen
     stages = [line.split()[1] for line in screen if line.strip().startswith("✓")]
-    assert stages == ["images", "calibrate", "probe", "reconstruct", "evaluate"]
+    assert stages == ["images", "evaluate", "calibrate", "probe", "reconstruct", "evaluate"]
     assert not any(mark in line for line in screen for mark in ("step ", "━━", "measuring", " left"))
     begin = next(i for i, line in enumerate(screen) if line.split()[:2] == ["unit", "loss"])
     assert sum("→" in line for line in screen[begin + 1 : begin + 6]) == 4  # five units, two of them merged

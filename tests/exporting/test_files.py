@@ -131,6 +131,7 @@ def test_values_on_the_edges_of_a_grid_round_alike(make: Make) -> None:
         assert torch.equal(found, part(x)), (path, scale)
 
 
+@pytest.mark.slow
 def test_a_program_runs_without_this_package(make: Make, images: Tensor, tmp_path: Path) -> None:
     import subprocess
     import sys

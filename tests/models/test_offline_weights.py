@@ -71,6 +71,7 @@ def test_what_does_not_fit_is_named(override: str, message: str) -> None:
         build(config, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.skipif(
     not DATA or not IMAGES.is_dir(), reason="MRECG_TEST_DATA names no folder with imagenet-mini"

@@ -57,6 +57,7 @@ def test_every_figure_is_written_as_svg_pdf_and_csv(sweep):
     assert names == {f"{stem}{ending}" for stem in stems for ending in (".svg", ".pdf", ".csv")}
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(tmp_path, sweep):
     # Another process, another day, another order of hashes, and a user with a taste of their own.
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nsvg.fonttype: path\nlines.linewidth: 9\n")
