@@ -121,7 +121,8 @@ def _by_sub_folder(
 def _as_numbers(own: Sequence[str]) -> str:
     return (
         f"data.evaluation_path: the names of its {len(own)} folders are numbers, which are the labels "
-        f"({own[0][:20]} to {own[-1][:20]}); data.classes_path would number them by its order"
+        f"({own[0][:20]} to {own[-1][:20]}), not sorted as text; "
+        "data.classes_path would number them by its order"
     )
 
 
