@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import mrecg
-from mrecg import pipeline
+from mrecg import evaluating, pipeline
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, DataError
 from mrecg.measure import accuracy
@@ -152,10 +152,10 @@ def test_how_labels_were_numbered_is_said_and_kept(tiny_config: Configure, tmp_p
     with pytest.raises(DataError, match=r"^data\.evaluation_path: .*val: an image has label 10, the model 3"):
         pipeline.run(few, tmp_path / "other")
     with pytest.raises(DataError, match=r"an image has label 10, the model 3 outputs"):
-        pipeline.evaluate(few)
+        evaluating.evaluate(few)
 
 
 def test_evaluating_needs_no_calibration_images(tiny_config: Configure) -> None:
     config = tiny_config(data={"calibration_path": None})
-    what, found = pipeline.evaluate(config)
+    what, found = evaluating.evaluate(config)
     assert what == "tiny (FP)" and found.images == 12

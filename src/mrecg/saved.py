@@ -23,6 +23,7 @@ from mrecg.models.preprocessing import told
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.quant.policy import Policy, recorded
+from mrecg.quant.size import widths_of
 from mrecg.stored import DAMAGED, read_regular
 
 WEIGHTS = "quantized.safetensors"
@@ -88,39 +89,7 @@ def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocess
         "weight_bits": dict(network.policy.layers),
         "activation_bits": dict(network.policy.activations),
     }
-    return packed.dump(network.state(), _widths(network), about)
-
-
-def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
-    """Size of a network by its bits alone, without names and headers.
-
-    Args:
-        network: The network.
-
-    Returns:
-        ``fp`` and ``quantized``: bytes of all parameters with BatchNorm folded, in float32; and with integers
-        and zero points at their bits, in whole bytes a tensor, and all else, scales among it, in float32.
-    """
-    full = quantized = 0
-    widths = _widths(network)
-    for name, value in network.state().items():
-        bits = widths.get(name, 32)
-        quantized += (value.numel() * bits + 7) // 8
-        # A scale is no parameter of the full-precision network, nor a zero point.
-        owner, _, leaf = name.rpartition(".")
-        of_grid = leaf in ("scale", "zero_point") and f"{owner}.zero_point" in widths
-        full += 0 if of_grid else 4 * value.numel()
-    return {"fp": full, "quantized": quantized}
-
-
-def _widths(network: QuantizedNetwork) -> dict[str, int]:
-    """Bits of the tensors that hold whole numbers, by their names in the state."""
-    widths: dict[str, int] = {}
-    for path, bits in network.policy.layers.items():
-        widths |= {f"{path}.integers": bits, f"{path}.zero_point": bits}
-    for name, bits in network.policy.activations.items():
-        widths[f"activation_quantizers.{name}.zero_point"] = bits
-    return widths
+    return packed.dump(network.state(), widths_of(network), about)
 
 
 def load_file(file: Path, *, model: nn.Module | None = None, allow_import: bool = False) -> Quantized:

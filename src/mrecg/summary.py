@@ -19,9 +19,9 @@ from mrecg.models.records import Weights
 from mrecg.planner.oscillation import oscillation
 from mrecg.planner.schedule import Plan
 from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.size import quantized_bytes
 from mrecg.reconstruct.engine import Reconstruction
 from mrecg.reconstruct.records import GroupResult
-from mrecg.saved import quantized_bytes
 
 
 @dataclass

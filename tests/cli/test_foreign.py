@@ -216,7 +216,8 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path) -> None:
     from mrecg.report.load import load_run
     from mrecg.report.sweep_status import read_sweep
     from mrecg.result import load
-    from mrecg.sweep.manifest import read_command, state
+    from mrecg.sweep.job_state import state
+    from mrecg.sweep.manifest import read_command
 
     for name in (
         "config.yaml",

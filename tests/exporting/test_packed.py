@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import mrecg
 from mrecg import packed, saved
 from mrecg.errors import CheckpointError, ConfigError
+from mrecg.quant.size import quantized_bytes
 
 Make = Callable[..., mrecg.Result]
 
@@ -74,7 +75,7 @@ def test_a_file_takes_what_its_bits_take(traced_of: Callable[[str], torch.fx.Gra
             total += 4 + part.bits / 8
     size = len(saved.dump(network, config, None))
     assert total < size < 1.03 * total
-    assert abs(saved.quantized_bytes(network)["quantized"] - total) < 0.001 * total
+    assert abs(quantized_bytes(network)["quantized"] - total) < 0.001 * total
 
 
 def test_bundled_models_need_no_checkpoint_and_others_consent(

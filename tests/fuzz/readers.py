@@ -33,7 +33,8 @@ from mrecg.saved import fill, load_file
 from mrecg.saved import read as read_saved
 from mrecg.shelf import _MAGIC, Entry, Shelf, _content
 from mrecg.sweep.front import Found, Objective, measure
-from mrecg.sweep.manifest import Job, read_command, read_jobs, read_launch, recorded_config, state, write_jobs
+from mrecg.sweep.job_state import state
+from mrecg.sweep.manifest import Job, read_command, read_jobs, read_launch, recorded_config, write_jobs
 from mrecg.verbs.export import _earlier
 
 KEY = "probe-" + "0" * 32

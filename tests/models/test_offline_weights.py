@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrecg import pipeline
+from mrecg import evaluating
 from mrecg.config import compose
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError
@@ -82,6 +82,6 @@ def test_the_accuracy_on_real_images_is_high() -> None:
         *("model=efficientnet_lite0", "data=image_folder", "data.resize=none", "trainer.device=cpu"),
         *(f"data.{key}_path={IMAGES.resolve() / folder}" for key, folder in paths.items()),
     )
-    what, found = pipeline.evaluate(config)
+    what, found = evaluating.evaluate(config)
     assert what == "tf_efficientnet_lite0 (FP)" and found.images == 650
     assert round(found.top1, 3) == 0.832

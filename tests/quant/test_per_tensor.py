@@ -11,8 +11,8 @@ from mrecg.graph.partition import partition
 from mrecg.quant import ranges
 from mrecg.quant.modules import QuantizedLayer, layers_of
 from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.size import quantized_bytes
 from mrecg.reconstruct.soft import SoftRounding
-from mrecg.saved import quantized_bytes
 
 F64 = torch.float64
 Trace = Callable[[str], fx.GraphModule]

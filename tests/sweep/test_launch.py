@@ -12,18 +12,9 @@ from mrecg.errors import DataError
 from mrecg.lock import run_lock
 from mrecg.result import write_yaml
 from mrecg.sweep import launch
+from mrecg.sweep.job_state import DONE, FAILED, OPEN, RUNNING, state
 from mrecg.sweep.launch import batch_of, launch_all, workers_of
-from mrecg.sweep.manifest import (
-    DONE,
-    FAILED,
-    OPEN,
-    RUNNING,
-    Job,
-    number_jobs,
-    read_jobs,
-    state,
-    write_jobs,
-)
+from mrecg.sweep.manifest import Job, number_jobs, read_jobs, write_jobs
 
 
 def jobs_of(count: int) -> list[Job]:

@@ -89,7 +89,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
         file = folder / "config.yaml"
         return file.read_text() if file.exists() else None
 
-    for module in ("launch", "manifest"):
+    for module in ("launch", "job_state"):
         monkeypatch.setattr(f"mrecg.sweep.{module}.held", held)
 
 

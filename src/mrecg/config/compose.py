@@ -13,12 +13,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mrecg.config.axes import axes_of, searches, sweep_params
 from mrecg.config.build import plain, require_batch, run_config
 from mrecg.config.combine import Combiner
 from mrecg.config.explain import explain, refuse_unreadable
@@ -28,7 +27,7 @@ from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
 from mrecg.durable import write_durably
 from mrecg.errors import ConfigError
-from mrecg.redaction import conceal, without_secrets
+from mrecg.redaction import without_secrets
 from mrecg.stored import DAMAGED
 
 MAX_CORNERS = 500
@@ -147,17 +146,17 @@ def _check(
     overrides: list[str], *, multirun: bool, name: str, progress: Callable[[int, int], None] | None
 ) -> Checked:
     refuse_unreadable(overrides)
-    fixed, axes = _axes(overrides)
+    fixed, axes = axes_of(overrides)
     first = compose(name, [*fixed, *(axis[0] for axis in axes)], return_hydra_config=True)
-    search = _searches(first)
-    fixed, axes = _axes(overrides, search=search)
+    search = searches(first)
+    fixed, axes = axes_of(overrides, search=search)
     mode = OmegaConf.select(first, "hydra.mode")
     multirun = multirun or (mode is not None and getattr(mode, "name", str(mode)) == "MULTIRUN")
     if axes and not multirun:
         raise ConfigError(f"{axes[0][0].split('=')[0]}: several values are given; add -m to sweep over them")
     own = sweep_params(first) if multirun else {}
     named = {override.split("=")[0].lstrip("+~") for override in overrides}
-    _, extra = _axes([f"{key}={own[key]}" for key in own if key not in named], keep=True, search=search)
+    _, extra = axes_of([f"{key}={own[key]}" for key in own if key not in named], keep=True, search=search)
     total = math.prod(len(axis) for axis in (*axes, *extra))
     # A single run is composed already; composing takes a quarter of a second.
     one = OmegaConf.masked_copy(first, [str(key) for key in first if key != "hydra"])
@@ -185,64 +184,6 @@ def mask_written(folder: Path) -> None:
             text = file.read_text(encoding="utf-8", errors="surrogateescape")
             if (masked := without_secrets(text)) != text:
                 write_durably(file, masked.encode(errors="surrogateescape"))
-
-
-def sweep_params(config: DictConfig) -> dict[str, str]:
-    """Read the axes of a sweep file.
-
-    Args:
-        config: The composed tree with its hydra node.
-
-    Returns:
-        The values of each axis by key, as an override has them.
-
-    Raises:
-        ConfigError: An axis is a YAML list: Hydra would take it for one value.
-    """
-    params = OmegaConf.select(config, "hydra.sweeper.params")
-    found: Any = {} if params is None else OmegaConf.to_container(params)
-    for key, value in found.items():
-        if isinstance(value, list | dict):
-            several = ",".join(map(str, value))
-            raise ConfigError(
-                f"hydra.sweeper.params.{key}: a YAML list would be one value, not an axis; "
-                f'write "{several}" (a list as a value goes into quotes, too)'
-            )
-    return {str(key): conceal(str(value)) for key, value in found.items()}
-
-
-def _searches(config: DictConfig) -> bool:
-    return str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(".SearchSweeper")
-
-
-def _axes(
-    overrides: Sequence[str], *, keep: bool = False, search: bool | None = None
-) -> tuple[list[str], list[list[str]]]:
-    """Separate plain overrides from those that sweep, these as lists of plain ones.
-
-    A search chooses between the ends of an interval or a range, so that the ends stand for all values.
-    """
-    fixed: list[str] = []
-    axes: list[list[str]] = []
-    loader = GlobalHydra.instance().config_loader()  # which knows what glob() can match
-    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
-        key, value = override.get_key_element(), override.value()
-        if isinstance(value, IntervalSweep):
-            if search is False:
-                raise ConfigError(
-                    f"{key}: an interval has no list of values; hydra/sweeper=search chooses from it"
-                )
-            axes.append([f"{key}={value.start}", f"{key}={value.end}"])
-        elif override.is_sweep_override():
-            values = list(override.sweep_string_iterator())
-            if search and override.is_range_sweep() and len(values) > 2:
-                values = [values[0], values[-1]]
-            axes.append([f"{key}={value}" for value in values])
-        elif keep:
-            axes.append([override.input_line or ""])
-        else:
-            fixed.append(override.input_line or "")
-    return fixed, axes
 
 
 def _from_hydra_of(config: DictConfig, overrides: Sequence[str]) -> RunConfig:

@@ -23,7 +23,8 @@ from mrecg.exporting.subjects import ModuleSubject, OnnxSubject, TorchSubject
 from mrecg.models.preprocessing import told
 from mrecg.packed import loads
 from mrecg.quant.modules import layers_of
-from mrecg.saved import WEIGHTS, Quantized, dump, fill, quantized_bytes
+from mrecg.quant.size import quantized_bytes
+from mrecg.saved import WEIGHTS, Quantized, dump, fill
 
 FILES = {
     "onnx": "quantized.onnx",

@@ -12,6 +12,7 @@ from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.folders import SUMMARY
 from mrecg.report.index import Read
 from mrecg.report.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
+from mrecg.report.values import LONGEST, clean, count, number, strings, times, whole, within
 from mrecg.stored import DAMAGED, NoObjectError, json_object, read_regular, refuse_newer
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
         return _value(file, summary, key, convert, default=default, needed=False)
 
     bits: dict[str, Any] = get("bits", dict, {"weight": 0, "activation": 0})
-    size: dict[str, int] = optional("size_bytes", _whole, {})
+    size: dict[str, int] = optional("size_bytes", whole, {})
     no_units: tuple[UnitResult, ...] = ()
     units = get("units", _units, no_units)
     # An old summary may not say what was merged.
@@ -82,19 +83,19 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
         method=get("method", str, ""),
         granularity=get("granularity", str, ""),
         planner=optional("planner", str, ""),
-        merge_count=plan.merge_count if plan else optional("merge_count", _count, 0),
-        weight_bits=_value(file, bits, "weight", _count, default=0, needed=done),
-        activation_bits=_value(file, bits, "activation", _count, default=0, needed=done),
+        merge_count=plan.merge_count if plan else optional("merge_count", count, 0),
+        weight_bits=_value(file, bits, "weight", count, default=0, needed=done),
+        activation_bits=_value(file, bits, "activation", count, default=0, needed=done),
         stem_output=optional("stem_output", str, "low"),
-        options=optional("options", _strings, {}),
-        batch_size=optional("batch_size", _count, 0),
+        options=optional("options", strings, {}),
+        batch_size=optional("batch_size", count, 0),
         precision=optional("precision", str, "32"),
-        seed=get("seed", _count, 0),
-        steps=get("steps", _count, 0),
+        seed=get("seed", count, 0),
+        steps=get("steps", count, 0),
         steps_per=optional("steps_per", str, "unit"),
         device=optional("device", str, ""),
-        calibration_images=optional("calibration_images", _count, 0),
-        evaluation_images=optional("evaluation_images", _count, 0),
+        calibration_images=optional("calibration_images", count, 0),
+        evaluation_images=optional("evaluation_images", count, 0),
         evaluation_set=optional("evaluation", lambda draw: str(draw.get("sha256", "")), ""),
         fp=optional("fp", _accuracy, None),
         quantized=optional("quantized", _accuracy, None),
@@ -102,8 +103,8 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
         units=units,
         groups=groups,
         # What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
-        seconds=_sum(optional("timing_s", _times, {}), optional("reused_s", _times, {})),
-        peak_memory_mb=optional("peak_memory_mb", lambda mb: _within(float(mb), 0, _LONGEST), 0.0),
+        seconds=_sum(optional("timing_s", times, {}), optional("reused_s", times, {})),
+        peak_memory_mb=optional("peak_memory_mb", lambda mb: within(float(mb), 0, LONGEST), 0.0),
         size_fp=size.get("fp", 0),
         size_quantized=size.get("quantized", 0),
         plan=plan,
@@ -125,23 +126,6 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
     )
 
 
-def _strings(values: dict[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in values.items()}
-
-
-def _whole(values: Mapping[str, Any]) -> dict[str, int]:
-    return {key: _count(value or 0) for key, value in values.items()}
-
-
-def _clean(values: Any) -> Any:
-    """Replace lone surrogates, which JSON can spell and no text file can hold."""
-    if isinstance(values, str):
-        return values if values.isascii() else values.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(values, dict):
-        return {_clean(key): _clean(value) for key, value in values.items()}
-    return [_clean(value) for value in values] if isinstance(values, list) else values
-
-
 def _text(file: Path, read: Read) -> str:
     try:
         return read(file).decode("utf-8", errors="replace")
@@ -151,7 +135,7 @@ def _text(file: Path, read: Read) -> str:
 
 def _json(file: Path, read: Read, *, needed: bool = True) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = _clean(json_object(read(file)))
+        found: dict[str, Any] = clean(json_object(read(file)))
         return found
     except FileNotFoundError:
         if not needed:
@@ -177,35 +161,6 @@ def _value(
         raise DataError(f"{file}: key {key!r} is not as expected ({error!r}); {REMEDY}") from error
 
 
-_LARGEST = 1e100
-"""Of an error or a loss, beyond what float32 can hold; sums and squares of what is below stay finite."""
-
-
-def _number(value: object) -> float:
-    """A float; not a number for what is missing or overflowed, since a diverged run is a result too."""
-    number = value if type(value) is float else float(str(value)) if value not in (None, "") else math.nan
-    return number if abs(number) <= _LARGEST else math.nan
-
-
-_LONGEST = 1e12
-"""Seconds, more than any run can take: what is beyond was not measured by us."""
-
-
-def _times(values: Mapping[str, object]) -> dict[str, float]:
-    return {str(key): _within(float(str(value)), 0.0, _LONGEST) for key, value in values.items()}
-
-
-def _within(value: float, low: float, high: float) -> float:
-    """A number within its range; what is not, NaN included, no run has written."""
-    if not low <= value <= high:
-        raise ValueError(f"{value} is not between {low:g} and {high:g}")
-    return value
-
-
-def _count(value: object) -> int:
-    return int(_within(int(str(value)), 0, 2**53))
-
-
 def _sum(own: Mapping[str, float], reused: Mapping[str, float]) -> dict[str, float]:
     return {key: seconds + reused.get(key, 0.0) for key, seconds in own.items()}
 
@@ -214,22 +169,22 @@ def _accuracy(values: Mapping[str, Any]) -> Accuracy:
     top1, top5 = (None if values.get(key) is None else float(values[key]) for key in ("top1", "top5"))
     if top1 is None:
         raise KeyError("top1")
-    return Accuracy(top1=_within(top1, 0, 1), top5=None if top5 is None else _within(top5, 0, 1))
+    return Accuracy(top1=within(top1, 0, 1), top5=None if top5 is None else within(top5, 0, 1))
 
 
 def _oscillation(values: Mapping[str, Any]) -> Oscillation:
     return Oscillation(
-        error_index=_number(values["error_index"]),
-        error_peak=_number(values["error_peak"]),
-        loss_index=_number(values["loss_index"]),
-        loss_peak=_number(values["loss_peak"]),
+        error_index=number(values["error_index"]),
+        error_peak=number(values["error_peak"]),
+        loss_index=number(values["loss_index"]),
+        loss_peak=number(values["loss_peak"]),
     )
 
 
 def _units(values: Sequence[Mapping[str, Any]]) -> tuple[UnitResult, ...]:
     return tuple(
         UnitResult(
-            name=str(u["name"]), group=int(u["group"]), error=_number(u["error"]), loss=_number(u["loss"])
+            name=str(u["name"]), group=int(u["group"]), error=number(u["error"]), loss=number(u["loss"])
         )
         for u in values
     )
@@ -253,7 +208,7 @@ def _floors(values: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]
     """Loss of each group in full precision, by group and by the suffix of its curve's file."""
     first = values[0]["pass"] if values else ""
     return {
-        (str(v["name"]), "" if v["pass"] == first else str(v["pass"])): _number(v["floor"])
+        (str(v["name"]), "" if v["pass"] == first else str(v["pass"])): number(v["floor"])
         for v in values
         if v.get("floor") is not None
     }
@@ -287,7 +242,7 @@ def _curve(file: Path, group: str, stage: str, floor: float | None, read: Read) 
         header, *rows = csv.reader(io.StringIO(read(file).decode("utf-8"), newline=""))
         columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
         steps = tuple(map(float, columns.pop("step")))
-        values = {key: tuple(map(_number, column)) for key, column in columns.items()}
+        values = {key: tuple(map(number, column)) for key, column in columns.items()}
         if "reconstruction" not in values:
             raise KeyError("reconstruction")
     except (OSError, csv.Error, *DAMAGED) as error:

@@ -14,7 +14,7 @@ from rich.table import Table
 from mrecg.durable import write_durably
 from mrecg.errors import DataError
 from mrecg.stored import DAMAGED, json_object, read_regular, refuse_newer
-from mrecg.sweep.manifest import DONE, SUMMARY, reason, state
+from mrecg.sweep.job_state import DONE, SUMMARY, reason, state
 
 SEARCH = "search.json"
 SECONDS = "seconds"

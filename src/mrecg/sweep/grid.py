@@ -16,9 +16,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from mrecg.config.axes import sweep_params
 from mrecg.config.build import plain
 from mrecg.config.combine import Combiner
-from mrecg.config.compose import from_hydra, sweep_params
+from mrecg.config.compose import from_hydra
 from mrecg.config.consent import Consent
 from mrecg.config.identity import identity_of
 from mrecg.durable import write_durably

@@ -14,7 +14,8 @@ from mrecg.config.grammar import hydra_quoted
 from mrecg.config.words import recordable
 from mrecg.errors import ConfigError
 from mrecg.lock import LOCK, SAY_AGAIN_SECONDS, SAY_SECONDS, locked, owner_of, refuse_links
-from mrecg.sweep.manifest import DONE, FAILED, RUNNING, Job, begun, finished, held, state, unfinished
+from mrecg.sweep.job_state import DONE, FAILED, RUNNING, begun, finished, held, state, unfinished
+from mrecg.sweep.manifest import Job
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5

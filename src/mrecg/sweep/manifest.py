@@ -7,18 +7,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mrecg.config.build import saved_config
-from mrecg.config.identity import CHECKPOINT, identity_of, read_config
 from mrecg.config.schema import RunConfig
 from mrecg.durable import write_durably
 from mrecg.errors import ConfigError, DataError
-from mrecg.lock import locked
 from mrecg.stored import DAMAGED, json_object, read_regular, refuse_newer
 
 MANIFEST = "sweep.json"
-SUMMARY, PAGE = "summary.json", "report.html"
 VERB = "quantize"
 """The one whose sweeps can be gone on with."""
-DONE, FAILED, RUNNING, OPEN = "completed", "failed", "running", "open"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,66 +259,3 @@ def _inside(name: str) -> str:
 def _plain_name(name: str) -> str:
     """A name that every file system takes, no longer than they take it."""
     return "".join(c if c.isalnum() or c in "._-+=" else "-" for c in name)[:120] or "run"
-
-
-def state(folder: Path) -> str:
-    """Tell how far a job is.
-
-    Args:
-        folder: Its run folder.
-
-    Returns:
-        ``completed``, ``failed``, ``running`` or ``open``: not begun, or interrupted.
-    """
-    summary = _summary(folder)
-    status = summary.get("status")
-    if status in (DONE, FAILED):
-        return str(status)
-    return RUNNING if locked(folder) else OPEN
-
-
-def finished(folder: Path, identity: str) -> bool:
-    """Tell whether a folder holds the result of a job.
-
-    Args:
-        folder: The job's run folder.
-        identity: Of the job. What completed there under other settings is another run's result.
-    """
-    return state(folder) == DONE and held(folder) == identity
-
-
-def unfinished(folder: Path) -> bool:
-    """Tell whether a job was ended between its summary and its page: that is all that is missing."""
-    return (folder / CHECKPOINT).is_dir() or not (folder / PAGE).exists()
-
-
-def held(folder: Path) -> str | None:
-    """Find out which run a folder holds, complete or not.
-
-    Args:
-        folder: A run folder.
-
-    Returns:
-        The identity of its configuration; None where there is none that can be read.
-    """
-    try:
-        return identity_of(read_config(folder))
-    except ConfigError:
-        return None
-
-
-def reason(folder: Path) -> str:
-    """Say why a job failed, as far as it could still say it."""
-    return str(_summary(folder).get("error", ""))
-
-
-def begun(folder: Path) -> bool:
-    """Whether a job has ever begun."""
-    return (folder / "config.yaml").exists()
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    try:
-        return json_object(read_regular(folder / SUMMARY))
-    except (OSError, ValueError):
-        return {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mrecg.config.compose import sweep_params
+from mrecg.config.axes import sweep_params
 from mrecg.errors import ConfigError, MrecgError, one_of
 from mrecg.sweep.front import Found, Objective, Record, measure, show
 from mrecg.sweep.grid import Grid

@@ -45,7 +45,7 @@ def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -
     """
     from mrecg.config.identity import identity_of
     from mrecg.lock import run_lock
-    from mrecg.sweep.manifest import finished
+    from mrecg.sweep.job_state import finished
 
     folder = _folder()
     mask_written(folder)
@@ -61,7 +61,7 @@ def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -
 def _finish(config: RunConfig, folder: Path) -> None:
     """Complete the folder of a job that has its result: an engine has started it twice, or it was killed."""
     from mrecg.resume import finish
-    from mrecg.sweep.manifest import unfinished
+    from mrecg.sweep.job_state import unfinished
 
     if unfinished(folder):
         finish(folder, light=True)
@@ -164,7 +164,7 @@ def evaluate(tree: DictConfig) -> None:
     Args:
         tree: Hydra's composed configuration.
     """
-    from mrecg import pipeline
+    from mrecg import evaluating
     from mrecg.environment import computing
     from mrecg.report.tables import percent
     from mrecg.result import write_json
@@ -172,7 +172,7 @@ def evaluate(tree: DictConfig) -> None:
     mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
     with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
-        what, found = pipeline.evaluate(config, display=Screen(""))
+        what, found = evaluating.evaluate(config, display=Screen(""))
     line = f"{what}: top-1 {percent(found.top1)}, top-5 {percent(found.top5)} on {found.images} images"
     results_console().print(line, highlight=False, soft_wrap=True, markup=False)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}

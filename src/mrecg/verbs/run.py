@@ -239,7 +239,8 @@ def _ended(folder: Path) -> None:
     from mrecg.progress import results_console
     from mrecg.report.sweep_status import read_sweep
     from mrecg.report.sweep_table import sweep_table
-    from mrecg.sweep.manifest import DONE, FAILED, read_jobs, reason, state
+    from mrecg.sweep.job_state import DONE, FAILED, reason, state
+    from mrecg.sweep.manifest import read_jobs
 
     jobs = [(job, state(folder / job.folder)) for job in read_jobs(folder)]
     failed = [job for job, ended in jobs if ended == FAILED]
