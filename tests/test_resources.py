@@ -340,9 +340,9 @@ def test_no_memory_elsewhere_is_one_line(whole: Path) -> None:
         def refused(*_: Any, **__: Any) -> None:
             raise MemoryError("not enough")
 
-        from mrecg import pipeline
+        from mrecg import evaluating
 
-        module: Any = pipeline
+        module: Any = evaluating
         module.evaluate = refused
 
     one_line(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import mrecg
-from mrecg import pipeline, probes
+from mrecg import evaluating, pipeline, probes
 from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, ConfigError, DataError, GraphError, PlanError
@@ -241,7 +241,7 @@ def test_a_run_folder_is_complete_and_is_loaded_by_itself(tiny_config: Config, t
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(result.summary))
     environment = json.loads((tmp_path / "environment.json").read_text())
     assert torch.__version__.startswith(environment["torch"]) and environment["memory_mb"] > 0
-    what, found = pipeline.evaluate(tiny_config(run=str(tmp_path), allow_import=True))
+    what, found = evaluating.evaluate(tiny_config(run=str(tmp_path), allow_import=True))
     assert what == str(tmp_path) and found.images == 12
     assert result.summary["quantized"] == {"top1": found.top1, "top5": found.top5}
 

@@ -175,7 +175,7 @@ def evaluate(
     loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
     _, dtype = type_of(model)
     batches = ((as_float(images, "an evaluation image").to(dtype), labels) for images, labels in loader)
-    with borrowed(model, where), environment.keeping_draws():
+    with borrowed(model, where):
         found = accuracy(model, batches, device=where)
     if not found.images:
         raise DataError("evaluation: holds no image; give some with their labels")

@@ -187,7 +187,7 @@ def _dispatch(words: list[str]) -> int:
 
         sys.stdout.write(f"mrecg {__version__}\n")
         return 0
-    if "-sc" in words or "--shell-completion" in words or any(word.startswith("-sc") for word in words):
+    if "--shell-completion" in words or any(word.startswith("-sc") for word in words):
         from mrecg.verbs.completion import complete
 
         complete(words, list(VERBS))

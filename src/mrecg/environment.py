@@ -120,8 +120,7 @@ def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "could_differ": COULD_DIFFER,
-        "command": os.environ.get(COMMAND)
-        or shlex.join(map(without_secrets, [Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": os.environ.get(COMMAND) or _command(),
     }
 
 

@@ -22,6 +22,10 @@ _DEEPEST = 64
 """Levels of nesting; ours have four. Recursion through more would be what stops Python."""
 
 
+class NoFileError(OSError):
+    """A path names a pipe, a device, a socket or a folder."""
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file of a folder that may come from elsewhere. A pipe or a device would keep us waiting.
 
@@ -32,12 +36,13 @@ def open_regular(path: Path) -> BinaryIO:
         The file, open for reading.
 
     Raises:
-        OSError: It is missing, not readable, or no regular file.
+        NoFileError: Something else is there.
+        OSError: It is missing or not readable.
     """
     _refuse_special(path.stat(), path)  # before it is opened: opening a device may already do something
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _refuse_special(os.fstat(handle), path)
+        _refuse_special(os.fstat(handle), path)  # again, because it may have been replaced
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -66,7 +71,7 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
 
 def _refuse_special(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "is no file", str(path))
+        raise NoFileError(errno.EINVAL, "is no file", str(path))
 
 
 class NoObjectError(ValueError):

@@ -16,7 +16,6 @@ from mrecg.config.inputs import DataConfig
 from mrecg.data.images import Images
 from mrecg.data.pictures import FORMATS, MOST_PIXELS, read_picture
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.data.regular import open_regular
 from mrecg.data.transform import Transform
 from mrecg.errors import DataError
 
@@ -154,10 +153,3 @@ def test_what_only_has_a_files_name_is_refused_and_not_waited_for(
     with pytest.raises(DataError, match=r"'a\.png' is no file in data\.evaluation_path"):
         (tmp_path / "l.csv").write_text("file,label\na.png,0\n")
         images(evaluation_path=tmp_path, labels_path=tmp_path / "l.csv")
-
-
-def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    (tmp_path / "b").symlink_to("a")
-    with open_regular(tmp_path / "b") as stream:
-        assert stream.read() == b"abc"

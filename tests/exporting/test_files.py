@@ -152,29 +152,21 @@ def test_a_program_runs_without_this_package(make: Make, images: Tensor, tmp_pat
 def test_a_file_that_differs_is_refused_and_not_left(
     make: Make, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One integer of one weight, one scale, one bias, one end of a grid: each is found.
-
-    In the last layers: the grid of 4 bits after the mean may round away what a small network does before it.
-    """
+    """One integer of one weight, one scale, one bias, one end of a grid: each is found."""
     result = make(4, 4)
     honest = onnx_file.to_onnx
-    read: list[Tensor] = []
-    with activations_of(result.model)[-1].register_forward_hook(lambda part, inputs, out: read.append(out)):
-        result.model(images)
-    alive = int(read[0].mean(0).argmax())  # what the head reads there is not always 0
 
     def changed(name: str, change: Callable[[np.ndarray], None]) -> Callable[..., onnx.ModelProto]:
         def make_it(*arguments: object, **rest: object) -> onnx.ModelProto:
             model = honest(*arguments, **rest)
             found = [one for one in model.graph.initializer if one.name.endswith(name)]
-            tensor = found[-1]
+            tensor = found[len(found) // 2]
             values = numpy_helper.to_array(tensor).copy()
             change(values)
             if tensor.data_type == TensorProto.FLOAT:
                 tensor.raw_data = values.tobytes()
             else:
-                raw = tensor.raw_data
-                tensor.raw_data = raw[:alive] + bytes([raw[alive] ^ 0b100]) + raw[alive + 1 :]
+                tensor.raw_data = bytes([tensor.raw_data[0] ^ 0b100]) + tensor.raw_data[1:]
             return model
 
         return make_it
@@ -183,7 +175,7 @@ def test_a_file_that_differs_is_refused_and_not_left(
         ("weight.integers", lambda values: None),
         ("weight.scale", lambda values: values.__setitem__(0, values.flat[0] * 1.02)),
         ("bias", lambda values: values.__iadd__(0.02)),
-        ("high", lambda values: values.__imul__(0.5)),
+        ("high", lambda values: values.__imul__(0.9)),
     ):
         monkeypatch.setattr(onnx_file, "to_onnx", changed(name, change))
         with pytest.raises(
@@ -197,12 +189,12 @@ def test_a_tie_is_told_from_a_fault(make: Make, images: Tensor) -> None:
     """A value a hair below an edge, seen a hair higher: a tie. Seen a fifth of a step higher: a fault."""
     result = make(8, 4)
     other = copy.deepcopy(result.model)
-    mine, theirs = activations_of(result.model)[-1], activations_of(other)[-1]
+    mine, theirs = activations_of(result.model)[1], activations_of(other)[1]
 
     def pin(shift: float) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
         def changed(part: nn.Module, inputs: tuple[Tensor]) -> Tensor:
             x = inputs[0].clone()
-            x[:, ::2] = (2.5 - 1e-5 + shift) * mine.scale.detach()
+            x[:, :, ::2, ::2] = (2.5 - 1e-5 + shift) * mine.scale.detach()
             return x
 
         return changed
@@ -231,8 +223,8 @@ def test_a_tie_is_told_from_a_fault(make: Make, images: Tensor) -> None:
     mine.register_forward_pre_hook(pin(0.0))
     hook = theirs.register_forward_pre_hook(pin(1e-4))
     (found,) = check.compare(result.model, [Subject()], [(images[:8], None)])
-    assert len(found.ties) == 8 and {tie.grid for tie in found.ties} == {"activation_quantizers.hidden_1"}
-    assert {tie.values for tie in found.ties} == {6}
+    assert len(found.ties) == 8 and {tie.grid for tie in found.ties} == {"activation_quantizers.expand_2"}
+    assert {tie.values for tie in found.ties} == {16 * 4 * 4}
     assert all(5e-6 < tie.distance < 5e-5 for tie in found.ties)
     hook.remove()
     theirs.register_forward_pre_hook(pin(1.2))  # another integer, where no edge is near

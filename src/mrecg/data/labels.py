@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from mrecg.data.regular import open_regular
 from mrecg.errors import DataError, one_of
+from mrecg.stored import open_regular
 
 COLUMNS = ("file", "label")
 """What a CSV file of labels must have; it may have more."""
@@ -240,4 +240,4 @@ def _text(path: Path, key: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{key}: {path} is no text file in UTF-8 ({error})") from error
     except OSError as error:
-        raise DataError(f"{key}: {path} {error if error.strerror is None else error.strerror}") from error
+        raise DataError(f"{key}: {path} {error.strerror}") from error

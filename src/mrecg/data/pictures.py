@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from mrecg.data.regular import NoFileError, open_regular
 from mrecg.errors import DataError, out_of_memory
+from mrecg.stored import NoFileError, open_regular
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """Pillow's names of what ``.jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp`` stand for. Its other readers
@@ -36,7 +36,7 @@ def read_picture(path: Path) -> Image.Image:
                 picture.load()
                 return picture
     except NoFileError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error.strerror}") from error
     except UnidentifiedImageError as error:
         raise DataError(
             f"{path}: is no image that can be read (none of the formats {', '.join(FORMATS)})"

@@ -6,7 +6,7 @@ nothing but that choice: the quantizer stands after it, where it is always right
 
 from torch import fx, nn
 
-from mrecg.graph.ops import is_concatenation, is_number, module_of, operation
+from mrecg.graph.ops import is_number, module_of, operation
 from mrecg.graph.same_padding import SamePad2d
 
 _MODULES = (
@@ -51,18 +51,6 @@ def value_inputs(node: fx.Node) -> list[fx.Node]:
     return [source for source in node.all_input_nodes if source.op != "get_attr" and not is_number(source)]
 
 
-def value_users(node: fx.Node) -> list[fx.Node]:
-    """List what reads a node's value; who reads its size alone does not.
-
-    Args:
-        node: Any node.
-
-    Returns:
-        Its users in order.
-    """
-    return [user for user in node.users if not is_number(user)]
-
-
 def moves(node: fx.Node) -> bool:
     """Tell whether a node gives nothing but values of its one input, and zeros.
 
@@ -72,7 +60,8 @@ def moves(node: fx.Node) -> bool:
     Returns:
         True for shapes, slices, shuffles, casts, paddings with zero, maxima and nearest neighbours.
     """
-    if len(value_inputs(node)) != 1:
+    read = [source for source in node.all_input_nodes if not is_number(source)]
+    if not read or value_inputs(node) != read[:1]:  # or it gives a constant that takes over a value's shape
         return False
     module, name = module_of(node), operation(node)
     if isinstance(module, nn.modules.padding._ConstantPadNd):
@@ -112,29 +101,3 @@ def averages_all(node: fx.Node) -> bool:
         size = node.args[1] if len(node.args) > 1 else node.kwargs.get("output_size")
     ones = size if isinstance(size, list | tuple) else [size]
     return name == "mean" or all(one == 1 for one in ones)
-
-
-def taken_apart(node: fx.Node) -> fx.Node | None:
-    """Find the value that was concatenated with others and is now taken out again unchanged.
-
-    Args:
-        node: Any node.
-
-    Returns:
-        The value before the concatenation; None where a node is something else.
-
-    A large unit is cut where several tensors leave together: see `mrecg.graph.pack`.
-    """
-    if operation(node) != "getitem" or not isinstance(node.args[1], int):
-        return None
-    split = node.args[0]
-    if not isinstance(split, fx.Node) or operation(split) != "split" or len(split.args) < 2:
-        return None
-    whole, sizes = split.args[0], split.args[1]
-    if not isinstance(whole, fx.Node) or not is_concatenation(whole) or not isinstance(sizes, list | tuple):
-        return None
-    parts = whole.args[0]
-    if not isinstance(parts, list | tuple) or len(parts) != len(sizes) or "packed" not in whole.meta:
-        return None
-    part = parts[node.args[1]]
-    return part if isinstance(part, fx.Node) else None

@@ -18,6 +18,10 @@ from mrecg.graph.ops import is_weight_layer
 from mrecg.graph.partition import Unit, common_path
 from mrecg.graph.shapes import output_shapes
 
+PACKING = "packing"
+"""Key in the ``meta`` of the nodes that are added here: the name of the node whose value one gives again, or
+None."""
+
 
 @dataclass(frozen=True)
 class _Border:
@@ -101,16 +105,16 @@ def _cut(traced: fx.GraphModule, border: _Border, shapes: dict[str, tuple[int, .
     def add(function: Callable[..., object], *args: object) -> fx.Node:
         with graph.inserting_before(behind):
             node = graph.call_function(function, args)  # type: ignore[arg-type]
-        node.meta = {"nn_module_stack": dict(stack)}
+        node.meta = {"nn_module_stack": dict(stack), PACKING: None}
         return node
 
     flat = [value if images else add(torch.flatten, value, 1) for value in border.alive]
     packed = add(torch.cat, flat, 1)
-    packed.meta["packed"] = True  # for `mrecg.graph.moves.taken_apart`
     widths = [size[0] if images else math.prod(size) for size in sizes]
     parts = add(torch.split, packed, widths, 1)
     for i, (value, size) in enumerate(zip(border.alive, sizes, strict=True)):
         part = add(operator.getitem, parts, i)
         part = part if images else add(torch.unflatten, part, 1, size)
+        part.meta[PACKING] = value.name
         for user in later[value]:
             user.replace_input_with(value, part)

@@ -10,14 +10,22 @@ In front of an output layer an average over all positions is passed: BRECQ (arXi
 (arXiv 2203.05740) quantize the feature map, not its mean.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isinf
 
 from torch import fx
 
-from mrecg.graph.moves import averages_all, moves, taken_apart, value_inputs, value_users
-from mrecg.graph.ops import clamp_of, has_own_weights, is_concatenation, is_weight_layer, operation
+from mrecg.graph.moves import averages_all, moves, value_inputs
+from mrecg.graph.ops import (
+    clamp_of,
+    has_own_weights,
+    is_concatenation,
+    is_number,
+    is_weight_layer,
+    operation,
+)
+from mrecg.graph.pack import PACKING
 
 IMAGE = None
 """What stands for the network's input among the sources of a value."""
@@ -43,16 +51,23 @@ class Point:
 class Reach:
     """What the layers of a graph read and what reads them.
 
+    Where several tensors leave a unit together (`mrecg.graph.pack`), what reads one of them after the cut
+    reads the value itself: where a network is cut decides nothing here.
+
     Attributes:
         layers: All weight layers in order.
         first: Those that read the image, whatever else they read, with no layer between.
         last: Those whose result reaches the output with no weight layer between.
+        inputs: By node: the values that it computes with, each once.
+        users: By node: what computes with its value; who reads its size alone does not.
         sources: By node: the nearest layers that its value is computed from, and `IMAGE`.
     """
 
     layers: tuple[fx.Node, ...]
     first: frozenset[fx.Node]
     last: frozenset[fx.Node]
+    inputs: Mapping[fx.Node, Sequence[fx.Node]] = field(repr=False)
+    users: Mapping[fx.Node, Sequence[fx.Node]] = field(repr=False)
     sources: Mapping[fx.Node, Sources] = field(repr=False)
 
 
@@ -66,21 +81,31 @@ def reach(graph: fx.Graph) -> Reach:
         Layers and sources.
     """
     layers = tuple(node for node in graph.nodes if is_weight_layer(node))
+    named = {node.name: node for node in graph.nodes}
+    inputs: dict[fx.Node, Sequence[fx.Node]] = {}
+    users: dict[fx.Node, list[fx.Node]] = {node: [] for node in graph.nodes}
     sources: dict[fx.Node, Sources] = {}
     for node in graph.nodes:
+        values = (named[source.meta.get(PACKING) or source.name] for source in value_inputs(node))
+        inputs[node] = tuple(dict.fromkeys(values))
+        if PACKING not in node.meta and not is_number(node):
+            for source in inputs[node]:
+                users[source].append(node)
         if node.op == "placeholder":
             sources[node] = frozenset([IMAGE])
         elif has_own_weights(node):
             sources[node] = frozenset([node])
         else:
-            sources[node] = frozenset().union(*(sources[source] for source in value_inputs(node)))
+            sources[node] = frozenset().union(*(sources[source] for source in inputs[node]))
     leaves: set[fx.Node] = set()  # nodes whose value reaches the output
     for node in reversed(graph.nodes):
-        users = value_users(node)
-        if any(user.op == "output" or (user in leaves and not is_weight_layer(user)) for user in users):
+        if any(
+            user.op == "output" or (user in leaves and not is_weight_layer(user)) for user in users[node]
+        ):
             leaves.add(node)
-    first = frozenset(layer for layer in layers if IMAGE in sources[_input(layer)])
-    return Reach(layers, first, frozenset(layer for layer in layers if layer in leaves), sources)
+    first = frozenset(layer for layer in layers if any(IMAGE in sources[value] for value in inputs[layer]))
+    last = frozenset(layer for layer in layers if layer in leaves)
+    return Reach(layers, first, last, inputs, users, sources)
 
 
 def place(graph: fx.Graph, found: Reach, finer: frozenset[fx.Node] = frozenset()) -> list[Point]:
@@ -97,12 +122,13 @@ def place(graph: fx.Graph, found: Reach, finer: frozenset[fx.Node] = frozenset()
     """
     wanted: dict[fx.Node, list[fx.Node]] = {}
     for layer in found.layers:
-        if found.sources[_input(layer)]:  # what is computed from parameters alone is no activation
-            wanted.setdefault(_furthest_back(_input(layer), layer, found), []).append(layer)
+        for value in found.inputs[layer]:
+            if found.sources[value]:  # what is computed from parameters alone is no activation
+                wanted.setdefault(_furthest_back(value, layer, found), []).append(layer)
     points: dict[fx.Node, list[fx.Node]] = {}
     grids: dict[fx.Node, fx.Node | None] = {}
     for node in graph.nodes:
-        grids[node] = _grid(node, grids)
+        grids[node] = _grid(node, found, grids)
         if node not in wanted:
             continue
         given = grids[node]
@@ -115,40 +141,34 @@ def place(graph: fx.Graph, found: Reach, finer: frozenset[fx.Node] = frozenset()
     return [Point(node, tuple(readers), found.sources[node]) for node, readers in points.items()]
 
 
-def _input(layer: fx.Node) -> fx.Node:
-    return layer.all_input_nodes[0]
-
-
 def _furthest_back(node: fx.Node, layer: fx.Node, found: Reach) -> fx.Node:
     """Go back from what a layer reads to the first place where its quantizer can stand just as well."""
-    while True:
-        passed = moves(node) or (layer in found.last and _in_front_of_outputs(node, found))
-        source = taken_apart(node) or (value_inputs(node)[0] if passed else None)
-        if source is None or len(value_users(source)) != 1 or _is_part_of_tuple(node, source):
-            return node
+    while moves(node) or (layer in found.last and averages_all(node) and _leads_to_outputs(node, found)):
+        (source,) = found.inputs[node]
+        if len(found.users[source]) != 1 or _is_part_of_tuple(node, source):
+            break
         node = source
+    return node
 
 
-def _in_front_of_outputs(node: fx.Node, found: Reach) -> bool:
-    return averages_all(node) and all(user in found.last or moves(user) for user in value_users(node))
+def _leads_to_outputs(node: fx.Node, found: Reach) -> bool:
+    """Tell whether nothing but output layers reads a node's value, moved or as it is."""
+    users = found.users[node]
+    return all(user in found.last or (moves(user) and _leads_to_outputs(user, found)) for user in users)
 
 
 def _is_part_of_tuple(node: fx.Node, source: fx.Node) -> bool:
     """Tell whether a node takes a tensor out of several: what it takes it from is no value."""
-    taken = operation(node) == "getitem" and isinstance(node.args[1], int) and taken_apart(node) is None
-    return taken and source.op != "placeholder"
+    return operation(node) == "getitem" and isinstance(node.args[1], int) and source.op != "placeholder"
 
 
-def _grid(node: fx.Node, grids: Mapping[fx.Node, fx.Node | None]) -> fx.Node | None:
+def _grid(node: fx.Node, found: Reach, grids: Mapping[fx.Node, fx.Node | None]) -> fx.Node | None:
     """The point on whose grid all values of a node stand, as far as is known; None: there is none."""
-    sources = value_inputs(node)
-    if (part := taken_apart(node)) is not None:
-        return grids[part]
-    if moves(node) or (sources and _clamps_at_zero(node)):
-        return grids[sources[0]]
+    if moves(node) or _clamps_at_zero(node):
+        return grids[found.inputs[node][0]]
     if is_concatenation(node):
-        found = {grids[source] for source in sources}
-        return found.pop() if len(found) == 1 else None
+        together = {grids[part] for part in node.all_input_nodes}
+        return together.pop() if len(together) == 1 else None
     return None
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from mrecg.config.grammar import hydra_quoted
 from mrecg.config.words import recordable
 from mrecg.errors import ConfigError
 from mrecg.lock import LOCK, SAY_AGAIN_SECONDS, SAY_SECONDS, locked, owner_of, refuse_links
-from mrecg.sweep.job_state import DONE, FAILED, RUNNING, begun, finished, held, state, unfinished
+from mrecg.sweep.job_state import DONE, FAILED, RUNNING, SUMMARY, begun, finished, held, state, unfinished
 from mrecg.sweep.manifest import Job
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ def launch_all(
         _refuse_elsewhere(folder, job)
     for job in todo:  # what failed is tried again
         if state(folder / job.folder) == FAILED:
-            (folder / job.folder / "summary.json").unlink()
+            (folder / job.folder / SUMMARY).unlink()
     for attempt in range(1 + retries):
         _wait_for_running(todo, folder, wait)
         over = _ended if attempt else _complete  # one try for what has its result, and lacks its page
@@ -193,13 +192,10 @@ def batch_of(launcher: Any, *, cpu: bool) -> int | None:
     """
     kind = type(launcher).__name__
     if kind == "LocalLauncher":  # submitit starts all at once
+        from mrecg.environment import processors  # not before: it imports torch
+
         return _gpus(cpu) or processors()
     return SLURM_ARRAY if kind == "SlurmLauncher" else None
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fit(launcher: Any, *, cpu: bool) -> None:
