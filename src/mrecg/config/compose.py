@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from mrecg.config.axes import axes_of, searches, sweep_params
@@ -90,12 +90,14 @@ class Checked:
         multirun: Whether Hydra will sweep.
         folder: The sweep's folder; None for a single run.
         run: The run's folder; None for a sweep.
+        tree: What Hydra has composed for a single run; None for a sweep.
     """
 
     configs: tuple[RunConfig, ...]
     multirun: bool
     folder: Path | None
     run: Path | None
+    tree: DictConfig | None = None
 
 
 def check(
@@ -126,10 +128,9 @@ def check(
     if words.config_dir:
         place = hydra_quoted(f"file://{Path(words.config_dir).resolve()}")
         overrides.append(f"hydra.searchpath=[{place}]")
-    GlobalHydra.instance().clear()
     with _as_config_error(overrides), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Hydra's, with the path of its source; what matters is an error
-        with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="mrecg"):
+        with _hydra():
             return _check(overrides, multirun=words.multirun, name=name, progress=progress)
 
 
@@ -168,9 +169,10 @@ def _check(
         configs.append(_from_hydra_of(combined([*fixed, *combination]), [*fixed, *combination]))
         if progress is not None and total > 1:
             progress(len(configs), total)
-    folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir"))) if multirun else None
-    run = None if multirun else Path(str(OmegaConf.select(first, "hydra.run.dir")))
-    return Checked(tuple(configs), multirun, folder, run)
+    if multirun:
+        folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir")))
+        return Checked(tuple(configs), multirun, folder, None)
+    return Checked(tuple(configs), multirun, None, Path(str(OmegaConf.select(first, "hydra.run.dir"))), first)
 
 
 def mask_written(folder: Path) -> None:
@@ -233,6 +235,35 @@ def _missing(values: Mapping[Any, Any]) -> Iterator[str]:
             yield str(key)
         elif isinstance(value, dict):
             yield from (f"{key}.{inner}" for inner in _missing(value))
+
+
+def run_composed(job: Any, tree: DictConfig, folder: Path) -> None:
+    """Hand a single run over to Hydra as it was checked: `run` would compose it twice more, in half a second.
+
+    Args:
+        job: The function of the verb, which takes Hydra's tree.
+        tree: What `check` has composed.
+        folder: The run's folder.
+
+    Raises:
+        Exception: Whatever the job raised.
+    """
+    with read_write(tree):
+        tree.hydra.run.dir = literal(str(folder))
+    try:
+        with _hydra() as hydra, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="hydra")  # with paths of its source
+            hydra.config_loader.load_configuration = lambda **_: tree
+            hydra.run(config_name="config", task_function=job, overrides=[])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, tree.hydra.overrides.task)) from error
+
+
+@contextmanager
+def _hydra() -> Iterator[Any]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3", job_name="mrecg"):
+        yield GlobalHydra.instance().hydra
 
 
 def run(job: Any, arguments: Sequence[str], recorded: Mapping[str, Any] | None = None) -> None:

@@ -99,9 +99,7 @@ def reach(graph: fx.Graph) -> Reach:
             sources[node] = frozenset().union(*(sources[source] for source in inputs[node]))
     leaves: set[fx.Node] = set()  # nodes whose value reaches the output
     for node in reversed(graph.nodes):
-        if any(
-            user.op == "output" or (user in leaves and not is_weight_layer(user)) for user in users[node]
-        ):
+        if any(user.op == "output" or (user in leaves and not is_weight_layer(user)) for user in users[node]):
             leaves.add(node)
     first = frozenset(layer for layer in layers if any(IMAGE in sources[value] for value in inputs[layer]))
     last = frozenset(layer for layer in layers if layer in leaves)

@@ -3,10 +3,10 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mrecg.errors import Interrupted, MrecgError
 from mrecg.redaction import conceal
@@ -76,12 +76,13 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         if not consent.given and config.shared == before.config.shared and strange_shelf(config):
             say_unshared(before.folder, config)
             words = in_order(words, "shared.folder=null")
+            checked = compose.check(words, values)
     with variable(COMMAND, shlex.join(["mrecg", verb, *typed])):
         if checked.folder is not None:
             _sweep(job, words, checked.folder, checked.configs)
             return
-        assert checked.run is not None
-        _one(job, words, values, checked.run, checked.configs[0])
+        assert checked.run is not None and checked.tree is not None
+        _one(job, checked.tree, checked.run, checked.configs[0])
 
 
 def run_recorded(words: Sequence[str], folder: Path, jobs: "Sequence[Listed]", consent: "Consent") -> None:
@@ -124,12 +125,9 @@ def _refuse_early(config: "RunConfig") -> None:
         reach(path)
 
 
-def _one(
-    job: "Job", words: Sequence[str], values: Mapping[str, Any] | None, folder: Path, config: "RunConfig"
-) -> None:
+def _one(job: "Job", tree: "DictConfig", folder: Path, config: "RunConfig") -> None:
     """Run one job in a folder that is kept from others before Hydra writes anything there."""
     from mrecg.config import compose
-    from mrecg.config.grammar import hydra_quoted, in_order
     from mrecg.config.identity import refuse_other
     from mrecg.lock import refuse_links, run_lock
 
@@ -140,7 +138,7 @@ def _one(
         with run_lock(folder), stand_in(folder) as place:
             if job.verb == "quantize":
                 refuse_other(config, folder)
-            compose.run(job, in_order(words, f"hydra.run.dir={hydra_quoted(place)}"), values)
+            compose.run_composed(job, tree, place)
     if job.failed is not None:
         raise job.failed
 
