@@ -144,6 +144,7 @@ def test_a_disk_that_fills_at_any_moment_costs_nothing_but_time(
     alone(play)
 
 
+@pytest.mark.slow
 def test_what_wandb_writes_may_fill_the_disk(words: list[str], whole: Path, tmp_path: Path) -> None:
     def play() -> None:
         room, folder = tmp_path / "room", tmp_path / "room" / "run"

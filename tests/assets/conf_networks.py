@@ -21,8 +21,8 @@ PIXELS = {"inception_v3": 96, "embedded": 32}
 """Images have 64 pixels a side, or as many as a network needs, or 32 for CIFAR, or 16 for the odd ones."""
 LIMIT = 16
 """Weight layers of a unit, at most."""
-QUICK = ("embedded", "resnet20_cifar")
-"""Networks whose tests take seconds: the others are tested with the slow tests."""
+QUICK = ("embedded", "Excited", "Shuffled")
+"""Networks of each kind whose tests take seconds: the others are tested with the slow tests."""
 
 
 class Network(NamedTuple):
@@ -52,7 +52,7 @@ def each(of: Iterable[str]) -> Any:
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    slow = [] if name in QUICK or name in odd_nets.NETS else [pytest.mark.slow]
+    slow = [] if name in QUICK else [pytest.mark.slow]
     return [pytest.mark.xdist_group(f"network {name}"), *slow]
 
 

@@ -109,6 +109,7 @@ def test_help_is_quick_and_has_examples(mrecg: Call) -> None:
     assert done.stdout.splitlines()[-1] == "LOADED"
 
 
+@pytest.mark.slow
 def test_runs_of_a_sweep_share_its_name(mrecg: Call, small: list[str]) -> None:
     words = [word for word in small if word != "logger=csv"]
     code, _, err = mrecg("quantize", "-m", *words, "logger=wandb", "granularity=block", "seed=0,1")

@@ -20,6 +20,8 @@ from mrecg.errors import ExportError
 from mrecg.exporting import runners, write
 from mrecg.reconstruct import learn
 
+pytestmark = pytest.mark.usefixtures("one_onnx_registry")
+
 Call = Callable[..., Any]
 TRUST = "allow_import=true"
 TOP1 = re.compile(r"top-1 (\d+\.\d\d %), top-5 \d+\.\d\d % on (\d+) images")
@@ -130,6 +132,7 @@ def test_files_hold_no_path_and_no_time(exported: tuple[Path, str], small: list[
     assert Path("again.onnx").read_bytes() == (place / "quantized.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_every_file_measures_what_the_run_measures(
     mrecg: Call, small: list[str], exported: tuple[Path, str], run: Path
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_file_alone_is_enough(
         assert top1(outcome) == expected
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_exported(
     mrecg: Call, small: list[str], run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ def test_other_verbs_keep_none(verb: str, mrecg: Call, small: list[str], server:
     assert CANARY not in done.out + done.err and leaks(Path("run")) == []
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_none(mrecg: Call, small: list[str], server: Server) -> None:
     words = [*small, "granularity=block", "method=rtn", "bits.weight=4,8"]
     url = f"model.checkpoint='{server.url()}'"

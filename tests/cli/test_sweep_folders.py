@@ -10,6 +10,8 @@ import pytest
 
 from mrecg import pipeline, resume
 from mrecg.lock import sweep_lock
+from mrecg.sweep.job_state import DONE, FAILED, state
+from mrecg.sweep.manifest import read_jobs
 from mrecg.verbs import report
 
 Call = Callable[..., Any]
@@ -50,6 +52,7 @@ def test_a_second_sweep_in_the_folder_is_refused(words: list[str], mrecg: Call) 
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_each_job_gets_its_own_result_and_its_whole_folder(
     words: list[str], mrecg: Call, ran: list[int]
 ) -> None:
@@ -98,3 +101,32 @@ def test_pages_that_fail_fail_no_run(words: list[str], mrecg: Call, monkeypatch:
         assert found["status"] == "completed" and found["quantized"]["top1"] >= 0
         assert not (folder / "report.html").exists() and not (folder / "checkpoint").exists()
     assert mrecg("report", "single").code == 0 and Path("single/report.html").is_file()
+
+
+def test_a_sweep_that_runs_again_runs_what_is_missing(small: list[str], mrecg: Call, tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    own = [word for word in small if not word.startswith(("model.target=", "model.arguments="))]
+    own += ["model.target=fateful.build", "granularity=block", "method=rtn", "hydra.sweep.dir=sweep"]
+
+    def sweep(*fates: str) -> Any:
+        axis = ",".join(f"{{fate:{fate},marks:{tmp_path}/marks}}" for fate in fates)
+        return mrecg("quantize", "-m", *own, f"model.arguments={axis}")
+
+    def calls() -> dict[str, int]:
+        return {file.name: len(file.read_text().splitlines()) for file in (tmp_path / "marks").iterdir()}
+
+    def states() -> list[str]:
+        return [state(tmp_path / "sweep" / job.folder) for job in read_jobs(tmp_path / "sweep")]
+
+    first = sweep("fine1", "fail")
+    assert first.code == 1 and states() == [DONE, FAILED]
+    assert "mrecg: run 1 failed: model.arguments: " in first.err and "Traceback" not in first.err
+    again = sweep("fine2", "fail", "fine1")  # in another order, and with one more
+    assert again.code == 1
+    assert [job.number for job in read_jobs(tmp_path / "sweep")] == [0, 1, 2]
+    assert states() == [DONE, FAILED, DONE]
+    assert calls() == {"fine1": 1, "fail": 2, "fine2": 1}
+    # Nothing is left to do: no job runs, and the comparison is made again.
+    third = sweep("fine1", "fine2")
+    assert third.code == 1  # the sweep still has a failed job
+    assert calls() == {"fine1": 1, "fail": 2, "fine2": 1}

@@ -114,6 +114,7 @@ def test_the_live_lines_come_and_go(small: list[str]) -> None:
     assert not [line for line in screen[begin : begin + 7] if len(line) >= COLUMNS]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_clean_terminal(small: list[str]) -> None:
     words = ["quantize", *small, "granularity=block", "trainer.steps=100000"]
     session = run(words, interrupt_at="step ")

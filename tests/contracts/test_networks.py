@@ -17,7 +17,15 @@ from mrecg.planner.plan import make_plan
 ONE_A_FAMILY = ("efficientnet_lite0", "embedded", "mobilenet_v3_small", "resnet20_cifar", "shufflenet_v2")
 """Networks of conf/model that are also exported, besides the odd ones. All of them, for some minutes more:
 ``MRECG_EXPORT_ALL=1 python -m pytest tests/contracts/test_networks.py -k loaded_run``."""
+ALL = os.environ.get("MRECG_EXPORT_ALL") == "1"
+SIBLINGS = (
+    *("efficientnet_lite1", "efficientnet_lite2", "mnasnet2_0", "mobilenet_v2_050", "mobilenet_v2_075"),
+    *("mobilenet_v2_140", "mobilenet_v2_035", "regnet_x_3_2gf", "regnet_x_600mf", "regnet_x_800mf"),
+    *("resnet32_cifar", "resnet34", "resnet56_cifar"),
+)
+"""Networks that differ from another in numbers of channels and blocks alone: they are cut, not quantized."""
 every_network = each(["timm", *names(), *odd_nets.NETS])
+every_kind = each(name for name in ("timm", *names(), *odd_nets.NETS) if ALL or name not in SIBLINGS)
 
 
 def images_of(shape: tuple[int, int, int], count: int = 4) -> Tensor:
@@ -30,15 +38,22 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 @every_network
 @torch.no_grad()
-def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path) -> None:
+def test_it_is_cut_and_planned(name: str) -> None:
     model, shape, _, blocks = network(name)
     images = images_of(shape)
-    expected = model(images)
     for found in (cut(model, "layer", input_shape=shape, max_unit_layers=LIMIT), blocks):
         check_contract(found.graph, found.units)
         assert max(len(unit.layers) for unit in found.units) <= LIMIT
-        assert relative(found.graph(images), expected) < 1e-5
+        assert relative(found.graph(images), model(images)) < 1e-5
     check_plans(found)
+
+
+@every_kind
+@torch.no_grad()
+def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path) -> None:
+    model, shape, _, found = network(name)
+    images = images_of(shape)
+    expected = model(images)
     with torch.enable_grad():
         result = mrecg.quantize(
             model,
@@ -69,7 +84,7 @@ def test_from_the_trace_to_the_loaded_run(name: str, tmp_path: Path) -> None:
 def check_files(name: str, result: mrecg.Result, images: Tensor, folder: Path) -> None:
     """Every exported file does what the network does, but where a value lies between two integers."""
     odd = name in odd_nets.NETS
-    if not odd and name not in ONE_A_FAMILY and os.environ.get("MRECG_EXPORT_ALL") != "1":
+    if not odd and name not in ONE_A_FAMILY and not ALL:
         return
     # Programs of torch.export take longer to make, and hold no more than what the odd ones have.
     for ending, runs in ((".onnx", 2), (".pt2", 1)) if odd else ((".onnx", 2),):

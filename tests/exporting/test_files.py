@@ -20,8 +20,16 @@ from mrecg.exporting.lower import PlainForm, lower
 from mrecg.exporting.onnx_file import to_onnx
 from mrecg.quant.modules import activations_of, layers_of
 
+pytestmark = pytest.mark.usefixtures("one_onnx_registry")
+
 Make = Callable[..., mrecg.Result]
-WIDTHS = [(2, 2), (2, 4), (3, 3), (4, 4), (4, 8), (8, 8), (2, 32), (32, 4), (5, 6)]
+WIDTHS = [
+    *[(2, 4), (8, 8)],
+    *[
+        pytest.param(*widths, marks=pytest.mark.slow)
+        for widths in [(2, 2), (3, 3), (4, 4), (4, 8), (2, 32), (32, 4), (5, 6)]
+    ],
+]
 
 
 def written(result: mrecg.Result, opset: int | None = None) -> onnx.ModelProto:
@@ -43,6 +51,7 @@ def test_every_format_agrees(
             assert all(tie.distance < 1e-4 for tie in one.ties)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bits", [{"per_tensor_weights": True}, {"symmetric_weights": True}, {"input": 8}, {"stem_output": 8}]
 )
@@ -67,11 +76,11 @@ def test_plain_torch_unpacks_the_very_weights(make: Make, images: Tensor, weight
     [
         (8, None, 18, TensorProto.UINT8, 18),
         (4, None, 21, TensorProto.UINT4, 21),
-        (3, None, 21, TensorProto.UINT4, 21),
+        pytest.param(3, None, 21, TensorProto.UINT4, 21, marks=pytest.mark.slow),
         (2, None, 25, TensorProto.UINT2, 25),
-        (2, 21, 21, TensorProto.UINT4, 21),
-        (2, 18, 18, TensorProto.UINT8, 18),
-        (8, 25, 25, TensorProto.UINT8, 25),
+        pytest.param(2, 21, 21, TensorProto.UINT4, 21, marks=pytest.mark.slow),
+        pytest.param(2, 18, 18, TensorProto.UINT8, 18, marks=pytest.mark.slow),
+        pytest.param(8, 25, 25, TensorProto.UINT8, 25, marks=pytest.mark.slow),
     ],
 )
 def test_weights_take_the_narrowest_type(

@@ -15,6 +15,8 @@ from mrecg.exporting.lower import PlainForm, lower
 from mrecg.exporting.onnx_file import to_onnx
 from mrecg.quant.modules import layers_of
 
+pytestmark = pytest.mark.usefixtures("one_onnx_registry")
+
 
 class Transposed(nn.Module):
     """Depthwise, depthwise with several outputs, few groups, groups of one output, in 1 to 3 dimensions."""
@@ -57,7 +59,7 @@ def quantized(model: nn.Module, images: Tensor, **bits: object) -> mrecg.Result:
     )
 
 
-@pytest.mark.parametrize("weight", [2, 3, 8])
+@pytest.mark.parametrize("weight", [*(pytest.param(bits, marks=pytest.mark.slow) for bits in (2, 3)), 8])
 def test_every_format_agrees(transposed: nn.Module, images: Tensor, tmp_path: Path, weight: int) -> None:
     result = quantized(transposed, images, weight=weight, activation=8)
     files = [("q.onnx", opset) for opset in {2: (18, 21, 25), 3: (21,), 8: (18,)}[weight]]

@@ -69,6 +69,8 @@ def test_a_failing_job_and_a_killed_one_do_not_stop_the_others(
     assert len(calls(tmp_path, "fine")) == 1
     (last,) = [line for line in done.stderr.splitlines() if line.startswith("mrecg: 1 failed")]
     assert last.startswith("mrecg: 1 failed of 4 jobs (run 1: ") and "this model cannot be made" in last
+    if engine == "joblib":
+        assert {call[1] for call in calls(tmp_path, "fine")} == {"2"}  # jobs on this machine
     processes = {call[0] for fate in ("slow", "fine") for call in calls(tmp_path, fate)}
     assert str(os.getpid()) not in processes
     assert {call[2] for call in calls(tmp_path, "fine")} == {str(tmp_path)}  # relative paths mean the same
@@ -85,28 +87,6 @@ def test_a_job_that_is_always_killed_is_given_up_and_costs_nobody_else(sweep: Sw
     assert states(tmp_path / "sweep")[1:] == [DONE], done.stderr
     assert len(calls(tmp_path, "always")) == 2
     assert "mrecg: 1 lost of 2 jobs (run 0: its process was killed)" in done.stderr
-
-
-@pytest.mark.slow
-def test_a_sweep_that_runs_again_runs_what_is_missing(sweep: Sweep, tmp_path: Path) -> None:
-    first = sweep("fine1", "fail")
-    assert first.returncode == 1 and states(tmp_path / "sweep") == [DONE, FAILED]
-    assert "mrecg: run 1 failed: model.arguments: " in first.stderr and "Traceback" not in first.stderr
-    again = sweep("fine2", "fail", "fine1")  # in another order, and with one more
-    assert again.returncode == 1
-    jobs = read_jobs(tmp_path / "sweep")
-    assert [job.number for job in jobs] == [0, 1, 2]
-    assert [states(tmp_path / "sweep")[job.number] for job in jobs] == [DONE, FAILED, DONE]
-    assert [len(calls(tmp_path, fate)) for fate in ("fine1", "fail", "fine2")] == [1, 2, 1]
-    # Nothing is left to do: no job runs, and the comparison is made anew.
-    third = sweep("fine1", "fine2")
-    assert third.returncode == 1  # the sweep still has a failed job
-    assert [len(calls(tmp_path, fate)) for fate in ("fine1", "fine2")] == [1, 1]
-
-
-def test_jobs_on_one_machine_know_how_many_they_are(sweep: Sweep, tmp_path: Path) -> None:
-    assert sweep("fine1", "fine2", engine="joblib").returncode == 0
-    assert [call[1] for fate in ("fine1", "fine2") for call in calls(tmp_path, fate)] == ["2", "2"]
 
 
 @pytest.mark.slow
