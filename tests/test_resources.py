@@ -17,6 +17,7 @@ import pytest
 import torch
 from resources import Ended, RefusedError, alone, freeze_everything, mrecg, resize, tmpfs
 from safetensors.torch import load_file
+from tiers import first_fast
 
 from mrecg import cache
 from mrecg.cache import Cache
@@ -164,6 +165,7 @@ def test_what_wandb_writes_may_fill_the_disk(words: list[str], whole: Path, tmp_
     alone(play)
 
 
+@pytest.mark.slow
 def test_a_full_cache_is_one_line_and_the_run_goes_on_elsewhere(
     words: list[str], whole: Path, tmp_path: Path
 ) -> None:
@@ -307,11 +309,13 @@ def of_python() -> None:
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [
-        (of_gpu, r"\(CUDA out of memory\. Tried to allocate 2\.00 GiB\)"),
-        (of_python, r"\(MemoryError\)"),
-        (lambda: torch.empty(1 << 46), r"DefaultCPUAllocator: can't allocate memory"),  # really tried
-    ],
+    first_fast(
+        [
+            (of_gpu, r"\(CUDA out of memory\. Tried to allocate 2\.00 GiB\)"),
+            (of_python, r"\(MemoryError\)"),
+            (lambda: torch.empty(1 << 46), r"DefaultCPUAllocator: can't allocate memory"),  # really tried
+        ]
+    ),
     ids=["gpu", "python", "cpu"],
 )
 def test_no_memory_is_one_line_and_loses_no_group(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiers import first_fast
 
 from mrecg import pipeline
 from mrecg.config.identity import CHECKPOINT
@@ -42,15 +43,17 @@ class StopError(Exception):
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"method": {"name": "qdrop"}},
-        {"method": {"name": "brecq", "loss": "fisher_diag"}},
-        {"method": {"name": "brecq_joint", "learn_zero_points": True}},
-        {"method": {"name": "genie_m"}},
-        {"method": {"name": "pd_quant"}},
-        {"method": {"name": "adaround"}, "granularity": {"name": "layer"}},
-        {"planner": {"name": "budget", "merge_boundary": True, "probe_steps": 12, "time_budget": 3.0}},
-    ],
+    first_fast(
+        [
+            {"method": {"name": "qdrop"}},
+            {"method": {"name": "brecq", "loss": "fisher_diag"}},
+            {"method": {"name": "brecq_joint", "learn_zero_points": True}},
+            {"method": {"name": "genie_m"}},
+            {"method": {"name": "pd_quant"}},
+            {"method": {"name": "adaround"}, "granularity": {"name": "layer"}},
+            {"planner": {"name": "budget", "merge_boundary": True, "probe_steps": 12, "time_budget": 3.0}},
+        ]
+    ),
     ids=lambda values: "-".join(str(value) for group in values.values() for value in group.values()),
 )
 def test_a_run_goes_on_in_the_middle_of_a_group(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiers import first_fast
 from torch import Tensor
 
 from mrecg import pipeline, sharing
@@ -67,7 +68,7 @@ def same_bits(one: Result, other: Result) -> bool:
 
 
 @pytest.mark.parametrize(
-    "method", ["rtn", "adaround", "brecq", "brecq_joint", "qdrop", "genie_m", "pd_quant"]
+    "method", first_fast(["brecq", "qdrop", "rtn", "adaround", "brecq_joint", "genie_m", "pd_quant"], keep=2)
 )
 def test_units_before_the_first_other_merge_are_reused_bit_by_bit(
     method: str, run: Callable[..., Result], spy: Spy, tmp_path: Path

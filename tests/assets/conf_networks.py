@@ -21,7 +21,7 @@ PIXELS = {"inception_v3": 96, "embedded": 32}
 """Images have 64 pixels a side, or as many as a network needs, or 32 for CIFAR, or 16 for the odd ones."""
 LIMIT = 16
 """Weight layers of a unit, at most."""
-QUICK = ("embedded", "Excited", "Shuffled")
+QUICK = ("Excited", "Shuffled")
 """Networks of each kind whose tests take seconds: the others are tested with the slow tests."""
 
 

@@ -17,6 +17,8 @@ from mrecg.graph.cut import cut
 from mrecg.quant.modules import activations_of
 from mrecg.quant.network import QuantizedNetwork
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -10,6 +10,8 @@ from torch import nn
 from benchmarks import growth, networks
 from benchmarks.footprint import MB, Footprint
 
+pytestmark = pytest.mark.slow
+
 SIZES = growth.Sizes(
     units=(2, 4), steps_a_unit=1, steps=(1, 2), length=2, groups=(1, 2), rounds=1, channels=4, pixels=8
 )

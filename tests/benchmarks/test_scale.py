@@ -69,6 +69,7 @@ def test_the_grid_is_as_wide_as_it_can_be():
     assert len({tuple(cell.overrides[:-1]) for cell in found}) == 2000 and found[-1].seed == 1
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_numbers(tmp_path, capsys):
     scale.main(["--runs", "3", "--json", str(tmp_path / "scale.json"), "--folder", str(tmp_path)])
     (found,) = json.loads((tmp_path / "scale.json").read_text())

@@ -196,6 +196,7 @@ def test_a_resumed_run_is_exported(
     assert Path("stopped", weights).read_bytes() == (run / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_other_images_and_a_file_elsewhere(mrecg: Call, small: list[str], run: Path, kept: Path) -> None:
     val = Path("other images")
     for i in range(5):
@@ -238,6 +239,7 @@ def test_the_network_is_not_imported_without_consent(mrecg: Call, run: Path) -> 
     assert not Path("copy/quantized.onnx").exists()
 
 
+@pytest.mark.slow
 def test_a_data_set_is_not_imported_without_consent(mrecg: Call, tmp_path: Path) -> None:
     """The model is our own and needs none, but the folder names code for its images."""
     outcome = mrecg(
@@ -441,6 +443,7 @@ def test_images_of_another_size_are_one_line(name: str, mrecg: Call, mine: Path)
     assert "shape" in last and "32" in last and "a defect" not in last, last
 
 
+@pytest.mark.slow
 def test_a_file_that_gives_no_numbers_is_not_written(
     mrecg: Call, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,6 +481,7 @@ def test_what_is_known_beforehand_is_refused_beforehand(mrecg: Call, run: Path) 
     assert {file: file.stat().st_mtime_ns for file in Path("copy").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_format_that_fails_keeps_no_other_from_being_written(
     mrecg: Call, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiers import first_fast
 
 from mrecg import pipeline
 from mrecg.lock import run_lock
 from mrecg.sweep.manifest import read_jobs
 
 Call = Callable[..., Any]
-NAMES = [
-    *["${oc.env:HOME}", '[say "no"] $(x)'],
-    *[pytest.param(name, marks=pytest.mark.slow) for name in ("it's", "a b,c", "-x=\\{é}")],
-]
+NAMES = first_fast(["${oc.env:HOME}", '[say "no"] $(x)', "it's", "a b,c", "-x=\\{é}"])
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
     assert "<html" in Path("page.html").read_text()
 
 
+@pytest.mark.slow
 def test_calibration_images_are_read_only_where_they_are_used(
     mrecg: Call, small: list[str], tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_sweep_goes_on_behind_a_failing_run(mrecg: Call, small: list[str]) -> 
     assert "Traceback" not in out + err
 
 
+@pytest.mark.slow
 def test_a_sweep_is_compared(mrecg: Call, small: list[str]) -> None:
     code, out, _ = mrecg("quantize", "sweep=brecq_vs_mrecg", *small, "method=qdrop", "planner.merge_count=1")
     assert code == 0
@@ -288,6 +290,7 @@ def test_doctor_names_the_extra_that_brings_a_package(mrecg: Call, monkeypatch: 
     assert max(map(len, out.splitlines())) <= 120
 
 
+@pytest.mark.slow
 def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
     assets = Path(__file__).parents[1] / "assets"
     done = subprocess.run(
@@ -308,6 +311,7 @@ def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
     assert said == [*before, *units, "reconstruct", "evaluate"]
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.skipif(
     not (Path(DATA) / "imagenet-mini").is_dir() or not DATA,

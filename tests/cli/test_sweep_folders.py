@@ -83,6 +83,7 @@ def test_each_job_gets_its_own_result_and_its_whole_folder(
     assert mrecg("sweep", "resume", "sweep", "--allow-import").code == 0 and ran == [0, 1, 0]
 
 
+@pytest.mark.slow
 def test_pages_that_fail_fail_no_run(words: list[str], mrecg: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError("no such\nfont")

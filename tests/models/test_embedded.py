@@ -34,6 +34,7 @@ def test_the_shipped_weights_are_small_and_safe() -> None:
     assert all(torch.isfinite(value.float()).all() for value in stored.values())
 
 
+@pytest.mark.slow
 def test_the_model_card_is_true() -> None:
     card = json.loads(embedded.CARD.read_text())
     model = embedded.load()

@@ -123,6 +123,7 @@ def pair(tiny: nn.Module) -> Iterator[Team]:
         yield team
 
 
+@pytest.mark.slow
 class TestTwoProcesses:
     @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
     def test_are_as_one(
@@ -191,7 +192,6 @@ class TestTwoProcesses:
         with pytest.raises(ConfigError, match=r"share 30 calibration images in blocks of 32"):
             run(tiny_network(), images[:30], PdQuant(), team=pair)
 
-    @pytest.mark.slow
     def test_end_together_in_seconds(self, pair: Team, tiny_network: Network, images: Tensor) -> None:
         # The last test here: the helper dies when it sees its images.
         deadly = images.clone()

@@ -10,6 +10,8 @@ from mrecg.errors import DataError
 from mrecg.planner.schedule import Plan
 from mrecg.report import find_runs, load_run, oscillation_figure, plan_figure
 
+pytestmark = pytest.mark.slow
+
 
 def size_of(path):
     data = path.read_bytes()

@@ -18,6 +18,8 @@ from mrecg.report.paper_curves import MOST_LINES, prefers_log, readable, spikes
 from mrecg.report.paper_data import curve_rows
 from mrecg.verbs.report import main
 
+pytestmark = pytest.mark.slow
+
 STEM = "mobilenet_v2_digits-digits-w2a4"
 
 
