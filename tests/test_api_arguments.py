@@ -1,6 +1,7 @@
 """The Python API's arguments: what is wrong with one is a line, and what it changes outside is nothing."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,17 @@ def test_a_wrong_argument_of_quantize_is_one_line(
     assert "\n" not in str(raised.value)
     for part in parts:
         assert part in str(raised.value)
+
+
+def test_the_network_may_be_given_by_its_name(tiny: nn.Module, tiny_images: Tensor) -> None:
+    named: Any = mrecg.quantize
+    first = mrecg.quantize(tiny, tiny_images, **QUICK)  # type: ignore[arg-type]
+    named = named(model=tiny, calibration_images=tiny_images, **QUICK)
+    assert torch.equal(named.model(tiny_images), first.model(tiny_images))
+    function: Any
+    for function in (mrecg.quantize, mrecg.plan):
+        with pytest.raises(ConfigError, match=r"^model: no network is given; .*mrecg\.(quantize|plan)\(net"):
+            function(model={"name": "mine"})
 
 
 def test_every_group_of_the_configuration_is_reachable(tiny: nn.Module, tiny_images: Tensor) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,28 @@ from mrecg.result import load as load_folder
 from mrecg.saved import Quantized, load_file
 
 Evaluation = Dataset[tuple[Tensor, int]]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def _model_by_name(function: Callable[P, R]) -> Callable[P, R]:
+    """Take the network under its name, too: beside it, ``model`` is the group of the configuration."""
+
+    @wraps(function)
+    def called(*arguments: P.args, **named: P.kwargs) -> R:
+        if arguments:
+            return function(*arguments, **named)
+        if not isinstance(named.get("model"), nn.Module):
+            raise ConfigError(
+                f"model: no network is given; give one first: mrecg.{function.__name__}(net, ...)"
+            )
+        network: Any = named.pop("model")
+        return function(network, **named)
+
+    return called
+
+
+@_model_by_name
 @environment.keeping_draws()
 def quantize(
     model: nn.Module,
@@ -111,6 +132,7 @@ def quantize(
     return result
 
 
+@_model_by_name
 @environment.keeping_draws()
 def plan(
     model: nn.Module,
