@@ -28,6 +28,7 @@ from mrecg.progress import Screen
 from mrecg.result import Result
 from mrecg.result import load as load_folder
 from mrecg.saved import Quantized, load_file
+from mrecg.tf32 import float32_as
 
 Evaluation = Dataset[tuple[Tensor, int]]
 P = ParamSpec("P")
@@ -123,9 +124,8 @@ def quantize(
     }
     config = _with(values, overrides, quantize)
     images = from_python(config.data, calibration_images, evaluation)
-    computing = environment.computing(threads=config.trainer.threads, kernels=config.trainer.kernels)
     # Learned methods need gradients, whatever mode the caller is in.
-    with computing, torch.inference_mode(mode=False), torch.enable_grad():
+    with environment.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
         result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
     if save_to is not None:
         result.save(save_to)
@@ -197,7 +197,7 @@ def evaluate(
     loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
     _, dtype = type_of(model)
     batches = ((as_float(images, "an evaluation image").to(dtype), labels) for images, labels in loader)
-    with borrowed(model, where):
+    with borrowed(model, where), float32_as(32):
         found = accuracy(model, batches, device=where)
     if not found.images:
         raise DataError("evaluation: holds no image; give some with their labels")

@@ -9,7 +9,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,9 +19,11 @@ import numpy as np
 import torch
 
 from mrecg.allocator import recycling
+from mrecg.config.schema import Precision, RunConfig
 from mrecg.errors import ConfigError
 from mrecg.kernels.switch import fused
 from mrecg.redaction import without_secrets
+from mrecg.tf32 import float32_as, float32_flags, refuse_precision
 from mrecg.variables import COMMAND, WORKERS
 
 PACKAGES = ("mrecg", "torch", "torchvision", "lightning", "hydra-core", "wandb", "numpy", "numba")
@@ -61,6 +63,23 @@ def resolve_device(name: str, devices: int = 1) -> torch.device:
             f"trainer.devices: {devices} are asked for, {torch.cuda.device_count()} GPUs found; "
             "take fewer, or trainer.device=cpu"
         )
+    return device
+
+
+def device_of(config: RunConfig) -> torch.device:
+    """Find the device of a run.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        The device, or the first of several.
+
+    Raises:
+        ConfigError: It is not there, or does not compute as the run asks for.
+    """
+    device = resolve_device(config.trainer.device, config.trainer.devices)
+    refuse_precision(config.precision, device)
     return device
 
 
@@ -118,6 +137,7 @@ def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
         "devices": devices,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
+        "float32": float32_flags(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "could_differ": COULD_DIFFER,
         "command": os.environ.get(COMMAND) or _command(),
@@ -140,12 +160,13 @@ def processor() -> str:
 
 
 @contextmanager
-def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
-    """Choose how torch computes on the CPU inside the ``with`` block, and keep freed memory for reuse there.
+def computing(*, threads: int | None, kernels: str, precision: Precision = 32) -> Iterator[None]:
+    """Choose how torch computes inside the ``with`` block, and keep freed memory for reuse there.
 
     Args:
         threads: How many threads it uses; None: as it is, or its part where jobs share the machine.
         kernels: ``fused`` or ``plain``.
+        precision: What float32 means; see `mrecg.tf32`.
 
     Yields:
         Nothing.
@@ -156,10 +177,23 @@ def computing(*, threads: int | None, kernels: str) -> Iterator[None]:
     part = processors() // workers if workers > 1 and "OMP_NUM_THREADS" not in os.environ else before
     torch.set_num_threads(threads or max(1, min(part, before)))
     try:
-        with fused(kernels == "fused"), recycling(), keeping_draws():
+        with float32_as(precision), fused(kernels == "fused"), recycling(), keeping_draws():
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def computing_as(config: RunConfig) -> AbstractContextManager[None]:
+    """Choose how torch computes as a configuration says.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        The context of `computing`.
+    """
+    trainer = config.trainer
+    return computing(threads=trainer.threads, kernels=trainer.kernels, precision=config.precision)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from mrecg.models.build import build
 from mrecg.models.preprocessing import assumed, resolve
 from mrecg.progress import Display, Quiet
 from mrecg.result import load
+from mrecg.tf32 import float32_as, refuse_precision
 
 
 def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str, Accuracy]:
@@ -27,7 +28,7 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     Returns:
         What was measured, and its accuracy.
     """
-    device = environment.resolve_device(config.trainer.device)
+    device = environment.device_of(config)
     if config.path is not None:
         what, source = str(config.path), config
         model, said = open_file(config.path, allow_import=config.allow_import)
@@ -52,7 +53,8 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     model = model.to(device)
     for note in images.check_labels(_outputs(model, images, device)):
         (display or Quiet()).note(note)
-    with (display or Quiet()).stage("evaluate", len(images)) as advance:
+    refuse_precision(source.precision, device)
+    with float32_as(source.precision), (display or Quiet()).stage("evaluate", len(images)) as advance:
         return what, accuracy(model, images.batches(), device=device, progress=advance)
 
 

@@ -58,9 +58,8 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         MrecgError: Whatever a user can cause and mend.
     """
     own = begin(config, folder)
-    devices = config.trainer.devices
-    device = environment.resolve_device(config.trainer.device, devices)
-    write_json(folder / "environment.json", environment.describe(device, devices))
+    device = environment.device_of(config)
+    write_json(folder / "environment.json", environment.describe(device, config.trainer.devices))
     built = build(config.model, seed=config.seed)
     write_json(folder / WEIGHTS_ORIGIN, built.weights.as_dict())
     if display is not None and (note := built.weights.note()):
@@ -133,7 +132,7 @@ def quantize(
         MrecgError: Whatever a user can cause and mend.
     """
     display, trackers = display or Quiet(), trackers or Trackers()
-    device = environment.resolve_device(config.trainer.device, config.trainer.devices)
+    device = environment.device_of(config)
     check_cache(config.cache, device)
     environment.reset_peak_memory(device)
     clock = Clock()
@@ -153,7 +152,7 @@ def quantize(
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
-    with Team(again, trainer=config.trainer, device=device) as team:
+    with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
             calibrate(network, calibration, config, sharing, progress=advance)
         with clock("plan"):
@@ -233,7 +232,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
         parts = units_of(built.model, config, shape)
         bits = policy(parts.graph.graph, config.bits).layers
         return plan_units(parts.units, bits, config, None, parts.notes)
-    device = environment.resolve_device(config.trainer.device, config.trainer.devices)
+    device = environment.device_of(config)
     network = cut(built.model, config, shape).to(device)
     try:
         images = read(config, built.preprocessing, display=display)
@@ -242,6 +241,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     except (ConfigError, DataError) as error:
         raise type(error)(f"{error}; planner=modcap plans without images") from error
     sharing = Sharing(config, network, calibration, say=display.note if display else None)
-    with Team(partial(cut, built.model, config, shape), trainer=config.trainer, device=device) as team:
+    build_again = partial(cut, built.model, config, shape)
+    with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
         calibrate(network, calibration, config, sharing)
         return make_schedule(network, calibration, config, sharing, team, display=display)

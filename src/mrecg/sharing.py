@@ -26,6 +26,7 @@ from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.finished import restore, state_of
 from mrecg.shelf import Entry, Shelf
 from mrecg.stored import DAMAGED
+from mrecg.tf32 import float32_flags
 
 _CODE = (
     *("cache.py", "data/draws.py", "graph/**/*.py", "kernels/**/*.py", "quant/**/*.py"),
@@ -224,6 +225,7 @@ def _base(config: RunConfig, network: QuantizedNetwork, images: Tensor) -> str:
         "device_name": _device_name(images.device),
         "threads": torch.get_num_threads(),
         "kernels": config.trainer.kernels,
+        "float32": float32_flags(),
         "versions": [installed(name) for name in ("mrecg", "torch", "numba", "numpy", "lightning")],
         "units": [[unit.input, *unit.nodes] for unit in network.units],
         "graph": network.traced.code,

@@ -14,7 +14,7 @@ from mrecg.config.methods import STRICT, MethodConfig, QDrop
 from mrecg.config.outputs import CheckpointConfig, LoggerConfig, SharedConfig
 
 BitWidth = Annotated[int, Field(ge=2, le=32)]
-Precision = Literal[32, "bf16"]
+Precision = Literal[32, "tf32", "bf16"]
 FLOAT_BITS = 32
 """A bit width of 32 means: not quantized."""
 
@@ -254,9 +254,9 @@ class RunConfig:
     name: str = "run"
     """Name of the run, in its folder and in W&B."""
     precision: Precision = 32
-    """Floating type of convolutions and linear layers in the optimisation: 32 (float32, exact), or bf16
-    (faster where the processor has it). Grouped convolutions and all else stay in float32: ranges, hardened
-    units, accuracy."""
+    """Arithmetic of convolutions and linear layers: 32 (float32 with all its bits), tf32 (float32 as NVIDIA's
+    GPUs round it from Ampere on: 10 bits of mantissa, in the whole run, accuracies too), or bf16 (bfloat16 in
+    the optimisation, faster where the processor has it; grouped convolutions and all else have float32)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the optimisation's draws (and of random initial weights)."""
     run: Path | None = None

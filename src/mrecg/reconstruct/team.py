@@ -23,7 +23,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
 from mrecg.cache import Store
-from mrecg.config.schema import TrainerConfig
+from mrecg.config.schema import Precision, TrainerConfig
 from mrecg.environment import computing
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.quant.network import QuantizedNetwork
@@ -58,6 +58,7 @@ class _Settings(NamedTuple):
     kind: str
     threads: int
     kernels: Literal["fused", "plain"]
+    precision: Precision
 
 
 class Team:
@@ -68,6 +69,7 @@ class Team:
             possible to pickle it where there are helpers.
         trainer: Number of devices, threads and kernels.
         device: Of this process.
+        precision: What float32 means there; see `mrecg.tf32`.
 
     Raises:
         ConfigError: What makes the network cannot be sent to other processes, or this process belongs to a
@@ -75,10 +77,15 @@ class Team:
     """
 
     def __init__(
-        self, build: Callable[[], QuantizedNetwork], *, trainer: TrainerConfig, device: torch.device
+        self,
+        build: Callable[[], QuantizedNetwork],
+        *,
+        trainer: TrainerConfig,
+        device: torch.device,
+        precision: Precision = 32,
     ) -> None:
         self.devices = trainer.devices
-        self._build, self._trainer, self._device = build, trainer, device
+        self._build, self._trainer, self._device, self._precision = build, trainer, device, precision
         self._helpers: list[tuple[SpawnProcess, Connection]] = []
         self._threads = trainer.threads or max(1, torch.get_num_threads() // trainer.devices)
         self._connected = False
@@ -100,6 +107,7 @@ class Team:
                 self._device.type,
                 self._threads,
                 self._trainer.kernels,
+                self._precision,
             )
             process = context.Process(target=serve, args=(settings, payload, theirs), daemon=True)
             process.start()
@@ -240,7 +248,7 @@ def serve(settings: _Settings, payload: bytes, errors: Connection) -> None:
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     try:
-        with computing(threads=settings.threads, kernels=settings.kernels):
+        with computing(threads=settings.threads, kernels=settings.kernels, precision=settings.precision):
             _serve(settings, payload)
     except BaseException as error:
         errors.send(f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])

@@ -70,7 +70,7 @@ def _finish(config: RunConfig, folder: Path) -> None:
 
 def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg import pipeline
-    from mrecg.environment import computing
+    from mrecg.environment import computing_as
     from mrecg.report import load_run, only_a_warning, terminal_table
     from mrecg.result import PAGE, write_json
     from mrecg.verbs.shortage import Whereabouts, shortage
@@ -80,7 +80,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     during = Whereabouts(display)
     log.info("%s begins in %s", config.name, folder)
     try:
-        with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
+        with computing_as(config):
             result = pipeline.run(config, folder, display=during, light=_sweeps())
     except KeyboardInterrupt as error:  # no end of the run: it goes on where it was
         log.info("interrupted")
@@ -131,7 +131,7 @@ def plan(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import pipeline
-    from mrecg.environment import computing
+    from mrecg.environment import computing_as
     from mrecg.report import plan_figure
     from mrecg.result import write_json
     from mrecg.verbs.plan_table import plan_tables
@@ -140,7 +140,7 @@ def plan(tree: DictConfig) -> None:
     folder = _folder()
     mask_written(folder)
     config = from_hydra(tree)
-    with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
+    with computing_as(config):
         made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / "plan.json", made.as_dict())
     pictures = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
@@ -165,13 +165,13 @@ def evaluate(tree: DictConfig) -> None:
         tree: Hydra's composed configuration.
     """
     from mrecg import evaluating
-    from mrecg.environment import computing
+    from mrecg.environment import computing_as
     from mrecg.report.tables import percent
     from mrecg.result import write_json
 
     mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
-    with computing(threads=config.trainer.threads, kernels=config.trainer.kernels):
+    with computing_as(config):
         what, found = evaluating.evaluate(config, display=Screen(""))
     line = f"{what}: top-1 {percent(found.top1)}, top-5 {percent(found.top5)} on {found.images} images"
     results_console().print(line, highlight=False, soft_wrap=True, markup=False)
