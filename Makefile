@@ -55,5 +55,10 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# MINUTES=8 IMAGES=imagenet OUT=docs/benchmarks/gpu make gpu
+gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu --minutes $(or $(MINUTES),8) --out $(or $(OUT),outputs/gpu) \
+	  $(if $(IMAGES),--images $(IMAGES))
+
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

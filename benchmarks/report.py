@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.pages import FOLDER, engine, found_in
 from benchmarks.growth_plot import draw
 from benchmarks.remarks import growth_of_memory, remarks
 from benchmarks.targets import TARGETS
@@ -58,6 +59,7 @@ def page(
         Markdown.
     """
     parts = [HEAD, *(section(file, content) for file, content in machines)]
+    parts.append(engine(found_in(FOLDER)))
     if growth:
         parts.append(growth_section(*growth, picture))
     return "\n".join(parts)
