@@ -58,21 +58,32 @@ def _gradients(x, grad, out, sums, scale, bottom, top, low, high, key, threshold
     least = np.uint8(threshold & 255)
     for chunk in range(begin, end):
         xs, grads, outs = part(x, chunk), part(grad, chunk), part(out, chunk)
+        total = 0.0
+        # Two loops: with the choice inside, compilers for AVX2 vectorise neither (ten times as slow).
         if threshold < ALL:
             _fill(words, key, chunk)
-        total = 0.0
-        for i in range(xs.size):
-            value, g = xs[i], grads[i]
-            v = min(max(value, low), high)
-            ratio = v / scale
-            rounded = np.rint(ratio)
-            level = min(max(rounded, bottom), top)
-            inside = _ONE if level == rounded else _NONE
-            quantized = threshold == ALL or draws[i] < least
-            active = _ONE if value > low and value < high else _NONE
-            outs[i] = g * (active * inside if quantized else active)
-            total += np.float64((level - ratio * inside) * g if quantized else _NONE)
+            for i in range(xs.size):
+                ratio, level, inside, active = _step(xs[i], scale, bottom, top, low, high)
+                drawn, share = draws[i] < least, (level - ratio * inside) * grads[i]
+                outs[i] = grads[i] * (active * (inside if drawn else _ONE))
+                total += np.float64(share if drawn else _NONE)
+        else:
+            for i in range(xs.size):
+                ratio, level, inside, active = _step(xs[i], scale, bottom, top, low, high)
+                outs[i] = grads[i] * (active * inside)
+                total += np.float64((level - ratio * inside) * grads[i])
         sums[chunk] = total
+
+
+@inline
+def _step(value: Any, scale: Any, bottom: Any, top: Any, low: Any, high: Any) -> Any:
+    """A value in steps, its level, and whether it lies inside the grid and the function's bounds."""
+    ratio = min(max(value, low), high) / scale
+    rounded = np.rint(ratio)
+    level = min(max(rounded, bottom), top)
+    inside = _ONE if level == rounded else _NONE
+    active = _ONE if value > low and value < high else _NONE
+    return ratio, level, inside, active
 
 
 @kernel

@@ -11,6 +11,8 @@ import numpy as np
 from mrecg.kernels.jit import inline
 
 F = np.float32
+LEAST = F(1e-30)
+"""The smallest number that powers are taken of."""
 _MANTISSA = np.int32(23)
 _HALF_SQRT_TWO = np.int32(0x3F3504F3)
 
@@ -54,5 +56,5 @@ def log(x: Any) -> Any:
 
 @inline
 def power(x: Any, exponent: Any) -> Any:
-    """x^exponent for x >= 0; what is below 1e-30 counts as 1e-30."""
-    return exp(exponent * log(max(x, F(1e-30))))
+    """x^exponent for x >= 0; what is below `LEAST` counts as that."""
+    return exp(exponent * log(max(x, LEAST)))

@@ -3,11 +3,13 @@
 Arrays are flat float32. A weight is ``offset + h * gain``, where h is the rectified sigmoid of alpha.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mrecg.kernels.functions import exp, power
-from mrecg.kernels.jit import chunks, divide, kernel, part
+from mrecg.kernels.functions import LEAST, exp, log
+from mrecg.kernels.jit import CHUNK, chunks, divide, inline, kernel, part
 
 Floats = NDArray[np.float32]
 _ZETA, _GAMMA = np.float32(1.1), np.float32(-0.1)
@@ -33,23 +35,38 @@ def _soften(alpha, offset, gain, out, begin, end):
 @kernel
 def _gradient(alpha, gain, grad, out, sums, weight, beta, begin, end):
     slope = -_TWO * beta * weight
+    held = np.empty((3, CHUNK), np.float32)
+    distances, nears, slants = held[0], held[1], held[2]
     for chunk in range(begin, end):
         alphas, gains = part(alpha, chunk), part(gain, chunk)
         grads, outs = part(grad, chunk), part(out, chunk)
         total = 0.0
-        for i in range(outs.size):
-            sigmoid = _ONE / (_ONE + exp(-alphas[i]))
-            stretched = sigmoid * _STRETCH + _GAMMA
-            h = min(max(stretched, _NONE), _ONE)
-            moves = _STRETCH * sigmoid * (_ONE - sigmoid) if stretched == h else _NONE
-            slant = grads[i] * gains[i]
-            if weight > _NONE:
-                distance = _TWO * h - _ONE
-                near = power(abs(distance), beta - _ONE)
-                total += np.float64(_ONE - near * abs(distance))
-                slant += slope * near * np.copysign(_ONE, distance)
-            outs[i] = slant * moves
+        if weight > _NONE:
+            # Several short loops: compilers for AVX2 vectorise each, and not one that does it all.
+            for i in range(outs.size):
+                h, moves = _slope(alphas[i])
+                distances[i], slants[i], outs[i] = _TWO * h - _ONE, grads[i] * gains[i], moves
+            for i in range(outs.size):
+                nears[i] = log(max(abs(distances[i]), LEAST))
+            for i in range(outs.size):
+                nears[i] = exp((beta - _ONE) * nears[i])
+            for i in range(outs.size):
+                total += np.float64(_ONE - nears[i] * abs(distances[i]))
+                outs[i] *= slants[i] + slope * nears[i] * np.copysign(_ONE, distances[i])
+        else:
+            for i in range(outs.size):
+                _, moves = _slope(alphas[i])
+                outs[i] = grads[i] * gains[i] * moves
         sums[chunk] = total
+
+
+@inline
+def _slope(alpha: Any) -> Any:
+    """The rectified sigmoid, and its derivative."""
+    sigmoid = _ONE / (_ONE + exp(-alpha))
+    stretched = sigmoid * _STRETCH + _GAMMA
+    h = min(max(stretched, _NONE), _ONE)
+    return h, _STRETCH * sigmoid * (_ONE - sigmoid) if stretched == h else _NONE
 
 
 def soften(alpha: Floats, offset: Floats, gain: Floats, out: Floats) -> None:
