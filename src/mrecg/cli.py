@@ -25,7 +25,7 @@ from mrecg.errors import (
 )
 from mrecg.redaction import without_secrets
 from mrecg.streams import forgiving_streams, lost
-from mrecg.variables import DEBUG
+from mrecg.variables import DEBUG, share_processors
 
 _WORK = ("quantize", "export", "dashboard")
 """Verbs whose results are files; what they print tells of these."""
@@ -96,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: Words after ``mrecg``; None: those of the process.
     """
+    share_processors()
     with forgiving_streams():
         _main(list(sys.argv[1:] if argv is None else argv))
 

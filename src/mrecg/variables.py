@@ -1,4 +1,4 @@
-"""Environment variables by which a command line reaches jobs in other processes."""
+"""Environment variables by which a command line reaches jobs in other processes, and OpenMP."""
 
 import os
 from collections.abc import Iterator
@@ -12,6 +12,16 @@ SECRETS = "MRECG_SECRETS"
 """The URLs that masks stand for, see `mrecg.redaction`; never written to a file."""
 WORKERS = "MRECG_WORKERS"
 """How many jobs share this machine: they divide its processors and GPUs."""
+
+SPIN, SPINS = "GOMP_SPINCOUNT", "5000"
+"""How long threads of OpenMP, which torch computes with, wait busily for more work: some ten microseconds. By
+default they do for about a millisecond, on the processors that our kernels' threads need then."""
+
+
+def share_processors() -> None:
+    """Let OpenMP's idle threads leave the processor, unless the user has said otherwise; before torch is loaded."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault(SPIN, SPINS)
 
 
 @contextmanager
