@@ -19,7 +19,7 @@ default they do for about a millisecond, on the processors that our kernels' thr
 
 
 def share_processors() -> None:
-    """Let OpenMP's idle threads leave the processor, unless the user has said otherwise; before torch is loaded."""
+    """Let idle threads of OpenMP leave the processor, unless the user has chosen; before torch is loaded."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(SPIN, SPINS)
 
