@@ -240,7 +240,7 @@ def test_a_process_that_cannot_begin_says_why(
     monkeypatch.setattr(os, "dup2", lambda *arguments: None)
     ours, theirs = multiprocessing.Pipe(duplex=False)
     with pytest.raises(SystemExit):
-        teams.serve(teams._Settings(1, 2, 0, "cpu", 1, "fused"), b"no model", theirs)
+        teams.serve(teams._Settings(1, 2, 0, "cpu", 1, "fused", 32), b"no model", theirs)
     team = Team(lambda: None, trainer=trainer(devices=2), device=CPU)  # type: ignore[arg-type,return-value]
     process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(1,))
     process.start()
