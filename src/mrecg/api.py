@@ -1,20 +1,21 @@
 """The Python API: quantize, plan and evaluate a model that is at hand."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
-from difflib import get_close_matches
-from functools import wraps
-from inspect import Parameter, signature
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mrecg import environment, pipeline, planning
-from mrecg.config.build import keys_of, run_config
-from mrecg.config.schema import RunConfig
+from mrecg.arguments import (
+    checked_images,
+    config_with,
+    named_group,
+    network_by_name,
+    refuse_without_values,
+)
 from mrecg.data.evaluation import as_float
 from mrecg.data.images import from_python
 from mrecg.errors import ConfigError, DataError
@@ -31,28 +32,9 @@ from mrecg.saved import Quantized, load_file
 from mrecg.tf32 import float32_as
 
 Evaluation = Dataset[tuple[Tensor, int]]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def _model_by_name(function: Callable[P, R]) -> Callable[P, R]:
-    """Take the network under its name, too: beside it, ``model`` is the group of the configuration."""
-
-    @wraps(function)
-    def called(*arguments: P.args, **named: P.kwargs) -> R:
-        if arguments:
-            return function(*arguments, **named)
-        if not isinstance(named.get("model"), nn.Module):
-            raise ConfigError(
-                f"model: no network is given; give one first: mrecg.{function.__name__}(net, ...)"
-            )
-        network: Any = named.pop("model")
-        return function(network, **named)
-
-    return called
-
-
-@_model_by_name
+@network_by_name
 @environment.keeping_draws()
 def quantize(
     model: nn.Module,
@@ -107,9 +89,9 @@ def quantize(
         DeviceError: One of several devices' processes has ended.
     """
     name = type(unwrap(model)[0]).__name__
-    _refuse_without_values(model)
-    calibration_images = _checked(calibration_images)
-    chosen, grouped = _named(method), _named(granularity)
+    refuse_without_values(model)
+    calibration_images = checked_images(calibration_images)
+    chosen, grouped = named_group(method), named_group(granularity)
     values: dict[str, Any] = {
         "model": {"source": "python", "name": name, "input_shape": tuple(calibration_images.shape[1:])},
         "data": {"source": "python", "name": "python", "calibration_images": len(calibration_images)},
@@ -122,7 +104,7 @@ def quantize(
         "name": f"{name}-w{weight_bits}a{activation_bits}-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
         "seed": seed,
     }
-    config = _with(values, overrides, quantize)
+    config = config_with(values, overrides, quantize)
     images = from_python(config.data, calibration_images, evaluation)
     # Learned methods need gradients, whatever mode the caller is in.
     with environment.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
@@ -132,7 +114,7 @@ def quantize(
     return result
 
 
-@_model_by_name
+@network_by_name
 @environment.keeping_draws()
 def plan(
     model: nn.Module,
@@ -170,7 +152,7 @@ def plan(
         "bits": {"weight": weight_bits},
         "planner": chosen,
     }
-    config = _with(values, overrides, plan)
+    config = config_with(values, overrides, plan)
     network = planning.cut(model, config, config.model.input_shape)
     return planning.plan_units(network.units, network.policy.layers, config, None, network.notes)
 
@@ -265,54 +247,3 @@ def export(
         for i in range(0, len(images), batch_size)
     )
     return write(result, result.config, path, form=form, batches=batches, opset=opset, named=True)
-
-
-def _checked(images: Tensor) -> Tensor:
-    """Take images in float32, without a history of gradients or of inference mode."""
-    if not isinstance(images, torch.Tensor) or images.dim() != 4 or len(images) == 0:
-        found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
-        raise DataError(f"calibration_images: wants a tensor of shape (N, C, H, W) with N >= 1, got {found}")
-    with torch.inference_mode(mode=False):
-        images = as_float(images, "calibration_images").detach()
-        return images.clone() if images.is_inference() else images
-
-
-def _refuse_without_values(model: nn.Module) -> None:
-    names = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if value.is_meta]
-    if names:
-        raise ConfigError(
-            f"model: {names[0]} is on the meta device, which holds no values ({len(names)} tensors in all); "
-            "load the weights first"
-        )
-
-
-def _named(choice: str | Mapping[str, Any]) -> dict[str, Any]:
-    """A group's values from its name alone, or as they are."""
-    return {"name": choice} if isinstance(choice, str) else dict(choice)
-
-
-def _with(values: dict[str, Any], overrides: Mapping[str, Any], function: Callable[..., Any]) -> RunConfig:
-    """Lay the overrides over the values, group by group, and check the outcome."""
-    merged = dict(values)
-    for key, value in overrides.items():
-        _refuse_unknown(key, function)
-        own = merged.get(key)
-        merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, Mapping) else value
-    return run_config(merged)
-
-
-def _refuse_unknown(key: str, function: Callable[..., Any]) -> None:
-    """Refuse a keyword that is neither an argument of the function nor a group of the configuration."""
-    groups = [field.name for field in fields(RunConfig)]
-    if key in groups:
-        return
-    takes = [p.name for p in signature(function).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
-    inside = {name: group for group in reversed(groups) for name in keys_of([group])}
-    close = get_close_matches(key, [*takes, *groups], n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    if key in inside:
-        hint = f" (did you mean {inside[key]}={{{key!r}: ...}}?)"
-    raise ConfigError(
-        f"{key}: {function.__name__} has no such argument{hint}; it takes {', '.join(takes)}, and as dicts "
-        f"the groups of the configuration: {', '.join(group for group in groups if group not in takes)}"
-    )

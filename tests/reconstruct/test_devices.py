@@ -26,9 +26,9 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.affine import Settings, fake_quantize
 from mrecg.quant.drop import Drop
 from mrecg.quant.network import QuantizedNetwork
-from mrecg.reconstruct import team as teams
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
 from mrecg.reconstruct.finished import Finished, GroupRecord, Partial
+from mrecg.reconstruct.helper import HelperSettings, serve
 from mrecg.reconstruct.ranks import Ranks, Shard
 from mrecg.reconstruct.team import Team
 from mrecg.reconstruct.trials import PairTrials
@@ -240,7 +240,7 @@ def test_a_process_that_cannot_begin_says_why(
     monkeypatch.setattr(os, "dup2", lambda *arguments: None)
     ours, theirs = multiprocessing.Pipe(duplex=False)
     with pytest.raises(SystemExit):
-        teams.serve(teams._Settings(1, 2, 0, "cpu", 1, "fused", 32), b"no model", theirs)
+        serve(HelperSettings(1, 2, 0, "cpu", 1, "fused", 32), b"no model", theirs)
     team = Team(lambda: None, trainer=trainer(devices=2), device=CPU)  # type: ignore[arg-type,return-value]
     process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(1,))
     process.start()

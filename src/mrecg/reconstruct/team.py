@@ -6,59 +6,30 @@ This process is rank 0 and does all the rest of a run alone. A helper builds the
 
 import io
 import multiprocessing
-import os
 import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
 from mrecg.cache import Store
 from mrecg.config.schema import Precision, TrainerConfig
-from mrecg.environment import computing
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.engine import Job, Reconstruction
 from mrecg.reconstruct.finished import Finished
+from mrecg.reconstruct.helper import HOST, Call, HelperSettings, join, leave, serve
 from mrecg.reconstruct.ranks import Ranks, Shard
-from mrecg.reconstruct.records import Listener, Silent
+from mrecg.reconstruct.records import Listener
 
-_HOST = "127.0.0.1"
-_TIMEOUT = timedelta(days=30)
-"""Helpers wait while rank 0 calibrates; a process that ends is noticed at once."""
 _PATIENCE = 5.0
 """Seconds in which a helper whose connection broke is seen to have ended."""
-
-
-class _Call(NamedTuple):
-    """What a helper gets to know before a job; the images come apart."""
-
-    job: Job
-    state: dict[str, Tensor]
-    shapes: list[tuple[int, ...]]
-    dtype: torch.dtype
-    shard: Shard
-
-
-class _Settings(NamedTuple):
-    """How a helper computes."""
-
-    rank: int
-    world: int
-    port: int
-    kind: str
-    threads: int
-    kernels: Literal["fused", "plain"]
-    precision: Precision
 
 
 class Team:
@@ -96,11 +67,11 @@ class Team:
         if dist.is_initialized():
             raise ConfigError(f"trainer.devices: {self.devices}: this process is in a process group already")
         payload = self._payload()
-        self._store = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
+        self._store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
         context = multiprocessing.get_context("spawn")
         for rank in range(1, self.devices):
             ours, theirs = context.Pipe(duplex=False)
-            settings = _Settings(
+            settings = HelperSettings(
                 rank,
                 self.devices,
                 self._store.port,
@@ -125,7 +96,7 @@ class Team:
                 process.kill()
                 process.join()
         if self._connected:
-            _leave(broken=kind is not None)
+            leave(broken=kind is not None)
         self._helpers, self._connected = [], False
 
     def run(
@@ -171,7 +142,7 @@ class Team:
     def _send(self, job: Job, network: QuantizedNetwork, images: Store, shard: Shard) -> None:
         shards = [shard.of(rank) for rank in range(self.devices)]
         shapes = [(len(each.owned), *images.shape[1:]) for each in shards]
-        shard.ranks.agreed(_Call(job, network.state(), shapes, images.dtype, shard))
+        shard.ranks.agreed(Call(job, network.state(), shapes, images.dtype, shard))
         for rank in range(1, self.devices):
             dist.send(images.take(shards[rank].owned).cpu().contiguous(), rank)
 
@@ -193,7 +164,7 @@ class Team:
         while not self._store.check(ready):
             if reason := self._ended(0.1):
                 raise DeviceError(reason)
-        _join(self._store, self._device.type, Ranks(0, self.devices))
+        join(self._store, self._device.type, Ranks(0, self.devices))
         self._connected = True
         if self._device.type == "cuda":
             threading.Thread(target=self._watch, name="mrecg-helpers", daemon=True).start()
@@ -230,61 +201,6 @@ class Team:
                     (_follows(reason), f"trainer.devices: process {rank} of {self.devices}: {reason}")
                 )
         return min(found)[1] if found else None
-
-
-def serve(settings: _Settings, payload: bytes, errors: Connection) -> None:
-    """Be a helper: run jobs until there are no more.
-
-    Args:
-        settings: Who it is, and how it computes.
-        payload: What makes the network, pickled by this project's own process.
-        errors: Takes one line if something fails.
-
-    Raises:
-        SystemExit: Something failed.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches rank 0, which ends its helpers
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
-    try:
-        with computing(threads=settings.threads, kernels=settings.kernels, precision=settings.precision):
-            _serve(settings, payload)
-    except BaseException as error:
-        errors.send(f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])
-        raise SystemExit(1) from error
-
-
-def _serve(settings: _Settings, payload: bytes) -> None:
-    device = torch.device("cpu") if settings.kind == "cpu" else torch.device("cuda", settings.rank)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    build = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=False)
-    network: QuantizedNetwork = build().to(device)
-    store = TCPStore(_HOST, settings.port, is_master=False)
-    store.set(f"ready{settings.rank}", "")
-    ranks = Ranks(settings.rank, settings.world)
-    _join(store, device.type, ranks)
-    call: _Call | None
-    while (call := ranks.agreed(None)) is not None:
-        network.load_state(call.state)
-        images = torch.empty(call.shapes[ranks.rank], dtype=call.dtype)
-        dist.recv(images, 0)
-        own = Store.of(images.to(device, memory_format=torch.channels_last))
-        call.job.run(network, own, call.shard.of(ranks.rank), listener=Silent(), finished=None)
-    _leave(broken=False)
-
-
-def _join(store: TCPStore, kind: str, ranks: Ranks) -> None:
-    backend = "gloo" if kind == "cpu" else "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=_TIMEOUT)
-
-
-def _leave(*, broken: bool) -> None:
-    if broken and dist.distributed_c10d.is_nccl_available() and "nccl" in dist.get_backend_config():
-        dist.distributed_c10d._abort_process_group()  # what waits for the others would go on waiting
-    else:
-        dist.destroy_process_group()
 
 
 def _follows(reason: str) -> bool:
