@@ -13,7 +13,7 @@ from benchmarks.clock import interleaved, spread
 from benchmarks.networks import BATCH, EVAL_BATCH, PRECISION, calibrate, plan_of, subjects
 from mrecg import environment
 from mrecg.config.methods import LearnedRounding, QDrop, Rtn
-from mrecg.config.schema import CacheConfig, CalibrationConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, CalibrationConfig, Precision, TrainerConfig
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import layers_of
 from mrecg.quant.network import QuantizedNetwork
@@ -27,7 +27,8 @@ def reconstructed(
     *,
     steps: int,
     method: Rtn | LearnedRounding | None = None,
-    steps_per: str = "unit",
+    precision: Precision = PRECISION,
+    **trainer: Any,
 ) -> Reconstruction:
     """Reconstruct a calibrated network as a run does.
 
@@ -37,20 +38,20 @@ def reconstructed(
         plan: Its groups.
         steps: Optimisation steps.
         method: None: QDrop. With `Rtn` nothing is learned: the cache advances, and the errors are taken.
-        steps_per: ``unit`` or ``group``.
+        precision: Of the run.
+        **trainer: Other settings of the trainer.
 
     Returns:
         The outcome.
     """
-    trainer = TrainerConfig(steps=steps, batch_size=BATCH, steps_per=steps_per)  # type: ignore[arg-type]
     return reconstruct(
         network,
         images,
         plan,
         method=method or QDrop(),
-        trainer=trainer,
+        trainer=TrainerConfig(steps=steps, batch_size=BATCH, **trainer),
         cache=CacheConfig(),
-        precision=PRECISION,
+        precision=precision,
         seed=0,
         eval_batch=EVAL_BATCH,
     )

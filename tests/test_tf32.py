@@ -13,10 +13,11 @@ from torch.backends import cuda, cudnn, mkldnn
 from torch.utils.data import TensorDataset
 
 import mrecg
-from mrecg import environment, pipeline, sharing
+from mrecg import environment, evaluating, pipeline, sharing
 from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError
+from mrecg.progress import Quiet
 from mrecg.quant.network import QuantizedNetwork
 from mrecg.reconstruct.unit_module import GroupReconstruction
 from mrecg.tf32 import FLAGS, float32_as, float32_flags, refuse_precision
@@ -162,11 +163,10 @@ def tiny_network_of(tiny_config: Callable[..., RunConfig]) -> QuantizedNetwork:
 def test_tf32_is_refused_where_there_is_none(
     tiny_config: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"^precision: the CPU has no tf32 .*; take precision=32$"):
+    with pytest.raises(ConfigError, match=r"^precision: cpu has no tf32 .*; take precision=32$"):
         pipeline.run(tiny_config(precision="tf32"), tmp_path)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
-    with pytest.raises(ConfigError, match="precision: Tesla T4 has no tf32"):
+    with pytest.raises(ConfigError, match="precision: cuda has no tf32"):
         refuse_precision("tf32", torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     refuse_precision("tf32", torch.device("cuda"))
@@ -174,3 +174,16 @@ def test_tf32_is_refused_where_there_is_none(
         refuse_precision(precision, CPU)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="precision: 16 is not a choice"):
         run_config({"precision": 16})
+
+
+def test_a_run_made_in_tf32_is_measured_elsewhere_too(
+    tiny_config: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(environment, "refuse_precision", lambda *_: None)  # no GPU here
+        result = pipeline.run(tiny_config(precision="tf32"), tmp_path)
+    notes: list[str] = []
+    monkeypatch.setattr(Quiet, "note", lambda _, text: notes.append(text))
+    _, found = evaluating.evaluate(tiny_config(run=str(tmp_path), allow_import=True))
+    assert result.summary["quantized"] == {"top1": found.top1, "top5": found.top5}
+    assert f"{tmp_path} was made in tf32, which cpu does not have: measured in float32" in notes

@@ -1,6 +1,5 @@
 """EfficientNet-Lite0 with its real weights: methods, bits, blocks alone and merged."""
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -99,7 +98,7 @@ def run(options: Options, folder: Path, item: tuple[str, str, str], *, steps: in
     begin = time.monotonic()
     with environment.computing_as(config):
         result = pipeline.run(config, folder, light=True)
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = result.summary
     return {
         "top1": summary["quantized"]["top1"],
         "top1_fp": summary["fp"]["top1"],

@@ -15,13 +15,12 @@ from torch import Tensor
 from benchmarks.clock import interleaved
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.record import Record
-from benchmarks.networks import BATCH, EVAL_BATCH, PIXELS, network_of, plan_of, subjects
+from benchmarks.networks import PIXELS, network_of, plan_of, subjects
+from benchmarks.passes import reconstructed
 from benchmarks.steps import FORMATS, floor_of
 from mrecg import environment
-from mrecg.config.methods import QDrop
-from mrecg.config.schema import CacheConfig, Precision, TrainerConfig
+from mrecg.config.schema import Precision
 from mrecg.quant.network import QuantizedNetwork
-from mrecg.reconstruct.engine import reconstruct
 from mrecg.tf32 import float32_as
 
 FEW, MORE, CHUNK = 40, 140, 20
@@ -99,7 +98,7 @@ def of_way(network: QuantizedNetwork, images: Tensor, way: Way, *, few: int, mor
     """
     device = images.device
     with environment.computing(threads=None, kernels=way.kernels, precision=way.precision):
-        runs = [fitted(network, images, way, steps) for steps in (few, few, more)]  # the first one compiles
+        runs = [timed(network, images, way, steps) for steps in (few, few, more)]  # the first one compiles
         floor = sum(floors(network, images, way.precision))
     step = (runs[2].seconds - runs[1].seconds) / (more - few)
     chunks = (more - few) / CHUNK
@@ -115,7 +114,7 @@ def of_way(network: QuantizedNetwork, images: Tensor, way: Way, *, few: int, mor
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Timed:
     """A run: seconds, how often the host waited for the device, and the device's memory at its highest."""
 
     seconds: float
@@ -123,27 +122,18 @@ class Fitted:
     peak_mb: float
 
 
-def fitted(network: QuantizedNetwork, images: Tensor, way: Way, steps: int) -> Fitted:
+def timed(network: QuantizedNetwork, images: Tensor, way: Way, steps: int) -> Timed:
     """Reconstruct a copy of a network block by block."""
     own = copy.deepcopy(network)
     environment.reset_peak_memory(images.device)
     with waiting(images.device) as waits:
         begin = time.perf_counter()
-        reconstruct(
-            own,
-            images,
-            plan_of(own),
-            method=QDrop(),
-            trainer=TrainerConfig(steps=steps, batch_size=BATCH, chunk=CHUNK, cuda_graphs=way.graphs),
-            cache=CacheConfig(),
-            precision=way.precision,
-            seed=0,
-            eval_batch=EVAL_BATCH,
-        )
+        settings = {"chunk": CHUNK, "cuda_graphs": way.graphs}
+        reconstructed(own, images, plan_of(own), steps=steps, precision=way.precision, **settings)
         if images.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - begin
-    return Fitted(seconds, len(waits), environment.peak_memory_mb(images.device))
+    return Timed(seconds, len(waits), environment.peak_memory_mb(images.device))
 
 
 @contextmanager

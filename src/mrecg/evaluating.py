@@ -15,7 +15,7 @@ from mrecg.models.build import build
 from mrecg.models.preprocessing import assumed, resolve
 from mrecg.progress import Display, Quiet
 from mrecg.result import load
-from mrecg.tf32 import float32_as, refuse_precision
+from mrecg.tf32 import float32_as, has_tf32
 
 
 def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str, Accuracy]:
@@ -53,8 +53,13 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     model = model.to(device)
     for note in images.check_labels(_outputs(model, images, device)):
         (display or Quiet()).note(note)
-    refuse_precision(source.precision, device)
-    with float32_as(source.precision), (display or Quiet()).stage("evaluate", len(images)) as advance:
+    precision = source.precision
+    if precision == "tf32" and not has_tf32(device):  # of a run that was made elsewhere
+        precision = 32
+        (display or Quiet()).note(
+            f"{what} was made in tf32, which {device} does not have: measured in float32"
+        )
+    with float32_as(precision), (display or Quiet()).stage("evaluate", len(images)) as advance:
         return what, accuracy(model, images.batches(), device=device, progress=advance)
 
 

@@ -79,14 +79,15 @@ def refuse_precision(precision: Precision, device: torch.device) -> None:
     Raises:
         ConfigError: TF32 is asked for where there is none.
     """
-    if precision != "tf32":
-        return
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE:
-        return
-    what = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
-    raise ConfigError(
-        f"precision: {what} has no tf32 (GPUs by NVIDIA have it, from Ampere on); take precision=32"
-    )
+    if precision == "tf32" and not has_tf32(device):
+        raise ConfigError(
+            f"precision: {device} has no tf32 (GPUs by NVIDIA have it, from Ampere on); take precision=32"
+        )
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Tell whether a device can compute in TF32."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
 
 
 def _backend(flag: str) -> "torch.backends.cuda.cuBLASModule":
