@@ -93,3 +93,11 @@ def test_every_job_is_checked_before_the_first(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match=r"seed: -1"):
         check(words, progress=lambda done, total: told.append((done, total)))
     assert told == [(done, MAX_CORNERS + 2) for done in range(1, MAX_CORNERS + 2)]
+
+
+@pytest.mark.slow
+def test_a_sweep_may_have_many_jobs() -> None:
+    told = list[tuple[int, int]]()
+    checked = check(["-m", "seed=range(0,700)"], progress=lambda done, total: told.append((done, total)))
+    assert [config.seed for config in checked.configs] == list(range(700))
+    assert told[-1] == (700, 700)
