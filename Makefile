@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Tests run in a process a core, each with one thread; a file's tests stay together (tests/conftest.py).
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --durations=25 --durations-min=1
 
-.PHONY: demo test test-all test-slow test-quick lint format clean install
+.PHONY: demo test test-all test-slow test-quick lint format clean install gpu
 
 install: $(STAMP)
 
