@@ -1,5 +1,5 @@
 """Measurements of speed, memory and growth; nothing here is a test."""
 
-from mrecg.variables import share_processors
+from mrecg.system.variables import share_processors
 
 share_processors()  # as the command line does

@@ -1,7 +1,7 @@
 """What it costs to give freed memory back: ``python -m benchmarks.allocator``.
 
 One FP step (forward and backward) of an inverted residual with large activations, with the C library's own
-behaviour and with `mrecg.allocator.recycling`, taking turns in one process.
+behaviour and with `mrecg.system.allocator.recycling`, taking turns in one process.
 """
 
 import statistics
@@ -11,7 +11,7 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
-from mrecg.allocator import recycling
+from mrecg.system.allocator import recycling
 
 ROUNDS, STEPS = 3, 4
 

@@ -23,7 +23,7 @@ from benchmarks.goal import steps_to_loss
 from benchmarks.networks import PIXELS, network_of, subjects
 from benchmarks.passes import memory, passes
 from benchmarks.steps import Rounds, UnitTimes, overhead, summary, time_unit
-from mrecg import environment
+from mrecg.system import devices
 
 FULL = {"steps": 20, "plain": 3, "passes": 9, "fits": 3}
 QUICK = {"steps": 4, "plain": 0, "passes": 1, "fits": 1}
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--network", action="append", choices=list(PIXELS), help="only this one; repeatable")
     machine.add_options(parser)
     chosen = parser.parse_args(arguments)
-    device = environment.resolve_device(chosen.device)
+    device = devices.resolve_device(chosen.device)
     rounds = QUICK if chosen.quick else FULL
     about: dict[str, Any] = {"device": machine.describe(device), "rounds": rounds}
     console, (networks, note) = Console(width=140), kept(chosen.json, about)

@@ -8,7 +8,7 @@ from benchmarks.clock import timed
 from benchmarks.learning import learning
 from benchmarks.networks import Subject
 from mrecg.reconstruct.engine import deterministic
-from mrecg.reconstruct.fit import fit_in_chunks, quiet_lightning
+from mrecg.reconstruct.lightning_fit import fit_in_chunks, quiet_lightning
 
 STEPS, CHUNK = 200, 50
 """Steps of a fit, and of a chunk as in the default configuration."""

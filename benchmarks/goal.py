@@ -11,8 +11,8 @@ from mrecg.config.methods import QDrop
 from mrecg.config.schema import BitsConfig
 from mrecg.quant.modules import layers_of, quantization
 from mrecg.reconstruct.engine import deterministic
+from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.loss import reconstruction_loss
-from mrecg.reconstruct.unit_module import GroupReconstruction
 
 BITS = BitsConfig(weight=2, activation=4)
 """At four bits nearest rounding leaves little to learn on random images."""

@@ -22,10 +22,10 @@ from benchmarks.footprint import Footprint
 from benchmarks.growth_plot import draw
 from benchmarks.networks import BITS, IMAGES, calibrate, plan_of, random_images
 from benchmarks.passes import reconstructed
-from mrecg import environment
 from mrecg.graph.cut import cut
 from mrecg.models.cifar import BasicBlock
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.system import devices
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     machine.add_options(parser)
     parser.add_argument("--plot", type=Path, help="draw the numbers into this PNG file")
     chosen = parser.parse_args(arguments)
-    device = environment.resolve_device(chosen.device)
+    device = devices.resolve_device(chosen.device)
     with machine.as_in_a_run():
         content = machine.rounded(measure(QUICK if chosen.quick else FULL, device)) | {"note": chosen.note}
     console = Console(width=140)

@@ -16,10 +16,10 @@ import torch.ao.quantization.fx._decomposed  # registers the operations
 from torch import Tensor, nn
 
 from benchmarks.clock import interleaved
-from mrecg.exporting.lower import IntegerLayer, lower
-from mrecg.exporting.onnx_integer import check_integer
+from mrecg.formats.lower import IntegerLayer, lower
+from mrecg.formats.onnx_integer import check_integer
+from mrecg.pipeline.result import load
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer
-from mrecg.result import load
 
 MIDDLE = 128
 OPS = torch.ops.quantized_decomposed

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from benchmarks.clock import interleaved, spread
 from benchmarks.machine import describe, write
-from mrecg.exporting.program import open_program
-from mrecg.exporting.runners import OnnxRunner
-from mrecg.result import Result, load
+from mrecg.formats.program import open_program
+from mrecg.formats.runners import OnnxRunner
+from mrecg.pipeline.result import Result, load
 
 BEGIN, END = "<!-- numbers -->", "<!-- end of numbers -->"
 PARTS = {

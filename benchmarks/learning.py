@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from benchmarks.networks import BATCH, PRECISION, Subject
 from mrecg.config.methods import QDrop
 from mrecg.quant.modules import activations_of, layers_of
+from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.methods import passes_of
-from mrecg.reconstruct.unit_module import GroupReconstruction
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from mrecg import environment
+from mrecg.reconstruct import computing
+from mrecg.system import machine
 
 FACTS = (
     *("device", "device_name", "threads", "memory_mb"),
@@ -18,13 +19,13 @@ FACTS = (
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Describe device and versions, without the names and paths of one machine."""
-    facts = environment.describe(device)
-    return {name: facts[name] for name in FACTS} | {"numba": environment.installed("numba")}
+    facts = machine.describe(device)
+    return {name: facts[name] for name in FACTS} | {"numba": machine.installed("numba")}
 
 
 def as_in_a_run() -> AbstractContextManager[None]:
     """Compute as a run does, floors and passes too: its kernels, and its way with freed memory."""
-    return environment.computing(threads=None, kernels="fused")
+    return computing.computing(threads=None, kernels="fused")
 
 
 def write(content: dict[str, Any], path: Path) -> None:

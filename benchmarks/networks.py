@@ -7,15 +7,16 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from mrecg.cache import Cache, Store
 from mrecg.config.inputs import ModelConfig
 from mrecg.config.paths import CONF
 from mrecg.config.schema import BitsConfig, CacheConfig, CalibrationConfig, Precision
 from mrecg.graph.cut import cut
 from mrecg.models.build import build
 from mrecg.planner.schedule import Plan
-from mrecg.quant.network import QuantizedNetwork
-from mrecg.reconstruct.cache import GroupCache, advance
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Cache, Store
+from mrecg.reconstruct.calibrate import calibrate as find_ranges
+from mrecg.reconstruct.rolling_cache import GroupCache, advance
 
 PIXELS = {"embedded": 32, "efficientnet_lite0": 96, "resnet18": 96, "resnet50": 96}
 """The networks, and the size of their images: small enough for minutes on a CPU."""
@@ -56,7 +57,7 @@ def random_images(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 def calibrate(network: QuantizedNetwork, images: Tensor, settings: CalibrationConfig | None = None) -> None:
     """Find all ranges."""
-    for _ in network.calibrate(images, settings or CalibrationConfig(), batch=EVAL_BATCH):
+    for _ in find_ranges(network, images, settings or CalibrationConfig(), batch=EVAL_BATCH):
         pass
 
 

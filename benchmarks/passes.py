@@ -11,13 +11,13 @@ from torch import Tensor
 
 from benchmarks.clock import interleaved, spread
 from benchmarks.networks import BATCH, EVAL_BATCH, PRECISION, calibrate, plan_of, subjects
-from mrecg import environment
 from mrecg.config.methods import LearnedRounding, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, CalibrationConfig, Precision, TrainerConfig
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import layers_of
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.system.memory import peak_memory_mb, reset_peak_memory
 
 
 def reconstructed(
@@ -126,10 +126,10 @@ def memory(network: QuantizedNetwork, images: Tensor) -> dict[str, Any]:
         The peak, what was in use before (on a CPU that of the process, with Python and torch), and the peak
         of the cache in it, MB.
     """
-    environment.reset_peak_memory(images.device)
-    before = environment.peak_memory_mb(images.device)
+    reset_peak_memory(images.device)
+    before = peak_memory_mb(images.device)
     found = reconstructed(network, images, plan_of(network), steps=2)
-    peak = environment.peak_memory_mb(images.device)
+    peak = peak_memory_mb(images.device)
     calibrate(network, images)
     return {"peak_memory_mb": peak, "memory_before_mb": before, "cache_mb": found.cache.peak_mb}
 

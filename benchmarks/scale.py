@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.run_grid import write_grid
-from mrecg.report.index import INDEX
+from mrecg.runs.index import INDEX
 
 SECONDS, MEMORY_MB, PAGE_MB = 30.0, 1000.0, 15.0
 """What a call over 10,000 runs may take, and how large its page may be."""
@@ -36,7 +36,7 @@ def count(event, arguments):
         path = str(path)
         opened += path.startswith(folder + "/") and index not in path and not flags & os.O_CREAT
 sys.addaudithook(count)
-from mrecg.cli import main
+from mrecg.cli.main import main
 try:
     main(sys.argv[3:])
 finally:

@@ -11,11 +11,11 @@ import torch
 from benchmarks.clock import Run, interleaved, ratios, spread
 from benchmarks.learning import learning
 from benchmarks.networks import BATCH, Subject
-from mrecg.kernels.switch import fused
+from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import quantization
 from mrecg.reconstruct.engine import deterministic
+from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.loss import reconstruction_loss
-from mrecg.reconstruct.unit_module import GroupReconstruction
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 PLANNED, AT = 10_000, 5_000

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from mrecg import environment, pipeline
-from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
-from mrecg.progress import Screen
+from mrecg.config.validate import plain
+from mrecg.pipeline import run as pipeline
+from mrecg.system import machine
+from mrecg.track.terminal import Screen
 
 Config = Callable[..., RunConfig]
 FILES = ("quantized.safetensors", "units.csv")
@@ -116,8 +117,8 @@ def test_a_process_of_its_own_does_not_show(whole: tuple[Path, RunConfig], tmp_p
     code = (
         "import json, sys, torch\n"
         "from pathlib import Path\n"
-        "from mrecg import pipeline\n"
-        "from mrecg.config.build import run_config\n"
+        "from mrecg.pipeline import run as pipeline\n"
+        "from mrecg.config.validate import run_config\n"
         f"torch.set_num_threads({torch.get_num_threads()})\n"
         "pipeline.run(run_config(json.loads(Path('config.json').read_text())), Path('run'))\n"
     )
@@ -145,7 +146,7 @@ def test_another_seed_does_show(whole: tuple[Path, RunConfig], tiny_config: Conf
 
 def test_a_run_says_what_could_make_a_difference(whole: tuple[Path, RunConfig]) -> None:
     said = json.loads((whole[0] / "environment.json").read_text())
-    assert said["could_differ"] == environment.COULD_DIFFER and "\n" not in said["could_differ"]
+    assert said["could_differ"] == machine.COULD_DIFFER and "\n" not in said["could_differ"]
     for word in ("threads", "devices", "processor", "GPU", "torch", "numpy", "numba"):
         assert word in said["could_differ"]
     # What it names is written down, so that two runs can be compared.

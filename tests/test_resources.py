@@ -19,17 +19,17 @@ from resources import Ended, RefusedError, alone, freeze_everything, mrecg, resi
 from safetensors.torch import load_file
 from tiers import first_fast
 
-from mrecg import cache
-from mrecg.cache import Cache
-from mrecg.config.identity import CHECKPOINT
 from mrecg.config.paths import CONF
 from mrecg.config.schema import CacheConfig, RunConfig
 from mrecg.errors import ConfigError, RunError, out_of_memory
-from mrecg.kernels.jit import kernel
-from mrecg.lock import InUseError, run_lock
-from mrecg.reconstruct.unit_module import GroupReconstruction
-from mrecg.report.sweep_status import _elapsed
-from mrecg.shelf import MB, Entry, Shelf
+from mrecg.quant.kernels.jit import kernel
+from mrecg.reconstruct import activation_cache
+from mrecg.reconstruct.activation_cache import Cache
+from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.runs.identity import CHECKPOINT
+from mrecg.runs.sweep_status import _elapsed
+from mrecg.system.content_store import MB, Entry, Shelf
+from mrecg.system.lock import InUseError, run_lock
 
 FILES = ("quantized.safetensors", "units.csv", "plan.json", "decisions.csv", "images.json")
 TIMES = ("timing_s", "reused_s", "peak_memory_mb", "cache")
@@ -37,7 +37,7 @@ DAY = 86_400
 NOBODY = 65534
 TWO = """
 import json, sys
-from mrecg.cli import main
+from mrecg.cli.main import main
 for words in sys.argv[1:]:
     try:
         main(json.loads(words))
@@ -50,8 +50,8 @@ for words in sys.argv[1:]:
 @pytest.fixture(scope="module", autouse=True)
 def _warm(tiny_config: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Import and compile in this process what every command needs, so that those it forks have it."""
-    from mrecg import pipeline
-    from mrecg.verbs import jobs
+    from mrecg.cli import jobs
+    from mrecg.pipeline import run as pipeline
 
     assert jobs
     pipeline.run(tiny_config(), tmp_path_factory.mktemp("warm"))
@@ -347,9 +347,9 @@ def test_no_memory_elsewhere_is_one_line(whole: Path) -> None:
         def refused(*_: Any, **__: Any) -> None:
             raise MemoryError("not enough")
 
-        from mrecg import evaluating
+        from mrecg.pipeline import evaluate
 
-        module: Any = evaluating
+        module: Any = evaluate
         module.evaluate = refused
 
     one_line(
@@ -379,7 +379,7 @@ def test_without_a_temporary_folder_the_key_is_named(monkeypatch: pytest.MonkeyP
     with pytest.raises(
         ConfigError, match=r"^cache\.folder: the temporary folder is not writable \(No usable"
     ):
-        cache.check(CacheConfig(device="disk"), torch.device("cpu"))
+        activation_cache.check(CacheConfig(device="disk"), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("read_only", [False, True])

@@ -7,9 +7,10 @@ from typing import Any
 
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.record import Record
-from mrecg import environment, pipeline
-from mrecg.config import compose
+from mrecg.config import hydra_compose
 from mrecg.config.schema import RunConfig
+from mrecg.pipeline import run as pipeline
+from mrecg.reconstruct import computing
 
 BITS, METHODS, KINDS = ("w2a4", "w3a3", "w4a4"), ("brecq_joint", "qdrop"), ("block", "mixed")
 ITEMS = [(bits, method, kind) for bits in BITS for method in METHODS for kind in KINDS]
@@ -78,7 +79,7 @@ def config_of(options: Options, item: tuple[str, str, str], steps: int) -> RunCo
     ]
     if options.rehearsal:
         words += ["data.calibration_images=8", "data.evaluation_images=16", "trainer.batch_size=4"]
-    (config,) = compose.check(words).configs
+    (config,) = hydra_compose.check(words).configs
     return config
 
 
@@ -96,7 +97,7 @@ def run(options: Options, folder: Path, item: tuple[str, str, str], *, steps: in
     """
     config = config_of(options, item, steps)
     begin = time.monotonic()
-    with environment.computing_as(config):
+    with computing.computing_as(config):
         result = pipeline.run(config, folder, light=True)
     summary = result.summary
     return {

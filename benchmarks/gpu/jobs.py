@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.record import Record
-from mrecg import environment
-from mrecg.cli import main
+from mrecg.cli.main import main
+from mrecg.system import devices
 
 WORDS = (
     *("quantize", "-m", "data.calibration_images=64", "data.evaluation_images=200", "trainer.steps=20"),
@@ -69,7 +69,7 @@ def claimed(count: int) -> list[tuple[int, bool]]:
 
 
 def _claim(count: int, answers: "Queue[tuple[int, bool]]", done: "multiprocessing.synchronize.Event") -> None:
-    index, claim = environment.claimed_gpu(count)
+    index, claim = devices.claimed_gpu(count)
     answers.put((index, claim is not None))
     done.wait(120)
 

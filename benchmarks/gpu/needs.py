@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import torch
 
-from mrecg.environment import installed
+from mrecg.system.machine import installed
 
 PACKAGES = {
     "torch": "torch",

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.record import Record
-from mrecg import environment, load, pipeline
-from mrecg.config.build import run_config
+from mrecg import load
 from mrecg.config.schema import RunConfig
+from mrecg.config.validate import run_config
+from mrecg.pipeline import run as pipeline
 from mrecg.quant.modules import QuantizedLayer
-from mrecg.reconstruct.unit_module import GroupReconstruction
+from mrecg.reconstruct import computing
+from mrecg.reconstruct.group_module import GroupReconstruction
 
 METHODS = ("qdrop", "brecq_joint", "rtn")
 TOLERANCE = 1e-4
@@ -84,7 +86,7 @@ def measure(record: Record, options: Options) -> None:
 
 def run(config: RunConfig, folder: Path) -> Path:
     """Make a run."""
-    with environment.computing_as(config):
+    with computing.computing_as(config):
         pipeline.run(config, folder)
     return folder
 

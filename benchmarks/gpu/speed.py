@@ -18,10 +18,11 @@ from benchmarks.gpu.record import Record
 from benchmarks.networks import PIXELS, network_of, plan_of, subjects
 from benchmarks.passes import reconstructed
 from benchmarks.steps import FORMATS, floor_of
-from mrecg import environment
 from mrecg.config.schema import Precision
-from mrecg.quant.network import QuantizedNetwork
-from mrecg.tf32 import float32_as
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct import computing
+from mrecg.system import memory
+from mrecg.system.tf32 import float32_as
 
 FEW, MORE, CHUNK = 40, 140, 20
 """Steps a unit of two runs, whose difference is steps alone; and steps a chunk."""
@@ -69,7 +70,7 @@ def measure(record: Record, options: Options) -> None:
         begin = time.monotonic()
         try:
             if name not in made:
-                with environment.computing(threads=None, kernels="fused"):
+                with computing.computing(threads=None, kernels="fused"):
                     made[name] = network_of(name, device)
             few, more = (2, 4) if options.rehearsal else (FEW, MORE)
             record.put(item, of_way(*made[name], way, few=few, more=more))
@@ -97,7 +98,7 @@ def of_way(network: QuantizedNetwork, images: Tensor, way: Way, *, few: int, mor
         for the device in a chunk; ``peak_mb`` of the device's memory in the longer run; ``way``.
     """
     device = images.device
-    with environment.computing(threads=None, kernels=way.kernels, precision=way.precision):
+    with computing.computing(threads=None, kernels=way.kernels, precision=way.precision):
         runs = [timed(network, images, way, steps) for steps in (few, few, more)]  # the first one compiles
         floor = sum(floors(network, images, way.precision))
     step = (runs[2].seconds - runs[1].seconds) / (more - few)
@@ -125,7 +126,7 @@ class Timed:
 def timed(network: QuantizedNetwork, images: Tensor, way: Way, steps: int) -> Timed:
     """Reconstruct a copy of a network block by block."""
     own = copy.deepcopy(network)
-    environment.reset_peak_memory(images.device)
+    memory.reset_peak_memory(images.device)
     with waiting(images.device) as waits:
         begin = time.perf_counter()
         settings = {"chunk": CHUNK, "cuda_graphs": way.graphs}
@@ -133,7 +134,7 @@ def timed(network: QuantizedNetwork, images: Tensor, way: Way, steps: int) -> Ti
         if images.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - begin
-    return Timed(seconds, len(waits), environment.peak_memory_mb(images.device))
+    return Timed(seconds, len(waits), memory.peak_memory_mb(images.device))
 
 
 @contextmanager

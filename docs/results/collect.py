@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from mrecg.config.build import plain, saved_config
 from mrecg.config.methods import METHODS
 from mrecg.config.schema import BitsConfig, PlannerConfig, RunConfig
+from mrecg.config.validate import plain, saved_config
 from mrecg.errors import DataError, MrecgError
-from mrecg.report.load import load_run
-from mrecg.report.records import Accuracy, Run
+from mrecg.runs.load import load_run
+from mrecg.runs.records import Accuracy, Run
 from results.records import Content, Record, identity, order
 
 DIGITS = 6

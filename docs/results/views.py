@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
-from mrecg.report.records import short_groups
+from mrecg.runs.records import short_groups
 from results.lines import chosen, merge_counts
 from results.records import Configuration, Record, Results, varying
 from results.words import NONE, Words, items, listed, number, percent, plain, spread, title, whole

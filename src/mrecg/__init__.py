@@ -7,24 +7,25 @@ on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from mrecg.api import evaluate, export, load, plan, quantize
-    from mrecg.planner.schedule import Plan
-    from mrecg.result import Result
-    from mrecg.saved import Quantized
+from mrecg.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from mrecg.api.functions import evaluate, export, load, plan, quantize
+    from mrecg.formats.checkpoint import Quantized
+    from mrecg.pipeline.result import Result
+    from mrecg.planner.schedule import Plan
+
 __all__ = ["Plan", "Quantized", "Result", "__version__", "evaluate", "export", "load", "plan", "quantize"]
 
 _HOMES = {
-    "quantize": "mrecg.api",
-    "plan": "mrecg.api",
-    "evaluate": "mrecg.api",
-    "load": "mrecg.api",
-    "export": "mrecg.api",
-    "Result": "mrecg.result",
+    "quantize": "mrecg.api.functions",
+    "plan": "mrecg.api.functions",
+    "evaluate": "mrecg.api.functions",
+    "load": "mrecg.api.functions",
+    "export": "mrecg.api.functions",
+    "Result": "mrecg.pipeline.result",
     "Plan": "mrecg.planner.schedule",
-    "Quantized": "mrecg.saved",
+    "Quantized": "mrecg.formats.checkpoint",
 }
 
 

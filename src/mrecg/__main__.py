@@ -1,5 +1,5 @@
 """``python -m mrecg`` is the command ``mrecg``."""
 
-from mrecg.cli import main
+from mrecg.cli.main import main
 
 main()

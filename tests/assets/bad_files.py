@@ -188,7 +188,7 @@ def stored(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Path], ob
     """Change the tensors of a quantized.safetensors; it is left as version 1, which says nothing of them."""
 
     def rewrite(path: Path) -> None:
-        from mrecg.saved import read
+        from mrecg.formats.checkpoint import read
 
         found = read(path)[1]
         change(found)

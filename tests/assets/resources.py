@@ -74,7 +74,7 @@ def mrecg(*words: str, out: str | None = None, before: Callable[[], object] = la
     Returns:
         How it ended.
     """
-    from mrecg.cli import main
+    from mrecg.cli.main import main
 
     def enter() -> int:
         before()

@@ -6,7 +6,7 @@ import random
 from itertools import pairwise
 from pathlib import Path
 
-from mrecg.graph.facts import LayerFacts, UnitFacts
+from mrecg.graph.unit_facts import LayerFacts, UnitFacts
 from mrecg.planner.capacity import differences
 from mrecg.planner.schedule import Criterion, Merge, Plan, chain, named_pairs
 

@@ -14,12 +14,13 @@ from PIL import Image
 from torch import Tensor, fx, nn
 from torchvision.models import get_model
 
-from mrecg.config.build import run_config
 from mrecg.config.schema import BitsConfig, CalibrationConfig, RunConfig
+from mrecg.config.validate import run_config
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.models import embedded
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.calibrate import calibrate
 
 settings.register_profile("mrecg", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("mrecg")
@@ -132,7 +133,7 @@ def tiny_network(tiny: nn.Module, tiny_images: Tensor) -> Callable[..., Quantize
         bits = BitsConfig(weight=weight, activation=activation, **more)
         network = QuantizedNetwork(traced, partition(traced), bits).to(torch.device("cpu"))
         quick = CalibrationConfig(bins=128, candidates=8)
-        assert len(list(network.calibrate(tiny_images, quick, batch=16))) == len(network.units)
+        assert len(list(calibrate(network, tiny_images, quick, batch=16))) == len(network.units)
         for module in (*network.full, *network.low, network.model):
             module.to(dtype)
         return network

@@ -11,7 +11,7 @@ from mrecg.config.schema import BitsConfig
 from mrecg.graph.fold import UNFOLDED
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 
 
 class OfAnyType(QuantizedNetwork):

@@ -15,7 +15,7 @@ from benchmarks.networks import BITS, BitsConfig, calibrate, random_images, subj
 from benchmarks.steps import Rounds, overhead
 from mrecg.graph.cut import cut
 from mrecg.quant.modules import activations_of
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 
 pytestmark = pytest.mark.slow
 

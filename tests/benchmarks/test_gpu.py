@@ -17,7 +17,7 @@ from benchmarks.gpu import accuracy, jobs, kernels, needs, pages, passes, same, 
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.parts import PARTS, START, Part, fitted
 from benchmarks.gpu.record import Record
-from mrecg.tf32 import float32_flags
+from mrecg.system.tf32 import float32_flags
 
 CPU = torch.device("cpu")
 

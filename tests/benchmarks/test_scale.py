@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import scale
 from benchmarks.run_grid import cells, write_grid
-from mrecg.report.index import INDEX
-from mrecg.report.sweep_status import read_sweep
+from mrecg.runs.index import INDEX
+from mrecg.runs.sweep_status import read_sweep
 
 FEW, MANY = 250, 1000
 PAGE_MB = 5.0

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from mrecg.cli import main
+from mrecg.cli.main import main
 
 
 class Outcome(NamedTuple):

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from mrecg.errors import DataError
-from mrecg.track import dashboard_apply
-from mrecg.track.dashboard_apply import Applied
-from mrecg.track.offline import OfflineRun, read_run
+from mrecg.track.dashboard import apply
+from mrecg.track.dashboard.apply import Applied
+from mrecg.track.wandb_logger.offline import OfflineRun, read_run
 
 Call = Callable[..., Any]
 
@@ -52,7 +52,7 @@ def test_with_an_account_it_goes_to_w_and_b(mrecg: Call, run: Path, monkeypatch:
         asked.append((specification["runs"], entity, project))
         return Applied(workspace="https://w", report="https://r")
 
-    monkeypatch.setattr(dashboard_apply, "_save", save)
+    monkeypatch.setattr(apply, "_save", save)
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     outcome = mrecg("dashboard", "outputs", "--entity", "me", "--project", "p", "-o", "deep/d.json")
     assert outcome.code == 0 and outcome.out.splitlines()[-2:] == [
@@ -69,7 +69,7 @@ def test_a_failure_at_w_and_b_is_one_line_and_leaves_the_file(
     def refuse(*arguments: object) -> Applied:
         raise DataError("dashboard: W&B did not take it: no")
 
-    monkeypatch.setattr(dashboard_apply, "_save", refuse)
+    monkeypatch.setattr(apply, "_save", refuse)
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     outcome = mrecg("dashboard", str(run), "--entity", "me")
     assert outcome.code == 2 and outcome.line == "mrecg: dashboard: W&B did not take it: no"
@@ -101,7 +101,7 @@ def test_help_is_quick_and_has_examples(mrecg: Call) -> None:
     outcome = mrecg("dashboard", "--help")
     assert outcome.code == 0 and "--apply FILE" in outcome.out and "examples:" in outcome.out
     code = (
-        "import sys\nfrom mrecg.cli import main\n"
+        "import sys\nfrom mrecg.cli.main import main\n"
         "try: main(['dashboard', '--help'])\nexcept SystemExit: pass\n"
         "print('LOADED', *({'torch', 'wandb', 'wandb_workspaces', 'hydra'} & set(sys.modules)))"
     )

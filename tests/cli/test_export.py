@@ -17,8 +17,8 @@ from PIL import Image
 
 import mrecg as api
 from mrecg.errors import ExportError
-from mrecg.exporting import runners, write
-from mrecg.reconstruct import learn
+from mrecg.formats import runners, write
+from mrecg.reconstruct import optimise
 
 pytestmark = pytest.mark.usefixtures("one_onnx_registry")
 
@@ -173,7 +173,7 @@ def test_a_resumed_run_is_exported(
     mrecg: Call, small: list[str], run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[int] = []
-    real = learn.fit
+    real = optimise.fit
 
     def fit(*arguments: Any) -> Any:
         if len(fitted) == 2:
@@ -183,7 +183,7 @@ def test_a_resumed_run_is_exported(
 
     words = [*small, "granularity=block", "shared.folder=null", "hydra.run.dir=stopped"]
     with monkeypatch.context() as patched:
-        patched.setattr(learn, "fit", fit)
+        patched.setattr(optimise, "fit", fit)
         assert mrecg("quantize", *words).code == 130
     unfinished = mrecg("export", "stopped", "format=packed", TRUST)
     assert unfinished.code == 2 and "stopped: is no finished run" in unfinished.line

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mrecg import pipeline
-from mrecg.config.build import plain, run_config
-from mrecg.sweep.manifest import Launch, read_launch
+from mrecg.config.validate import plain, run_config
+from mrecg.pipeline import run as pipeline
+from mrecg.runs.manifest import Launch, read_launch
 
 Call = Callable[..., Any]
 CODE = (
@@ -210,14 +210,14 @@ def within_seconds(call: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def test_no_reader_waits_for_a_pipe(tmp_path: Path) -> None:
-    from mrecg.config.identity import read_config
     from mrecg.errors import MrecgError
-    from mrecg.lock import locked
-    from mrecg.report.load import load_run
-    from mrecg.report.sweep_status import read_sweep
-    from mrecg.result import load
+    from mrecg.pipeline.result import load
+    from mrecg.runs.identity import read_config
+    from mrecg.runs.load import load_run
+    from mrecg.runs.manifest import read_command
+    from mrecg.runs.sweep_status import read_sweep
     from mrecg.sweep.job_state import state
-    from mrecg.sweep.manifest import read_command
+    from mrecg.system.lock import locked
 
     for name in (
         "config.yaml",

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tiers import first_fast
 
-from mrecg import pipeline
-from mrecg.lock import run_lock
-from mrecg.sweep.manifest import read_jobs
+from mrecg.pipeline import run as pipeline
+from mrecg.runs.manifest import read_jobs
+from mrecg.system.lock import run_lock
 
 Call = Callable[..., Any]
 NAMES = first_fast(["${oc.env:HOME}", '[say "no"] $(x)', "it's", "a b,c", "-x=\\{é}"])

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from mrecg.graph.facts import UnitFacts
+from mrecg.cli.plan_table import plan_tables
+from mrecg.cli.plan_view import PlanView
+from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.schedule import Criterion, Merge, Plan
-from mrecg.verbs.plan_table import plan_tables
-from mrecg.verbs.plan_view import PlanView
 
 Call = Callable[..., Any]
 UNITS = ("stem", "stages.0.blocks.0", "stages.0.blocks.1", "stages.1.blocks.0", "stages.1.blocks.1", "head")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from mrecg import pipeline
-from mrecg.environment import PACKAGES
-from mrecg.lock import locked
-from mrecg.reconstruct import learn
+from mrecg.cli.doctor import OPTIONAL
+from mrecg.pipeline import run as pipeline
+from mrecg.reconstruct import optimise
 from mrecg.reconstruct.walk import Walk
-from mrecg.verbs.doctor import OPTIONAL
+from mrecg.system.lock import locked
+from mrecg.system.machine import PACKAGES
 
 Call = Callable[..., Any]
 DATA = os.environ.get("MRECG_TEST_DATA", "")
@@ -170,7 +170,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     code, _, err = mrecg("quantize", *words, "hydra.run.dir=whole")
     assert code == 0, err
     fitted: list[str] = []
-    real = learn.fit
+    real = optimise.fit
 
     def fit(walk: Walk, members: range, *rest: Any) -> Any:
         if len(fitted) == 3:
@@ -178,7 +178,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
         fitted.append(walk.network.units[members.start].name)
         return real(walk, members, *rest)
 
-    monkeypatch.setattr(learn, "fit", fit)
+    monkeypatch.setattr(optimise, "fit", fit)
     code, out, err = mrecg("quantize", *words)
     assert code == 130 and "Traceback" not in out + err
     (folder,) = [path.parent for path in Path("outputs").glob("*/*/checkpoint")]
@@ -196,7 +196,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
     fitted.clear()
     monkeypatch.setattr(
-        learn, "fit", lambda *rest: fitted.append(rest[0].network.units[rest[1].start].name) or real(*rest)
+        optimise, "fit", lambda *rest: fitted.append(rest[0].network.units[rest[1].start].name) or real(*rest)
     )
     code, out, err = mrecg("quantize", f"resume={folder}", "allow_import=true")
     assert code == 0, err
@@ -281,7 +281,8 @@ def test_doctor_finds_nothing_missing(mrecg: Call) -> None:
 
 
 def test_doctor_names_the_extra_that_brings_a_package(mrecg: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrecg.environment.installed", lambda package: "1.0" if package in PACKAGES else None)
+    found = "mrecg.system.machine.installed"
+    monkeypatch.setattr(found, lambda package: "1.0" if package in PACKAGES else None)
     monkeypatch.setenv("COLUMNS", "120")
     _, out, _ = mrecg("doctor")
     for package, extra in OPTIONAL.items():

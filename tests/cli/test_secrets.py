@@ -15,7 +15,7 @@ import bad_files as bad
 import pytest
 import torch
 
-from mrecg.result import load
+from mrecg.pipeline.result import load
 
 Call = Callable[..., Any]
 CANARY = "canary5e1f"

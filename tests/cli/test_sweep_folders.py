@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from mrecg import pipeline, resume
-from mrecg.lock import sweep_lock
+from mrecg.cli import report
+from mrecg.pipeline import resume
+from mrecg.pipeline import run as pipeline
+from mrecg.runs.manifest import read_jobs
 from mrecg.sweep.job_state import DONE, FAILED, state
-from mrecg.sweep.manifest import read_jobs
-from mrecg.verbs import report
+from mrecg.system.lock import sweep_lock
 
 Call = Callable[..., Any]
 

@@ -75,7 +75,7 @@ def test_a_wrong_command_line_is_2(words, mrecg):
 
 def test_it_loads_no_framework(sweep):
     code = (
-        "import sys\nfrom mrecg.cli import main\n"
+        "import sys\nfrom mrecg.cli.main import main\n"
         "try: main(['sweep', 'status', sys.argv[1]])\nexcept SystemExit as left: assert not left.code\n"
         "assert not {'torch', 'hydra', 'lightning', 'wandb', 'matplotlib', 'plotly'} & set(sys.modules)\n"
     )

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from mrecg import __version__
-from mrecg.cli import VERBS
+from mrecg.cli.help import closed_sets, written
+from mrecg.cli.main import VERBS
 from mrecg.config.methods import METHODS
-from mrecg.verbs.help import closed_sets, written
 
 Call = Callable[..., Any]
 HYDRA_VERBS = ["quantize", "plan", "evaluate"]
@@ -162,7 +162,7 @@ def loaded(*words: str) -> tuple[int, set[str]]:
     """Exit code, and what a command line has imported of the heavy packages."""
     code = (
         "import sys\n"
-        "from mrecg.cli import main\n"
+        "from mrecg.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit as left: code = left.code\n"
         f"print('\\nLOADED', code, *({HEAVY} & set(sys.modules)))\n"

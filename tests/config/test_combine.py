@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from mrecg.config.combine import Combiner
-from mrecg.config.compose import MAX_CORNERS, check, from_hydra, register
+from mrecg.config.hydra_compose import MAX_CORNERS, check, from_hydra, register
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError

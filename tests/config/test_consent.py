@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mrecg.config.build import run_config
+from mrecg.cli.sweep import main as sweep
 from mrecg.config.consent import Consent, takes_consent
+from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError
-from mrecg.verbs.sweep import main as sweep
 
 
 def model(target: str) -> dict[str, object]:

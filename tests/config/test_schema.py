@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from mrecg.config.build import run_config
 from mrecg.config.methods import METHODS
 from mrecg.config.schema import RunConfig
+from mrecg.config.validate import run_config
 
 GROUPS: list[Any] = [
     RunConfig,

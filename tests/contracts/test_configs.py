@@ -9,18 +9,19 @@ import pytest
 import torch
 import yaml
 
-from mrecg import pipeline, result
-from mrecg.config import compose
-from mrecg.config.build import keys_of, plain
+from mrecg.config import hydra_compose
 from mrecg.config.inputs import ModelConfig
 from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
+from mrecg.config.validate import keys_of, plain
 from mrecg.data.images import load
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.models.build import build
 from mrecg.models.preprocessing import resolve
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.pipeline import planning, result
+from mrecg.pipeline import run as pipeline
+from mrecg.quant.quantized_network import QuantizedNetwork
 
 OVERLAYS = ("experiment", "sweep")
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OVERLAYS)
@@ -43,10 +44,10 @@ def composed(group: str) -> dict[str, RunConfig]:
     """The configuration with each file of a group; those that need nothing else are composed together."""
     names = [name for of, name in FILES if of == group]
     free = [name for name in names if f"{group}={name}" not in NEEDED]
-    made = dict(zip(free, compose.check(["-m", f"{group}={','.join(free)}"]).configs, strict=True))
+    made = dict(zip(free, hydra_compose.check(["-m", f"{group}={','.join(free)}"]).configs, strict=True))
     for name in set(names) - set(free):
         choice = f"{group}={name}"
-        (made[name],) = compose.check([choice, *NEEDED[choice]]).configs
+        (made[name],) = hydra_compose.check([choice, *NEEDED[choice]]).configs
     return made
 
 
@@ -108,7 +109,7 @@ def test_every_model_is_built(name: str) -> None:
 
 
 def test_the_digits_are_loaded() -> None:
-    config = compose.check(["data=digits"]).configs[0].data
+    config = hydra_compose.check(["data=digits"]).configs[0].data
     images = load(config, preprocessing=Preprocessing(input_shape=(3, 32, 32), mean=(0.0,), std=(1.0,)))
     assert images.calibration.shape == (512, 3, 32, 32) and len(images) == 1000
 
@@ -141,11 +142,11 @@ def shared() -> Shared:
 def test_every_experiment_runs(
     name: str, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(QuantizedNetwork, "calibrate", shared.calibrate(QuantizedNetwork.calibrate))
+    monkeypatch.setattr(planning, "find_ranges", shared.calibrate(planning.find_ranges))
     settings = ["trainer.steps=2", "trainer.batch_size=4", "data.calibration_images=32", "logger=csv"]
     settings += ["data.evaluation_images=32", "calibration.candidates=4", "calibration.bins=64"]
     settings += ["planner.probe_steps=0", f"shared.folder={tmp_path / 'shared'}"]
-    checked = compose.check([f"experiment={name}", *settings])
+    checked = hydra_compose.check([f"experiment={name}", *settings])
     assert len(checked.configs) == 1
     outcome = pipeline.run(checked.configs[0], tmp_path / "run")
     assert outcome.summary["status"] == "completed" and outcome.summary["evaluation_images"] == 32
@@ -169,7 +170,7 @@ def test_every_sweep_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_composes(name: str) -> None:
-    checked = compose.check([f"sweep={name}"])
+    checked = hydra_compose.check([f"sweep={name}"])
     assert checked.multirun and checked.folder is not None
     assert len(checked.configs) == len(set(map(repr, checked.configs)))
     overlay = yaml.safe_load((CONF / "sweep" / f"{name}.yaml").read_text())
@@ -180,7 +181,7 @@ def test_every_sweep_composes(name: str) -> None:
 
 
 def test_an_axis_of_a_sweep_can_be_replaced() -> None:
-    checked = compose.check(["sweep=merge_count", "planner.merge_count=2,7"])
+    checked = hydra_compose.check(["sweep=merge_count", "planner.merge_count=2,7"])
     assert [config.planner.merge_count for config in checked.configs] == [2, 7]
-    checked = compose.check(["sweep=merge_count", "planner.merge_count=2", "seed=0,1"])
+    checked = hydra_compose.check(["sweep=merge_count", "planner.merge_count=2", "seed=0,1"])
     assert [(config.planner.merge_count, config.seed) for config in checked.configs] == [(2, 0), (2, 1)]

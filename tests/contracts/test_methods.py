@@ -14,7 +14,7 @@ from mrecg.config.methods import METHODS, LearnedRounding
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import activations_of, layers_of
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
 from mrecg.reconstruct.methods import LearnRounding, LearnScales, Pass, passes_of
 

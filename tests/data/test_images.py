@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from mrecg.config.inputs import DataConfig
-from mrecg.data.draws import draw
 from mrecg.data.images import Images, from_python, load
 from mrecg.data.preprocessing import Preprocessing
+from mrecg.data.sampling import draw
 from mrecg.errors import ConfigError, DataError
 
 Load = Callable[..., Images]

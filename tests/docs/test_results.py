@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mrecg.config.build import plain, run_config
+from mrecg.config.validate import plain, run_config
 from mrecg.errors import DataError
 from mrecg.planner.schedule import Plan
 

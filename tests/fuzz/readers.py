@@ -14,28 +14,28 @@ import safetensors.torch
 import tiny_net
 import torch
 
-from mrecg import pipeline
-from mrecg.config.build import plain, run_config
-from mrecg.config.identity import read_config
+from mrecg.cli.export import _earlier
+from mrecg.config.validate import plain, run_config
 from mrecg.errors import MrecgError
-from mrecg.exporting.runners import PROPERTY, open_file
-from mrecg.exporting.write import export
-from mrecg.group_shelf import GroupShelf, Shelves
-from mrecg.models.layout import locate, read
-from mrecg.packed import DESCRIPTION, FORMAT, VERSION
+from mrecg.formats.checkpoint import fill, load_file
+from mrecg.formats.checkpoint import read as read_saved
+from mrecg.formats.packed import DESCRIPTION, FORMAT, VERSION
+from mrecg.formats.runners import PROPERTY, open_file
+from mrecg.formats.write import export
+from mrecg.models.checkpoint_file import locate, read
+from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.checkpoint import GroupShelf, Shelves
+from mrecg.pipeline.result import Result, _decisions, _read, _valid
 from mrecg.planner.schedule import Plan
 from mrecg.report.decisions import class_folders, read_decisions
-from mrecg.report.load import load_run
-from mrecg.report.provenance import provenance
-from mrecg.report.sweep_status import read_sweep
-from mrecg.result import Result, _decisions, _read, _valid
-from mrecg.saved import fill, load_file
-from mrecg.saved import read as read_saved
-from mrecg.shelf import _MAGIC, Entry, Shelf, _content
+from mrecg.report.page.provenance import provenance
+from mrecg.runs.identity import read_config
+from mrecg.runs.load import load_run
+from mrecg.runs.manifest import Job, read_command, read_jobs, read_launch, recorded_config, write_jobs
+from mrecg.runs.sweep_status import read_sweep
 from mrecg.sweep.front import Found, Objective, measure
 from mrecg.sweep.job_state import state
-from mrecg.sweep.manifest import Job, read_command, read_jobs, read_launch, recorded_config, write_jobs
-from mrecg.verbs.export import _earlier
+from mrecg.system.content_store import _MAGIC, Entry, Shelf, _content
 
 KEY = "probe-" + "0" * 32
 ONNX, PACKED = "quantized.onnx", "quantized.safetensors"

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mrecg import kernels
+from mrecg.quant import kernels
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "assets")]
 LARGEST = 1 << 16
@@ -113,7 +113,7 @@ def main() -> None:
             print("atheris is not installed; a plain random mutator takes its place")  # noqa: T201
     if atheris is not None:
         # Before, and so without instruments: Numba compiles no code that has them.
-        for module in pkgutil.iter_modules(kernels.__path__, "mrecg.kernels."):
+        for module in pkgutil.iter_modules(kernels.__path__, "mrecg.quant.kernels."):
             if "gpu" not in module.name:
                 importlib.import_module(module.name)
         with atheris.instrument_imports(include=["mrecg"]):

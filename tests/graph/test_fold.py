@@ -14,7 +14,7 @@ from mrecg.graph.cut import cut
 from mrecg.graph.fold import UNFOLDED
 from mrecg.graph.ops import module_of
 from mrecg.graph.trace import trace
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 
 F64 = torch.float64
 Randomise = Callable[[nn.Module], nn.Module]

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 from mrecg.config.schema import BitsConfig
 from mrecg.errors import GraphError
 from mrecg.graph.cut import Cut, cut
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 
 
 def scaled(layer: nn.Module, args: Any, out: Tensor) -> Tensor:

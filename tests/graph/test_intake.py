@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from mrecg.config.schema import BitsConfig
 from mrecg.errors import DataError, GraphError
 from mrecg.graph.cut import Cut, cut
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 
 
 @torch.no_grad()

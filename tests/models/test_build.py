@@ -17,7 +17,7 @@ from mrecg.errors import CheckpointError, ConfigError
 from mrecg.models import embedded
 from mrecg.models.build import build
 from mrecg.models.fetch import digest
-from mrecg.models.records import Weights
+from mrecg.models.weights_record import Weights
 
 Tiny = Callable[..., ModelConfig]
 TIMM = "mobilenetv2_050"

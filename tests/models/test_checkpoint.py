@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mrecg.config.build import run_config
 from mrecg.config.inputs import ModelConfig
+from mrecg.config.validate import run_config
 from mrecg.errors import CheckpointError, ConfigError
 from mrecg.models.build import Built, build
 from mrecg.models.checkpoint import load_checkpoint
+from mrecg.models.checkpoint_file import HOLDERS
 from mrecg.models.fetch import digest
-from mrecg.models.layout import HOLDERS
 
 State = dict[str, Tensor]
 Save = Callable[..., Path]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from mrecg import evaluating
-from mrecg.config.build import run_config
+from mrecg.config.validate import run_config
 from mrecg.models import cifar
 from mrecg.models.build import build
+from mrecg.pipeline import evaluate
 
 DATA = os.environ.get("MRECG_TEST_DATA", "")
 WEIGHTS = Path(DATA) / "weights" / "resnet20_cifar10.pth"
@@ -97,4 +97,4 @@ def test_published_weights_of_the_network_classify() -> None:
     )
     weights = build(config.model, seed=0).weights
     assert weights.key == "state_dict" and weights.match == "name" and weights.renamed == 0
-    assert evaluating.evaluate(config)[1].top1 > 0.8  # 0.810 on all 5,000, which were made JPEGs
+    assert evaluate.evaluate(config)[1].top1 > 0.8  # 0.810 on all 5,000, which were made JPEGs

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from mrecg import evaluating
-from mrecg.config import compose
+from mrecg.config import hydra_compose
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError
 from mrecg.models.build import build
 from mrecg.models.fetch import digest, find
+from mrecg.pipeline import evaluate
 
 pytest.importorskip("timm")
 pytestmark = pytest.mark.skipif(
@@ -26,7 +26,7 @@ IMAGES = Path(DATA) / "imagenet-mini"
 
 
 def composed(*overrides: str) -> RunConfig:
-    (config,) = compose.check(overrides).configs
+    (config,) = hydra_compose.check(overrides).configs
     return config
 
 
@@ -82,6 +82,6 @@ def test_the_accuracy_on_real_images_is_high() -> None:
         *("model=efficientnet_lite0", "data=image_folder", "data.resize=none", "trainer.device=cpu"),
         *(f"data.{key}_path={IMAGES.resolve() / folder}" for key, folder in paths.items()),
     )
-    what, found = evaluating.evaluate(config)
+    what, found = evaluate.evaluate(config)
     assert what == "tf_efficientnet_lite0 (FP)" and found.images == 650
     assert round(found.top1, 3) == 0.832

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torchvision import models
 
-from mrecg.config.build import run_config
 from mrecg.config.inputs import ModelConfig, PreprocessingConfig
+from mrecg.config.validate import run_config
 from mrecg.data import digits
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mrecg.quant.modules import activations_of, layers_of
-from mrecg.reconstruct.records import CurvePoint
+from mrecg.reconstruct.events import CurvePoint
 from tests.parity.harness import Run
 from tests.references.units import Outcome
 

@@ -24,11 +24,12 @@ from mrecg.planner.plan import make_plan
 from mrecg.quant.affine import from_memory_order
 from mrecg.quant.drop import Draw
 from mrecg.quant.modules import activations_of, layers_of, quantization
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.batch_order import Order
+from mrecg.reconstruct.calibrate import calibrate
 from mrecg.reconstruct.engine import reconstruct
-from mrecg.reconstruct.order import Order
-from mrecg.reconstruct.records import CurvePoint, Silent, UnitResult
-from mrecg.reconstruct.unit_module import GroupReconstruction
+from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
+from mrecg.reconstruct.group_module import GroupReconstruction
 from tests.parity.networks import KINDS, Net, build
 from tests.references.units import Data, Draws, Grid, Layer, Unit
 
@@ -163,7 +164,7 @@ def run(
     traced = trace(net).graph
     network = QuantizedNetwork(traced, partition(traced, "layer"), BitsConfig(weight=3, activation=3))
     network.to(torch.device("cpu"))
-    list(network.calibrate(pictures, CalibrationConfig(bins=128, candidates=8), batch=images))
+    list(calibrate(network, pictures, CalibrationConfig(bins=128, candidates=8), batch=images))
     for module in (*network.full, *network.low, network.model):
         module.double()
     assert tuple(unit.name for unit in network.units) == NAMES

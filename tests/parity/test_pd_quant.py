@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mrecg.cache import Cache, Store
 from mrecg.config.methods import PdQuant, QDrop
 from mrecg.config.schema import CacheConfig
+from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.correction import correct
 from mrecg.reconstruct.methods import Correction
 from tests.parity.compare import (

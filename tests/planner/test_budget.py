@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrecg.config.build import run_config
 from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, PlanError
-from mrecg.graph.facts import LayerFacts, UnitFacts
+from mrecg.graph.unit_facts import LayerFacts, UnitFacts
 from mrecg.planner.budget import MEMORY_FACTOR, best_pairs, step_cost, trial_gains
 from mrecg.planner.plan import Probe, make_plan, needs_probe, needs_trials
 from mrecg.planner.schedule import Plan, chain

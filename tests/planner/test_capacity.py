@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mrecg.errors import ConfigError
-from mrecg.graph.facts import LayerFacts, UnitFacts
+from mrecg.graph.unit_facts import LayerFacts, UnitFacts
 from mrecg.planner.capacity import (
     comparable,
     differences,

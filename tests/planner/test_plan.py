@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from torch import fx
 
-from mrecg.config.build import run_config
 from mrecg.config.schema import DIFFERENCES, BitsConfig, GranularityConfig, PlannerConfig
+from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, PlanError
-from mrecg.graph.facts import LayerFacts, UnitFacts
 from mrecg.graph.partition import partition
+from mrecg.graph.unit_facts import LayerFacts, UnitFacts
 from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.published import PUBLISHED
 from mrecg.planner.schedule import Plan
-from mrecg.quant.policy import policy
+from mrecg.quant.bit_widths import policy
 
 NAMES = ("u0", "u1", "u2", "u3", "u4")
 WEIGHTS = (10, 40, 20, 90, 90)

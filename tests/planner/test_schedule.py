@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrecg.errors import PlanError
-from mrecg.graph.facts import LayerFacts, UnitFacts
+from mrecg.graph.unit_facts import LayerFacts, UnitFacts
 from mrecg.planner.schedule import Criterion, Merge, Plan, chain, named_pairs, top_pairs, validate
 
 UNITS = ("stem", "a.0", "a.1", "b.0", "fc")

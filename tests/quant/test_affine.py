@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mrecg.kernels.switch import fused
 from mrecg.quant.affine import (
     Settings,
     dequantize,
@@ -15,6 +14,7 @@ from mrecg.quant.affine import (
     quantize,
 )
 from mrecg.quant.drop import Draw
+from mrecg.quant.kernels.switch import fused
 
 F64 = torch.float64
 bits_of = st.integers(1, 8)

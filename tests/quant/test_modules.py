@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mrecg.kernels import activation, jit
-from mrecg.kernels.switch import fused
 from mrecg.quant import ranges
 from mrecg.quant.drop import Draw, Drop, scramble
+from mrecg.quant.kernels import activation, jit
+from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import (
     ActivationQuantizer,
     QuantizedLayer,

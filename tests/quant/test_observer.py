@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg.kernels.switch import fused
 from mrecg.quant import ranges
+from mrecg.quant.kernels.switch import fused
 from mrecg.quant.observer import Observer
 
 BINS = 64

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import mrecg
-from mrecg import packed, saved
 from mrecg.config.schema import CalibrationConfig
+from mrecg.formats import checkpoint, packed
 from mrecg.quant.modules import layers_of
+from mrecg.reconstruct.calibrate import calibrate
 
 
 class Net(nn.Module):
@@ -30,8 +31,8 @@ def test_constants_and_grids_of_an_old_file(tmp_path: Path, monkeypatch: pytest.
     model, images = Net().eval(), torch.randn(8, 3, 8, 8)
     result = mrecg.quantize(model, images, method="rtn", granularity="block", steps=1, progress=False)
     config = result.config
-    old = saved.rebuild(model, config.bits, config.granularity, (3, 8, 8), about={}, what="old")
-    list(old.calibrate(images, CalibrationConfig(bins=64, candidates=4), batch=8))
+    old = checkpoint.rebuild(model, config.bits, config.granularity, (3, 8, 8), about={}, what="old")
+    list(calibrate(old, images, CalibrationConfig(bins=64, candidates=4), batch=8))
     (up,) = (layer for layer in layers_of(old.model) if isinstance(layer.layer, nn.ConvTranspose2d))
     with torch.no_grad():
         up.scale.copy_(up.scale[:1].expand_as(up.scale))
@@ -43,18 +44,18 @@ def test_constants_and_grids_of_an_old_file(tmp_path: Path, monkeypatch: pytest.
     def dump(state: dict[str, Tensor], widths: dict[str, int], about: dict[str, Any]) -> bytes:
         """Write what 0.1.0 wrote."""
         state = {**state, "up.scale": state["up.scale"][:1], "up.zero_point": state["up.zero_point"][:1]}
-        kept = {key: value for key, value in about.items() if key not in (saved.AFFINE, "input_shape")}
+        kept = {key: value for key, value in about.items() if key not in (checkpoint.AFFINE, "input_shape")}
         return write(state, widths, kept)
 
     folder = result.save(tmp_path / "run")
     with monkeypatch.context() as patched:
         patched.setattr(packed, "dump", dump)
-        (folder / saved.WEIGHTS).write_bytes(saved.dump(old, config, None))
+        (folder / checkpoint.WEIGHTS).write_bytes(checkpoint.dump(old, config, None))
     expected = old.model(images)
-    for again in (mrecg.load(folder, model=Net()), mrecg.load(folder / saved.WEIGHTS, model=Net())):
+    for again in (mrecg.load(folder, model=Net()), mrecg.load(folder / checkpoint.WEIGHTS, model=Net())):
         assert torch.equal(again.model(images), expected)
     # What is written now has the constants inside.
     result.save(tmp_path / "new")
-    new = mrecg.load(tmp_path / "new" / saved.WEIGHTS, model=Net())
+    new = mrecg.load(tmp_path / "new" / checkpoint.WEIGHTS, model=Net())
     assert torch.equal(new.model(images), result.model(images))
     assert not any("gamma" in name or "constants" in name for name in new.network.state())

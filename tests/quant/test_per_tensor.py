@@ -10,9 +10,10 @@ from mrecg.errors import CheckpointError
 from mrecg.graph.partition import partition
 from mrecg.quant import ranges
 from mrecg.quant.modules import QuantizedLayer, layers_of
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.size import quantized_bytes
-from mrecg.reconstruct.soft import SoftRounding
+from mrecg.reconstruct.calibrate import calibrate
+from mrecg.reconstruct.soft_rounding import SoftRounding
 
 F64 = torch.float64
 Trace = Callable[[str], fx.GraphModule]
@@ -110,7 +111,7 @@ def test_a_network_saves_loads_and_counts_its_grids(traced_of: Trace, symmetric:
         return QuantizedNetwork(traced, partition(traced), bits)
 
     net, x = network(True), torch.randn(2, 3, 32, 32)
-    list(net.calibrate(torch.randn(4, 3, 32, 32), CalibrationConfig(bins=128, candidates=8), batch=4))
+    list(calibrate(net, torch.randn(4, 3, 32, 32), CalibrationConfig(bins=128, candidates=8), batch=4))
     layers = layers_of(net.model)
     assert all(layer.scale.numel() == 1 and layer.symmetric == symmetric for layer in layers)
     fresh = network(True)

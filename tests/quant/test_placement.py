@@ -13,8 +13,9 @@ from mrecg.config.schema import BitsConfig, CalibrationConfig
 from mrecg.errors import CheckpointError
 from mrecg.graph.cut import cut
 from mrecg.graph.unquantized import Unquantized, said
-from mrecg.quant.network import QuantizedNetwork
-from mrecg.quant.policy import Policy, recorded
+from mrecg.quant.bit_widths import Policy, recorded
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.calibrate import calibrate
 
 QUICK = CalibrationConfig(bins=128, candidates=16)
 EVEN = {"weight": 4, "activation": 4}
@@ -28,7 +29,7 @@ def images(count: int = 8, size: int = 8) -> Tensor:
 def quantized(model: nn.Module, x: Tensor, **bits: int | None) -> QuantizedNetwork:
     parts = cut(model, input_shape=tuple(x.shape[1:]))
     network = QuantizedNetwork(parts.graph, parts.units, BitsConfig(**(EVEN | bits)))
-    assert len(list(network.calibrate(x, QUICK, batch=len(x)))) == len(network.units)
+    assert len(list(calibrate(network, x, QUICK, batch=len(x)))) == len(network.units)
     return network
 
 

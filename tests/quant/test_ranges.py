@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mrecg.kernels.switch import fused
 from mrecg.quant import ranges
 from mrecg.quant.affine import dequantize, quantize
+from mrecg.quant.kernels.switch import fused
 
 NORM = 2.4
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.weights import Channels
-from mrecg.reconstruct.soft import SoftRounding
+from mrecg.reconstruct.soft_rounding import SoftRounding
 
 F64 = torch.float64
 TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}

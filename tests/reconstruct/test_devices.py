@@ -14,24 +14,24 @@ import torch
 from tiny_builder import Builder
 from torch import Tensor, nn
 
-from mrecg import environment
-from mrecg.cache import Cache, Store
-from mrecg.config.build import run_config
 from mrecg.config.methods import AdaRound, Brecq, BrecqJoint, GenieM, LearnedRounding, PdQuant, QDrop
 from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.graph.fold import UNFOLDED
 from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.quant.affine import Settings, fake_quantize
 from mrecg.quant.drop import Drop
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
-from mrecg.reconstruct.finished import Finished, GroupRecord, Partial
-from mrecg.reconstruct.helper import HelperSettings, serve
+from mrecg.reconstruct.group_state import Finished, GroupRecord, Partial
+from mrecg.reconstruct.helper_process import HelperSettings, serve
+from mrecg.reconstruct.helpers import Team
+from mrecg.reconstruct.merge_trials import PairTrials
 from mrecg.reconstruct.ranks import Ranks, Shard
-from mrecg.reconstruct.team import Team
-from mrecg.reconstruct.trials import PairTrials
+from mrecg.system import devices
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [
@@ -265,10 +265,10 @@ def test_wrong_device_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
             run_config({"trainer": values})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert environment.resolve_device("auto", 2).type == "cuda"
-    assert environment.resolve_device("cpu", 64).type == "cpu"
+    assert devices.resolve_device("auto", 2).type == "cuda"
+    assert devices.resolve_device("cpu", 64).type == "cpu"
     with pytest.raises(ConfigError, match=r"trainer.devices: 3 are asked for, 2 GPUs found"):
-        environment.resolve_device("auto", 3)
+        devices.resolve_device("auto", 3)
 
 
 @pytest.mark.parametrize("block", [1, 3])

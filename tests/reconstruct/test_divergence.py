@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from mrecg import pipeline
 from mrecg.config.schema import RunConfig
 from mrecg.errors import DivergenceError
-from mrecg.reconstruct.learn import check_bounds
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.reconstruct.unit_module import GroupReconstruction
+from mrecg.pipeline import run as pipeline
+from mrecg.reconstruct.events import CurvePoint
+from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.optimise import check_bounds
 
 Config = Callable[..., RunConfig]
 SETTINGS: dict[str, Any] = {

@@ -12,10 +12,10 @@ from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, T
 from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import activations_of, layers_of
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
-from mrecg.reconstruct.records import CurvePoint, Silent, UnitResult
-from mrecg.reconstruct.steps import group_steps
+from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
+from mrecg.reconstruct.step_counts import group_steps
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [Rtn(), AdaRound(), Brecq(), BrecqJoint(), QDrop()]

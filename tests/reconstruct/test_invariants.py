@@ -12,10 +12,10 @@ from mrecg.config.methods import GenieM, QDrop
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, activations_of
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.loss import reconstruction_loss
-from mrecg.reconstruct.soft import SoftRounding
+from mrecg.reconstruct.soft_rounding import SoftRounding
 
 Network = Callable[..., QuantizedNetwork]
 

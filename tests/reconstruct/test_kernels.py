@@ -8,19 +8,19 @@ from tiers import first_fast
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mrecg.cache import Store
 from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
 from mrecg.config.schema import Precision
-from mrecg.kernels import jit
-from mrecg.kernels.switch import fused
+from mrecg.quant.kernels import jit
+from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import loss as losses
-from mrecg.reconstruct.cache import GroupCache, deviation
-from mrecg.reconstruct.fit import fit_in_chunks
+from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.events import CurvePoint
+from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.methods import passes_of
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.reconstruct.unit_module import GroupReconstruction
+from mrecg.reconstruct.rolling_cache import GroupCache, deviation
 
 CPU = torch.device("cpu")
 Network = Callable[..., QuantizedNetwork]
@@ -95,8 +95,8 @@ def test_the_number_of_threads_does_not_show(
 def test_a_step_runs_the_kernels_once_each(
     tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mrecg.kernels import activation, rounding
-    from mrecg.kernels import loss as loss_kernel
+    from mrecg.quant.kernels import activation, rounding
+    from mrecg.quant.kernels import loss as loss_kernel
 
     calls: dict[str, int] = {}
     for place, name in [

@@ -10,14 +10,14 @@ import torch
 from tiers import first_fast
 from torch import Tensor, nn
 
-from mrecg.cache import Cache, Store
 from mrecg.config.methods import Brecq, LearnedRounding, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.planner.plan import make_plan
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.engine import Reconstruction, reconstruct
-from mrecg.reconstruct.records import CurvePoint, Listener, Silent
+from mrecg.reconstruct.events import CurvePoint, Listener, Silent
 
 Network = Callable[..., QuantizedNetwork]
 MERGED = (("first", "second"), ("third", "head"))

@@ -8,7 +8,7 @@ import pytest
 
 from mrecg.errors import DataError
 from mrecg.report.decisions import change, class_folders, class_names, flips, read_decisions, right, unpaired
-from mrecg.report.load import load_run
+from mrecg.runs.load import load_run
 
 ROWS = [  # label, full precision, quantized
     (0, 0, 0),

@@ -9,10 +9,10 @@ import re
 import pytest
 from rich.console import Console
 
+from mrecg.cli.report import compare
 from mrecg.errors import DataError
 from mrecg.report import find_runs, load_run, terminal_table, write_report
 from mrecg.report.gather import choose, left_out, load_runs
-from mrecg.verbs.report import compare
 
 ALL, MOST = 20, 8
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mrecg.report import index as indexes
-from mrecg.report.index import INDEX, Index
-from mrecg.report.reader import Reader
+from mrecg.runs import index as indexes
+from mrecg.runs.index import INDEX, Index
+from mrecg.runs.reader import Reader
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_a_lock_that_is_held_stops_nobody(root, settled, monkeypatch):
 WORK = """
 import sys
 from pathlib import Path
-from mrecg.report import index
+from mrecg.runs import index
 index._RACY_NS, index._WAITING = -1, 3
 root = Path(sys.argv[1])
 for _ in range(5):
@@ -257,7 +257,7 @@ def test_few_runs_have_no_index(root, settled):
 
 
 def test_many_runs_have_one_below_the_folder_that_was_named(root, settled, monkeypatch, fresh):
-    monkeypatch.setattr("mrecg.report.reader.FROM_RUNS", 3)
+    monkeypatch.setattr("mrecg.runs.reader.FROM_RUNS", 3)
     found = [root / str(i) for i in range(3)]
     for _ in range(2):
         with Reader([root], found) as read:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mrecg.report.compare import panels
-from mrecg.report.load import load_run
 from mrecg.report.palette import (
     COLOURS_DARK,
     COLOURS_LIGHT,
@@ -18,6 +17,7 @@ from mrecg.report.palette import (
     looks,
     looks_by_panel,
 )
+from mrecg.runs.load import load_run
 
 # How those see who lack a kind of cone, in linear light (Machado and others, 2009, full severity).
 VISION = {

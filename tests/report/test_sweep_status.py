@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from mrecg.errors import DataError
-from mrecg.report.sweep_status import read_sweep
 from mrecg.report.sweep_table import MOST_JOBS, sweep_table, sweep_values
+from mrecg.runs.sweep_status import read_sweep
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mrecg.runs.manifest import read_jobs
 from mrecg.sweep.job_state import DONE, FAILED, state
-from mrecg.sweep.manifest import read_jobs
 
 ENGINES = {
     "joblib": ["hydra/launcher=processes", "hydra.launcher.n_jobs=2"],

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mrecg import environment
-from mrecg.config.build import plain, run_config
-from mrecg.config.identity import identity_of
+from mrecg.config.validate import plain, run_config
 from mrecg.errors import DataError
-from mrecg.lock import run_lock
-from mrecg.result import write_yaml
+from mrecg.pipeline.result import write_yaml
+from mrecg.runs.identity import identity_of
+from mrecg.runs.manifest import Job, number_jobs, read_jobs, write_jobs
 from mrecg.sweep.job_state import DONE, FAILED, OPEN, RUNNING, state
 from mrecg.sweep.launch import batch_of, launch_all, workers_of
-from mrecg.sweep.manifest import Job, number_jobs, read_jobs, write_jobs
+from mrecg.system import devices
+from mrecg.system.lock import run_lock
 
 
 def jobs_of(count: int) -> list[Job]:
@@ -164,7 +164,7 @@ def test_an_engine_is_not_given_more_jobs_than_it_carries(monkeypatch: pytest.Mo
     class SlurmLauncher:
         pass
 
-    monkeypatch.setattr(environment, "processors", lambda: 3)
+    monkeypatch.setattr(devices, "processors", lambda: 3)
     assert batch_of(LocalLauncher(), cpu=True) == 3
     assert batch_of(SlurmLauncher(), cpu=True) == 1000
     assert batch_of(object(), cpu=True) is None

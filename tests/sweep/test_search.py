@@ -14,8 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from mrecg.errors import ConfigError, DataError, MrecgError
+from mrecg.runs.manifest import read_jobs
 from mrecg.sweep.front import Found, Objective, measure, pareto, show
-from mrecg.sweep.manifest import read_jobs
 from mrecg.sweep.search import JOURNAL, Search
 from mrecg.sweep.space import read_space
 

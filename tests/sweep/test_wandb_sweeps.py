@@ -10,11 +10,11 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from tiers import first_fast
 
-from mrecg.config import compose
+from mrecg.config import hydra_compose
 from mrecg.config.outputs import LoggerConfig
 from mrecg.config.paths import CONF
 from mrecg.sweep.space import read_space
-from mrecg.track import metrics
+from mrecg.track.wandb_logger import metrics
 
 SWEEPS = sorted((CONF / "sweep" / "wandb").glob("*.yaml"), key=lambda path: path.stem)
 SUMMARY: dict[str, Any] = {
@@ -111,7 +111,7 @@ def test_the_agents_command_composes(file: Path, monkeypatch: pytest.MonkeyPatch
         agent._command_run({"type": "run", "run_id": "run1", "program": sweep["program"], "args": args})
         program, verb, *words = started[-1]
         assert (program, verb) == ("mrecg", "quantize")
-        checked = compose.check(words)
+        checked = hydra_compose.check(words)
         (config,) = checked.configs
         assert checked.folder is None and config.logger.wandb == "online"
         seen.add((config.method, config.granularity, config.planner, config.bits, config.seed))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mrecg import pipeline
 from mrecg.config.schema import RunConfig
-from mrecg.result import Result
-from mrecg.track.offline import OfflineRun, read_run
+from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.result import Result
+from mrecg.track.wandb_logger.offline import OfflineRun, read_run
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,8 +9,8 @@ import pytest
 import wandb
 
 from mrecg.config.outputs import LoggerConfig
-from mrecg.track.offline import OfflineRun
-from mrecg.track.wandb_run import WandbRun
+from mrecg.track.wandb_logger.offline import OfflineRun
+from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 SUMMARY: dict[str, Any] = {
     "status": "completed",

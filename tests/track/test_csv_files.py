@@ -1,7 +1,7 @@
 import csv
 from pathlib import Path
 
-from mrecg.reconstruct.records import CurvePoint, UnitResult
+from mrecg.reconstruct.events import CurvePoint, UnitResult
 from mrecg.track.csv_files import CsvFiles
 
 

@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from mrecg.errors import ConfigError, DataError
+from mrecg.pipeline.result import Result
 from mrecg.planner.schedule import Criterion, Plan, group_name
-from mrecg.result import Result
-from mrecg.track import dashboard, dashboard_apply, dashboard_facts, metrics
-from mrecg.track.dashboard_facts import Facts
-from mrecg.track.offline import OfflineRun
+from mrecg.track.dashboard import apply, specification
+from mrecg.track.dashboard import facts as dashboard_facts
+from mrecg.track.dashboard.facts import Facts
+from mrecg.track.wandb_logger import metrics
+from mrecg.track.wandb_logger.offline import OfflineRun
 
 pytest.importorskip("wandb_workspaces")
 UNITS = ("stem", "layer1.0", "layer1.1", "head")
@@ -79,7 +81,7 @@ def facts(runs: Path) -> Facts:
 
 @pytest.fixture
 def written(facts: Facts) -> dict[str, Any]:
-    return dashboard.specification(facts, project="mine", entity="me")
+    return specification.specification(facts, project="mine", entity="me")
 
 
 def panels(written: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -147,7 +149,7 @@ def test_every_name_in_it_is_one_that_a_run_logs(
     finished: tuple[Path, Result], read: OfflineRun, tmp_path: Path
 ) -> None:
     facts = dashboard_facts.gather([finished[0]])
-    written = dashboard.specification(facts, project="p", entity="e")
+    written = specification.specification(facts, project="p", entity="e")
     logged = read.definitions.keys() | {f"summary:{key}" for key in read.summary} | read.summary.keys()
     assert set(keys(written)) - {"_step"} <= logged
     shown = {key for key, definition in read.definitions.items() if not definition.hidden}
@@ -162,7 +164,7 @@ def test_networks_have_sections_of_their_own(runs: Path) -> None:
         places={"total": ("00_stem",), "beta": (), "reconstruction": (), "rounding": ()},
     )
     both = dashboard_facts.Facts(**{**vars(facts), "networks": (*facts.networks, other)})
-    names = panels(dashboard.specification(both, project="p", entity="e"))
+    names = panels(specification.specification(both, project="p", entity="e"))
     assert (
         "Total loss of each unit: net, 4 units" in names and "Total loss of each unit: net, 3 units" in names
     )
@@ -176,31 +178,31 @@ def test_the_report_says_what_it_shows(written: dict[str, Any]) -> None:
 
 
 def test_a_specification_comes_back_as_it_was(written: dict[str, Any], tmp_path: Path) -> None:
-    file = dashboard.write(written, tmp_path / "deep" / "dashboard.json")
-    assert dashboard_apply.read(file) == written
-    workspace, report = dashboard_apply.rebuild(written, entity="me", project="mine")
-    assert dashboard._plain(workspace._to_model()) == written["workspace"]
+    file = specification.write(written, tmp_path / "deep" / "dashboard.json")
+    assert apply.read(file) == written
+    workspace, report = apply.rebuild(written, entity="me", project="mine")
+    assert specification._plain(workspace._to_model()) == written["workspace"]
     for block in report.blocks:
         for runs in getattr(block, "runsets", ()):
             assert (runs.entity, runs.project) == ("me", "mine")
             runs.entity = runs.project = ""  # with these the package would ask W&B for the project's number
-    assert dashboard._plain(report._to_model()) == written["report"]
+    assert specification._plain(report._to_model()) == written["report"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "other"}', '{"kind": "mrecg-dashboard"}'])
 def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match=r"a\.json: "):
-        dashboard_apply.read(tmp_path / "a.json")
+        apply.read(tmp_path / "a.json")
     with pytest.raises(DataError, match="no such file"):
-        dashboard_apply.read(tmp_path / "b.json")
+        apply.read(tmp_path / "b.json")
 
 
 def test_a_specification_that_does_not_fit_says_so(written: dict[str, Any]) -> None:
     written["workspace"]["spec"] = {"section": 1}
     written["versions"]["wandb-workspaces"] = "0.0.1"
     with pytest.raises(DataError, match=r"made with wandb-workspaces 0\.0\.1, does not fit .* make it again"):
-        dashboard_apply.rebuild(written, entity="e", project="p")
+        apply.rebuild(written, entity="e", project="p")
 
 
 @pytest.mark.parametrize("broken", ["plan.json", "config.yaml"])
@@ -217,8 +219,8 @@ def test_runs_without_a_plan_are_too_little(runs: Path) -> None:
 
 @pytest.mark.parametrize("entity", ["team", None])
 def test_applying_saves_a_workspace_and_a_report(entity: str | None, facts: Facts, server: Any) -> None:
-    written = dashboard.specification(facts, project="mine", entity="")
-    applied = dashboard_apply.apply(written, entity=entity, project="other")
+    written = specification.specification(facts, project="mine", entity="")
+    applied = apply.apply(written, entity=entity, project="other")
     workspace, created, report = server.kept
     where = entity or "owner"
     assert created == {"created": f"{where}/other"}
@@ -237,23 +239,23 @@ def test_applying_saves_a_workspace_and_a_report(entity: str | None, facts: Fact
 def test_what_w_and_b_refuses_is_one_line(written: dict[str, Any], server: Any) -> None:
     server.fail = RuntimeError("permission\ndenied")
     with pytest.raises(DataError, match="W&B did not take it: permission denied"):
-        dashboard_apply.apply(written, entity="me", project=None)
+        apply.apply(written, entity="me", project=None)
 
 
 def test_a_server_that_does_not_answer_is_given_up(written: dict[str, Any], server: Any) -> None:
     server.delay = 3.0
     begin = time.perf_counter()
     with pytest.raises(DataError, match="no answer from W&B within 0 s"):
-        dashboard_apply.apply(written, entity="me", project=None, seconds=0.2)
+        apply.apply(written, entity="me", project=None, seconds=0.2)
     assert time.perf_counter() - begin < 2.0
 
 
 def test_without_a_key_nothing_is_tried(written: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="no key here; run wandb login"):
-        dashboard_apply.apply(written, entity="me", project=None)
+        apply.apply(written, entity="me", project=None)
 
 
 def test_without_the_extra_it_says_what_to_install(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(ConfigError, match=r"pip install 'mrecg\[dashboard\]'"):
-        dashboard.specification(facts, project="p", entity="e")
+        specification.specification(facts, project="p", entity="e")

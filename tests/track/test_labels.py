@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mrecg.planner.schedule import Criterion, Plan, group_name
-from mrecg.track import account, labels, metrics
+from mrecg.track.wandb_logger import account, labels, metrics
 
 
 def hydra(folder: Path, text: str) -> Path:

@@ -10,10 +10,10 @@ import pytest
 
 from mrecg.config.outputs import LoggerConfig
 from mrecg.errors import DataError
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.result import Result
-from mrecg.track.offline import OfflineRun, log_records, read_history, read_run
-from mrecg.track.wandb_run import WandbRun
+from mrecg.pipeline.result import Result
+from mrecg.reconstruct.events import CurvePoint
+from mrecg.track.wandb_logger.offline import OfflineRun, log_records, read_history, read_run
+from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 
 def test_a_killed_run_is_read_up_to_its_end(

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import wandb
 
-from mrecg.config.build import run_config
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.track import sender, wandb_run
+from mrecg.config.validate import run_config
+from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.trackers import tracked
+from mrecg.track.wandb_logger import sender, wandb_run
 from tests.track.wandb_server import Kept, running
 
 pytestmark = pytest.mark.xdist_group("wandb")

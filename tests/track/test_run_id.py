@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from mrecg import pipeline
-from mrecg.config.build import run_config
 from mrecg.config.outputs import LoggerConfig
 from mrecg.config.schema import RunConfig
-from mrecg.reconstruct.records import CurvePoint, GroupResult, UnitResult
-from mrecg.track.offline import OfflineRun, read_history, records
-from mrecg.track.run_id import FILE, forget, run_id
-from mrecg.track.wandb_run import WandbRun
+from mrecg.config.validate import run_config
+from mrecg.pipeline import run as pipeline
+from mrecg.reconstruct.events import CurvePoint, GroupResult, UnitResult
+from mrecg.track.wandb_logger.offline import OfflineRun, read_history, records
+from mrecg.track.wandb_logger.run_id import FILE, forget, run_id
+from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 ROW = tuple[int, dict[str, Any]]
 

@@ -16,13 +16,13 @@ import pytest
 import wandb
 from wandb.errors import CommError, UsageError
 
-from mrecg import pipeline
-from mrecg.config.build import run_config
 from mrecg.config.schema import RunConfig
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.track import sender, wandb_run
-from mrecg.track.offline import OfflineRun
+from mrecg.config.validate import run_config
+from mrecg.pipeline import run as pipeline
+from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.trackers import Trackers, tracked
+from mrecg.track.wandb_logger import sender, wandb_run
+from mrecg.track.wandb_logger.offline import OfflineRun
 
 Config = Callable[..., RunConfig]
 OPENS_WITHIN = 8.0

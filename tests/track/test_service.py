@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from mrecg.config.build import run_config
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.track.offline import OfflineRun
-from mrecg.track.service import abandon
+from mrecg.config.validate import run_config
+from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.trackers import tracked
+from mrecg.track.wandb_logger.offline import OfflineRun
+from mrecg.track.wandb_logger.service import abandon
 
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from mrecg.config.build import run_config
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.track import sender
-from mrecg.track.service import abandon
+from mrecg.config.validate import run_config
+from mrecg.reconstruct.events import CurvePoint
+from mrecg.track.wandb_logger import sender
+from mrecg.track.wandb_logger.service import abandon
 from mrecg.track.trackers import tracked
 
 sender.FINISH_SECONDS = 2.0

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 import yaml
 
-from mrecg import pipeline
-from mrecg.config.build import plain
 from mrecg.config.outputs import LoggerConfig
 from mrecg.config.schema import RunConfig
+from mrecg.config.validate import plain
+from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.result import Result
 from mrecg.planner.schedule import Criterion, Plan
-from mrecg.reconstruct.records import CurvePoint
-from mrecg.result import Result
-from mrecg.track import metrics
-from mrecg.track.offline import Definition, OfflineRun
-from mrecg.track.wandb_run import WandbRun
+from mrecg.reconstruct.events import CurvePoint
+from mrecg.track.wandb_logger import metrics
+from mrecg.track.wandb_logger.offline import Definition, OfflineRun
+from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 Config = Callable[..., RunConfig]
 Settled = Callable[[Path], OfflineRun]

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import DictConfig, OmegaConf
 
 from mrecg.errors import ConfigError
-from mrecg.redaction import conceal
+from mrecg.system.redaction import conceal
 
 
 def sweep_params(config: DictConfig) -> dict[str, str]:

@@ -6,9 +6,9 @@ What a user types on a command line is consent. What stands in somebody's run fo
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mrecg.config.build import imported
 from mrecg.config.inputs import DataConfig, ModelConfig
 from mrecg.config.schema import RunConfig
+from mrecg.config.validate import imported
 from mrecg.errors import ConfigError
 
 OWN_MODELS = ("mrecg.models.cifar.", "mrecg.models.regnet.", "torchvision.models.", "timm.models.")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from torch import Tensor
 
-from mrecg.config.build import existing
 from mrecg.config.inputs import DataConfig
+from mrecg.config.validate import existing
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.source import Part, Source
 from mrecg.data.transform import Transform

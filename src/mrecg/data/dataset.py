@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from mrecg.config.build import imported
 from mrecg.config.inputs import DataConfig
+from mrecg.config.validate import imported
 from mrecg.data.labels import LARGEST_LABEL
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.source import Part, Source
 from mrecg.data.transform import Transform
 from mrecg.errors import ConfigError, DataError, MrecgError, out_of_memory, short
-from mrecg.redaction import reveal, without_secrets
+from mrecg.system.redaction import reveal, without_secrets
 
 ITEM = "an image, or a tuple of image, label, ..."
 IMAGE = (

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from mrecg.data.draws import Draw, digest_of
+from mrecg.data.sampling import Draw, digest_of
 from mrecg.data.source import Labels, Part
 from mrecg.errors import DataError
 

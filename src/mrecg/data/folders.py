@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mrecg.config.build import existing
 from mrecg.config.inputs import DataConfig
+from mrecg.config.validate import existing
 from mrecg.data.labels import are_numbers, class_names, number_of, read_table, sub_folders
 from mrecg.data.pictures import read_picture
 from mrecg.data.preprocessing import Preprocessing

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mrecg.config.build import require_calibration
 from mrecg.config.inputs import DataConfig
+from mrecg.config.validate import require_calibration
 from mrecg.data import cifar, dataset, digits, folders
-from mrecg.data.draws import Draw, digest_of, draw
 from mrecg.data.evaluation import Chosen, Evaluation, as_float, refuse_not_finite
 from mrecg.data.preprocessing import Preprocessing
+from mrecg.data.sampling import Draw, digest_of, draw
 from mrecg.errors import ConfigError, DataError
 
 SOURCES = {

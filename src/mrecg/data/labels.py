@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mrecg.errors import DataError, one_of
-from mrecg.stored import open_regular
+from mrecg.system.checked_read import open_regular
 
 COLUMNS = ("file", "label")
 """What a CSV file of labels must have; it may have more."""

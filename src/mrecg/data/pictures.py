@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from mrecg.errors import DataError, out_of_memory
-from mrecg.stored import NoFileError, open_regular
+from mrecg.system.checked_read import NoFileError, open_regular
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """Pillow's names of what ``.jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp`` stand for. Its other readers

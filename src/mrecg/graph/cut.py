@@ -7,8 +7,8 @@ from torch import fx, nn
 from mrecg.graph.pack import pack
 from mrecg.graph.partition import MAX_UNIT, Unit, partition
 from mrecg.graph.trace import trace
+from mrecg.graph.unit_cost import batch_shapes
 from mrecg.graph.unquantized import Unquantized, said, unquantized
-from mrecg.graph.work import batch_shapes
 
 
 @dataclass(frozen=True, kw_only=True)

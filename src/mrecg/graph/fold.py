@@ -5,7 +5,7 @@ import copy
 from torch import Tensor, fx, nn
 
 from mrecg.graph.affine import Affine, Step, affine_step, norm_step, outputs_of
-from mrecg.graph.lift import fold_constants
+from mrecg.graph.functional_layers import fold_constants
 from mrecg.graph.ops import is_weight_layer, module_of
 from mrecg.graph.reads import resolve_reads
 

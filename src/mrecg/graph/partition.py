@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from torch import fx, nn
 
 from mrecg.errors import GraphError, one_of
-from mrecg.graph.facts import LayerFacts, UnitFacts
 from mrecg.graph.ops import (
     downsamples,
     is_activation,
@@ -21,7 +20,8 @@ from mrecg.graph.ops import (
     is_weight_layer,
     module_of,
 )
-from mrecg.graph.work import activations, macs
+from mrecg.graph.unit_cost import activations, macs
+from mrecg.graph.unit_facts import LayerFacts, UnitFacts
 
 MAX_CHAIN = 3
 """Weight layers in a unit that has no join, at most: the length of an inverted bottleneck without its
@@ -76,7 +76,7 @@ def partition(
             weight layers, and chains of at most three layers for what belongs to no such module.
         max_unit_layers: A module with more weight layers is no block. What has no cut inside still is one
             unit; `mrecg.graph.pack` makes a cut.
-        shapes: Of all tensors, as `mrecg.graph.work.batch_shapes` gives them; None: the facts count no work.
+        shapes: Of all tensors, from `mrecg.graph.unit_cost.batch_shapes`; None: the facts count no work.
 
     Returns:
         The units in network order; every weight layer is in exactly one.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from mrecg.errors import DataError, GraphError
+from mrecg.graph.fx_tracer import stopping_line
 from mrecg.graph.intake import one_line
 from mrecg.graph.precision import LOW, Watch, type_of
-from mrecg.graph.symbolic import stopping_line
 
 TOLERANCE = 1e-3
 """Relative error of the graph's outputs, at most; folding in float32 stays far below."""

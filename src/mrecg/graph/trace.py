@@ -17,10 +17,11 @@ from torch import fx, nn
 
 from mrecg.errors import GraphError, MrecgError
 from mrecg.graph import hooks, intake
-from mrecg.graph.exported import export_graph
+from mrecg.graph.export_tracer import export_graph
 from mrecg.graph.fold import fold
+from mrecg.graph.functional_layers import fold_constants, is_fixed_filter, lift_layers
+from mrecg.graph.fx_tracer import UntraceableError, symbolic_trace
 from mrecg.graph.inplace import make_out_of_place
-from mrecg.graph.lift import fold_constants, is_fixed_filter, lift_layers
 from mrecg.graph.normalise import drop_identities, localise_sizes, untie
 from mrecg.graph.ops import is_functional_layer, is_weight_layer
 from mrecg.graph.parametrised import make_plain
@@ -28,7 +29,6 @@ from mrecg.graph.precision import to_single
 from mrecg.graph.reference import OtherOutputsError, Reference, check_inputs, compare
 from mrecg.graph.reference import run as run_model
 from mrecg.graph.same_padding import split_paddings
-from mrecg.graph.symbolic import UntraceableError, symbolic_trace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from mrecg.graph.lift import is_fixed_filter
+from mrecg.graph.functional_layers import is_fixed_filter
 from mrecg.graph.ops import (
     attribute_of,
     is_activation,

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mrecg.config.build import imported
 from mrecg.config.inputs import ModelConfig
+from mrecg.config.validate import imported
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError
 from mrecg.models.checkpoint import load_checkpoint
+from mrecg.models.checkpoint_file import without_code
 from mrecg.models.construct import construct, tensors_of
-from mrecg.models.layout import without_code
 from mrecg.models.preprocessing import resolve
-from mrecg.models.records import RANDOM, Weights, as_named, unloaded
+from mrecg.models.weights_record import RANDOM, Weights, as_named, unloaded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from mrecg.config.inputs import ModelConfig
 from mrecg.errors import CheckpointError, ConfigError, short
-from mrecg.models import match
+from mrecg.models import match_tensors
+from mrecg.models.checkpoint_file import locate, read, refuse_unusual, unwrapped
 from mrecg.models.construct import refuse_not_finite, tensors_of
 from mrecg.models.fetch import KEY, digest, find
-from mrecg.models.layout import locate, read, refuse_unusual, unwrapped
-from mrecg.models.records import Weights
-from mrecg.redaction import without_secrets
+from mrecg.models.weights_record import Weights
+from mrecg.system.redaction import without_secrets
 
 
 def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
@@ -48,13 +48,13 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
     state, key = locate(content, config.checkpoint_key, what)
     tensors = tensors_of(unwrapped(state, own, what))
     refuse_unusual(tensors, what)
-    names = match.renamed(tuple(tensors), config.rename)
+    names = match_tensors.renamed(tuple(tensors), config.rename)
     candidates = {new: tensors[old] for new, old in names.items()}
     ordered = file.path.suffix != ".safetensors"
     if config.checkpoint_match == "name":
-        pairs = match.by_name(candidates, own, what, ordered=ordered)
+        pairs = match_tensors.by_name(candidates, own, what, ordered=ordered)
     elif ordered:
-        pairs = match.by_order(candidates, own, what)
+        pairs = match_tensors.by_order(candidates, own, what)
     else:
         raise ConfigError(
             "model.checkpoint_match: order needs a file that keeps its order; .safetensors files sort their "

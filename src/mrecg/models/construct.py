@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from mrecg.errors import CheckpointError, ConfigError, short
-from mrecg.redaction import reveal, without_secrets
+from mrecg.system.redaction import reveal, without_secrets
 
 MEAN, VARIANCE = "running_mean", "running_var"
 COUNTER = "num_batches_tracked"

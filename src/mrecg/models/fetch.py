@@ -16,9 +16,9 @@ from urllib.request import Request, url2pathname, urlopen
 
 import torch
 
-from mrecg.config.build import existing
+from mrecg.config.validate import existing
 from mrecg.errors import CheckpointError, ConfigError, one_of
-from mrecg.redaction import MASK, hide, is_masked, reveal, unnumbered, without_secrets
+from mrecg.system.redaction import MASK, hide, is_masked, reveal, unnumbered, without_secrets
 
 KEY = "model.checkpoint"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".pth.tar")

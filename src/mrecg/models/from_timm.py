@@ -12,9 +12,9 @@ from torch import nn
 from mrecg.config.inputs import ModelConfig
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, ConfigError, one_of
+from mrecg.models.checkpoint_file import without_code
 from mrecg.models.construct import check_arguments, construct, tensors_of
-from mrecg.models.layout import without_code
-from mrecg.models.records import Weights, as_named
+from mrecg.models.weights_record import Weights, as_named
 
 LOADING = ("pretrained", "checkpoint_path")
 """Arguments of timm's that load weights."""

@@ -13,10 +13,10 @@ from torchvision import models
 from mrecg.config.inputs import ModelConfig
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, MrecgError, one_of
+from mrecg.models.checkpoint_file import without_code
 from mrecg.models.construct import check_arguments, construct, tensors_of
 from mrecg.models.fetch import digest
-from mrecg.models.layout import without_code
-from mrecg.models.records import Weights, as_named
+from mrecg.models.weights_record import Weights, as_named
 
 LOADING = ("weights", "pretrained")
 """Arguments of torchvision's that load weights."""

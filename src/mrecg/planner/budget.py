@@ -15,7 +15,7 @@ from typing import Literal
 
 from mrecg.config.schema import PlannerConfig
 from mrecg.errors import PlanError
-from mrecg.graph.facts import UnitFacts
+from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.probe import Probe
 from mrecg.planner.schedule import Criterion, chain
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from mrecg.errors import one_of
-from mrecg.graph.facts import UnitFacts
+from mrecg.graph.unit_facts import UnitFacts
 
 
 def module_capacity(unit: UnitFacts, bits: Mapping[str, int], *, stride_factor: float = 1.6) -> float:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from mrecg.config.schema import DIFFERENCES, GranularityConfig, PlannerConfig
 from mrecg.errors import PlanError, one_of
-from mrecg.graph.facts import UnitFacts
+from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.budget import StepsPer, plan_within_budget, trial_gains
 from mrecg.planner.capacity import comparable, differences, module_capacity
 from mrecg.planner.oscillation import auto_count

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mrecg.errors import PlanError, one_of
-from mrecg.graph.facts import UnitFacts
+from mrecg.graph.unit_facts import UnitFacts
 
 LONGEST_NAME = 4
 """Units that a group's name spells out, at most."""

@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from mrecg.kernels import activation
-from mrecg.kernels.switch import serving, triton_kernels
+from mrecg.quant.kernels import activation
+from mrecg.quant.kernels.switch import serving, triton_kernels
 
 UNBOUNDED = (float("-inf"), float("inf"))
 """The bounds of no activation function."""

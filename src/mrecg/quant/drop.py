@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mrecg.kernels import activation
-from mrecg.kernels.activation import ALL, FIRST, GOLDEN, SECOND
-from mrecg.kernels.switch import serving, triton_kernels
 from mrecg.quant.affine import as_number, from_memory_order, in_memory_order
+from mrecg.quant.kernels import activation
+from mrecg.quant.kernels.activation import ALL, FIRST, GOLDEN, SECOND
+from mrecg.quant.kernels.switch import serving, triton_kernels
 
 _WORD = 1 << 64
 
@@ -53,7 +53,7 @@ class Draw(NamedTuple):
         return from_memory_order(below.to(like.dtype), like)
 
     def serving(self, *tensors: Tensor) -> Literal["numba", "triton"] | None:
-        """Tell which kernels take these tensors with this draw, as `mrecg.kernels.switch.serving`.
+        """Tell which kernels take these tensors with this draw, as `mrecg.quant.kernels.switch.serving`.
 
         Args:
             tensors: At least one; the first one is what is drawn for.

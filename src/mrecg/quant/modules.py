@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from mrecg.quant import ranges
 from mrecg.quant.affine import UNBOUNDED, Settings, dequantize, fake_quantize, qmax, quantize
 from mrecg.quant.drop import Drop
+from mrecg.quant.learned_zero_point import fake_quantize_learning_zero
 from mrecg.quant.observer import Observer
 from mrecg.quant.weights import Channels, apply_weight
-from mrecg.quant.zero_point import fake_quantize_learning_zero
 
 WEIGHT_BINS = 512
 """Bins of a channel's histogram in the search of weight ranges, at least."""

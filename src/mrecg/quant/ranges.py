@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mrecg.kernels import ranges as kernels
-from mrecg.kernels.switch import serves
 from mrecg.quant.affine import dequantize, quantize
+from mrecg.quant.kernels import ranges as kernels
+from mrecg.quant.kernels.switch import serves
 
 EXACT_POINTS = 512
 """Channels with up to this many values are searched without a histogram."""

@@ -1,6 +1,6 @@
 """How many bits a quantized network takes."""
 
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
 
 
 def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:

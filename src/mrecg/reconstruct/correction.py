@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mrecg.cache import Cache, Store
+from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.methods import Correction
 

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mrecg.cache import Cache, CacheUse, Store
 from mrecg.config.methods import LearnedRounding, Rtn
 from mrecg.config.schema import CacheConfig, Precision, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.planner.schedule import Plan
-from mrecg.quant.network import QuantizedNetwork
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Cache, CacheUse, Store
 from mrecg.reconstruct.correction import BATCH
-from mrecg.reconstruct.finished import Finished
-from mrecg.reconstruct.fit import quiet_lightning
-from mrecg.reconstruct.learn import RETRIES
+from mrecg.reconstruct.events import GroupResult, Listener, Silent, UnitResult
+from mrecg.reconstruct.group_state import Finished
+from mrecg.reconstruct.lightning_fit import quiet_lightning
+from mrecg.reconstruct.merge_trials import Trials
 from mrecg.reconstruct.methods import Pass, passes_of
+from mrecg.reconstruct.optimise import RETRIES
 from mrecg.reconstruct.ranks import Shard
-from mrecg.reconstruct.records import GroupResult, Listener, Silent, UnitResult
-from mrecg.reconstruct.trials import Trials
 from mrecg.reconstruct.walk import Walk
 
 if TYPE_CHECKING:
-    from mrecg.reconstruct.team import Team
+    from mrecg.reconstruct.helpers import Team
 
 
 @dataclass(frozen=True, kw_only=True)

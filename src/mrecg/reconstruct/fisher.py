@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from mrecg.cache import Cache, Store
+from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.loss import prediction_difference
 
 PUBLISHED_BATCH = 32

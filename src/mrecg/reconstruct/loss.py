@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mrecg.kernels import loss
-from mrecg.kernels.switch import serving, triton_kernels
 from mrecg.quant.affine import from_memory_order, in_memory_order
+from mrecg.quant.kernels import loss
+from mrecg.quant.kernels.switch import serving, triton_kernels
 
 
 class _FusedLoss(torch.autograd.Function):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mrecg.reconstruct.records import CurvePoint
+from mrecg.reconstruct.events import CurvePoint
 
 Outputs = tuple[Tensor, Tensor | None, Tensor | None]
 """Reconstruction loss, prediction difference and regulariser of a step."""

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mrecg.cache import Cache, Grid, Store
 from mrecg.config.schema import Precision, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.quant.modules import activations_of, quantization
-from mrecg.quant.network import QuantizedNetwork
-from mrecg.reconstruct import learn
-from mrecg.reconstruct.cache import GroupCache, advance, deviation
-from mrecg.reconstruct.finished import Finished, GroupRecord, restore, state_of
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct import optimise
+from mrecg.reconstruct.activation_cache import Cache, Grid, Store
+from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, Listener, UnitResult
+from mrecg.reconstruct.group_state import Finished, GroupRecord, restore, state_of
 from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.ranks import Shard
-from mrecg.reconstruct.records import Ahead, CurvePoint, GroupResult, Listener, UnitResult
-from mrecg.reconstruct.steps import Steps, ranges_of
+from mrecg.reconstruct.rolling_cache import GroupCache, advance, deviation
+from mrecg.reconstruct.step_counts import Steps, ranges_of
 
 if TYPE_CHECKING:
-    from mrecg.reconstruct.trials import Trials
+    from mrecg.reconstruct.merge_trials import Trials
 
 
 @dataclass
@@ -205,7 +205,7 @@ class Walk:
         return record
 
     def advance(self, unit: nn.Module, values: Store, grid: Grid | None = None) -> Store:
-        """Run a unit over all images; see `mrecg.reconstruct.cache.advance`."""
+        """Run a unit over all images; see `mrecg.reconstruct.rolling_cache.advance`."""
         return advance(unit, values, self.cache, batch=self.eval_batch, grid=grid)
 
     def advance_low(self, index: int, values: Store, task: Pass) -> Store:
@@ -226,9 +226,9 @@ class Walk:
         with quantization(unit, activations=task.activations):
             return self.advance(unit, values, grid)
 
-    def optimise(self, members: range, task: Pass, learned: GroupCache, steps: int) -> learn.Learned:
-        """Optimise and harden a group; see `mrecg.reconstruct.learn.optimise`."""
-        return learn.optimise(self, members, task, learned, steps)
+    def optimise(self, members: range, task: Pass, learned: GroupCache, steps: int) -> optimise.Learned:
+        """Optimise and harden a group; see `mrecg.reconstruct.optimise.optimise`."""
+        return optimise.optimise(self, members, task, learned, steps)
 
     def name(self, members: range) -> str:
         """Name of the group of some units."""

@@ -1,12 +1,12 @@
 """Tables, figures and the HTML page, from run folders alone: no model and no framework is loaded."""
 
 from mrecg.report.attempt import only_a_warning
-from mrecg.report.figures import oscillation_figure, plan_figure
-from mrecg.report.folders import find_runs
-from mrecg.report.load import load_run
-from mrecg.report.page import write_report
-from mrecg.report.records import Run
+from mrecg.report.figures.single import oscillation_figure, plan_figure
+from mrecg.report.page.write import write_report
 from mrecg.report.tables import comparison_rows, terminal_table
+from mrecg.runs.find import find_runs
+from mrecg.runs.load import load_run
+from mrecg.runs.records import Run
 
 __all__ = [
     "Run",

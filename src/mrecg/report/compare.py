@@ -7,7 +7,7 @@ from functools import cached_property
 from statistics import fmean
 
 from mrecg.report.labels import open_count, series_labels
-from mrecg.report.records import Run
+from mrecg.runs.records import Run
 
 METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
 BASELINE = "block"

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrecg.errors import DataError
-from mrecg.report.index import Read
-from mrecg.report.records import Run
-from mrecg.stored import DAMAGED, read_regular
+from mrecg.runs.index import Read
+from mrecg.runs.records import Run
+from mrecg.system.checked_read import DAMAGED, read_regular
 
 Decisions = NDArray[np.int32]
 """One row an evaluation image: label, decision in full precision, decision after quantization."""

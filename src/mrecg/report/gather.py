@@ -9,10 +9,10 @@ from statistics import fmean
 from mrecg.errors import DataError
 from mrecg.report import compare
 from mrecg.report.compare import Panel, Series
-from mrecg.report.index import Read
-from mrecg.report.load import load_run
-from mrecg.report.records import Run
-from mrecg.stored import read_regular
+from mrecg.runs.index import Read
+from mrecg.runs.load import load_run
+from mrecg.runs.records import Run
+from mrecg.system.checked_read import read_regular
 
 ALL_DETAILED = 500
 """Runs up to which everything is read of every run."""

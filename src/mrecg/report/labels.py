@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from mrecg.report.records import Run, short_groups
+from mrecg.runs.records import Run, short_groups
 
 SETTINGS: tuple[Callable[[Run], str], ...] = (
     lambda run: f"{run.steps} steps",

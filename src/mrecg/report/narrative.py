@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Sequence
 
 from mrecg.report.compare import Finding
-from mrecg.report.records import Run
 from mrecg.report.tables import percent
+from mrecg.runs.records import Run
 
 
 def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:

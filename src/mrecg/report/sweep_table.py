@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mrecg.report.sweep_status import (
+from mrecg.report.tables import NONE, percent
+from mrecg.runs.sweep_status import (
     DONE,
     FAILED,
     INTERRUPTED,
@@ -19,7 +20,6 @@ from mrecg.report.sweep_status import (
     JobStatus,
     Sweep,
 )
-from mrecg.report.tables import NONE, percent
 
 MOST_JOBS = 60
 """Jobs up to which all are listed."""

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mrecg.report.compare import index, peak, sort_key, top1
 from mrecg.report.labels import differing
-from mrecg.report.records import Run, short_groups
+from mrecg.runs.records import Run, short_groups
 
 NONE = "–"
 MOST_ROWS = 200

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from rich import box
 from rich.table import Table
 
-from mrecg.durable import write_durably
 from mrecg.errors import DataError
-from mrecg.stored import DAMAGED, json_object, read_regular, refuse_newer
 from mrecg.sweep.job_state import DONE, SUMMARY, reason, state
+from mrecg.system.atomic_write import write_durably
+from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
 
 SEARCH = "search.json"
 SECONDS = "seconds"
@@ -237,8 +237,8 @@ def show(found: Found, folder: Path) -> None:
     """
     if not found.front:
         return
-    from mrecg.progress import results_console
-    from mrecg.report.paper_search import Trial, search_figure
+    from mrecg.report.figures.search import Trial, search_figure
+    from mrecg.track.terminal import results_console
 
     console = results_console()
     console.print(front_table(found))

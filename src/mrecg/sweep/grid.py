@@ -17,16 +17,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from mrecg.config.axes import sweep_params
-from mrecg.config.build import plain
 from mrecg.config.combine import Combiner
-from mrecg.config.compose import from_hydra
 from mrecg.config.consent import Consent
-from mrecg.config.identity import identity_of
-from mrecg.durable import write_durably
-from mrecg.streams import Patience
+from mrecg.config.hydra_compose import from_hydra
+from mrecg.config.validate import plain
+from mrecg.runs.identity import identity_of
+from mrecg.runs.manifest import Job, Launch, number_jobs, read_jobs, write_jobs
 from mrecg.sweep.launch import batch_of, fit, launch_all, launching, workers_of
-from mrecg.sweep.manifest import Job, Launch, number_jobs, read_jobs, write_jobs
-from mrecg.variables import COMMAND, WORKERS, variable
+from mrecg.system.atomic_write import write_durably
+from mrecg.system.streams import Patience
+from mrecg.system.variables import COMMAND, WORKERS, variable
 
 
 class Grid(BasicSweeper):

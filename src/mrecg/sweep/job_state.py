@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from mrecg.config.identity import CHECKPOINT, identity_of, read_config
 from mrecg.errors import ConfigError
-from mrecg.lock import locked
-from mrecg.stored import json_object, read_regular
+from mrecg.runs.identity import CHECKPOINT, identity_of, read_config
+from mrecg.system.checked_read import json_object, read_regular
+from mrecg.system.lock import locked
 
 SUMMARY, PAGE = "summary.json", "report.html"
 DONE, FAILED, RUNNING, OPEN = "completed", "failed", "running", "open"

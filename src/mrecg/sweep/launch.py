@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from mrecg.config.grammar import hydra_quoted
 from mrecg.config.words import recordable
 from mrecg.errors import ConfigError
-from mrecg.lock import LOCK, SAY_AGAIN_SECONDS, SAY_SECONDS, locked, owner_of, refuse_links
+from mrecg.runs.manifest import Job
 from mrecg.sweep.job_state import DONE, FAILED, RUNNING, SUMMARY, begun, finished, held, state, unfinished
-from mrecg.sweep.manifest import Job
+from mrecg.system.lock import LOCK, SAY_AGAIN_SECONDS, SAY_SECONDS, locked, owner_of, refuse_links
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -192,7 +192,7 @@ def batch_of(launcher: Any, *, cpu: bool) -> int | None:
     """
     kind = type(launcher).__name__
     if kind == "LocalLauncher":  # submitit starts all at once
-        from mrecg.environment import processors  # not before: it imports torch
+        from mrecg.system.devices import processors  # not before: it imports torch
 
         return _gpus(cpu) or processors()
     return SLURM_ARRAY if kind == "SlurmLauncher" else None

@@ -17,10 +17,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mrecg.config.axes import sweep_params
 from mrecg.errors import ConfigError, MrecgError, one_of
+from mrecg.runs.manifest import Job
 from mrecg.sweep.front import Found, Objective, Record, measure, show
 from mrecg.sweep.grid import Grid
 from mrecg.sweep.launch import workers_of
-from mrecg.sweep.manifest import Job
 from mrecg.sweep.space import Space, read_space
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from mrecg.reconstruct.records import CurvePoint, Silent, UnitResult
+from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
 
 _CURVE_HEADER = [field.name for field in fields(CurvePoint)]
 

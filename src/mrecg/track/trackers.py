@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mrecg.config.build import plain
 from mrecg.config.schema import RunConfig
-from mrecg.durable import write_durably
+from mrecg.config.validate import plain
 from mrecg.planner.schedule import Plan
-from mrecg.reconstruct.records import Listener
-from mrecg.track.account import has_key, server
+from mrecg.reconstruct.events import Listener
+from mrecg.system.atomic_write import write_durably
 from mrecg.track.csv_files import CsvFiles
-from mrecg.track.run_id import forget, run_id
-from mrecg.track.sender import Sender, reason
-from mrecg.track.wandb_run import WandbRun, quiet
+from mrecg.track.wandb_logger.account import has_key, server
+from mrecg.track.wandb_logger.run_id import forget, run_id
+from mrecg.track.wandb_logger.sender import Sender, reason
+from mrecg.track.wandb_logger.wandb_run import WandbRun, quiet
 
 log = logging.getLogger(__name__)
 REMEDY = "pip install wandb, or logger=csv"

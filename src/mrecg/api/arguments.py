@@ -1,0 +1,133 @@
+"""What callers of the Python API may give, and what is wrong with what they gave."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mrecg.config.schema import RunConfig
+from mrecg.config.validate import keys_of, run_config
+from mrecg.data.evaluation import as_float
+from mrecg.errors import ConfigError, DataError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def network_by_name(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function take its network under the name ``model``, too.
+
+    Args:
+        function: Takes the network first; beside it, ``model`` is the group of the configuration.
+
+    Returns:
+        The function, which raises `ConfigError` where no network is given.
+    """
+
+    @wraps(function)
+    def called(*arguments: P.args, **named: P.kwargs) -> R:
+        if arguments:
+            return function(*arguments, **named)
+        if not isinstance(named.get("model"), nn.Module):
+            raise ConfigError(
+                f"model: no network is given; give one first: mrecg.{function.__name__}(net, ...)"
+            )
+        network: Any = named.pop("model")
+        return function(network, **named)
+
+    return called
+
+
+def checked_images(images: Tensor) -> Tensor:
+    """Take images in float32, without a history of gradients or of inference mode.
+
+    Args:
+        images: What was given; shape (N, C, H, W) with at least one image.
+
+    Returns:
+        The images.
+
+    Raises:
+        DataError: They are something else.
+    """
+    if not isinstance(images, torch.Tensor) or images.dim() != 4 or len(images) == 0:
+        found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+        raise DataError(f"calibration_images: wants a tensor of shape (N, C, H, W) with N >= 1, got {found}")
+    with torch.inference_mode(mode=False):
+        images = as_float(images, "calibration_images").detach()
+        return images.clone() if images.is_inference() else images
+
+
+def refuse_without_values(model: nn.Module) -> None:
+    """Refuse a network of which only the shapes are there.
+
+    Args:
+        model: The network.
+
+    Raises:
+        ConfigError: A tensor is on the meta device.
+    """
+    names = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if value.is_meta]
+    if names:
+        raise ConfigError(
+            f"model: {names[0]} is on the meta device, which holds no values ({len(names)} tensors in all); "
+            "load the weights first"
+        )
+
+
+def named_group(choice: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Take a group of the configuration by its name alone, or by its values.
+
+    Args:
+        choice: The name, or the values.
+
+    Returns:
+        The values.
+    """
+    return {"name": choice} if isinstance(choice, str) else dict(choice)
+
+
+def config_with(
+    values: dict[str, Any], overrides: Mapping[str, Any], function: Callable[..., Any]
+) -> RunConfig:
+    """Lay what else was given over the values, group by group, and check the outcome.
+
+    Args:
+        values: By group, from the arguments that have names of their own.
+        overrides: The other keyword arguments.
+        function: Whose they are.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: A keyword is unknown, or a value is wrong.
+    """
+    merged = dict(values)
+    for key, value in overrides.items():
+        _refuse_unknown(key, function)
+        own = merged.get(key)
+        merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, Mapping) else value
+    return run_config(merged)
+
+
+def _refuse_unknown(key: str, function: Callable[..., Any]) -> None:
+    """Refuse a keyword that is neither an argument of the function nor a group of the configuration."""
+    groups = [field.name for field in fields(RunConfig)]
+    if key in groups:
+        return
+    takes = [p.name for p in signature(function).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+    inside = {name: group for group in reversed(groups) for name in keys_of([group])}
+    close = get_close_matches(key, [*takes, *groups], n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    if key in inside:
+        hint = f" (did you mean {inside[key]}={{{key!r}: ...}}?)"
+    raise ConfigError(
+        f"{key}: {function.__name__} has no such argument{hint}; it takes {', '.join(takes)}, and as dicts "
+        f"the groups of the configuration: {', '.join(group for group in groups if group not in takes)}"
+    )

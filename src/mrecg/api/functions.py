@@ -1,0 +1,252 @@
+"""The Python API: quantize, plan and evaluate a model that is at hand."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mrecg.api.arguments import (
+    checked_images,
+    config_with,
+    named_group,
+    network_by_name,
+    refuse_without_values,
+)
+from mrecg.data.evaluation import as_float
+from mrecg.data.images import from_python
+from mrecg.errors import ConfigError, DataError
+from mrecg.formats.checkpoint import Quantized, load_file
+from mrecg.formats.write import Exported, format_of
+from mrecg.formats.write import export as write
+from mrecg.graph.intake import unwrap
+from mrecg.graph.precision import type_of
+from mrecg.pipeline import planning
+from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.accuracy import Accuracy, accuracy, borrowed
+from mrecg.pipeline.result import Result
+from mrecg.pipeline.result import load as load_folder
+from mrecg.planner.schedule import Plan
+from mrecg.reconstruct import computing
+from mrecg.system import devices
+from mrecg.system.tf32 import float32_as
+from mrecg.track.terminal import Screen
+
+Evaluation = Dataset[tuple[Tensor, int]]
+
+
+@network_by_name
+@computing.keeping_draws()
+def quantize(
+    model: nn.Module,
+    /,
+    calibration_images: Tensor,
+    *,
+    evaluation: Evaluation | None = None,
+    weight_bits: int = 2,
+    activation_bits: int = 4,
+    method: str | Mapping[str, Any] = "qdrop",
+    granularity: str | Mapping[str, Any] = "mixed",
+    merge_count: int | Literal["auto"] | None = None,
+    steps: int = 20_000,
+    seed: int = 0,
+    progress: bool = True,
+    save_to: Path | str | None = None,
+    **overrides: Any,
+) -> Result:
+    """Quantize a model by reconstruction, with neighbours of different capacity optimised jointly.
+
+    Args:
+        model: A convolutional network that takes one tensor and returns one; it is not changed. Wrappers
+            (DataParallel, AveragedModel, torch.compile's) are taken off, other types converted to float32.
+        calibration_images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model
+            expects, of any floating-point type.
+        evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
+        weight_bits: 2 to 8, or 32.
+        activation_bits: 2 to 8, or 32.
+        method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``, ``genie_m``; or a
+            dict with this name and hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``.
+        granularity: ``layer``, ``block``, ``mixed``, ``stage`` or ``network``; or a dict, for example
+            ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
+        merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the
+            curve of a block-wise probe run; None: the schema's default.
+        steps: Optimisation steps a unit.
+        seed: Seed of all draws.
+        progress: Show progress on standard error.
+        save_to: Folder to save the run in.
+        **overrides: Any other group of the configuration as a dict, for example
+            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}`` or
+            ``model={"name": "mine"}``. With ``trainer={"devices": 2}``
+            the model is sent to a second process: its classes must stand in a module, and a script needs
+            ``if __name__ == "__main__":``.
+
+    Returns:
+        The quantized model, the plan, unit errors and curves.
+
+    Raises:
+        ConfigError: An argument is out of range or unknown.
+        GraphError: The model cannot be traced or cut.
+        DataError: The images are not what the model takes.
+        DeviceError: One of several devices' processes has ended.
+    """
+    name = type(unwrap(model)[0]).__name__
+    refuse_without_values(model)
+    calibration_images = checked_images(calibration_images)
+    chosen, grouped = named_group(method), named_group(granularity)
+    values: dict[str, Any] = {
+        "model": {"source": "python", "name": name, "input_shape": tuple(calibration_images.shape[1:])},
+        "data": {"source": "python", "name": "python", "calibration_images": len(calibration_images)},
+        "bits": {"weight": weight_bits, "activation": activation_bits},
+        "method": chosen,
+        "granularity": grouped,
+        "planner": {} if merge_count is None else {"merge_count": merge_count},
+        "trainer": {"steps": steps},
+        "logger": {"wandb": "disabled"},
+        "name": f"{name}-w{weight_bits}a{activation_bits}-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
+        "seed": seed,
+    }
+    config = config_with(values, overrides, quantize)
+    images = from_python(config.data, calibration_images, evaluation)
+    # Learned methods need gradients, whatever mode the caller is in.
+    with computing.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
+        result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
+    if save_to is not None:
+        result.save(save_to)
+    return result
+
+
+@network_by_name
+@computing.keeping_draws()
+def plan(
+    model: nn.Module,
+    /,
+    *,
+    weight_bits: int = 2,
+    merge_count: int | None = None,
+    planner: str = "modcap",
+    **overrides: Any,
+) -> Plan:
+    """Plan which units to merge, without data: by module capacity, or by a published schedule.
+
+    Args:
+        model: The network.
+        weight_bits: 2 to 8, or 32.
+        merge_count: Pairs of neighbours to merge at most; None: the schema's default.
+        planner: ``modcap`` or ``published``.
+        **overrides: Any other group of the configuration as a dict, for example
+            ``model={"input_shape": (1, 28, 28)}``.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: The planner needs images; use `quantize`, whose result has the plan.
+        GraphError: The model cannot be traced or cut.
+    """
+    if planner not in ("modcap", "published"):
+        raise ConfigError(
+            f"planner: {planner!r} needs images; choose from modcap, published, or call quantize"
+        )
+    chosen = {"name": planner} if merge_count is None else {"name": planner, "merge_count": merge_count}
+    values = {
+        "model": {"source": "python", "name": type(unwrap(model)[0]).__name__},
+        "bits": {"weight": weight_bits},
+        "planner": chosen,
+    }
+    config = config_with(values, overrides, plan)
+    network = planning.cut(model, config, config.model.input_shape)
+    return planning.plan_units(network.units, network.policy.layers, config, None, network.notes)
+
+
+@computing.keeping_draws()
+def evaluate(
+    model: nn.Module, evaluation: Evaluation, *, batch_size: int = 64, device: str = "auto"
+) -> Accuracy:
+    """Measure a classifier.
+
+    Args:
+        model: The network, full-precision or quantized. It is measured in evaluation mode and left as it was.
+        evaluation: Images and labels.
+        batch_size: Images a forward pass.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Returns:
+        Top-1 and top-5 as fractions.
+
+    Raises:
+        DataError: There are no images, or one is of no floating-point type.
+    """
+    where = devices.resolve_device(device)
+    loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
+    _, dtype = type_of(model)
+    batches = ((as_float(images, "an evaluation image").to(dtype), labels) for images, labels in loader)
+    with borrowed(model, where), float32_as(32):
+        found = accuracy(model, batches, device=where)
+    if not found.images:
+        raise DataError("evaluation: holds no image; give some with their labels")
+    return found
+
+
+def load(path: Path | str, *, model: nn.Module | None = None, allow_import: bool = False) -> Quantized:
+    """Load a saved run, or a quantized network from its file alone.
+
+    Args:
+        path: A run folder; or a ``quantized.safetensors``, which needs nothing beside it.
+        model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
+            it is built from its name.
+        allow_import: Whether the model's class may be imported, which runs its code, where the folder or file
+            names it by import path.
+
+    Returns:
+        The network; for a run folder a `Result`, with plan, units and summary.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, of a newer version, or does not fit the model.
+        ConfigError: A class is to be imported, and that is not allowed.
+    """
+    path = Path(path)
+    if path.is_file():
+        return load_file(path, model=model, allow_import=allow_import)
+    return load_folder(path, model=model, allow_import=allow_import)
+
+
+def export(
+    result: Result,
+    path: Path | str,
+    *,
+    images: Tensor,
+    labels: Tensor | None = None,
+    format: Literal["onnx", "onnx_int8", "pt2", "packed"] | None = None,
+    opset: int | None = None,
+    batch_size: int = 64,
+) -> Exported:
+    """Write a quantized network as a file, after the file has proved to do what the network does.
+
+    Args:
+        result: From `quantize` or `load`.
+        path: The file, ``.onnx``, ``.pt2`` (torch.export) or ``.safetensors`` (packed integers).
+        images: Images to compare on, shape (N, C, H, W), preprocessed; a few hundred.
+        labels: Their labels, shape (N,), to count how many are right.
+        format: ``onnx``, ``onnx_int8`` (8-bit weights on symmetric grids, for integer kernels), ``pt2`` or
+            ``packed``; the file's ending must be the format's. None: by the ending, ``onnx`` for ``.onnx``.
+        opset: For ONNX, 18 to 25; None: the lowest with types as narrow as the weights.
+        batch_size: Images a forward pass.
+
+    Returns:
+        Sizes, and how well the file agrees with the network.
+
+    Raises:
+        ConfigError: The ending, format or opset is unknown, the ending is that of another format, the network
+            is not what the format takes, or a package is missing.
+        ExportError: The network cannot be written, or the file differs where no value lies between two
+            integers; no file is left.
+    """
+    path = Path(path)
+    form = format_of(path, format)
+    batches = (
+        (images[i : i + batch_size], None if labels is None else labels[i : i + batch_size])
+        for i in range(0, len(images), batch_size)
+    )
+    return write(result, result.config, path, form=form, batches=batches, opset=opset, named=True)

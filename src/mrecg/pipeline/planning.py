@@ -1,0 +1,213 @@
+"""From a model to its calibrated units and their plan."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mrecg.config.schema import PlannerConfig, RunConfig
+from mrecg.errors import CheckpointError, DataError, MrecgError
+from mrecg.graph.cut import Cut
+from mrecg.graph.cut import cut as cut_graph
+from mrecg.graph.partition import Unit
+from mrecg.models.construct import refuse_not_finite, statistics_of
+from mrecg.pipeline import probe_run
+from mrecg.pipeline.reuse import Sharing
+from mrecg.planner.plan import Probe, make_plan, needs_probe
+from mrecg.planner.schedule import Plan
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.calibrate import calibrate as find_ranges
+from mrecg.reconstruct.helpers import Team
+from mrecg.track.terminal import Display, Quiet
+
+RTN = "method=rtn rounds each weight by itself, so no units are merged and no probe was run."
+"""What a plan says where it merges nothing for that reason."""
+
+
+def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
+    """Trace a model, fold it, cut it into units and put the quantizers in.
+
+    Args:
+        model: The full-precision network.
+        config: Granularity and bits.
+        input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+
+    Returns:
+        The network, not yet calibrated.
+    """
+    parts = units_of(model, config, input_shape)
+    return QuantizedNetwork(
+        parts.graph, parts.units, config.bits, notes=parts.notes, unquantized=parts.unquantized
+    )
+
+
+def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> Cut:
+    """Trace a model, fold it and cut it into the units that the configured groups are made of.
+
+    Args:
+        model: The full-precision network.
+        config: Granularity.
+        input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+
+    Returns:
+        The graph and its units.
+
+    Raises:
+        CheckpointError: A weight is NaN or infinite, or a variance negative.
+    """
+    refuse_not_finite({**dict(model.named_parameters()), **statistics_of(model)}, "model")
+    base = "layer" if config.granularity.name == "layer" else "block"
+    limit = config.granularity.max_unit_layers
+    parts = cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
+    refuse_not_finite(dict(parts.graph.named_parameters()), "model with BatchNorm folded into its layers")
+    return parts
+
+
+def calibrate(
+    network: QuantizedNetwork,
+    images: Tensor,
+    config: RunConfig,
+    sharing: Sharing,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Find every range, or take them from a run that has found them.
+
+    Args:
+        network: The network, changed in place.
+        images: Calibration images on its device.
+        config: How ranges are found.
+        sharing: What runs share.
+        progress: Called with the number of units that are done.
+    """
+    with sharing.alone("calibration"):
+        if sharing.recall_calibration(network):
+            done = len(network.units)
+        else:
+            done, begin = 0, time.perf_counter()
+            for _ in find_ranges(
+                network, images, config.calibration, batch=config.data.batch_size, cache=config.cache
+            ):
+                if progress is not None:
+                    progress(1)
+            sharing.keep_calibration(network, time.perf_counter() - begin)
+    if progress is not None and done:
+        progress(done)
+
+
+@torch.no_grad()
+def check_fit(network: QuantizedNetwork, images: Tensor) -> Tensor:
+    """Show the model one image before the work begins.
+
+    Args:
+        network: The network.
+        images: Calibration images on its device.
+
+    Returns:
+        What the model gives for it.
+
+    Raises:
+        DataError: It does not take them.
+        CheckpointError: Its weights make NaN or infinity of it.
+    """
+    x = images[:1]
+    try:
+        for unit, part in zip(network.units, network.full, strict=True):
+            x = part(x)
+            if not bool(x.isfinite().all()):
+                largest = max((float(p.abs().max()) for p in part.parameters() if p.numel()), default=0.0)
+                raise CheckpointError(
+                    f"model: {unit.name} makes NaN or infinite values of the first calibration image, "
+                    f"and its largest weight is {largest:.3g}: the weights or the images are too large; "
+                    "see model.checkpoint and model.preprocessing"
+                )
+        return x
+    except MrecgError:
+        raise
+    except Exception as error:  # whatever the model's operations raise
+        shape, reason = tuple(images.shape[1:]), " ".join(str(error).split())
+        raise DataError(
+            f"the model does not take images of shape {shape}, {images.dtype}: {reason}"
+        ) from error
+
+
+def make_schedule(
+    network: QuantizedNetwork,
+    images: Tensor,
+    config: RunConfig,
+    sharing: Sharing,
+    team: Team,
+    *,
+    display: Display | None = None,
+) -> Plan:
+    """Plan the groups of a calibrated network, with a probe run where the planner needs one.
+
+    Args:
+        network: The calibrated network; the probe works on a copy.
+        images: Calibration images on its device.
+        config: Granularity and planner.
+        sharing: What runs share.
+        team: The devices that run the probe.
+        display: Shows the probe's progress.
+
+    Returns:
+        The plan.
+    """
+    probe: Probe | None = None
+    if probed(config):
+        with probe_run.alone(network, config, sharing):
+            probe = probe_run.find(network, config, sharing)
+            if probe is None:
+                with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
+                    probe = probe_run.run(network, images, config, sharing, team=team, listener=progress)
+    return plan_units(network.units, network.policy.layers, config, probe, network.notes)
+
+
+def probed(config: RunConfig) -> bool:
+    """Tell whether a plan takes a probe run.
+
+    Args:
+        config: Method, granularity and planner.
+
+    Returns:
+        Whether it does; never where the method optimises nothing, because then merges change nothing.
+    """
+    return config.method.name != "rtn" and needs_probe(config.granularity, config.planner)
+
+
+def plan_units(
+    units: tuple[Unit, ...],
+    bits: dict[str, int],
+    config: RunConfig,
+    probe: Probe | None,
+    notes: tuple[str, ...],
+) -> Plan:
+    """Plan from facts and an optional probe.
+
+    Args:
+        units: The units in order.
+        bits: Weight bits by layer.
+        config: Granularity, planner, and the trainer's steps and batch size.
+        probe: Numbers of a plain run.
+        notes: What is to be known about the units.
+
+    Returns:
+        The plan.
+    """
+    # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
+    idle = config.method.name == "rtn" and needs_probe(config.granularity, config.planner)
+    planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
+    made = make_plan(
+        [unit.facts for unit in units],
+        bits,
+        granularity=config.granularity,
+        planner=planner,
+        model=config.model.name,
+        probe=probe,
+        graph_notes=notes,
+        steps_per=config.trainer.steps_per,
+        batch_size=config.trainer.batch_size,
+    )
+    return replace(made, planner=config.planner.name, note=RTN) if idle else made

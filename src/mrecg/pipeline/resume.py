@@ -1,0 +1,52 @@
+"""A run folder that was left in the middle: what is kept there, and when a run goes on with it.
+
+Finished stages and groups lie on the run's own shelf until the run is complete. Each is found by the hash of
+all that decides it, so what is taken up again is what would have been computed.
+"""
+
+import shutil
+from pathlib import Path
+
+from mrecg.config.schema import RunConfig
+from mrecg.config.validate import plain
+from mrecg.pipeline.result import CONFIG, PAGE, write_yaml
+from mrecg.report import only_a_warning, write_report
+from mrecg.runs.identity import CHECKPOINT, refuse_other
+from mrecg.system.atomic_write import sweep_up
+from mrecg.system.content_store import Shelf
+
+
+def begin(config: RunConfig, folder: Path) -> Shelf:
+    """Make a run folder, or take up one that was left in the middle.
+
+    Args:
+        config: The configuration.
+        folder: The run folder.
+
+    Returns:
+        The run's own shelf.
+
+    Raises:
+        ConfigError: The folder is that of another run, which was interrupted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep_up(folder)
+    kept = folder / CHECKPOINT
+    if config.resume == "never":
+        shutil.rmtree(kept, ignore_errors=True)
+    refuse_other(config, folder)
+    write_yaml(folder / CONFIG, plain(config))
+    return Shelf(kept)
+
+
+def finish(folder: Path, *, light: bool = False) -> None:
+    """Leave a complete run folder, once its summary is written: the page, and nothing kept for going on.
+
+    Args:
+        folder: The run folder.
+        light: Whether the page is a small one.
+    """
+    with only_a_warning(folder):
+        write_report([folder], folder / PAGE, light=light)
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    sweep_up(folder)

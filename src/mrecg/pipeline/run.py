@@ -1,0 +1,249 @@
+"""The stages of a run: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mrecg.config.schema import RunConfig
+from mrecg.config.validate import require_batch
+from mrecg.data import images as data
+from mrecg.data.images import Images
+from mrecg.data.preprocessing import Preprocessing
+from mrecg.errors import ConfigError, DataError
+from mrecg.models.build import build
+from mrecg.models.weights_record import Weights
+from mrecg.pipeline import probe_run
+from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
+from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, plan_units, probed, units_of
+from mrecg.pipeline.result import (
+    IMAGES,
+    WEIGHTS_ORIGIN,
+    Result,
+    write_decisions,
+    write_json,
+    write_weights,
+)
+from mrecg.pipeline.resume import begin, finish
+from mrecg.pipeline.reuse import Sharing
+from mrecg.pipeline.summary import Clock, summarise
+from mrecg.planner.schedule import Plan
+from mrecg.quant.bit_widths import policy
+from mrecg.reconstruct import computing
+from mrecg.reconstruct.activation_cache import check as check_cache
+from mrecg.reconstruct.engine import reconstruct
+from mrecg.reconstruct.events import Broadcast
+from mrecg.reconstruct.helpers import Team
+from mrecg.report.tables import percent
+from mrecg.system import machine, memory
+from mrecg.system.content_store import Shelf
+from mrecg.track.terminal import Display, Quiet
+from mrecg.track.trackers import Trackers, tracked
+
+
+def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
+    """Quantize the configured model and leave a complete run folder.
+
+    A run that was interrupted goes on where it was; its outcome has the same bits.
+
+    Args:
+        config: The configuration.
+        folder: The run folder; new, or that of the same run before.
+        display: Shows progress.
+        light: Whether report.html is a small page without interaction, as for the many jobs of a sweep.
+
+    Returns:
+        The result; everything in it is in the folder, too.
+
+    Raises:
+        MrecgError: Whatever a user can cause and mend.
+    """
+    own = begin(config, folder)
+    device = computing.device_of(config)
+    write_json(folder / "environment.json", machine.describe(device, config.trainer.devices))
+    built = build(config.model, seed=config.seed)
+    write_json(folder / WEIGHTS_ORIGIN, built.weights.as_dict())
+    if display is not None and (note := built.weights.note()):
+        display.note(note)
+    images = read(config, built.preprocessing, display=display)
+    with tracked(config, folder) as trackers:
+        result = quantize(
+            built.model,
+            images,
+            config,
+            display=display,
+            trackers=trackers,
+            weights=built.weights,
+            preprocessing=built.preprocessing,
+            own=own,
+        )
+        write_json(folder / IMAGES, result.images)
+        write_decisions(folder, result.decisions)
+        write_weights(folder, result)
+        write_json(folder / "summary.json", result.summary)
+        trackers.summary = result.summary
+    finish(folder, light=light)
+    return result
+
+
+def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | None = None) -> Images:
+    """Read the configured images.
+
+    Args:
+        config: The configuration.
+        preprocessing: What the model wants its images to be.
+        display: Shows progress.
+
+    Returns:
+        The images.
+    """
+    stage = partial((display or Quiet()).stage, "images")
+    images = data.load(config.data, preprocessing=preprocessing, stage=stage)
+    require_batch(config, len(images.calibration))  # known only now for data.calibration_images=all
+    return images
+
+
+def quantize(
+    model: nn.Module,
+    images: Images,
+    config: RunConfig,
+    *,
+    display: Display | None = None,
+    trackers: Trackers | None = None,
+    weights: Weights | None = None,
+    preprocessing: Preprocessing | None = None,
+    own: Shelf | None = None,
+) -> Result:
+    """Quantize a model.
+
+    Args:
+        model: The full-precision network; it is not changed.
+        images: Calibration and evaluation images.
+        config: The configuration; its model and data groups are not looked at any more.
+        display: Shows progress.
+        trackers: Gets plan, curves and unit errors while the run goes on.
+        weights: Where the model's weights come from; None: they were given in Python.
+        preprocessing: How the images were prepared; None: they were given in Python.
+        own: Keeps what is finished, and may have some of it from before; None: nothing is kept.
+
+    Returns:
+        The result.
+
+    Raises:
+        MrecgError: Whatever a user can cause and mend.
+    """
+    display, trackers = display or Quiet(), trackers or Trackers()
+    device = computing.device_of(config)
+    check_cache(config.cache, device)
+    memory.reset_peak_memory(device)
+    clock = Clock()
+    with clock("plan"):
+        network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
+        calibration = images.calibration.to(device, memory_format=torch.channels_last)
+        outputs = check_fit(network, calibration)
+        sharing = Sharing(config, network, calibration, own=own, say=display.note)
+        for note in network.notes:
+            display.note(f"graph: {note}")
+        notes = images.check_labels(outputs_of(outputs)) if len(images) else ()
+        for note in notes:
+            display.note(note)
+    # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
+    measure = partial(_accuracy, images=images, device=device, clock=clock, display=display)
+    full = measure(nn.Sequential(*network.full), "evaluate FP")
+    if full is not None:
+        display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
+    again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
+    with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
+        with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
+            calibrate(network, calibration, config, sharing, progress=advance)
+        with clock("plan"):
+            plan = make_schedule(network, calibration, config, sharing, team, display=display)
+            trackers.plan(plan)
+        with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
+            outcome = reconstruct(
+                network,
+                calibration,
+                plan,
+                method=config.method,
+                trainer=config.trainer,
+                cache=config.cache,
+                precision=config.precision,
+                seed=config.seed,
+                eval_batch=config.data.batch_size,
+                model=config.model.name,
+                listener=Broadcast(progress, *trackers.listeners),
+                finished=sharing.groups(),
+                team=team,
+                on_divergence=config.on_divergence,
+            )
+            sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
+            probe_run.keep(network, config, sharing, plan, outcome)
+    low = measure(network.model, "evaluate")
+    return Result(
+        model=network.model,
+        plan=plan,
+        units=outcome.units,
+        groups=outcome.groups,
+        summary=summarise(
+            network,
+            images=images,
+            config=config,
+            plan=plan,
+            outcome=outcome,
+            accuracies=(full, low),
+            clock=clock,
+            device=device,
+            weights=weights,
+            preprocessing=preprocessing,
+            saved=sharing.saved,
+            notes=(*network.notes, *notes),
+        ),
+        config=config,
+        environment=machine.describe(device, config.trainer.devices),
+        network=network,
+        preprocessing=preprocessing,
+        images=images.as_dict(),
+        weights=weights.as_dict() if weights else {"origin": "python"},
+        decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
+    )
+
+
+def _accuracy(
+    model: nn.Module, stage: str, *, images: Images, device: torch.device, clock: Clock, display: Display
+) -> Accuracy | None:
+    """Measure one of the two networks; None without evaluation images."""
+    with clock("evaluate"), display.stage(stage, len(images)) as advance:
+        batches = images.batches()
+        return accuracy(model, batches, device=device, progress=advance) if len(images) else None
+
+
+def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
+    """Plan without quantizing; images are read only where the planner needs a probe run.
+
+    Args:
+        config: The configuration.
+        display: Shows the probe's progress.
+
+    Returns:
+        The plan.
+    """
+    built = build(config.model, seed=config.seed)
+    shape = built.preprocessing.input_shape
+    if not probed(config):
+        parts = units_of(built.model, config, shape)
+        bits = policy(parts.graph.graph, config.bits).layers
+        return plan_units(parts.units, bits, config, None, parts.notes)
+    device = computing.device_of(config)
+    network = cut(built.model, config, shape).to(device)
+    try:
+        images = read(config, built.preprocessing, display=display)
+        calibration = images.calibration.to(device, memory_format=torch.channels_last)
+        check_fit(network, calibration)
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{error}; planner=modcap plans without images") from error
+    sharing = Sharing(config, network, calibration, say=display.note if display else None)
+    build_again = partial(cut, built.model, config, shape)
+    with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
+        calibrate(network, calibration, config, sharing)
+        return make_schedule(network, calibration, config, sharing, team, display=display)

@@ -1,0 +1,189 @@
+"""The content of summary.json, on which other programs rely, and the clock behind its times."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from mrecg.config.methods import METHODS
+from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
+from mrecg.config.validate import plain
+from mrecg.data.images import Images
+from mrecg.data.preprocessing import Preprocessing
+from mrecg.models.weights_record import Weights
+from mrecg.pipeline.accuracy import Accuracy
+from mrecg.planner.oscillation import oscillation
+from mrecg.planner.schedule import Plan
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.quant.size import quantized_bytes
+from mrecg.reconstruct.engine import Reconstruction
+from mrecg.reconstruct.events import GroupResult
+from mrecg.system import memory
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of a ``with`` block to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
+
+
+_SAID_ELSEWHERE = {
+    "bits": {"weight", "activation", "boundary", "stem_output"},
+    "method": {"name"},
+    "planner": {"name", "merge_count", "schedule"},
+    "calibration": set[str](),
+}
+
+
+def options_of(config: RunConfig) -> dict[str, Any]:
+    """List what decides a run's numbers, is not the default, and has no key of its own in summary.json.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        Values by dotted key, for example ``method.loss``.
+    """
+    values = plain(config)
+    usual = {
+        "bits": plain(BitsConfig()),
+        "method": plain(METHODS[config.method.name]()),
+        "planner": plain(PlannerConfig(name=config.planner.name)),
+        "calibration": plain(CalibrationConfig()),
+    }
+    if config.granularity.name != "mixed":
+        del usual["planner"]
+    found = {
+        f"{group}.{key}": values[group][key]
+        for group, defaults in usual.items()
+        for key, default in defaults.items()
+        if key not in _SAID_ELSEWHERE[group] and values[group][key] != default
+    }
+    if "planner" in usual and config.planner.merge_count == "auto":
+        found["planner.merge_count"] = "auto"
+    if config.trainer.lr_factor != 1:
+        found["trainer.lr_factor"] = config.trainer.lr_factor
+    if config.cache.dtype == "bfloat16":
+        found["cache.dtype"] = config.cache.dtype
+    return found
+
+
+def summarise(
+    network: QuantizedNetwork,
+    *,
+    images: Images,
+    config: RunConfig,
+    plan: Plan,
+    outcome: Reconstruction,
+    accuracies: tuple[Accuracy | None, Accuracy | None],
+    clock: Clock,
+    device: torch.device,
+    weights: Weights | None = None,
+    preprocessing: Preprocessing | None = None,
+    saved: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Make the content of summary.json; other programs rely on its keys.
+
+    Args:
+        network: The finished network.
+        images: What it was tuned and measured on.
+        config: The configuration.
+        plan: The plan.
+        outcome: Unit errors and curves.
+        accuracies: Of the FP and of the quantized network; None without evaluation images.
+        clock: Seconds by stage.
+        device: Where the run took place.
+        weights: Where the model's weights come from; None: given in Python.
+        preprocessing: How the images were prepared; None: given in Python.
+        saved: Seconds of each stage that other runs had spent on what this one took from them.
+        notes: What a reader should know about the graph and the labels.
+
+    Returns:
+        Plain values.
+    """
+    errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]
+    full, low = ({"top1": a.top1, "top5": a.top5} if a else None for a in accuracies)
+    draws = {part: drawn.brief() if drawn else None for part, drawn in images.draws.items()}
+    return {
+        "schema_version": 1,
+        "run_name": config.name,
+        "model": config.model.name,
+        "data": images.name,
+        "bits": {"weight": config.bits.weight, "activation": config.bits.activation},
+        "boundary_bits": config.bits.boundary,
+        "stem_output": config.bits.stem_output,
+        "method": config.method.name,
+        "options": options_of(config),
+        "granularity": config.granularity.name,
+        "planner": plan.planner,
+        "merge_count": plan.merge_count,
+        "merged_pairs": len(plan.merges),
+        "groups": [list(group) for group in plan.groups],
+        "seed": config.seed,
+        "precision": config.precision,
+        "steps": config.trainer.steps,
+        "steps_per": config.trainer.steps_per,
+        "optimisation_steps": sum(group.steps for group in outcome.groups),
+        "batch_size": config.trainer.batch_size,
+        "calibration_images": len(images.calibration),
+        "calibration": draws["calibration"],
+        "weights": weights.facts() if weights else {"origin": "python"},
+        "preprocessing": asdict(preprocessing) if preprocessing else None,
+        "device": str(device),
+        "devices": config.trainer.devices,
+        "fp": full,
+        "quantized": low,
+        "evaluation_images": len(images),
+        "evaluation": draws["evaluation"],
+        "oscillation": {
+            "error_index": oscillation(errors),
+            "error_peak": max(errors),
+            "loss_index": oscillation(losses),
+            "loss_peak": max(losses),
+        },
+        "units": [
+            {"name": unit.name, "group": unit.group, "error": unit.error, "loss": unit.loss}
+            for unit in outcome.units
+        ],
+        "group_results": [_group(group) for group in outcome.groups],
+        "timing_s": {
+            key: round(clock.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
+        },
+        "reused_s": {key: round(value, 3) for key, value in (saved or {}).items()},
+        "peak_memory_mb": memory.peak_memory_mb(device),
+        "size_bytes": quantized_bytes(network),
+        "unquantized": [asdict(part) for part in network.unquantized],
+        "cache": asdict(outcome.cache),
+        "notes": list(notes),
+        "status": "completed",
+    }
+
+
+def _group(group: GroupResult) -> dict[str, Any]:
+    """How a group went in a pass; what was not optimised has neither losses nor a floor."""
+    losses = [point.reconstruction for point in group.curve]
+    return {
+        "name": group.name,
+        "pass": group.task,
+        "steps": group.steps,
+        "floor": group.floor,
+        "first_loss": losses[0] if losses else None,
+        "last_loss": losses[-1] if losses else None,
+        "seconds": round(group.seconds, 3),
+        "reused": group.reused,
+        "retries": group.retries,
+    }

@@ -1,5 +1,0 @@
-"""Progress on the screen: a live display on a terminal, plain lines elsewhere."""
-
-from mrecg.progress.display import Display, Quiet, Screen, console_on, results_console
-
-__all__ = ["Display", "Quiet", "Screen", "console_on", "results_console"]

@@ -1,0 +1,62 @@
+"""The range search of a whole network, unit by unit."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mrecg.config.schema import CacheConfig, CalibrationConfig
+from mrecg.quant.modules import activations_of, layers_of, quantization
+from mrecg.quant.observer import Observer
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Cache, Store
+
+
+@torch.no_grad()
+def calibrate(
+    network: QuantizedNetwork,
+    images: Tensor,
+    config: CalibrationConfig,
+    *,
+    batch: int,
+    cache: CacheConfig | None = None,
+) -> Iterator[str]:
+    """Find every range: weights from the weights, activations from full-precision activations.
+
+    Args:
+        network: The network, changed in place.
+        images: Shape (N, C, H, W), on the network's device.
+        config: How ranges are found.
+        batch: Images a forward pass.
+        cache: Where activations are kept, exactly whatever its type; None: by the schema's defaults.
+
+    Yields:
+        The name of each unit when it is done.
+    """
+    with Cache(replace(cache or CacheConfig(), dtype="float32"), images.device) as kept:
+        yield from _calibrate(network, Store.of(images), config, batch, kept)
+
+
+def _calibrate(
+    network: QuantizedNetwork, values: Store, config: CalibrationConfig, batch: int, kept: Cache
+) -> Iterator[str]:
+    for unit, low in zip(network.units, network.low, strict=True):
+        for layer in layers_of(low):
+            layer.calibrate(kind=config.weight_range, norm=config.norm, candidates=config.candidates)
+        quantizers = activations_of(low)
+        for quantizer in quantizers:
+            quantizer.observer = Observer(config.bins)
+        with quantization(low, weights=False, activations="observe"):
+            out = kept.write((low(x) for x in values.batches(batch)), values.images)
+            if config.activation_range == "lp" and quantizers:
+                for quantizer in quantizers:
+                    assert quantizer.observer is not None
+                    quantizer.observer.second_pass = True
+                for x in values.batches(batch):
+                    low(x)
+        values.free()
+        for quantizer in quantizers:
+            quantizer.calibrate(kind=config.activation_range, norm=config.norm, candidates=config.candidates)
+        values = out
+        yield unit.name

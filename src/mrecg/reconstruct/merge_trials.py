@@ -1,0 +1,199 @@
+"""Trials of merges: while a network is reconstructed block by block, each unit is also tried with the next.
+
+What a merge is worth shows at the network's output: how far its predictions are off when the full-precision
+rest follows the pair. A trial takes the same steps in all as its two units alone, from the same prefix, so
+the difference is what the merge brings at that budget. It is measured on images that nothing has learned
+from: a merged group fits those that it learns from better in nearly every case, and often only those.
+"""
+
+import copy
+import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mrecg.quant.modules import layers_of
+from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.loss import prediction_difference
+from mrecg.reconstruct.methods import Pass
+from mrecg.reconstruct.rolling_cache import GroupCache
+from mrecg.reconstruct.walk import Walk
+
+HELD_OUT, HELD_OUT_SHARE = 256, 4
+"""Images on which the network's output is compared: every fourth one, and no more than so many, because each
+trial runs all that is behind it."""
+
+
+class Trials(Protocol):
+    """What a walk tries on the way."""
+
+    def held_out(self, images: int) -> int:
+        """How many of the calibration images are for measuring."""
+
+    def groups(self, walk: Walk) -> Sequence[range]:
+        """Units of each group that is tried, in the order of the trials."""
+
+    def before(self, walk: Walk, index: int, task: Pass, learned: GroupCache) -> None:
+        """A unit is about to be optimised, from what it will learn from."""
+
+    def after(self, walk: Walk, index: int, quantized: Store) -> None:
+        """A unit is hardened; what leaves it."""
+
+    def noted(self) -> dict[str, Any]:
+        """What was noted at the last unit, as plain values."""
+
+    def recall(self, noted: dict[str, Any]) -> None:
+        """Note what `noted` gave in an earlier walk, instead of trying."""
+
+
+class PairTrials:
+    """Tries pairs during a block-wise walk, and puts everything back behind each trial.
+
+    Args:
+        candidates: Indices of the pairs to try; pair i is units i and i + 1.
+
+    Attributes:
+        reach: For each unit `output_difference` of the network when the units up to it are quantized, block
+            by block, and the rest is in full precision; on images that were held out.
+        pairs: For each neighbouring pair the same number behind its second unit when both were optimised
+            jointly; NaN where the pair was not tried.
+    """
+
+    def __init__(self, candidates: Collection[int]) -> None:
+        self.candidates = frozenset(candidates)
+        self.reach: list[float] = []
+        self.pairs: list[float] = []
+        self._outputs: list[Tensor] = []
+
+    def held_out(self, images: int) -> int:
+        """Decide how many images are for measuring.
+
+        Args:
+            images: Calibration images.
+
+        Returns:
+            A quarter, at least 1 and at most `HELD_OUT`; 0 of a single image, which has to serve for both.
+        """
+        return min(HELD_OUT, max(images // HELD_OUT_SHARE, 1)) if images > 1 else 0
+
+    def groups(self, walk: Walk) -> list[range]:
+        """List the pairs that are tried.
+
+        Args:
+            walk: The walk.
+
+        Returns:
+            Units of each pair, in the order of the trials.
+        """
+        pairs = range(len(walk.network.units) - 1)
+        return [range(i, i + 2) for i in pairs if i in self.candidates]
+
+    def before(self, walk: Walk, index: int, task: Pass, learned: GroupCache) -> None:
+        """Try a unit with the next one, before it is optimised alone.
+
+        Args:
+            walk: The walk; its plan has one unit a group.
+            index: The unit.
+            task: The pass.
+            learned: What the unit will learn from.
+        """
+        if index + 1 == len(walk.network.units):
+            return
+        pair = range(index, index + 2)
+        steps = walk.counted.optimisation(task, pair) if index in self.candidates else 0
+        if not steps:
+            self.pairs.append(math.nan)
+            return
+        units = [walk.network.low[i] for i in pair]
+        before = [copy.deepcopy(unit.state_dict()) for unit in units]
+        target = walk.advance(walk.network.full[index + 1], learned.target)
+        joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
+        walk.optimise(pair, task, joint, steps)
+        target.free()
+        middle = walk.advance_low(index, learned.quantized, task)
+        out = walk.advance_low(index + 1, middle, task)
+        middle.free()
+        self.pairs.append(self._reach(walk, out, pair.stop))
+        out.free()
+        for unit, state in zip(units, before, strict=True):
+            unit.load_state_dict(state)
+            for layer in layers_of(unit):
+                layer.refresh()
+
+    def after(self, walk: Walk, index: int, quantized: Store) -> None:
+        """Measure what a unit's error does to the network's output.
+
+        Args:
+            walk: The walk.
+            index: The unit, hardened.
+            quantized: What leaves it, shape (N, ...).
+        """
+        self.reach.append(self._reach(walk, quantized, index + 1))
+
+    def noted(self) -> dict[str, Any]:
+        """What was noted at the last unit.
+
+        Returns:
+            ``reach``, and ``pair`` where the unit has a next one; a pair that was not tried is None.
+        """
+        noted: dict[str, Any] = {"reach": self.reach[-1]}
+        if len(self.pairs) == len(self.reach):
+            noted["pair"] = None if math.isnan(self.pairs[-1]) else self.pairs[-1]
+        return noted
+
+    def recall(self, noted: dict[str, Any]) -> None:
+        """Note what an earlier walk noted at the next unit.
+
+        Args:
+            noted: What `noted` gave there.
+        """
+        self.reach.append(float(noted["reach"]))
+        if "pair" in noted:
+            self.pairs.append(math.nan if noted["pair"] is None else float(noted["pair"]))
+
+    @torch.no_grad()
+    def _reach(self, walk: Walk, quantized: Store, begin: int) -> float:
+        if not self._outputs:
+            network = nn.Sequential(*walk.network.full)
+            self._outputs = [network(x) for x in _last(walk.images, walk)]
+        rest = nn.Sequential(*walk.network.full[begin:])
+        low = [rest(x) for x in _last(quantized, walk)]
+        ranks = walk.shard.ranks
+        if ranks.world == 1:
+            return output_difference(torch.cat(low), torch.cat(self._outputs))
+        difference = size = 0.0
+        if low:  # a process may have none of these images
+            full = torch.cat(self._outputs).double()
+            size = float(len(full) if full.ndim == 2 else full.square().sum())
+            difference = size * output_difference(torch.cat(low), full)
+        difference, size = ranks.total(difference, size)
+        return difference / max(size, torch.finfo(torch.float64).tiny)
+
+
+def output_difference(low: Tensor, full: Tensor) -> float:
+    """Tell how far a network's output is off.
+
+    The squared error of logits is a poor judge where it is large: it can fall while predictions get worse.
+
+    Args:
+        low: The quantized network's, shape (N, classes), or any other.
+        full: The full-precision one's, same shape.
+
+    Returns:
+        The Kullback-Leibler divergence of the class probabilities, mean over the images, in nats; for outputs
+        that are no logits the relative error ``||low - full||^2 / ||full||^2``. At least 0.
+    """
+    low, full = low.double(), full.double()
+    if low.ndim == 2:
+        return float(prediction_difference(low, full))
+    tiny = torch.finfo(torch.float64).tiny
+    return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))
+
+
+def _last(values: Store, walk: Walk) -> Iterator[Tensor]:
+    """The images that are for measuring; all, where none are."""
+    learned = walk.shard.images - walk.held_out if walk.held_out else 0
+    for begin in range(walk.shard.before(learned), values.images, walk.eval_batch):
+        yield values.take(torch.arange(begin, min(begin + walk.eval_batch, values.images)))

@@ -1,0 +1,111 @@
+"""How many optimisation steps lie ahead of a walk over the network, group by group."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+
+from mrecg.config.schema import TrainerConfig
+from mrecg.planner.budget import step_cost
+from mrecg.planner.schedule import Plan, group_name
+from mrecg.quant.modules import activations_of, layers_of
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct import correction
+from mrecg.reconstruct.events import Ahead
+from mrecg.reconstruct.methods import Pass
+
+
+def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int:
+    """Optimisation steps of a group.
+
+    Args:
+        members: Units in the group.
+        trainer: Steps a unit, and whether a merged group gets them once or once a member.
+        share: The pass's fraction of the steps.
+
+    Returns:
+        At least 1.
+    """
+    return max(1, round(share * trainer.steps * (members if trainer.steps_per == "unit" else 1)))
+
+
+def ranges_of(plan: Plan) -> list[range]:
+    """Indices of the units of each group.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        One range a group.
+    """
+    ends = [0, *accumulate(len(group) for group in plan.groups)]
+    return [range(begin, end) for begin, end in pairwise(ends)]
+
+
+class Steps:
+    """Counts the steps of groups.
+
+    Args:
+        network: The network.
+        trainer: Steps a unit.
+        images: Calibration images.
+    """
+
+    def __init__(self, network: QuantizedNetwork, trainer: TrainerConfig, images: int) -> None:
+        self._network, self._trainer, self._images = network, trainer, images
+
+    def optimisation(self, task: Pass, members: range) -> int:
+        """Optimisation steps of a group.
+
+        Args:
+            task: The pass.
+            members: Its units.
+
+        Returns:
+            0 where there is nothing to learn, as in a head without activations.
+        """
+        low = self._network.low[members.start : members.stop]
+        rounds = task.rounding is not None and any(layers_of(unit) for unit in low)
+        scales = task.scales is not None and any(activations_of(unit) for unit in low)
+        return group_steps(len(members), self._trainer, task.steps) if rounds or scales else 0
+
+    def correction(self, task: Pass) -> int:
+        """Steps that correct one batch of a group's activations, where that is possible."""
+        return 0 if task.correction is None else max(1, round(task.correction.steps * self._trainer.steps))
+
+    def corrections(self, task: Pass, members: range) -> int:
+        """Steps that correct a group's activations, of all batches; 0 where no BatchNorm says where to."""
+        if task.correction is None:
+            return 0
+        there = correction.correctable([self._network.unfolded(i) for i in members])
+        return self.correction(task) * -(-self._images // correction.BATCH) if there else 0
+
+    def ahead(self, task: Pass, groups: Sequence[range], tried: Sequence[range] = ()) -> Iterator[Ahead]:
+        """Say what a pass will do.
+
+        Args:
+            task: The pass.
+            groups: Units of each group.
+            tried: Units of each trial; it comes before its first unit's group.
+
+        Yields:
+            One record a trial and group, in the order in which they come.
+        """
+        trials = {members.start: members for members in tried}
+        for group in groups:
+            if group.start in trials:
+                pair = trials[group.start]
+                yield self._ahead(task, pair, trial=True)
+            yield self._ahead(task, group, trial=False)
+
+    def _ahead(self, task: Pass, members: range, *, trial: bool) -> Ahead:
+        names = tuple(self._network.units[i].name for i in members)
+        steps = self.optimisation(task, members)
+        corrected = self.corrections(task, members) if steps else 0
+        cost = sum(step_cost(self._network.units[i].facts) for i in members)
+        return Ahead(
+            name=group_name(names),
+            members=names,
+            task=task.name,
+            steps=steps + corrected,
+            cost=float(cost or len(members)),
+            trial=trial,
+        )

@@ -1,0 +1,1 @@
+"""Figures of a report: those of single runs, and those for papers."""

@@ -1,0 +1,299 @@
+"""What the page draws, as plain values: networks, configurations, runs and plans."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mrecg.errors import DataError
+from mrecg.planner.schedule import Plan
+from mrecg.report import compare, decisions, narrative
+from mrecg.report.compare import Panel, Series
+from mrecg.report.gather import left_out
+from mrecg.report.page.curves import significant, with_ids
+from mrecg.report.page.provenance import provenance
+from mrecg.report.palette import looks
+from mrecg.report.reasons import criterion_title, reason
+from mrecg.runs.index import Read
+from mrecg.runs.load import BrokenRunsError
+from mrecg.runs.records import Run
+from mrecg.system.checked_read import read_regular
+
+
+def document(runs: Sequence[Run], *, command: str, version: str, read: Read = read_regular) -> dict[str, Any]:
+    """Describe runs for the page.
+
+    Args:
+        runs: Any runs, in any order.
+        command: What made the page.
+        version: Of this package.
+        read: How files of run folders are read.
+
+    Returns:
+        Plain values that JSON can hold; what is not finite is None.
+    """
+    return Document(runs, read).values(command=command, version=version)
+
+
+class Document:
+    """Gives everything an id and writes it down once.
+
+    Args:
+        runs: Any runs.
+        read: How files of run folders are read.
+    """
+
+    def __init__(self, runs: Sequence[Run], read: Read = read_regular) -> None:
+        self.runs = with_ids(runs)
+        self.read = read
+        # A run and the one that it is compared with.
+        self.decisions = lru_cache(maxsize=4)(lambda key: self._decisions(self.runs[key]))
+        self.panels = compare.panels(runs)
+        self.networks: dict[tuple[object, ...], dict[str, Any]] = {}
+        self.plans: dict[tuple[object, ...], dict[str, Any]] = {}
+        self.folders: dict[str, tuple[str, ...]] = {}
+        self.broken: dict[Path, DataError] = {}
+
+    def values(self, *, command: str, version: str) -> dict[str, Any]:
+        """Assemble the document.
+
+        Args:
+            command: What made the page.
+            version: Of this package.
+
+        Returns:
+            Plain values.
+
+        Raises:
+            BrokenRunsError: Decisions of runs cannot be read.
+        """
+        ids = {id(run): key for key, run in self.runs.items()}
+        series = [(panel, one) for panel in self.panels for one in panel.series]
+        names = {id(one): f"c{i}" for i, (_, one) in enumerate(series)}
+        of_run = {id(run): (panel, one) for panel, one in series for run in one.runs}
+        found = compare.findings(self.panels)
+        configurations = self._configurations(series, names)
+        runs = []
+        for key, run in self.runs.items():
+            panel, one = of_run.get(id(run), (None, None))
+            values = {"id": key, "configuration": names[id(one)] if one else None, **self._run(key, run)}
+            values["plan"] = self._plan(run, names[id(one)]) if one else None
+            other = compare.baseline_of(panel, one) if panel and one else None
+            values["to_baseline"] = self._to_baseline(key, run, other, ids) if other else None
+            runs.append(values)
+        if self.broken:
+            raise BrokenRunsError(self.broken)
+        runs_of = list(self.runs.values())
+        return {
+            "version": version,
+            "made": date.today().isoformat(),
+            "subject": self._subject(),
+            "headline": narrative.headline(found, runs_of),
+            "command": command,
+            "networks": list(self.networks.values()),
+            "configurations": configurations,
+            "runs": runs,
+            "plans": list(self.plans.values()),
+            "left_out": left_out(runs_of),
+            "provenance": provenance({key: run for key, run in self.runs.items() if run.detailed}),
+        }
+
+    def _subject(self) -> str:
+        titles = [network["title"] for network in self.networks.values()] or ["no completed run"]
+        return titles[0] if len(titles) == 1 else f"{len(titles)} networks: {', '.join(titles)}"
+
+    def _configurations(
+        self, series: Sequence[tuple[Panel, Series]], names: dict[int, str]
+    ) -> list[dict[str, Any]]:
+        appearance = looks(self.panels)
+        found = []
+        for panel, one in series:
+            run, look = one.first, appearance[one.label]
+            baseline = compare.baseline_of(panel, one)
+            found.append(
+                {
+                    "id": names[id(one)],
+                    "network": self._network(run),
+                    "bits": run.bits,
+                    "label": one.label,
+                    "method": run.method,
+                    "granularity": run.granularity,
+                    "planner": run.planner,
+                    "merge_count": compare.merge_count(run),
+                    "details": _details(run),
+                    "baseline": names[id(baseline)] if baseline else None,
+                    "colour": look.colour_index,
+                    "dash": look.dash,
+                    "marker": look.marker,
+                }
+            )
+        return found
+
+    def _network(self, run: Run) -> str:
+        key = (run.model, run.data, run.unit_names)
+        known = self.networks.get(key)
+        if known is None or (not known["described"] and run.plan is not None and run.plan.facts):
+            name = known["id"] if known else f"n{len(self.networks)}"
+            self.networks[key] = {
+                "id": name,
+                "title": f"{run.model} on {run.data}",
+                "model": run.model,
+                "data": run.data,
+                "described": run.plan is not None and bool(run.plan.facts),
+                "units": _units(run),
+            }
+        return str(self.networks[key]["id"])
+
+    def _plan(self, run: Run, configuration: str) -> str | None:
+        plan = run.plan
+        if plan is None:
+            return None
+        shown = (plan.groups, plan.planner, plan.criteria[:1])
+        key = (run.model, run.data, run.bits, plan.granularity, *shown)
+        if key not in self.plans:
+            self.plans[key] = {
+                "id": f"p{len(self.plans)}",
+                "network": self._network(run),
+                "configurations": [],
+                **_plan_values(plan),
+            }
+        made = self.plans[key]
+        if configuration not in made["configurations"]:
+            made["configurations"].append(configuration)
+        return str(made["id"])
+
+    def _decisions(self, run: Run) -> decisions.Decisions | None:
+        kept = run.completed and run.detailed
+        try:
+            return decisions.read_decisions(run, read=self.read) if kept else None
+        except DataError as error:  # all that are broken are told at once
+            self.broken[run.path] = error
+            return None
+
+    def _run(self, key: str, run: Run) -> dict[str, Any]:
+        kept = self.decisions(key)
+        top1, full = compare.top1(run), run.fp.top1 if run.fp else None
+        to_fp = None
+        if kept is not None and len(kept):
+            to_fp = decisions.change(decisions.right(kept, 1), decisions.right(kept, 2))
+        elif top1 is not None and full is not None and run.evaluation_images:
+            to_fp = decisions.unpaired(full, top1, run.evaluation_images)
+        place = {name: i for i, name in enumerate(run.unit_names)}
+        oscillation = asdict(run.oscillation) if run.oscillation else {}
+        measures = ("error_index", "error_peak", "loss_index", "loss_peak")
+        return {
+            "name": run.name,
+            "folder": str(run.path),
+            "seed": run.seed,
+            "status": run.status,
+            "error": run.error,
+            "model": run.model,
+            "data": run.data,
+            "bits": run.bits,
+            "method": run.method,
+            "device": run.device,
+            "top1": top1,
+            "top5": run.quantized.top5 if run.quantized else None,
+            "fp_top1": full,
+            "fp_top5": run.fp.top5 if run.fp else None,
+            "images": run.evaluation_images,
+            "standard_error": decisions.standard_error(top1, run.evaluation_images)
+            if top1 is not None and run.evaluation_images
+            else None,
+            "to_fp": to_fp,
+            "paired": kept is not None,
+            "detailed": run.detailed,
+            **{measure: significant(oscillation.get(measure)) for measure in measures},
+            "last_error": significant(run.units[-1].error) if run.units else None,
+            "seconds": dict(run.seconds),
+            "total_seconds": run.total_seconds if run.seconds else None,
+            "memory_mb": run.peak_memory_mb or None,
+            "size_fp": run.size_fp or None,
+            "size": run.size_quantized or None,
+            "errors": [significant(unit.error, 5) for unit in run.units],
+            "losses": [significant(unit.loss, 5) for unit in run.units],
+            "groups": [[place[name] for name in group if name in place] for group in run.groups],
+            "decisions": None if kept is None else decisions.flips(kept, self._names(run, kept)),
+        }
+
+    def _names(self, run: Run, kept: decisions.Decisions) -> dict[int, str]:
+        digest = run.evaluation_set or str(run.path)
+        if digest not in self.folders:  # many runs share one set of images, whose names may be 50,000
+            self.folders[digest] = decisions.class_folders(run, read=self.read)
+        return decisions.class_names(kept, self.folders[digest])
+
+    def _to_baseline(
+        self, key: str, run: Run, baseline: Series, ids: dict[int, str]
+    ) -> dict[str, Any] | None:
+        other = next((r for r in baseline.runs if r.seed == run.seed), None)
+        if other is None:
+            return None
+        before, after = compare.top1(other), compare.top1(run)
+        if before is None or after is None or other.evaluation_set != run.evaluation_set:
+            return None
+        mine, theirs = self.decisions(key), self.decisions(ids[id(other)])
+        same = mine is not None and theirs is not None and len(mine) == len(theirs) > 0
+        if mine is not None and theirs is not None and same and (mine[:, 0] == theirs[:, 0]).all():
+            found = decisions.change(decisions.right(theirs, 2), decisions.right(mine, 2))
+        else:
+            found = decisions.unpaired(before, after, min(run.evaluation_images, other.evaluation_images))
+        return {"run": ids[id(other)], **found}
+
+
+def _details(run: Run) -> dict[str, str]:
+    found = {
+        "steps": f"{run.steps:,} per {run.steps_per}",
+        "calibration images": f"{run.calibration_images:,}",
+        "batch size": str(run.batch_size),
+        "precision": run.precision,
+        "first layer's output": run.stem_output,
+    }
+    return found | dict(run.options)
+
+
+def _units(run: Run) -> list[dict[str, Any]]:
+    facts = {unit.name: unit for unit in run.plan.facts} if run.plan else {}
+    capacity = next((c.capacities for c in run.plan.criteria if c.name == "modcap"), ()) if run.plan else ()
+    found = []
+    for i, name in enumerate(run.unit_names):
+        unit = facts.get(name)
+        values: dict[str, Any] = {"name": name, "modcap": capacity[i] if i < len(capacity) else None}
+        if unit is not None:
+            values |= {
+                "stage": unit.stage,
+                "parameters": sum(layer.weights for layer in unit.layers),
+                "macs": unit.macs,
+                "stride": math.prod(layer.stride for layer in unit.layers),
+                "residual": unit.residual,
+                "layers": [
+                    {key: value for key, value in asdict(layer).items() if key != "macs"}
+                    for layer in unit.layers
+                ],
+            }
+        found.append(values)
+    return found
+
+
+def _plan_values(plan: Plan) -> dict[str, Any]:
+    place = {name: i for i, name in enumerate(plan.units)}
+    by = f", planned by {plan.planner}" if plan.planner else ""
+    return {
+        "heading": f"{plan.granularity}{by}",
+        "groups": [[place[name] for name in group] for group in plan.groups],
+        "merges": [{"left": place[merge.left], "reason": reason(plan, merge)} for merge in plan.merges],
+        "criteria": [
+            {
+                "name": criterion.name,
+                "difference": criterion.difference,
+                "title": criterion_title(criterion),
+                "capacities": [significant(value) for value in criterion.capacities],
+                "differences": [significant(value) for value in criterion.differences],
+            }
+            for criterion in plan.criteria
+        ],
+        "not_comparable": list(plan.not_comparable),
+        "note": plan.note,
+    }

@@ -1,0 +1,121 @@
+"""Which run a configuration stands for, and in what two of them differ."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mrecg.config.schema import RunConfig
+from mrecg.config.validate import plain, saved_config
+from mrecg.errors import ConfigError
+from mrecg.system.checked_read import read_regular, yaml_mapping
+
+CHECKPOINT = "checkpoint"
+"""Folder of what a run has finished, below the run folder; gone when the run is complete."""
+_NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "allow_import")
+"""Groups of the configuration that do not make another run."""
+_PLACE = ("device", "budget_mb", "folder")
+"""Of the cache: where it lies, which changes no bit. A run that was out of memory may go on with less."""
+
+
+def identity_of(config: RunConfig) -> str:
+    """Hash what a run will do: its resolved configuration, without where its curves go.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(_decisive(config), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Say in what two configurations stand for other runs.
+
+    Args:
+        old: One.
+        new: The other.
+
+    Returns:
+        For each key ``key: OLD there, NEW here``; empty for the same run.
+    """
+    before, after = _flat(_decisive(old)), _flat(_decisive(new))
+    keys = list(dict.fromkeys([*before, *after]))
+    return [
+        f"{key}: {before.get(key, 'nothing')} there, {after.get(key, 'nothing')} here"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def refuse_other(config: RunConfig, folder: Path) -> None:
+    """See to it that an interrupted run is not lost to another one in its folder.
+
+    Args:
+        config: The configuration.
+        folder: The run folder that it is going to use; it need not be there.
+
+    Raises:
+        ConfigError: The folder is that of another run, which was interrupted.
+    """
+    if config.resume != "never" and (folder / CHECKPOINT).is_dir():
+        refuse_differences(read_config(folder), config, folder)
+
+
+def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
+    """Refuse to go on with another run than the folder's.
+
+    Args:
+        old: What the folder says.
+        new: What is going to be run.
+        folder: The run folder.
+
+    Raises:
+        ConfigError: They stand for other runs; names the first difference.
+    """
+    if other := differences(old, new):
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        raise ConfigError(
+            f"{folder}: holds an interrupted run with other settings ({other[0]}){more}; go on with that by "
+            f"resume={folder}, choose another folder, or give it up by resume=never"
+        )
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read the configuration of a run folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: There is none, or none that can be read.
+    """
+    file = folder / "config.yaml"
+    try:
+        values = yaml_mapping(read_regular(file))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{file}: cannot be read ({reason}); is {folder} a run folder?") from error
+    try:
+        return saved_config(values)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _decisive(config: RunConfig) -> dict[str, Any]:
+    values = {key: value for key, value in plain(config).items() if key not in _NO_MATTER}
+    return {**values, "cache": {key: value for key, value in values["cache"].items() if key not in _PLACE}}
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

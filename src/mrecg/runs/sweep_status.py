@@ -1,0 +1,229 @@
+"""How far a sweep is, from its files alone: sweep.json, and each job's summary.json and run.lock."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from statistics import fmean
+from typing import Any
+
+from mrecg.errors import DataError
+from mrecg.runs.find import SUMMARY, natural, runs_below
+from mrecg.runs.index import Read
+from mrecg.runs.reader import Reader
+from mrecg.runs.records import COMPLETED
+from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
+from mrecg.system.lock import LOCK, locked
+
+MANIFEST = "sweep.json"
+"""The file in which a sweep keeps its jobs; older sweeps have none."""
+DONE, FAILED, RUNNING, INTERRUPTED, MISSING = STATUSES = (
+    "done",
+    "failed",
+    "running",
+    "interrupted",
+    "missing",
+)
+"""Interrupted jobs have begun and ended without a word, missing ones never began."""
+_MARKS = frozenset({SUMMARY, LOCK, "config.yaml", ".hydra"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """One job of a sweep.
+
+    Attributes:
+        number: Its place in the sweep.
+        folder: Its run folder, relative to the sweep's.
+        overrides: What it was asked for; empty in a sweep without sweep.json.
+        status: One of `STATUSES`.
+        subject: Network, images and bit widths; empty where they are not known.
+        top1: Top-1 accuracy after quantization; None where there is none.
+        seconds: Of all stages; of a running job since its start; None where that is not known.
+        reason: Why it failed, in one line.
+    """
+
+    number: int
+    folder: str
+    overrides: tuple[str, ...] = ()
+    status: str
+    subject: str = ""
+    top1: float | None = None
+    seconds: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep and how far it is.
+
+    Attributes:
+        folder: Its folder.
+        command: What started it; empty where that is not known.
+        jobs: In the order of their numbers.
+    """
+
+    folder: Path
+    command: str
+    jobs: tuple[JobStatus, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Jobs by status, all statuses."""
+        found = Counter(job.status for job in self.jobs)
+        return {status: found[status] for status in STATUSES}
+
+    @property
+    def seconds_a_job(self) -> float | None:
+        """Mean time of the jobs that are done; None while there is none."""
+        times = [job.seconds for job in self.jobs if job.status == DONE and job.seconds is not None]
+        return fmean(times) if times else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time until all is done, if those that wait take the mean time, as many at once as run now.
+
+        None while no job is done, and where none is left; without a running job, that of one after another.
+        """
+        mean, counts = self.seconds_a_job, self.counts
+        waiting, running = counts[MISSING] + counts[INTERRUPTED], counts[RUNNING]
+        if mean is None or not waiting + running:
+            return None
+        begun = sum(max(0.0, mean - (job.seconds or 0.0)) for job in self.jobs if job.status == RUNNING)
+        return (mean * waiting + begun) / max(running, 1)
+
+    @property
+    def best(self) -> dict[str, JobStatus]:
+        """The most accurate job of each network and bit widths."""
+        found: dict[str, JobStatus] = {}
+        for job in self.jobs:
+            if job.status == DONE and job.top1 is not None:
+                known = found.get(job.subject)
+                if known is None or known.top1 is None or job.top1 > known.top1:
+                    found[job.subject] = job
+        return found
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read how far a sweep is.
+
+    Args:
+        folder: The sweep's folder. Without sweep.json its jobs are the run folders in it.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        DataError: There is no such folder, nothing of a sweep in it, or its sweep.json is broken.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the folder of a sweep")
+    command, jobs = _manifest(folder)
+    if not jobs:
+        raise DataError(f"{folder}: no sweep in it (neither {MANIFEST} nor a run folder)")
+    places = [folder / name for _, name, _ in jobs]
+    with Reader([folder], places, every=False) as read:
+        found = [
+            _job(number, place, name, overrides, read)
+            for (number, name, overrides), place in zip(jobs, places, strict=True)
+        ]
+    return Sweep(folder=folder, command=command, jobs=tuple(found))
+
+
+def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]]:
+    """The command, and of each job number, folder and overrides."""
+    file = folder / MANIFEST
+    try:
+        content = json_object(read_regular(file))
+        refuse_newer(content, file)
+        jobs = [
+            (int(job["number"]), _inside(str(job["folder"])), tuple(map(str, job["overrides"])))
+            for job in content["jobs"]
+        ]
+        return str(content.get("command", "")), sorted(jobs)
+    except FileNotFoundError:
+        runs = sorted(runs_below(folder, _MARKS), key=natural)
+        return "", [(i, run.relative_to(folder).as_posix(), ()) for i, run in enumerate(runs)]
+    except (OSError, *DAMAGED) as error:
+        raise DataError(f"{file}: not the list of a sweep's jobs ({error!r})") from error
+
+
+def _inside(name: str) -> str:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ValueError(f"folder {name!r} is not inside the sweep's")
+    return name
+
+
+def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: Read) -> JobStatus:
+    values: Mapping[str, Any] = {}
+    broken = ""
+    try:
+        values = json_object(read(place / SUMMARY))
+        refuse_newer(values, Path(SUMMARY))
+        broken = "" if values else "summary.json is empty"
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except DataError as error:
+        values, broken = {}, str(error)
+    except (OSError, ValueError) as error:
+        broken = f"summary.json is not readable: {error}"
+    if values:
+        status = DONE if values.get("status", COMPLETED) == COMPLETED else FAILED
+    elif locked(place):
+        status = RUNNING  # also while its summary is being written
+    elif broken:
+        status = FAILED
+    else:
+        # A folder that nobody has ever locked was made by the engine, for a job that has not begun.
+        begun = (place / LOCK).exists() or (place / "config.yaml").exists()
+        status = INTERRUPTED if begun else MISSING
+    reason = broken or str(values.get("error") or "no reason was recorded")
+    return JobStatus(
+        number=number,
+        folder=name,
+        overrides=overrides,
+        status=status,
+        subject=_subject(values),
+        top1=_top1(values),
+        seconds=_elapsed(place) if status == RUNNING else _seconds(values),
+        reason=" ".join(reason.split()) if status == FAILED else "",
+    )
+
+
+def _subject(values: Mapping[str, Any]) -> str:
+    bits = values.get("bits")
+    if not isinstance(bits, dict) or "model" not in values:
+        return ""
+    widths = f"W{bits.get('weight')}A{bits.get('activation')}"
+    return f"{values['model']} on {values.get('data')}, {widths}"
+
+
+def _top1(values: Mapping[str, Any]) -> float | None:
+    quantized = values.get("quantized")
+    top1 = quantized.get("top1") if isinstance(quantized, dict) else None
+    return _finite(top1)
+
+
+def _seconds(values: Mapping[str, Any]) -> float | None:
+    times = values.get("timing_s")
+    found = map(_finite, times.values()) if isinstance(times, dict) else ()
+    known = [value for value in found if value is not None]
+    return sum(known) if known else None
+
+
+def _finite(value: object) -> float | None:
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+
+
+def _elapsed(place: Path) -> float | None:
+    try:
+        started = datetime.fromisoformat(str(json.loads(read_regular(place / LOCK))["started"]))
+        return max(0.0, (datetime.now(UTC) - started).total_seconds())
+    except (OSError, *DAMAGED):
+        return None

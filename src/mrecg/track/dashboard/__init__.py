@@ -1,0 +1,1 @@
+"""The W&B workspace: what its panels show, and how it is applied."""

@@ -1,0 +1,5 @@
+"""Progress on the screen: a live display on a terminal, plain lines elsewhere."""
+
+from mrecg.track.terminal.display import Display, Quiet, Screen, console_on, results_console
+
+__all__ = ["Display", "Quiet", "Screen", "console_on", "results_console"]

@@ -1,0 +1,1 @@
+"""A run on W&B: what is logged, how it is sent, and the identity that it keeps."""
