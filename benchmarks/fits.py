@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.clock import timed
 from benchmarks.learning import learning
 from benchmarks.networks import Subject
-from mrecg.reconstruct.engine import deterministic
+from mrecg.reconstruct.job import deterministic
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, quiet_lightning
 
 STEPS, CHUNK = 200, 50

@@ -10,8 +10,8 @@ from benchmarks.networks import EVAL_BATCH, Subject, network_of, subjects
 from mrecg.config.methods import QDrop
 from mrecg.config.schema import BitsConfig
 from mrecg.quant.modules import layers_of, quantization
-from mrecg.reconstruct.engine import deterministic
 from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.job import deterministic
 from mrecg.reconstruct.loss import reconstruction_loss
 
 BITS = BitsConfig(weight=2, activation=4)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from benchmarks.networks import BATCH, PRECISION, Subject
 from mrecg.config.methods import QDrop
 from mrecg.quant.modules import activations_of, layers_of
-from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
 from mrecg.reconstruct.methods import passes_of
 
 
@@ -31,15 +31,17 @@ def learning(subject: Subject, *, steps: int, method: QDrop | None = None) -> It
         scale.requires_grad_(True)
     module = GroupReconstruction(
         [unit],
-        task=task,
-        cache=subject.cache,
-        steps=steps,
-        batch=BATCH,
-        log_every=10,
-        precision=PRECISION,
-        graphs=False,
-        seed=0,
-        report=lambda *_: None,
+        GroupTask(
+            pass_=task,
+            cache=subject.cache,
+            steps=steps,
+            batch=BATCH,
+            log_every=10,
+            precision=PRECISION,
+            graphs=False,
+            seed=0,
+        ),
+        lambda *_: None,
     )
     try:
         yield module

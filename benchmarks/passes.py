@@ -16,7 +16,9 @@ from mrecg.config.schema import CacheConfig, CalibrationConfig, Precision, Train
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
+from mrecg.reconstruct.job import Reconstruction
+from mrecg.reconstruct.settings import Settings
 from mrecg.system.memory import peak_memory_mb, reset_peak_memory
 
 
@@ -48,12 +50,14 @@ def reconstructed(
         network,
         images,
         plan,
-        method=method or QDrop(),
-        trainer=TrainerConfig(steps=steps, batch_size=BATCH, **trainer),
-        cache=CacheConfig(),
-        precision=precision,
-        seed=0,
-        eval_batch=EVAL_BATCH,
+        Settings(
+            method=method or QDrop(),
+            trainer=TrainerConfig(steps=steps, batch_size=BATCH, **trainer),
+            cache=CacheConfig(),
+            precision=precision,
+            seed=0,
+            eval_batch=EVAL_BATCH,
+        ),
     )
 
 

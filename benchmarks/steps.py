@@ -13,8 +13,8 @@ from benchmarks.learning import learning
 from benchmarks.networks import BATCH, Subject
 from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import quantization
-from mrecg.reconstruct.engine import deterministic
 from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.job import deterministic
 from mrecg.reconstruct.loss import reconstruction_loss
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}

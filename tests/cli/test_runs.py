@@ -14,7 +14,7 @@ import pytest
 from mrecg.cli.doctor import OPTIONAL
 from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct import optimise
-from mrecg.reconstruct.walk import Walk
+from mrecg.reconstruct.context import Context
 from mrecg.system.lock import locked
 from mrecg.system.machine import PACKAGES
 
@@ -172,11 +172,11 @@ def test_an_interrupted_run_goes_on_where_it_was(
     fitted: list[str] = []
     real = optimise.fit
 
-    def fit(walk: Walk, members: range, *rest: Any) -> Any:
+    def fit(context: Context, members: range, *rest: Any) -> Any:
         if len(fitted) == 3:
             raise KeyboardInterrupt
-        fitted.append(walk.network.units[members.start].name)
-        return real(walk, members, *rest)
+        fitted.append(context.network.units[members.start].name)
+        return real(context, members, *rest)
 
     monkeypatch.setattr(optimise, "fit", fit)
     code, out, err = mrecg("quantize", *words)

@@ -15,8 +15,10 @@ from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, T
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
+from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.methods import LearnRounding, LearnScales, Pass, passes_of
+from mrecg.reconstruct.settings import Settings
 
 Network = Callable[..., QuantizedNetwork]
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -33,12 +35,14 @@ def two_steps(network: QuantizedNetwork, images: Tensor, name: str, **options: A
             planner=PlannerConfig(),
             model="tiny",
         ),
-        method=METHODS[name](**options),
-        trainer=TrainerConfig(steps=2, batch_size=4, log_every=1),
-        cache=CacheConfig(),
-        precision=32,
-        seed=3,
-        eval_batch=8,
+        Settings(
+            method=METHODS[name](**options),
+            trainer=TrainerConfig(steps=2, batch_size=4, log_every=1),
+            cache=CacheConfig(),
+            precision=32,
+            seed=3,
+            eval_batch=8,
+        ),
     )
 
 

@@ -30,6 +30,7 @@ from mrecg.reconstruct.calibrate import calibrate
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
 from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.settings import Settings
 from tests.parity.networks import KINDS, Net, build
 from tests.references.units import Data, Draws, Grid, Layer, Unit
 
@@ -182,12 +183,14 @@ def run(
             network,
             pictures,
             plan,
-            method=method,
-            trainer=TrainerConfig(steps=steps, steps_per="group", batch_size=batch, log_every=1),
-            cache=CacheConfig(),
-            precision=32,
-            seed=3,
-            eval_batch=images,
+            Settings(
+                method=method,
+                trainer=TrainerConfig(steps=steps, steps_per="group", batch_size=batch, log_every=1),
+                cache=CacheConfig(),
+                precision=32,
+                seed=3,
+                eval_batch=images,
+            ),
             listener=watcher,
         )
     pairs = zip(watcher.curves, fits, strict=True)

@@ -14,7 +14,7 @@ from mrecg.pipeline import reuse
 from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.result import Result
 from mrecg.reconstruct import optimise
-from mrecg.reconstruct.walk import Walk
+from mrecg.reconstruct.context import Context
 from mrecg.system.content_store import Shelf
 
 Config = Callable[..., RunConfig]
@@ -28,9 +28,9 @@ class Spy:
         self.names: list[str] = []
         real = optimise.fit
 
-        def fit(walk: Walk, members: range, *rest: Any) -> Any:
-            self.names.append("+".join(walk.network.units[i].name for i in members))
-            return real(walk, members, *rest)
+        def fit(context: Context, members: range, *rest: Any) -> Any:
+            self.names.append("+".join(context.network.units[i].name for i in members))
+            return real(context, members, *rest)
 
         monkeypatch.setattr(optimise, "fit", fit)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mrecg.quant.affine import (
-    Settings,
+    FakeQuant,
     dequantize,
     fake_quantize,
     from_memory_order,
@@ -76,7 +76,7 @@ def test_ties_go_to_even() -> None:
     assert quantize(x, torch.tensor(1.0), torch.tensor(2.0), 7).tolist() == [0, 2, 2, 4, 4]
     for on in (True, False):
         with fused(on):
-            assert fake_quantize(x, torch.tensor(1.0), Settings(2.0, 7)).tolist() == [-2, 0, 0, 2, 2]
+            assert fake_quantize(x, torch.tensor(1.0), FakeQuant(2.0, 7)).tolist() == [-2, 0, 0, 2, 2]
 
 
 def straight_through(x: Tensor, scale: Tensor, zero: float, top: int) -> Tensor:
@@ -100,7 +100,7 @@ def test_gradients_equal_an_independent_straight_through(zero: int, layout: str)
     results = []
     for ours in (True, False):
         leaf, scale = x.clone().requires_grad_(), torch.tensor([0.7], dtype=F64, requires_grad=True)
-        settings = Settings(float(zero), 15, factor)
+        settings = FakeQuant(float(zero), 15, factor)
         out = fake_quantize(leaf, scale, settings) if ours else straight_through(leaf, scale, zero, 15)
         torch.autograd.backward(out, upstream)
         assert leaf.grad is not None and scale.grad is not None
@@ -117,7 +117,7 @@ def test_input_and_scale_are_not_changed() -> None:
     before = x.detach().clone()
     upstream = torch.randn(9)
     upstream_before = upstream.clone()
-    torch.autograd.backward(fake_quantize(x, scale, Settings(3.0, 7)), upstream)
+    torch.autograd.backward(fake_quantize(x, scale, FakeQuant(3.0, 7)), upstream)
     assert (
         torch.equal(x, before)
         and scale.item() == pytest.approx(0.3)
@@ -132,7 +132,7 @@ def test_bounds_are_the_activation_function_before(bounds: tuple[float, float]) 
     results = []
     for inside in (True, False):
         leaf, scale = x.clone().requires_grad_(), torch.tensor([0.2], dtype=F64, requires_grad=True)
-        settings = Settings(2.0, 7, 0.5)
+        settings = FakeQuant(2.0, 7, 0.5)
         if inside:
             out = fake_quantize(leaf, scale, settings._replace(bounds=bounds))
         else:
@@ -160,7 +160,7 @@ def test_the_fused_kernel_is_the_plain_operations(
 ) -> None:
     x = LAYOUTS[layout](4 * torch.randn(5, 8, 17, 19))
     draw = None if threshold is None else Draw(123456789, threshold)
-    settings = Settings(5.0, 15, 0.01, bounds, draw)
+    settings = FakeQuant(5.0, 15, 0.01, bounds, draw)
     upstream, results = torch.randn_like(x), []
     for on in (True, False):
         leaf, scale = x.clone().requires_grad_(), torch.tensor([0.31], requires_grad=True)
@@ -177,7 +177,7 @@ def test_the_fused_kernel_is_the_plain_operations(
 def test_what_is_not_a_number_stays_so(on: bool) -> None:
     x = torch.tensor([float("nan"), 1.0], requires_grad=True)
     with fused(on):
-        out = fake_quantize(x, torch.tensor([0.5]), Settings(0.0, 15, 1.0, (0.0, 6.0)))
+        out = fake_quantize(x, torch.tensor([0.5]), FakeQuant(0.0, 15, 1.0, (0.0, 6.0)))
     assert out[0].isnan() and out[1] == 1.0
 
 

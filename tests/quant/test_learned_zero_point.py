@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.quant.affine import UNBOUNDED, Settings, fake_quantize
+from mrecg.quant.affine import UNBOUNDED, FakeQuant, fake_quantize
 from mrecg.quant.drop import Draw, Drop
 from mrecg.quant.kernels.switch import fused
 from mrecg.quant.learned_zero_point import fake_quantize_learning_zero
@@ -45,7 +45,7 @@ def test_gradients_equal_an_independent_straight_through(
             t.clone().requires_grad_() for t in (x, torch.tensor([0.3]).to(F64), torch.tensor([zero]).to(F64))
         )
         if ours:
-            out = fake_quantize_learning_zero(leaf, scale, z, Settings(0.0, 15, factor, bounds, draw))
+            out = fake_quantize_learning_zero(leaf, scale, z, FakeQuant(0.0, 15, factor, bounds, draw))
         else:
             out = straight_through(leaf, scale, z, 15, bounds, draw.mask(x) if draw else None)
         torch.autograd.backward(out, upstream)
@@ -66,7 +66,7 @@ def test_where_all_is_clipped_the_gradients_are_those_of_finite_differences(draw
     zero, scale = torch.tensor([3.4], dtype=F64), torch.tensor([0.5], dtype=F64)
 
     def run(values: Tensor, step: Tensor) -> Tensor:
-        return fake_quantize_learning_zero(values, step, zero, Settings(0.0, 7, 1.0, draw=draw))
+        return fake_quantize_learning_zero(values, step, zero, FakeQuant(0.0, 7, 1.0, draw=draw))
 
     assert torch.autograd.gradcheck(run, (x.requires_grad_(), scale.requires_grad_()))
 
@@ -78,7 +78,7 @@ def test_it_computes_what_is_computed_with_the_number(on: bool, dtype: torch.dty
     results = []
     for learned in (True, False):
         leaf, step = x.clone().requires_grad_(), scale.clone().requires_grad_()
-        settings = Settings(5.0, 15, 0.5, HARDTANH, Draw(3, 90))
+        settings = FakeQuant(5.0, 15, 0.5, HARDTANH, Draw(3, 90))
         with fused(on):
             if learned:
                 out = fake_quantize_learning_zero(leaf, step, torch.tensor([5.2], dtype=dtype), settings)

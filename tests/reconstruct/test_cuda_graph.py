@@ -17,10 +17,11 @@ from mrecg.reconstruct import cuda_graph
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint
-from mrecg.reconstruct.group_module import GroupReconstruction, Outputs
+from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask, Outputs
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.rolling_cache import GroupCache
+from mrecg.reconstruct.settings import Settings
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [
@@ -53,16 +54,18 @@ def fit(
         quantizer.scale.requires_grad_()
     module = GroupReconstruction(
         network.low[1:2],
-        task=task,
-        cache=GroupCache(Store.of(quantized), Store.of(full), Store.of(target), logits=Store.of(logits)),
-        tail=network.full[2:],
-        steps=steps,
-        batch=6,
-        log_every=1,
-        precision=32,
-        graphs=graphs,
-        seed=5,
-        report=lambda logged, done: points.extend(logged),
+        GroupTask(
+            pass_=task,
+            cache=GroupCache(Store.of(quantized), Store.of(full), Store.of(target), logits=Store.of(logits)),
+            tail=network.full[2:],
+            steps=steps,
+            batch=6,
+            log_every=1,
+            precision=32,
+            graphs=graphs,
+            seed=5,
+        ),
+        lambda logged, done: points.extend(logged),
     )
     fit_in_chunks(module, range(steps), 30, torch.device(device))
     assert module.rounding is not None
@@ -134,10 +137,12 @@ def test_graphs_without_a_gpu_are_refused(tiny_network: Network, tiny_images: Te
             network,
             tiny_images,
             plan,
-            method=QDrop(),
-            trainer=TrainerConfig(cuda_graphs=True, steps=2),
-            cache=CacheConfig(),
-            precision=32,
-            seed=0,
-            eval_batch=8,
+            Settings(
+                method=QDrop(),
+                trainer=TrainerConfig(cuda_graphs=True, steps=2),
+                cache=CacheConfig(),
+                precision=32,
+                seed=0,
+                eval_batch=8,
+            ),
         )

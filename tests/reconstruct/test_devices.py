@@ -21,16 +21,18 @@ from mrecg.errors import ConfigError, DeviceError
 from mrecg.graph.fold import UNFOLDED
 from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
-from mrecg.quant.affine import Settings, fake_quantize
+from mrecg.quant.affine import FakeQuant, fake_quantize
 from mrecg.quant.drop import Drop
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.group_state import Finished, GroupRecord, Partial
 from mrecg.reconstruct.helper_process import HelperSettings, serve
 from mrecg.reconstruct.helpers import Team
+from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.merge_trials import PairTrials
 from mrecg.reconstruct.ranks import Ranks, Shard
+from mrecg.reconstruct.settings import Settings
 from mrecg.system import devices
 
 Network = Callable[..., QuantizedNetwork]
@@ -74,12 +76,7 @@ def run(
         network,
         images,
         plan_of(network, (("first", "second"),) if merged else ()),
-        method=method,
-        trainer=trainer(),
-        cache=CacheConfig(),
-        precision=32,
-        seed=3,
-        eval_batch=5,
+        Settings(method=method, trainer=trainer(), cache=CacheConfig(), precision=32, seed=3, eval_batch=5),
         trials=trials,
         finished=finished,
         team=team,
@@ -302,7 +299,7 @@ def test_rows_of_a_batch_get_the_masks_of_the_batch(shape: tuple[int, ...], dtyp
     for draw, values, upstream in ((draws[0], kept, dropped), (draws[1], kept[rows], dropped[rows])):
         x = values.clone().requires_grad_()
         own = scale.clone().requires_grad_()
-        out = fake_quantize(x, own, Settings(3.0, 7, draw=draw))
+        out = fake_quantize(x, own, FakeQuant(3.0, 7, draw=draw))
         pulled = (
             upstream
             if draw.rows is not None

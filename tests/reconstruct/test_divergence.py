@@ -62,11 +62,11 @@ class Explosive:
         real = GroupReconstruction.losses
 
         def losses(module: GroupReconstruction, step: int, outputs: Any) -> Any:
-            assert module.task.rounding is not None
+            assert module.pass_.rounding is not None
             second = hasattr(module.group[0], "second")
             if second and step == 3:
-                self.rates.append(module.task.rounding.lr)
-                if module.task.rounding.lr > bound:
+                self.rates.append(module.pass_.rounding.lr)
+                if module.pass_.rounding.lr > bound:
                     outputs = (torch.tensor(float("nan")), *outputs[1:])
             return real(module, step, outputs)
 

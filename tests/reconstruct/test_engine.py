@@ -13,8 +13,10 @@ from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
+from mrecg.reconstruct.job import Reconstruction
+from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.step_counts import group_steps
 
 Network = Callable[..., QuantizedNetwork]
@@ -50,12 +52,14 @@ def run(
         network,
         images,
         plan_of(network, groups),
-        method=method,
-        trainer=TrainerConfig(**{**options, **settings}),
-        cache=cache or CacheConfig(),
-        precision=32,
-        seed=seed,
-        eval_batch=5,
+        Settings(
+            method=method,
+            trainer=TrainerConfig(**{**options, **settings}),
+            cache=cache or CacheConfig(),
+            precision=32,
+            seed=seed,
+            eval_batch=5,
+        ),
         listener=listener,
     )
 

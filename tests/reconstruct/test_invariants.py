@@ -15,6 +15,7 @@ from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, activations
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.loss import reconstruction_loss
+from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.soft_rounding import SoftRounding
 
 Network = Callable[..., QuantizedNetwork]
@@ -93,12 +94,14 @@ def test_nothing_is_dropped_outside_of_the_reconstruction(
             planner=PlannerConfig(),
             model="tiny",
         ),
-        method=method,
-        trainer=TrainerConfig(steps=3, batch_size=4),
-        cache=CacheConfig(),
-        precision=32,
-        seed=0,
-        eval_batch=8,
+        Settings(
+            method=method,
+            trainer=TrainerConfig(steps=3, batch_size=4),
+            cache=CacheConfig(),
+            precision=32,
+            seed=0,
+            eval_batch=8,
+        ),
     )
     seen: list[tuple[ActivationQuantizer, Tensor]] = []
 

@@ -17,7 +17,7 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import loss as losses
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.events import CurvePoint
-from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.rolling_cache import GroupCache, deviation
@@ -46,15 +46,17 @@ def fit(
             quantizer.scale.requires_grad_()
     module = GroupReconstruction(
         low,
-        task=task,
-        cache=GroupCache(Store.of(quantized), Store.of(full), Store.of(target)),
-        steps=steps,
-        batch=8,
-        log_every=1,
-        precision=precision,
-        graphs=False,
-        seed=5,
-        report=lambda logged, done: points.extend(logged),
+        GroupTask(
+            pass_=task,
+            cache=GroupCache(Store.of(quantized), Store.of(full), Store.of(target)),
+            steps=steps,
+            batch=8,
+            log_every=1,
+            precision=precision,
+            graphs=False,
+            seed=5,
+        ),
+        lambda logged, done: points.extend(logged),
     )
     fit_in_chunks(module, range(steps), 50, CPU)
     assert module.rounding is not None

@@ -15,11 +15,13 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import loss_floor as floors
 from mrecg.reconstruct import optimise
 from mrecg.reconstruct.activation_cache import Store
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.loss_floor import loss_floor
 from mrecg.reconstruct.merge_trials import PairTrials
 from mrecg.reconstruct.rolling_cache import GroupCache
+from mrecg.reconstruct.settings import Settings
 
 Network = Callable[..., QuantizedNetwork]
 MERGED = (("first", "second"), ("third", "head"))
@@ -69,12 +71,14 @@ def run(
         network,
         images,
         make_plan(facts, network.policy.layers, granularity=kind, planner=PlannerConfig(), model="tiny"),
-        method=method,
-        trainer=TrainerConfig(steps=4, batch_size=4, chunk=2, log_every=1),
-        cache=CacheConfig(),
-        precision=32,
-        seed=0,
-        eval_batch=5,
+        Settings(
+            method=method,
+            trainer=TrainerConfig(steps=4, batch_size=4, chunk=2, log_every=1),
+            cache=CacheConfig(),
+            precision=32,
+            seed=0,
+            eval_batch=5,
+        ),
         listener=listener,
         trials=trials,
     )

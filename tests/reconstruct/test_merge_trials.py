@@ -12,9 +12,11 @@ from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, T
 from mrecg.errors import ConfigError
 from mrecg.planner.plan import make_plan
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint, Silent
+from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.merge_trials import PairTrials, output_difference
+from mrecg.reconstruct.settings import Settings
 
 Network = Callable[..., QuantizedNetwork]
 UNITS = 5
@@ -53,12 +55,14 @@ def run(
         network,
         images,
         plan,
-        method=method,
-        trainer=TrainerConfig(steps=6, batch_size=4, log_every=1, lr_factor=10),
-        cache=CacheConfig(),
-        precision=32,
-        seed=3,
-        eval_batch=8,
+        Settings(
+            method=method,
+            trainer=TrainerConfig(steps=6, batch_size=4, log_every=1, lr_factor=10),
+            cache=CacheConfig(),
+            precision=32,
+            seed=3,
+            eval_batch=8,
+        ),
         trials=trials,
         listener=listener,
     )

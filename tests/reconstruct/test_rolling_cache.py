@@ -16,8 +16,10 @@ from mrecg.errors import ConfigError
 from mrecg.planner.plan import make_plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint, Listener, Silent
+from mrecg.reconstruct.job import Reconstruction
+from mrecg.reconstruct.settings import Settings
 
 Network = Callable[..., QuantizedNetwork]
 MERGED = (("first", "second"), ("third", "head"))
@@ -49,12 +51,14 @@ def run(
         network,
         images,
         plan,
-        method=method,
-        trainer=TrainerConfig(steps=3, batch_size=4, chunk=2, log_every=1),
-        cache=CacheConfig(**cache),
-        precision=32,
-        seed=0,
-        eval_batch=5,
+        Settings(
+            method=method,
+            trainer=TrainerConfig(steps=3, batch_size=4, chunk=2, log_every=1),
+            cache=CacheConfig(**cache),
+            precision=32,
+            seed=0,
+            eval_batch=5,
+        ),
         listener=listener,
     )
 

@@ -18,10 +18,12 @@ from mrecg.pipeline.reuse import Sharing
 from mrecg.planner.plan import Probe, allowed_pairs, make_plan, needs_trials
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct.engine import Reconstruction, reconstruct
+from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Listener
 from mrecg.reconstruct.helpers import Team
+from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.merge_trials import PairTrials
+from mrecg.reconstruct.settings import Settings
 
 TRIAL_SHARE, TRIAL_STEPS = 4, 100
 """Where the probe's steps are open and it tries merges, it takes a quarter of the run's, but this many: the
@@ -109,19 +111,16 @@ def run(
             planner=config.planner,
             model=config.model.name,
         ),
-        method=config.method if steps else Rtn(),
-        trainer=replace(config.trainer, steps=max(steps, 1)),
-        cache=config.cache,
-        precision=config.precision,
-        seed=config.seed,
-        eval_batch=config.data.batch_size,
-        model=config.model.name,
+        replace(
+            Settings.of(config),
+            method=config.method if steps else Rtn(),
+            trainer=replace(config.trainer, steps=max(steps, 1)),
+        ),
         listener=listener,
         trials=trials,
         # A plain probe is the beginning of any plain run, so both have the same chain.
         finished=sharing.groups(steps=steps, **({"trials": decisive["trials"]} if trials else {})),
         team=team,
-        on_divergence=config.on_divergence,
     )
     probe = _probe(outcome, steps)
     if trials is not None:

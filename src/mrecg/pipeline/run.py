@@ -35,6 +35,7 @@ from mrecg.reconstruct.activation_cache import check as check_cache
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Broadcast
 from mrecg.reconstruct.helpers import Team
+from mrecg.reconstruct.settings import Settings
 from mrecg.report.tables import percent
 from mrecg.system import machine, memory
 from mrecg.system.content_store import Shelf
@@ -165,17 +166,10 @@ def quantize(
                 network,
                 calibration,
                 plan,
-                method=config.method,
-                trainer=config.trainer,
-                cache=config.cache,
-                precision=config.precision,
-                seed=config.seed,
-                eval_batch=config.data.batch_size,
-                model=config.model.name,
+                Settings.of(config),
                 listener=Broadcast(progress, *trackers.listeners),
                 finished=sharing.groups(),
                 team=team,
-                on_divergence=config.on_divergence,
             )
             sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
             probe_run.keep(network, config, sharing, plan, outcome)

@@ -19,8 +19,8 @@ from mrecg.planner.oscillation import oscillation
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.size import quantized_bytes
-from mrecg.reconstruct.engine import Reconstruction
 from mrecg.reconstruct.events import GroupResult
+from mrecg.reconstruct.job import Reconstruction
 from mrecg.system import memory
 
 

@@ -66,7 +66,7 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     return (q - zero_point) * scale
 
 
-class Settings(NamedTuple):
+class FakeQuant(NamedTuple):
     """How an activation is quantized.
 
     Attributes:
@@ -114,7 +114,7 @@ class _LearnableFakeQuantize(torch.autograd.Function):
     """Quantize and dequantize; the gradient passes x straight through and reaches the scale as in LSQ."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, settings: Settings) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, settings: FakeQuant) -> Tensor:
         ctx.settings = settings
         ctx.fused = (serving if settings.draw is None else settings.draw.serving)(x, scale)
         ctx.save_for_backward(x, scale)
@@ -138,7 +138,7 @@ class _LearnableFakeQuantize(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         x, scale = ctx.saved_tensors
-        settings: Settings = ctx.settings
+        settings: FakeQuant = ctx.settings
         factor = settings.grad_factor
         if ctx.fused is not None:
             flat, upstream = in_memory_order(x), in_memory_order(grad)
@@ -171,7 +171,7 @@ class _LearnableFakeQuantize(torch.autograd.Function):
         return grad * active * inside, grad_scale, None
 
 
-def _pieces(count: int, scale: float, settings: Settings) -> Iterator[tuple[slice, dict[str, Any]]]:
+def _pieces(count: int, scale: float, settings: FakeQuant) -> Iterator[tuple[slice, dict[str, Any]]]:
     """Where Numba's kernels run, and with which arguments: nearly always on everything at once."""
     numbers = _arguments(scale, settings)
     if settings.draw is None:
@@ -181,7 +181,7 @@ def _pieces(count: int, scale: float, settings: Settings) -> Iterator[tuple[slic
         yield piece, {**numbers, "key": key}
 
 
-def _arguments(scale: Tensor | float, settings: Settings) -> dict[str, Any]:
+def _arguments(scale: Tensor | float, settings: FakeQuant) -> dict[str, Any]:
     """A kernel's arguments; all are numbers where the scale is one (reading it would wait for a GPU)."""
     draw = settings.draw
     key = draw.key if draw else 0
@@ -234,7 +234,7 @@ def from_memory_order(flat: Tensor, like: Tensor) -> Tensor:
     return flat.view(n, h, w, c).permute(0, 3, 1, 2)
 
 
-def fake_quantize(x: Tensor, scale: Tensor, settings: Settings) -> Tensor:
+def fake_quantize(x: Tensor, scale: Tensor, settings: FakeQuant) -> Tensor:
     """Clamp, quantize and dequantize per tensor, with the gradient of Learned Step Size Quantization.
 
     Args:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mrecg.quant.affine import UNBOUNDED, Settings
+from mrecg.quant.affine import UNBOUNDED, FakeQuant
 
 
 class _LearnedZeroPoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, settings: Settings) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, settings: FakeQuant) -> Tensor:
         ctx.settings = settings
         ctx.save_for_backward(x, scale, zero_point)
         if settings.bounds != UNBOUNDED:
@@ -31,7 +31,7 @@ class _LearnedZeroPoint(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         x, scale, zero_point = ctx.saved_tensors
-        settings: Settings = ctx.settings
+        settings: FakeQuant = ctx.settings
         low, high = settings.bounds
         active = ((x > low) & (x < high)).to(x.dtype)
         ratio = x.clamp(low, high) / scale
@@ -58,13 +58,13 @@ def _ends(zero_point: Tensor, top: int) -> tuple[Tensor, Tensor]:
     return -zero, top - zero
 
 
-def _sum(slopes: Tensor, settings: Settings, like: Tensor) -> Tensor:
+def _sum(slopes: Tensor, settings: FakeQuant, like: Tensor) -> Tensor:
     """Add up in float64, so that the order of the terms does not show."""
     total = slopes.sum(dtype=torch.float64) * settings.grad_factor
     return total.to(like.dtype).reshape(like.shape)
 
 
-def fake_quantize_learning_zero(x: Tensor, scale: Tensor, zero_point: Tensor, settings: Settings) -> Tensor:
+def fake_quantize_learning_zero(x: Tensor, scale: Tensor, zero_point: Tensor, settings: FakeQuant) -> Tensor:
     """Clamp, quantize and dequantize per tensor, with gradients for the scale and the zero point.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.quant import ranges
-from mrecg.quant.affine import UNBOUNDED, Settings, dequantize, fake_quantize, qmax, quantize
+from mrecg.quant.affine import UNBOUNDED, FakeQuant, dequantize, fake_quantize, qmax, quantize
 from mrecg.quant.drop import Drop
 from mrecg.quant.learned_zero_point import fake_quantize_learning_zero
 from mrecg.quant.observer import Observer
@@ -206,9 +206,9 @@ class ActivationQuantizer(nn.Module):
             # A fused optimiser changes it without counting a version: from here on nothing remembered holds.
             self._zero_cache = None
             return fake_quantize_learning_zero(
-                x, scale, zero, Settings(0.0, self.top, factor, self.bounds, draw)
+                x, scale, zero, FakeQuant(0.0, self.top, factor, self.bounds, draw)
             )
-        return fake_quantize(x, scale, Settings(self._zero(zero), self.top, factor, self.bounds, draw))
+        return fake_quantize(x, scale, FakeQuant(self._zero(zero), self.top, factor, self.bounds, draw))
 
     @torch.no_grad()
     def settle_zero_point(self) -> None:

@@ -6,14 +6,14 @@ rates. They are computed for a block of steps at a time and sent to the device t
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from mrecg.reconstruct.group_module import GroupReconstruction
-    from mrecg.reconstruct.step_losses import Losses, Outputs
+from mrecg.quant.drop import Drop
+from mrecg.reconstruct.batch_order import Order
+from mrecg.reconstruct.step_losses import Losses, Outputs
 
 _BLOCK = 64
 """Steps whose numbers are sent to the device together."""
@@ -23,10 +23,32 @@ _WARM_UP = 3
 
 class _Recorded(NamedTuple):
     replay: Callable[[], object]
-    outputs: "Outputs"
+    outputs: Outputs
 
 
-def record(run: "Callable[[], Outputs]") -> "tuple[Callable[[], object], Outputs]":
+class Steps(Protocol):
+    """What has steps that can be recorded; see `mrecg.reconstruct.group_module.GroupReconstruction`."""
+
+    order: Order
+    drop: Drop
+    places: int
+
+    def beta(self, step: int) -> float | None:
+        """Exponent of the regulariser in a step; None where there is none."""
+
+    def rates(self, step: int) -> list[float]:
+        """Learning rate of each of the optimiser's groups in a step."""
+
+    def compute(
+        self, index: Tensor, beta: float | Tensor | None, optimizer: torch.optim.Optimizer
+    ) -> Outputs:
+        """Forward, backward, and a step of the optimiser."""
+
+    def losses(self, step: int, outputs: Outputs) -> Losses:
+        """Put a step's losses together."""
+
+
+def record(run: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs]:
     """Record a function as a CUDA graph.
 
     Args:
@@ -55,7 +77,7 @@ class Replay:
         optimizer: Its optimiser; the learning rates must be tensors.
     """
 
-    def __init__(self, module: "GroupReconstruction", optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, module: Steps, optimizer: torch.optim.Optimizer) -> None:
         self._module, self._optimizer = module, optimizer
         device = module.order.device
         groups = len(optimizer.param_groups)
@@ -67,7 +89,7 @@ class Replay:
         self._begin, self._rows = 0, (self._keys[None][:0], self._numbers[None][:0])
         self._recorded: dict[bool, _Recorded] = {}
 
-    def step(self, step: int) -> "Losses":
+    def step(self, step: int) -> Losses:
         """Run one optimisation step.
 
         Args:
@@ -97,7 +119,7 @@ class Replay:
                 tensor.copy_(saved)
         return recorded
 
-    def _run(self, regularised: bool) -> "Outputs":
+    def _run(self, regularised: bool) -> Outputs:
         self._module.drop.follow(self._keys)
         beta = self._numbers[0] if regularised else None
         return self._module.compute(self._index, beta, self._optimizer)

@@ -7,6 +7,7 @@ generator has a state to keep.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import lightning as L
 import torch
@@ -37,78 +38,87 @@ class _Adam(torch.optim.Adam):
             super()._cuda_graph_capture_health_check()
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupTask:
+    """What one group learns, from what, and in how many steps.
+
+    Attributes:
+        pass_: What the method's pass learns, and how.
+        cache: Inputs and targets, on the device of the optimisation.
+        steps: Optimisation steps.
+        batch: Images a step.
+        seed: Seed of this group's draws.
+        log_every: Steps between two points of the curve.
+        precision: Of convolutions and linear layers.
+        graphs: Whether steps are recorded as CUDA graphs and replayed.
+        tail: The full-precision units after it in order; needed where the network's prediction counts.
+        images: Learn from the first so many of the cache; None: from all.
+        shard: The images that this process owns of all, where several share the work; the cache holds these.
+    """
+
+    pass_: Pass
+    cache: GroupCache
+    steps: int
+    batch: int
+    seed: int
+    log_every: int
+    precision: Precision = 32
+    graphs: bool = False
+    tail: Sequence[nn.Module] = ()
+    images: int | None = None
+    shard: Shard | None = None
+
+
 class GroupReconstruction(L.LightningModule):
     """Learns the rounding and the activation steps of one group.
 
     Args:
         units: The group's quantized units in order.
-        task: What the method's pass learns, and how.
-        cache: Inputs and targets, on the device of the optimisation.
-        steps: Optimisation steps.
-        batch: Images a step.
-        log_every: Steps between two points of the curve.
-        precision: Of convolutions and linear layers.
-        graphs: Whether steps are recorded as CUDA graphs and replayed.
-        seed: Seed of this group's draws.
-        report: Called behind each chunk with the points logged in it and the number of its steps.
-        tail: The full-precision units behind it in order; needed where the network's prediction counts.
-        images: Learn from the first so many of the cache; None: from all.
-        shard: The images that this process owns of all, where several share the work; the cache holds these.
+        task: What it learns.
+        report: Called after each chunk with the points logged in it and the number of its steps.
 
     Attributes:
         order: Which images each step sees.
         drop: The draws of quantization drop.
         places: How many of them a step takes.
         rounding: The soft rounding; None where there is nothing to round.
-        keeper: Keeps what is learned from time to time, and has what an interrupted run left; None: nobody.
+        keeper: Keeps what is learned from time to time, and has what an interrupted run left; None: none.
     """
 
     def __init__(
         self,
         units: Sequence[nn.Module],
-        *,
-        task: Pass,
-        cache: GroupCache,
-        steps: int,
-        batch: int,
-        log_every: int,
-        precision: Precision,
-        graphs: bool,
-        seed: int,
+        task: GroupTask,
         report: Callable[[Sequence[CurvePoint], int], None],
-        tail: Sequence[nn.Module] = (),
-        images: int | None = None,
-        shard: Shard | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.group = nn.Sequential(*units)
-        self.task, self.steps, self.batch, self.log_every = task, steps, batch, log_every
-        self._cache, self._report = cache, report
-        self._bf16 = precision == "bf16"
-        self.drop = Drop(task.keep, seed)
-        count = cache.quantized.images if images is None else images
-        self._shard = shard
+        self.pass_, self.steps = task.pass_, task.steps
+        self._task, self._cache, self._report = task, task.cache, report
+        self.drop = Drop(self.pass_.keep, task.seed)
+        count = self._cache.quantized.images if task.images is None else task.images
+        self._shard = task.shard
         # A shard's part of each batch is found on the CPU: a GPU would wait for the number of its images.
-        place = cache.quantized.device if shard is None else torch.device("cpu")
-        self.order = Order(count, batch, seed=seed, device=place)
+        place = self._cache.quantized.device if self._shard is None else torch.device("cpu")
+        self.order = Order(count, task.batch, seed=task.seed, device=place)
         self.rounding: SoftRounding | None = None
-        if task.rounding and layers_of(self.group):
-            learn_scales = task.rounding.scale_lr is not None
+        if self.pass_.rounding and layers_of(self.group):
+            learn_scales = self.pass_.rounding.scale_lr is not None
             self.rounding = SoftRounding(layers_of(self.group), learn_scales=learn_scales)
         quantizers = activations_of(self.group)
-        self.places = 1 + len(quantizers) if task.keep < 1 else 0
-        self._scales: list[Tensor] = [q.scale for q in quantizers] if task.scales else []
-        shifts = task.scales is not None and task.scales.zero_point_lr is not None
+        self.places = 1 + len(quantizers) if self.pass_.keep < 1 else 0
+        scales = self.pass_.scales
+        self._scales: list[Tensor] = [q.scale for q in quantizers] if scales else []
+        shifts = scales is not None and scales.zero_point_lr is not None
         self._signed = zero_points_of(self.group) if shifts else []
-        learned = [] if task.scales is None else [(scale, task.scales.lr) for scale in self._scales]
+        learned = [] if scales is None else [(scale, scales.lr) for scale in self._scales]
         if self.rounding is not None and self.rounding.scale is not None:
-            assert task.rounding is not None and task.rounding.scale_lr is not None
-            learned.append((self.rounding.scale, task.rounding.scale_lr))
+            assert self.pass_.rounding is not None and self.pass_.rounding.scale_lr is not None
+            learned.append((self.rounding.scale, self.pass_.rounding.scale_lr))
         self._learned = LearnedScales(learned)
-        self._tail = tuple(tail)  # a tuple: these units belong to the network, not to this module
+        self._tail = tuple(task.tail)  # a tuple: these units belong to the network, not to this module
         self._rates: list[tuple[float, bool]] = []
-        self._graphs = graphs
         self._replay: Replay | None = None
         self.keeper: Keeper | None = None
 
@@ -126,12 +136,12 @@ class GroupReconstruction(L.LightningModule):
                 groups.append({"params": list(parameters)})
                 self._rates.append((rate, cosine))
 
-        if self.rounding is not None and self.task.rounding is not None:
-            learn([self.rounding.alpha], self.task.rounding.lr, cosine=self.task.rounding.cosine)
-            learn([] if self.rounding.scale is None else [self.rounding.scale], self.task.rounding.scale_lr)
-        if self.task.scales is not None:
-            learn(self._scales, self.task.scales.lr)
-            learn([q.zero_point for q in self._signed], self.task.scales.zero_point_lr)
+        if self.rounding is not None and self.pass_.rounding is not None:
+            learn([self.rounding.alpha], self.pass_.rounding.lr, cosine=self.pass_.rounding.cosine)
+            learn([] if self.rounding.scale is None else [self.rounding.scale], self.pass_.rounding.scale_lr)
+        if self.pass_.scales is not None:
+            learn(self._scales, self.pass_.scales.lr)
+            learn([q.zero_point for q in self._signed], self.pass_.scales.zero_point_lr)
         return _Adam(groups, fused=True, capturable=self.order.device.type == "cuda")
 
     def training_step(self, chunk: Tensor) -> None:
@@ -146,11 +156,11 @@ class GroupReconstruction(L.LightningModule):
         if self.keeper is not None:
             self.keeper.before(optimizer)
         logged = []
-        mode = "off" if self.task.activations == "off" else "drop" if self.task.keep < 1 else "on"
+        mode = "off" if self.pass_.activations == "off" else "drop" if self.pass_.keep < 1 else "on"
         with quantization(self.group, activations=mode, drop=self.drop):  # type: ignore[arg-type]
             for step in range(begin, end):
                 losses = self.step(step, optimizer)
-                if step % self.log_every == 0 or step == self.steps - 1:
+                if step % self._task.log_every == 0 or step == self.steps - 1:
                     logged.append(losses)
         self._report(read(logged), end - begin)
         if self.keeper is not None:
@@ -166,7 +176,7 @@ class GroupReconstruction(L.LightningModule):
         Returns:
             Its losses, on the device: reading them would wait for it.
         """
-        if self._graphs:
+        if self._task.graphs:
             if self._replay is None:
                 self._replay = Replay(self, optimizer)
             return self._replay.step(step)
@@ -196,9 +206,9 @@ class GroupReconstruction(L.LightningModule):
         else:
             reconstruction, prediction = self._own_backward(self._shard.part(index), len(index))
         penalty = None
-        if self.rounding is not None and self.task.rounding is not None:
+        if self.rounding is not None and self.pass_.rounding is not None:
             once = self._shard is None or self._shard.ranks.rank == 0
-            weight = self.task.rounding.regulariser if once else 0.0
+            weight = self.pass_.rounding.regulariser if once else 0.0
             penalty = self.rounding.collect(weight=weight, beta=beta)
         if self._shard is not None:
             losses = [reconstruction] if prediction is None else [reconstruction, prediction]
@@ -215,7 +225,7 @@ class GroupReconstruction(L.LightningModule):
         """Forward and backward with the own part of a batch: its share of the loss and of the gradients."""
         if not len(part.rows):
             nothing = torch.zeros((), dtype=self._cache.target.dtype, device=self._cache.target.device)
-            return nothing, None if self.task.prediction is None else nothing.clone()
+            return nothing, None if self.pass_.prediction is None else nothing.clone()
         self.drop.rows = part.rows
         share = len(part.rows) / batch
         reconstruction, prediction = self._backward(part.own, share=share, batch=batch)
@@ -230,9 +240,9 @@ class GroupReconstruction(L.LightningModule):
     ) -> tuple[Tensor, Tensor | None]:
         """Forward and backward pass; gives the reconstruction loss and the prediction difference."""
         x = quantized = self._cache.quantized.take(index)
-        if self.task.keep < 1:
+        if self.pass_.keep < 1:
             x = self.drop.mix(x, self._cache.full.take(index))
-        if self.task.prediction is None:
+        if self.pass_.prediction is None:
             out, logits = self._forward(x), None
         else:
             if self.drop.rows is not None and batch is not None:
@@ -242,10 +252,10 @@ class GroupReconstruction(L.LightningModule):
         weight = None if self._cache.weight is None else self._cache.weight.take(index)
         loss = reconstruction = reconstruction_loss(out, self._cache.target.take(index), weight)
         prediction = None
-        if logits is not None and self.task.prediction is not None and self._cache.logits is not None:
-            reference, temperature = self._cache.logits.take(index), self.task.prediction.temperature
+        if logits is not None and self.pass_.prediction is not None and self._cache.logits is not None:
+            reference, temperature = self._cache.logits.take(index), self.pass_.prediction.temperature
             difference = prediction_difference(logits, reference, temperature=temperature)
-            prediction = self.task.prediction.weight * difference
+            prediction = self.pass_.prediction.weight * difference
             loss = reconstruction + prediction
         (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
         return reconstruction.detach(), None if prediction is None else prediction.detach()
@@ -253,14 +263,14 @@ class GroupReconstruction(L.LightningModule):
     def _forward(self, x: Tensor, units: Sequence[nn.Module] | None = None) -> Tensor:
         """Run the group, or other units, in the configured precision."""
         kind = x.dtype
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._task.precision == "bf16"):
             for unit in (self.group,) if units is None else units:
                 x = unit(x)
         return x.to(kind)
 
     def beta(self, step: int) -> float | None:
         """Exponent of the regulariser in a step; None where there is none."""
-        plan = self.task.rounding
+        plan = self.pass_.rounding
         if self.rounding is None or plan is None or plan.regulariser == 0:
             return None
         return beta_at(

@@ -16,8 +16,8 @@ from mrecg.config.schema import Precision
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.computing import computing
-from mrecg.reconstruct.engine import Job
 from mrecg.reconstruct.events import Silent
+from mrecg.reconstruct.job import Job
 from mrecg.reconstruct.ranks import Ranks, Shard
 
 HOST = "127.0.0.1"

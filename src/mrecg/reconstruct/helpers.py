@@ -1,7 +1,7 @@
 """Several devices for one reconstruction: this process and helpers, each with a device and its own images.
 
 This process is rank 0 and does all the rest of a run alone. A helper builds the same network, waits for jobs
-(`mrecg.reconstruct.engine.Job`), and runs each in step with rank 0; it writes nothing and shows nothing.
+(`mrecg.reconstruct.job.Job`), and runs each in step with rank 0; it writes nothing and shows nothing.
 """
 
 import io
@@ -22,10 +22,10 @@ from mrecg.config.schema import Precision, TrainerConfig
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
-from mrecg.reconstruct.engine import Job, Reconstruction
 from mrecg.reconstruct.events import Listener
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.helper_process import HOST, Call, HelperSettings, join, leave, serve
+from mrecg.reconstruct.job import Job, Reconstruction
 from mrecg.reconstruct.ranks import Ranks, Shard
 
 _PATIENCE = 5.0

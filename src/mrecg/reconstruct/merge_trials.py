@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.loss import prediction_difference
 from mrecg.reconstruct.methods import Pass
+from mrecg.reconstruct.optimise import optimise
 from mrecg.reconstruct.rolling_cache import GroupCache
-from mrecg.reconstruct.walk import Walk
 
 HELD_OUT, HELD_OUT_SHARE = 256, 4
 """Images on which the network's output is compared: every fourth one, and no more than so many, because each
@@ -27,18 +28,18 @@ trial runs all that is behind it."""
 
 
 class Trials(Protocol):
-    """What a walk tries on the way."""
+    """What a reconstruction tries on its way."""
 
     def held_out(self, images: int) -> int:
         """How many of the calibration images are for measuring."""
 
-    def groups(self, walk: Walk) -> Sequence[range]:
+    def groups(self, context: Context) -> Sequence[range]:
         """Units of each group that is tried, in the order of the trials."""
 
-    def before(self, walk: Walk, index: int, task: Pass, learned: GroupCache) -> None:
+    def before(self, context: Context, index: int, pass_: Pass, learned: GroupCache) -> None:
         """A unit is about to be optimised, from what it will learn from."""
 
-    def after(self, walk: Walk, index: int, quantized: Store) -> None:
+    def after(self, context: Context, index: int, quantized: Store) -> None:
         """A unit is hardened; what leaves it."""
 
     def noted(self) -> dict[str, Any]:
@@ -78,59 +79,59 @@ class PairTrials:
         """
         return min(HELD_OUT, max(images // HELD_OUT_SHARE, 1)) if images > 1 else 0
 
-    def groups(self, walk: Walk) -> list[range]:
+    def groups(self, context: Context) -> list[range]:
         """List the pairs that are tried.
 
         Args:
-            walk: The walk.
+            context: What the reconstruction works with.
 
         Returns:
             Units of each pair, in the order of the trials.
         """
-        pairs = range(len(walk.network.units) - 1)
+        pairs = range(len(context.network.units) - 1)
         return [range(i, i + 2) for i in pairs if i in self.candidates]
 
-    def before(self, walk: Walk, index: int, task: Pass, learned: GroupCache) -> None:
+    def before(self, context: Context, index: int, pass_: Pass, learned: GroupCache) -> None:
         """Try a unit with the next one, before it is optimised alone.
 
         Args:
-            walk: The walk; its plan has one unit a group.
+            context: What the reconstruction works with; its plan has one unit a group.
             index: The unit.
-            task: The pass.
+            pass_: Which pass.
             learned: What the unit will learn from.
         """
-        if index + 1 == len(walk.network.units):
+        if index + 1 == len(context.network.units):
             return
         pair = range(index, index + 2)
-        steps = walk.counted.optimisation(task, pair) if index in self.candidates else 0
+        steps = context.counted.optimisation(pass_, pair) if index in self.candidates else 0
         if not steps:
             self.pairs.append(math.nan)
             return
-        units = [walk.network.low[i] for i in pair]
+        units = [context.network.low[i] for i in pair]
         before = [copy.deepcopy(unit.state_dict()) for unit in units]
-        target = walk.advance(walk.network.full[index + 1], learned.target)
+        target = context.advance(context.network.full[index + 1], learned.target)
         joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
-        walk.optimise(pair, task, joint, steps)
+        optimise(context, pair, pass_, joint, steps)
         target.free()
-        middle = walk.advance_low(index, learned.quantized, task)
-        out = walk.advance_low(index + 1, middle, task)
+        middle = context.advance_quantized(index, learned.quantized, pass_)
+        out = context.advance_quantized(index + 1, middle, pass_)
         middle.free()
-        self.pairs.append(self._reach(walk, out, pair.stop))
+        self.pairs.append(self._reach(context, out, pair.stop))
         out.free()
         for unit, state in zip(units, before, strict=True):
             unit.load_state_dict(state)
             for layer in layers_of(unit):
                 layer.refresh()
 
-    def after(self, walk: Walk, index: int, quantized: Store) -> None:
+    def after(self, context: Context, index: int, quantized: Store) -> None:
         """Measure what a unit's error does to the network's output.
 
         Args:
-            walk: The walk.
+            context: What the reconstruction works with.
             index: The unit, hardened.
             quantized: What leaves it, shape (N, ...).
         """
-        self.reach.append(self._reach(walk, quantized, index + 1))
+        self.reach.append(self._reach(context, quantized, index + 1))
 
     def noted(self) -> dict[str, Any]:
         """What was noted at the last unit.
@@ -154,13 +155,13 @@ class PairTrials:
             self.pairs.append(math.nan if noted["pair"] is None else float(noted["pair"]))
 
     @torch.no_grad()
-    def _reach(self, walk: Walk, quantized: Store, begin: int) -> float:
+    def _reach(self, context: Context, quantized: Store, begin: int) -> float:
         if not self._outputs:
-            network = nn.Sequential(*walk.network.full)
-            self._outputs = [network(x) for x in _last(walk.images, walk)]
-        rest = nn.Sequential(*walk.network.full[begin:])
-        low = [rest(x) for x in _last(quantized, walk)]
-        ranks = walk.shard.ranks
+            network = nn.Sequential(*context.network.full)
+            self._outputs = [network(x) for x in _last(context.images, context)]
+        rest = nn.Sequential(*context.network.full[begin:])
+        low = [rest(x) for x in _last(quantized, context)]
+        ranks = context.shard.ranks
         if ranks.world == 1:
             return output_difference(torch.cat(low), torch.cat(self._outputs))
         difference = size = 0.0
@@ -192,8 +193,8 @@ def output_difference(low: Tensor, full: Tensor) -> float:
     return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))
 
 
-def _last(values: Store, walk: Walk) -> Iterator[Tensor]:
+def _last(values: Store, context: Context) -> Iterator[Tensor]:
     """The images that are for measuring; all, where none are."""
-    learned = walk.shard.images - walk.held_out if walk.held_out else 0
-    for begin in range(walk.shard.before(learned), values.images, walk.eval_batch):
-        yield values.take(torch.arange(begin, min(begin + walk.eval_batch, values.images)))
+    learned = context.shard.images - context.held_out if context.held_out else 0
+    for begin in range(context.shard.before(learned), values.images, context.settings.eval_batch):
+        yield values.take(torch.arange(begin, min(begin + context.settings.eval_batch, values.images)))

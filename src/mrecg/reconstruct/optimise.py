@@ -4,7 +4,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 
@@ -12,9 +12,10 @@ from mrecg.errors import ConfigError, DivergenceError
 from mrecg.quant.modules import quantization
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.fisher import fisher_weights
-from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
 from mrecg.reconstruct.group_state import Partial, agree, restore, state_of
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, learning
 from mrecg.reconstruct.loss_floor import loss_floor
@@ -22,24 +23,19 @@ from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.optimiser_state import Keeper, load_learned
 from mrecg.reconstruct.rolling_cache import GroupCache
 
-if TYPE_CHECKING:
-    from mrecg.reconstruct.walk import Walk
-
 EXPLODED = 1e4
 """A loss of so many times the first one will not come back."""
 TINY = 1e-6
 """A first loss below this is rounding: weights alone, or nothing to quantize in front."""
-RETRIES = 2
-"""With on_divergence=retry: an eighth of the learning rates would be another method."""
 
 
-def optimise(walk: "Walk", members: range, task: Pass, learned: GroupCache, steps: int) -> "Learned":
+def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache, steps: int) -> "Learned":
     """Prepare what a group learns from, as the pass wants it, and fit and harden the group.
 
     Args:
-        walk: The walk.
+        context: What the reconstruction works with.
         members: Its units.
-        task: The pass.
+        pass_: Which pass.
         learned: Inputs and targets as they are.
         steps: Optimisation steps.
 
@@ -47,53 +43,53 @@ def optimise(walk: "Walk", members: range, task: Pass, learned: GroupCache, step
         The logged points, the floor of their loss, and how often it began anew.
 
     Raises:
-        DivergenceError: The loss is not finite, or exploded, however often the walk allows another try.
+        DivergenceError: The loss is not finite, or exploded, after as many tries as the settings allow.
     """
     made: list[Store] = []
-    uncorrected, network = learned.target, walk.network
-    if task.correction is not None and walk.counted.corrections(task, members):
+    uncorrected, network = learned.target, context.network
+    if pass_.correction is not None and context.counted.corrections(pass_, members):
         corrected = correction.correct(
             [network.unfolded(i) for i in members],
             learned.full,
-            task.correction,
-            steps=walk.counted.correction(task),
-            cache=walk.cache,
-            report=lambda done: walk.listener.curve(walk.name(members), task.name, (), done),
+            pass_.correction,
+            steps=context.counted.correction(pass_),
+            cache=context.cache,
+            report=lambda done: context.listener.curve(context.name(members), pass_.name, (), done),
         )
         made.append(corrected)
         for i in members:
-            made.append(walk.advance(network.full[i], made[-1]))
+            made.append(context.advance(network.full[i], made[-1]))
         learned = replace(learned, full=corrected, target=made[-1])
-    if task.loss == "fisher_diag":
-        units = network.low[members.start : members.stop]
-        with quantization(nn.Sequential(*units), activations=task.activations):
+    if pass_.loss == "fisher_diag":
+        units = context.quantized(members)
+        with quantization(nn.Sequential(*units), activations=pass_.activations):
             weight = fisher_weights(
                 units,
                 network.full[members.stop :],
                 entering=learned.quantized,
                 target=uncorrected,
-                cache=walk.cache,
+                cache=context.cache,
             )
         made.append(weight)
         learned = replace(learned, weight=weight)
     floor = loss_floor(
         network.full[members.start : members.stop],
         learned,
-        batch=walk.eval_batch,
-        seen=steps * walk.trainer.batch_size,
-        shard=walk.shard,
+        batch=context.settings.eval_batch,
+        seen=steps * context.settings.trainer.batch_size,
+        shard=context.shard,
     )
-    names = [network.units[i].name for i in members]
-    units = network.low[members.start : members.stop]
+    names = context.names(members)
+    units = context.quantized(members)
     begin = {name: value.clone() for name, value in state_of(units).items()}
     retries = 0
     while True:
-        walk.listener.group(walk.name(members), names, steps, floor)
+        context.listener.group(context.name(members), names, steps, floor)
         try:
-            curve = fit(walk, members, task.faster(0.5**retries), learned, steps)
+            curve = fit(context, members, pass_.faster(0.5**retries), learned, steps)
             break
         except DivergenceError:
-            if retries == walk.retries:
+            if retries == context.settings.retries:
                 raise
             retries += 1
             restore(units, begin)
@@ -116,13 +112,13 @@ class Learned(NamedTuple):
     retries: int
 
 
-def fit(walk: "Walk", members: range, task: Pass, cache: GroupCache, steps: int) -> list[CurvePoint]:
+def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps: int) -> list[CurvePoint]:
     """Take the steps of a group, from where an interrupted run has left it, and harden it.
 
     Args:
-        walk: The walk.
+        context: What the reconstruction works with.
         members: Its units.
-        task: The pass.
+        pass_: Which pass.
         cache: What it learns from.
         steps: Optimisation steps.
 
@@ -133,52 +129,52 @@ def fit(walk: "Walk", members: range, task: Pass, cache: GroupCache, steps: int)
         ConfigError: CUDA graphs are asked for and cannot be.
         DivergenceError: The loss is not finite, or exploded.
     """
-    name, units = walk.name(members), walk.network.low[members.start : members.stop]
-    images, ranks = walk.shard.images - walk.held_out, walk.shard.ranks
+    name, units = context.name(members), context.quantized(members)
+    trainer = context.settings.trainer
+    images, ranks = context.shard.images - context.held_out, context.shard.ranks
     curve: list[CurvePoint] = []
 
     def report(points: Sequence[CurvePoint], done: int) -> None:
         curve.extend(points)
-        walk.listener.curve(name, task.name, points, done)
+        context.listener.curve(name, pass_.name, points, done)
         check_bounds(name, curve, steps)
 
     # With other learning rates it is another optimisation of the same group.
-    kept = f"{name} {task!r}"
+    kept = f"{name} {pass_!r}"
 
     def keep(partial: Partial) -> None:
-        if walk.finished is not None:
-            walk.finished.keep_partial(kept, replace(partial, curve=tuple(curve)))
+        if context.finished is not None:
+            context.finished.keep_partial(kept, replace(partial, curve=tuple(curve)))
 
-    if walk.trainer.cuda_graphs and not cache.at_hand:
+    if trainer.cuda_graphs and not cache.at_hand:
         raise ConfigError(
             f"trainer.cuda_graphs: what {name} learns from has spilled from the GPU; "
             "raise cache.budget_mb or set trainer.cuda_graphs=false"
         )
-    partial = ranks.agreed(None if walk.finished is None else walk.finished.recall_partial(kept))
-    with learning(units, task.scales):
-        module = GroupReconstruction(
-            units,
-            task=task,
+    partial = ranks.agreed(None if context.finished is None else context.finished.recall_partial(kept))
+    with learning(units, pass_.scales):
+        task = GroupTask(
+            pass_=pass_,
             cache=cache,
             steps=steps,
-            batch=min(walk.trainer.batch_size, images),
-            log_every=walk.trainer.log_every,
-            precision=walk.precision,
-            graphs=walk.trainer.cuda_graphs,
-            seed=zlib.crc32(f"{walk.seed}/{task.name}/{name}".encode()),
-            report=report,
+            batch=min(trainer.batch_size, images),
+            seed=zlib.crc32(f"{context.settings.seed}/{pass_.name}/{name}".encode()),
+            log_every=trainer.log_every,
+            precision=context.settings.precision,
+            graphs=trainer.cuda_graphs,
+            tail=context.network.full[members.stop :] if pass_.prediction else (),
             images=images,
-            tail=walk.network.full[members.stop :] if task.prediction else (),
-            shard=walk.shard if ranks.world > 1 else None,
+            shard=context.shard if ranks.world > 1 else None,
         )
+        module = GroupReconstruction(units, task, report)
         fits = partial is not None and 0 < partial.steps < steps
         begin = 0
         if partial is not None and fits and load_learned(module.configure_optimizers(), partial.state):
             begin = partial.steps
             report(partial.curve, begin)
-        every = 0 if walk.finished is None else walk.finished.every_steps
+        every = 0 if context.finished is None else context.finished.every_steps
         module.keeper = Keeper(keep, every=every, left=partial if begin else None)
-        fit_in_chunks(module, range(begin, steps), walk.trainer.chunk, cache.quantized.device, ranks=ranks)
+        fit_in_chunks(module, range(begin, steps), trainer.chunk, cache.quantized.device, ranks=ranks)
         module.harden()
     agree(units, ranks)
     return curve

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mrecg.quant import affine, drop
-from mrecg.quant.affine import UNBOUNDED, Settings, fake_quantize
+from mrecg.quant.affine import UNBOUNDED, FakeQuant, fake_quantize
 from mrecg.quant.drop import Draw, Drop
 from mrecg.quant.kernels import switch
 from mrecg.quant.kernels.switch import fused
@@ -62,7 +62,7 @@ def both(compute: Callable[[], tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, Te
 
 
 def quantized(
-    x: Tensor, settings: Settings, upstream: Tensor, step: float = 0.31
+    x: Tensor, settings: FakeQuant, upstream: Tensor, step: float = 0.31
 ) -> tuple[Tensor, Tensor, Tensor]:
     leaf, scale = x.clone().requires_grad_(), torch.tensor([step], device=DEVICE, requires_grad=True)
     out = fake_quantize(leaf, scale, settings)
@@ -96,7 +96,7 @@ def test_activations_are_those_of_torch(size: int, bounds: tuple[float, float], 
     if size > 1000:
         x[:900] = torch.arange(-450, 450, device=DEVICE) * 0.155  # ties, and the ends of the grid
         x[900:903] = torch.tensor([0.0, 6.0, -0.0])
-    settings = Settings(5.0, 15, 0.01, bounds, Draw(2**63 + size, threshold))
+    settings = FakeQuant(5.0, 15, 0.01, bounds, Draw(2**63 + size, threshold))
     (out, plain), (grad, plain_grad), (slope, plain_slope) = both(lambda: quantized(x, settings, upstream))
     assert torch.equal(out, plain) and torch.equal(grad, plain_grad)
     torch.testing.assert_close(slope, plain_slope, rtol=1e-6, atol=1e-9)
@@ -107,7 +107,7 @@ def test_large_levels_are_rounded_half_to_even() -> None:
     start = torch.tensor([2.0**e for e in range(18, 27)])
     x = (start[:, None] + torch.arange(64) / 4).flatten().to(DEVICE)
     x = torch.cat([x, -x, torch.arange(-40, 40, device=DEVICE) / 4])
-    settings = Settings(2.0**30, 2**31 - 1)
+    settings = FakeQuant(2.0**30, 2**31 - 1)
     for ours, plain in both(lambda: quantized(x, settings, torch.ones_like(x), 0.5)):
         assert torch.equal(ours, plain)
     assert torch.equal(next(both(lambda: quantized(x, settings, x, 0.5)))[0], torch.round(x / 0.5) * 0.5)
@@ -119,7 +119,7 @@ def test_large_levels_are_rounded_half_to_even() -> None:
 def test_what_is_not_a_number_stays_so(threshold: int, bounds: tuple[float, float]) -> None:
     x = torch.randn(100, device=DEVICE)
     x[::3] = float("nan")
-    settings = Settings(5.0, 15, 1.0, bounds, Draw(3, threshold))
+    settings = FakeQuant(5.0, 15, 1.0, bounds, Draw(3, threshold))
     results = list(both(lambda: quantized(x, settings, torch.ones_like(x))))
     assert torch.equal(results[0][0].isnan(), x.isnan()) and results[2][0].isnan()
     for ours, plain in results:
@@ -139,7 +139,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_layout_does_not_matter(layout: str) -> None:
     x = LAYOUTS[layout](4 * torch.randn(3, 8, 5, 7, device=DEVICE))
-    settings = Settings(5.0, 15, 1.0, (0.0, 6.0), Draw(99, 128))
+    settings = FakeQuant(5.0, 15, 1.0, (0.0, 6.0), Draw(99, 128))
     for upstream in (torch.randn_like(x), torch.ones((), device=DEVICE).expand(x.shape)):
         for ours, plain in both(partial(quantized, x, settings, upstream)):
             torch.testing.assert_close(ours, plain, rtol=1e-6, atol=0)
@@ -160,7 +160,7 @@ def test_masks_are_those_of_torch_wherever_the_key_lies(key: int) -> None:
     for on in (True, False):
         with fused(on):
             results = [
-                quantized(x, Settings(5.0, 15, draw=Draw(form, 99)), upstream)
+                quantized(x, FakeQuant(5.0, 15, draw=Draw(form, 99)), upstream)
                 for form in (key, as_tensor(key))
             ]
         assert all(map(torch.equal, *results))
@@ -271,7 +271,7 @@ def test_nothing_waits_for_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     with Reads() as found:
         rounding.lend()
         mixed = source.mix(x[0], x[1]).requires_grad_()
-        out = layer(fake_quantize(mixed, scale, Settings(2.0, 3, draw=source.draw())))
+        out = layer(fake_quantize(mixed, scale, FakeQuant(2.0, 3, draw=source.draw())))
         loss.reconstruction_loss(out, x[1]).backward()
         rounding.collect(weight=0.1, beta=3.0)
     assert found.seen == []
@@ -404,5 +404,5 @@ def test_a_key_may_be_a_tensor_on_the_cpu(key: int) -> None:
     for on in (True, False):
         with fused(on):
             scale = torch.tensor([0.2])
-            ours, plain = (fake_quantize(x, scale, Settings(3.0, 7, draw=Draw(k, 77))) for k in (word, key))
+            ours, plain = (fake_quantize(x, scale, FakeQuant(3.0, 7, draw=Draw(k, 77))) for k in (word, key))
         assert torch.equal(ours, plain)

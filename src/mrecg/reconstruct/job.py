@@ -1,0 +1,111 @@
+"""One process's part of a reconstruction: the passes of a method in order, and their outcome."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from mrecg.planner.schedule import Plan
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Cache, CacheUse, Store
+from mrecg.reconstruct.context import Context
+from mrecg.reconstruct.correction import BATCH
+from mrecg.reconstruct.events import GroupResult, Listener, UnitResult
+from mrecg.reconstruct.group_state import Finished
+from mrecg.reconstruct.lightning_fit import quiet_lightning
+from mrecg.reconstruct.merge_trials import Trials
+from mrecg.reconstruct.methods import Pass
+from mrecg.reconstruct.ranks import Shard
+from mrecg.reconstruct.settings import Settings
+from mrecg.reconstruct.walk import Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """The outcome.
+
+    Attributes:
+        units: Every base unit's error and loss in the finished network, in order.
+        groups: Every group's curve, in the order of the optimisation.
+        cache: What the rolling cache took.
+    """
+
+    units: tuple[UnitResult, ...]
+    groups: tuple[GroupResult, ...]
+    cache: CacheUse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all processes of a reconstruction know; see `mrecg.reconstruct.engine.reconstruct`."""
+
+    plan: Plan
+    passes: tuple[Pass, ...]
+    settings: Settings
+    trials: Trials | None = None
+
+    @property
+    def block(self) -> int:
+        """Images that have to stay in one process: those that are corrected together."""
+        return BATCH if any(pass_.correction for pass_ in self.passes) else 1
+
+    def run(
+        self,
+        network: QuantizedNetwork,
+        images: Store,
+        shard: Shard,
+        *,
+        listener: Listener,
+        finished: Finished | None,
+    ) -> Reconstruction:
+        """Do this process's part.
+
+        Args:
+            network: The calibrated network, changed in place; equal in all processes, before and behind.
+            images: The calibration images that the process owns.
+            shard: Which of all images these are.
+            listener: Who is told of every chunk and unit.
+            finished: Keeps the records of groups; only rank 0's is asked.
+
+        Returns:
+            The outcome for all images.
+        """
+        results: list[GroupResult] = []
+        units: tuple[UnitResult, ...] = ()
+        ranks = shard.ranks
+        with (
+            Cache(self.settings.cache, images.device, sharers=ranks.world) as kept,
+            quiet_lightning(),
+            deterministic(),
+        ):
+            context = Context(
+                network=network,
+                settings=self.settings,
+                cache=kept,
+                images=images,
+                shard=shard,
+                listener=listener,
+                finished=finished,
+                held_out=self.trials.held_out(shard.images) if self.trials else 0,
+            )
+            walk = Walk(context, self.plan)
+            tried = [self.trials if pass_ is self.passes[0] else None for pass_ in self.passes]
+            listener.outline([walk.outline(*each) for each in zip(self.passes, tried, strict=True)])
+            for pass_, trials in zip(self.passes, tried, strict=True):
+                units, groups = walk.run(pass_, report_units=pass_ is self.passes[-1], trials=trials)
+                results += groups
+        memory, disk = ranks.total(kept.use.peak_mb, kept.use.disk_mb)
+        use = replace(kept.use, peak_mb=round(memory, 3), disk_mb=round(disk, 3))
+        return Reconstruction(units=units, groups=tuple(results), cache=use)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Choose convolution algorithms that repeat themselves."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
