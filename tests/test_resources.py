@@ -26,10 +26,10 @@ from mrecg.quant.kernels.jit import kernel
 from mrecg.reconstruct import activation_cache
 from mrecg.reconstruct.activation_cache import Cache
 from mrecg.reconstruct.group_module import GroupReconstruction
-from mrecg.runs.identity import CHECKPOINT
+from mrecg.runs.layout import CHECKPOINT
+from mrecg.runs.lock import InUseError, run_lock
 from mrecg.runs.sweep_status import _elapsed
 from mrecg.system.content_store import MB, Entry, Shelf
-from mrecg.system.lock import InUseError, run_lock
 
 FILES = ("quantized.safetensors", "units.csv", "plan.json", "decisions.csv", "images.json")
 TIMES = ("timing_s", "reused_s", "peak_memory_mb", "cache")

@@ -214,10 +214,10 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path) -> None:
     from mrecg.pipeline.result import load
     from mrecg.runs.identity import read_config
     from mrecg.runs.load import load_run
+    from mrecg.runs.lock import locked
     from mrecg.runs.manifest import read_command
     from mrecg.runs.sweep_status import read_sweep
     from mrecg.sweep.job_state import state
-    from mrecg.system.lock import locked
 
     for name in (
         "config.yaml",

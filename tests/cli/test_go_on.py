@@ -12,8 +12,8 @@ import pytest
 from tiers import first_fast
 
 from mrecg.pipeline import run as pipeline
+from mrecg.runs.lock import run_lock
 from mrecg.runs.manifest import read_jobs
-from mrecg.system.lock import run_lock
 
 Call = Callable[..., Any]
 NAMES = first_fast(["${oc.env:HOME}", '[say "no"] $(x)', "it's", "a b,c", "-x=\\{é}"])

@@ -15,7 +15,7 @@ from mrecg.cli.doctor import OPTIONAL
 from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct import optimise
 from mrecg.reconstruct.context import Context
-from mrecg.system.lock import locked
+from mrecg.runs.lock import locked
 from mrecg.system.machine import PACKAGES
 
 Call = Callable[..., Any]

@@ -11,9 +11,10 @@ import pytest
 from mrecg.cli import report
 from mrecg.pipeline import resume
 from mrecg.pipeline import run as pipeline
+from mrecg.runs.layout import COMPLETED, FAILED
+from mrecg.runs.lock import sweep_lock
 from mrecg.runs.manifest import read_jobs
-from mrecg.sweep.job_state import DONE, FAILED, state
-from mrecg.system.lock import sweep_lock
+from mrecg.sweep.job_state import state
 
 Call = Callable[..., Any]
 
@@ -121,12 +122,12 @@ def test_a_sweep_that_runs_again_runs_what_is_missing(small: list[str], mrecg: C
         return [state(tmp_path / "sweep" / job.folder) for job in read_jobs(tmp_path / "sweep")]
 
     first = sweep("fine1", "fail")
-    assert first.code == 1 and states() == [DONE, FAILED]
+    assert first.code == 1 and states() == [COMPLETED, FAILED]
     assert "mrecg: run 1 failed: model.arguments: " in first.err and "Traceback" not in first.err
     again = sweep("fine2", "fail", "fine1")  # in another order, and with one more
     assert again.code == 1
     assert [job.number for job in read_jobs(tmp_path / "sweep")] == [0, 1, 2]
-    assert states() == [DONE, FAILED, DONE]
+    assert states() == [COMPLETED, FAILED, COMPLETED]
     assert calls() == {"fine1": 1, "fail": 2, "fine2": 1}
     # Nothing is left to do: no job runs, and the comparison is made again.
     third = sweep("fine1", "fine2")

@@ -19,9 +19,10 @@ from mrecg.data.images import load
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.models.build import build
 from mrecg.models.preprocessing import resolve
-from mrecg.pipeline import planning, result
+from mrecg.pipeline import planning
 from mrecg.pipeline import run as pipeline
 from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.runs import layout
 
 OVERLAYS = ("experiment", "sweep")
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OVERLAYS)
@@ -151,7 +152,7 @@ def test_every_experiment_runs(
     outcome = pipeline.run(checked.configs[0], tmp_path / "run")
     assert outcome.summary["status"] == "completed" and outcome.summary["evaluation_images"] == 32
     assert len(outcome.units) >= 19
-    assert (tmp_path / "run" / result.WEIGHTS).stat().st_size > 100_000
+    assert (tmp_path / "run" / layout.WEIGHTS).stat().st_size > 100_000
     assert len(list((tmp_path / "run" / "curves").iterdir())) >= len(outcome.plan.groups)
 
 

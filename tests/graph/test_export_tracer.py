@@ -48,7 +48,7 @@ def test_what_torch_fx_cannot_follow_is_exported(randomised: Callable[[nn.Module
     found = cut(model, input_shape=(3, 16, 16))
     assert found.route == "torch.export"
     (note,) = found.notes
-    assert "torch.fx" in note and "test_exported.py:" in note and "if x.shape[-1] % 2:" in note
+    assert "torch.fx" in note and "test_export_tracer.py:" in note and "if x.shape[-1] % 2:" in note
     assert [unit.name for unit in found.units] == ["stem", "blocks.0", "blocks.1", "fc"]
     assert found.units[1].layers == ("blocks.0.conv", "blocks.0.depthwise")
     assert found.units[1].facts.residual and found.units[1].facts.layers[1].kind == "depthwise"

@@ -16,7 +16,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, RunError
 from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct.group_module import GroupReconstruction
-from mrecg.runs.identity import CHECKPOINT
+from mrecg.runs.layout import CHECKPOINT
 from mrecg.system.content_store import Shelf
 
 Config = Callable[..., RunConfig]

@@ -12,6 +12,7 @@ from mrecg.config.schema import CalibrationConfig
 from mrecg.formats import checkpoint, packed
 from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.calibrate import calibrate
+from mrecg.runs import layout
 
 
 class Net(nn.Module):
@@ -50,12 +51,12 @@ def test_constants_and_grids_of_an_old_file(tmp_path: Path, monkeypatch: pytest.
     folder = result.save(tmp_path / "run")
     with monkeypatch.context() as patched:
         patched.setattr(packed, "dump", dump)
-        (folder / checkpoint.WEIGHTS).write_bytes(checkpoint.dump(old, config, None))
+        (folder / layout.WEIGHTS).write_bytes(checkpoint.dump(old, config, None))
     expected = old.model(images)
-    for again in (mrecg.load(folder, model=Net()), mrecg.load(folder / checkpoint.WEIGHTS, model=Net())):
+    for again in (mrecg.load(folder, model=Net()), mrecg.load(folder / layout.WEIGHTS, model=Net())):
         assert torch.equal(again.model(images), expected)
     # What is written now has the constants inside.
     result.save(tmp_path / "new")
-    new = mrecg.load(tmp_path / "new" / checkpoint.WEIGHTS, model=Net())
+    new = mrecg.load(tmp_path / "new" / layout.WEIGHTS, model=Net())
     assert torch.equal(new.model(images), result.model(images))
     assert not any("gamma" in name or "constants" in name for name in new.network.state())

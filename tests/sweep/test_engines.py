@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mrecg.runs.layout import COMPLETED, FAILED
 from mrecg.runs.manifest import read_jobs
-from mrecg.sweep.job_state import DONE, FAILED, state
+from mrecg.sweep.job_state import state
 
 ENGINES = {
     "joblib": ["hydra/launcher=processes", "hydra.launcher.n_jobs=2"],
@@ -64,7 +65,7 @@ def test_a_failing_job_and_a_killed_one_do_not_stop_the_others(
 ) -> None:
     done = sweep("slow", "fail", "once", "fine", engine=engine)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert states(tmp_path / "sweep") == [DONE, FAILED, DONE, DONE], done.stdout + done.stderr
+    assert states(tmp_path / "sweep") == [COMPLETED, FAILED, COMPLETED, COMPLETED], done.stdout + done.stderr
     assert len(calls(tmp_path, "once")) == 2  # killed, then launched again
     assert len(calls(tmp_path, "fine")) == 1
     (last,) = [line for line in done.stderr.splitlines() if line.startswith("mrecg: 1 failed")]
@@ -84,7 +85,7 @@ def test_a_failing_job_and_a_killed_one_do_not_stop_the_others(
 def test_a_job_that_is_always_killed_is_given_up_and_costs_nobody_else(sweep: Sweep, tmp_path: Path) -> None:
     done = sweep("always", "slow", engine="joblib", more=("hydra.sweeper.retries=1",))
     assert done.returncode == 1
-    assert states(tmp_path / "sweep")[1:] == [DONE], done.stderr
+    assert states(tmp_path / "sweep")[1:] == [COMPLETED], done.stderr
     assert len(calls(tmp_path, "always")) == 2
     assert "mrecg: 1 lost of 2 jobs (run 0: its process was killed)" in done.stderr
 
@@ -94,6 +95,6 @@ def test_processes_that_start_together_probe_once(sweep: Sweep, tmp_path: Path) 
     more = ("granularity=mixed", "planner=error", "planner.merge_count=1,2")
     done = sweep("fine", engine="joblib", more=more)
     assert done.returncode == 0, done.stderr
-    assert states(tmp_path / "sweep") == [DONE, DONE]
+    assert states(tmp_path / "sweep") == [COMPLETED, COMPLETED]
     assert len(list((tmp_path / "outputs/shared").glob("probe-*.entry"))) == 1
     assert len(list((tmp_path / "outputs/shared").glob("calibration-*.entry"))) == 1

@@ -10,11 +10,12 @@ from mrecg.config.validate import plain, run_config
 from mrecg.errors import DataError
 from mrecg.pipeline.result import write_yaml
 from mrecg.runs.identity import identity_of
+from mrecg.runs.layout import COMPLETED, FAILED, OPEN, RUNNING
+from mrecg.runs.lock import run_lock
 from mrecg.runs.manifest import Job, number_jobs, read_jobs, write_jobs
-from mrecg.sweep.job_state import DONE, FAILED, OPEN, RUNNING, state
+from mrecg.sweep.job_state import state
 from mrecg.sweep.launch import batch_of, launch_all, workers_of
 from mrecg.system import devices
-from mrecg.system.lock import run_lock
 
 
 def jobs_of(count: int) -> list[Job]:
@@ -29,7 +30,7 @@ def jobs_of(count: int) -> list[Job]:
     ]
 
 
-def end(folder: Path, status: str = DONE, seed: int | None = None) -> None:
+def end(folder: Path, status: str = COMPLETED, seed: int | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     seed = int(folder.name.partition("-")[0]) if seed is None else seed
     write_yaml(folder / "config.yaml", plain(run_config({"seed": seed})))
@@ -51,7 +52,7 @@ class Fake:
         for overrides, number in zip(job_overrides, numbers, strict=True):
             folder = self.root / overrides[1].removeprefix("hydra.sweep.subdir=").strip("'")
             ending = self.fate(number, attempt)
-            if ending in (DONE, FAILED):
+            if ending in (COMPLETED, FAILED):
                 end(folder, ending)
             elif ending == "killed":  # and with it all behind it, as under joblib
                 folder.mkdir(exist_ok=True)
@@ -67,35 +68,35 @@ def launched(root: Path, fate: Callable[[int, int], str], jobs: int = 4, **more:
 
 
 def test_all_jobs_are_launched_at_once(tmp_path: Path) -> None:
-    assert launched(tmp_path, lambda *_: DONE).batches == [[0, 1, 2, 3]]
+    assert launched(tmp_path, lambda *_: COMPLETED).batches == [[0, 1, 2, 3]]
 
 
 def test_batches_have_their_size(tmp_path: Path) -> None:
-    assert launched(tmp_path, lambda *_: DONE, batch=3).batches == [[0, 1, 2], [3]]
+    assert launched(tmp_path, lambda *_: COMPLETED, batch=3).batches == [[0, 1, 2], [3]]
 
 
 def test_what_failed_is_not_tried_again_and_stops_nobody(tmp_path: Path) -> None:
-    fake = launched(tmp_path, lambda number, _: FAILED if number == 1 else DONE, batch=1)
+    fake = launched(tmp_path, lambda number, _: FAILED if number == 1 else COMPLETED, batch=1)
     assert fake.batches == [[0], [1], [2], [3]]
 
 
 def test_what_was_killed_is_tried_alone_behind_those_that_never_began(tmp_path: Path) -> None:
-    fake = launched(tmp_path, lambda number, attempt: "killed" if number == 1 and not attempt else DONE)
+    fake = launched(tmp_path, lambda number, attempt: "killed" if number == 1 and not attempt else COMPLETED)
     assert fake.batches == [[0, 1, 2, 3], [2, 3], [1]]
-    assert [state(tmp_path / job.folder) for job in jobs_of(4)] == [DONE] * 4
+    assert [state(tmp_path / job.folder) for job in jobs_of(4)] == [COMPLETED] * 4
 
 
 def test_what_is_always_killed_is_given_up(tmp_path: Path) -> None:
-    fake = launched(tmp_path, lambda number, _: "killed" if number == 0 else DONE, jobs=3)
+    fake = launched(tmp_path, lambda number, _: "killed" if number == 0 else COMPLETED, jobs=3)
     assert fake.batches == [[0, 1, 2], [1, 2], [0], [0]]
-    assert [state(tmp_path / job.folder) for job in jobs_of(3)] == [OPEN, DONE, DONE]
+    assert [state(tmp_path / job.folder) for job in jobs_of(3)] == [OPEN, COMPLETED, COMPLETED]
 
 
 def test_what_is_done_is_left_alone_and_what_failed_before_is_tried(tmp_path: Path) -> None:
     end(tmp_path / "0-job")
     end(tmp_path / "2-job", FAILED)
-    assert launched(tmp_path, lambda *_: DONE).batches == [[1, 2, 3]]
-    assert launched(tmp_path, lambda *_: DONE).batches == []
+    assert launched(tmp_path, lambda *_: COMPLETED).batches == [[1, 2, 3]]
+    assert launched(tmp_path, lambda *_: COMPLETED).batches == []
 
 
 def test_a_job_that_goes_on_without_its_launcher_is_waited_for(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_a_job_that_goes_on_without_its_launcher_is_waited_for(tmp_path: Path) -
             waited.append(seconds)
             end(folder)
 
-        fake = launched(tmp_path, lambda *_: DONE, jobs=2, wait=wait)
+        fake = launched(tmp_path, lambda *_: COMPLETED, jobs=2, wait=wait)
     assert waited and fake.batches == [[1]]
 
 

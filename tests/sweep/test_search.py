@@ -14,9 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from mrecg.errors import ConfigError, DataError, MrecgError
+from mrecg.runs.layout import JOURNAL
 from mrecg.runs.manifest import read_jobs
 from mrecg.sweep.front import Found, Objective, measure, pareto, show
-from mrecg.sweep.search import JOURNAL, Search
+from mrecg.sweep.search import Search
 from mrecg.sweep.space import read_space
 
 optuna = pytest.importorskip("optuna")

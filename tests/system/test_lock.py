@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mrecg.system.lock import LOCK, InUseError, locked, run_lock
+from mrecg.runs.layout import LOCK
+from mrecg.runs.lock import InUseError, locked, run_lock
 
 
 def _hold(folder: Path, ready: object) -> None:

@@ -18,7 +18,6 @@ from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError
 from mrecg.pipeline import evaluate, reuse
 from mrecg.pipeline import run as pipeline
-from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.system.tf32 import FLAGS, float32_as, float32_flags, refuse_precision
@@ -102,7 +101,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, str]]]:
 
         monkeypatch.setattr(owner, name, watched)
 
-    watch(QuantizedNetwork, "calibrate")
+    watch(pipeline, "calibrate")
     watch(GroupReconstruction, "training_step")
     watch(pipeline, "accuracy")
     watch(nn.Conv2d, "_conv_forward")  # targets, ranges, accuracies in full precision

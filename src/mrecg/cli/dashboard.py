@@ -38,6 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     if parsed.apply:
         specification = apply.read(parsed.apply)
     else:
+        from mrecg.runs.layout import DASHBOARD
         from mrecg.track.dashboard import specification as panels
         from mrecg.track.dashboard.facts import gather
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         specification = panels.specification(
             facts, project=parsed.project or facts.project, entity=parsed.entity or facts.entity or ""
         )
-        file = panels.write(specification, parsed.out or parsed.folders[0] / "dashboard.json")
+        file = panels.write(specification, parsed.out or parsed.folders[0] / DASHBOARD)
         _say(f"dashboard of {facts.runs} runs: {file}")
         if parsed.offline or not account.has_key():
             entity, project = parsed.entity or facts.entity or "ENTITY", parsed.project or facts.project

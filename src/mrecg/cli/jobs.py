@@ -44,8 +44,8 @@ def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -
         choose: Takes it and the run's folder; gives what is run instead.
     """
     from mrecg.runs.identity import identity_of
+    from mrecg.runs.lock import run_lock
     from mrecg.sweep.job_state import finished
-    from mrecg.system.lock import run_lock
 
     folder = _folder()
     mask_written(folder)
@@ -71,11 +71,12 @@ def _finish(config: RunConfig, folder: Path) -> None:
 def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg.cli.shortage import Whereabouts, shortage
     from mrecg.pipeline import run as pipeline
-    from mrecg.pipeline.result import PAGE, write_json
+    from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
     from mrecg.report import load_run, only_a_warning, terminal_table
+    from mrecg.runs.layout import FAILED, LOG, PAGE, SUMMARY
 
-    (folder / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
+    (folder / SUMMARY).unlink(missing_ok=True)  # of an attempt that failed
     display = Screen(f"{_title(folder)}: {config.name}")
     during = Whereabouts(display)
     log.info("%s begins in %s", config.name, folder)
@@ -97,11 +98,11 @@ def _quantize(config: RunConfig, folder: Path) -> None:
         else:
             log.info("failed", exc_info=True)  # in run.log alone: the screen gets a line, see mrecg.cli.main
         if _sweeps():  # the sweep goes on; its table comes much later
-            where = "" if expected else f" (see {_short(folder / 'run.log')})"
+            where = "" if expected else f" (see {_short(folder / LOG)})"
             sys.stderr.write(f"mrecg: {_title(folder)} failed: {' '.join(reason.split())}{where}\n")
-        failed = {"schema_version": 1, "run_name": config.name, "status": "failed", "error": reason}
+        failed = {"schema_version": 1, "run_name": config.name, "status": FAILED, "error": reason}
         with suppress(OSError):  # on a full disk it is the error on the screen that counts
-            write_json(folder / "summary.json", failed)
+            write_json(folder / SUMMARY, failed)
         if found is not None:
             raise found from raised
         raise
@@ -136,13 +137,14 @@ def plan(tree: DictConfig) -> None:
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
     from mrecg.report import plan_figure
+    from mrecg.runs.layout import PLAN
 
     folder = _folder()
     mask_written(folder)
     config = from_hydra(tree)
     with computing_as(config):
         made = pipeline.plan_only(config, display=Screen(""))
-    write_json(folder / "plan.json", made.as_dict())
+    write_json(folder / PLAN, made.as_dict())
     pictures = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
     console = results_console()
     console.print(PlanView(made, title=config.name), highlight=False)
@@ -154,7 +156,7 @@ def plan(tree: DictConfig) -> None:
     for note in (made.note, *made.graph_notes):
         if note:
             console.print(note, highlight=False, markup=False)
-    left = [f"plan: {_short(folder / 'plan.json')}", *(f"picture: {_short(path)}" for path in pictures)]
+    left = [f"plan: {_short(folder / PLAN)}", *(f"picture: {_short(path)}" for path in pictures)]
     console.print("\n".join(left), soft_wrap=True, highlight=False)
 
 

@@ -129,7 +129,7 @@ def _one(job: "Job", tree: "DictConfig", folder: Path, config: "RunConfig") -> N
     """Run one job in a folder that is kept from others before Hydra writes anything there."""
     from mrecg.config import hydra_compose
     from mrecg.runs.identity import refuse_other
-    from mrecg.system.lock import refuse_links, run_lock
+    from mrecg.runs.lock import refuse_links, run_lock
 
     job.quiet = True
     with _named(folder):
@@ -148,7 +148,7 @@ def _sweep(job: "Job", words: Sequence[str], folder: Path, configs: "Sequence[Ru
     from mrecg.config import hydra_compose
     from mrecg.config.consent import takes_consent
     from mrecg.config.grammar import hydra_quoted, in_order
-    from mrecg.system.lock import refuse_links, sweep_lock
+    from mrecg.runs.lock import refuse_links, sweep_lock
 
     refuse_links(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,14 +235,15 @@ def _ended(folder: Path) -> None:
         SweepError: Not all are done.
     """
     from mrecg.report.sweep_table import sweep_table
+    from mrecg.runs.layout import COMPLETED, FAILED
     from mrecg.runs.manifest import read_jobs
     from mrecg.runs.sweep_status import read_sweep
-    from mrecg.sweep.job_state import DONE, FAILED, reason, state
+    from mrecg.sweep.job_state import reason, state
     from mrecg.track.terminal import results_console
 
     jobs = [(job, state(folder / job.folder)) for job in read_jobs(folder)]
     failed = [job for job, ended in jobs if ended == FAILED]
-    lost = [job for job, ended in jobs if ended not in (DONE, FAILED)]
+    lost = [job for job, ended in jobs if ended not in (COMPLETED, FAILED)]
     if not failed and not lost:
         results_console().print(f"all {len(jobs)} jobs are done", highlight=False)
         return
@@ -260,7 +261,8 @@ def _compare(folder: Path) -> None:
     """Print the table of a sweep and write its page, also where some of its runs have failed."""
     from mrecg.cli import report
     from mrecg.report.attempt import only_a_warning
+    from mrecg.runs.layout import PAGE, SUMMARY
 
-    if any(folder.rglob("summary.json")):
+    if any(folder.rglob(SUMMARY)):
         with only_a_warning(folder):
-            report.compare([folder], folder / "report.html")
+            report.compare([folder], folder / PAGE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mrecg.cli.words import Words, plain_words
 from mrecg.errors import DataError, legible
+from mrecg.runs.layout import PAGE
 from mrecg.track.terminal import results_console
 
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--all", action="store_true", help="print all runs, however many")
     parsed = parser.parse_args(plain_words(arguments))
-    out = parsed.out or parsed.folders[0] / "report.html"
+    out = parsed.out or parsed.folders[0] / PAGE
     compare(
         parsed.folders,
         out,

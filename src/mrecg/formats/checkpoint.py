@@ -27,7 +27,6 @@ from mrecg.quant.size import widths_of
 from mrecg.system.checked_read import DAMAGED, read_regular
 from mrecg.version import __version__
 
-WEIGHTS = "quantized.safetensors"
 _UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
 """Of a model's configuration: where its full-precision weights came from, which nobody needs any more."""
 _WIDTHS = TypeAdapter(dict[str, int])

@@ -15,7 +15,7 @@ from mrecg.data import images as data
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, one_of
 from mrecg.formats.check import Agreement, Subject, compare
-from mrecg.formats.checkpoint import WEIGHTS, Quantized, dump, fill
+from mrecg.formats.checkpoint import Quantized, dump, fill
 from mrecg.formats.lower import container
 from mrecg.formats.packed import loads
 from mrecg.formats.program import open_program, to_program
@@ -24,6 +24,7 @@ from mrecg.formats.subjects import ModuleSubject, OnnxSubject, TorchSubject
 from mrecg.models.preprocessing import told
 from mrecg.quant.modules import layers_of
 from mrecg.quant.size import quantized_bytes
+from mrecg.runs.layout import WEIGHTS
 from mrecg.system.atomic_write import write_durably
 
 FILES = {

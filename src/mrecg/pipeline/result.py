@@ -17,29 +17,30 @@ from mrecg.config.consent import Consent
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.errors import CheckpointError, MrecgError
-from mrecg.formats.checkpoint import WEIGHTS, Quantized, dump, fill, read, rebuild
+from mrecg.formats.checkpoint import Quantized, dump, fill, read, rebuild
 from mrecg.models.build import architecture
 from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.events import GroupResult, UnitResult
 from mrecg.report import only_a_warning, write_report
 from mrecg.runs.identity import read_config
+from mrecg.runs.layout import (
+    CONFIG,
+    CURVES,
+    DECISIONS,
+    ENVIRONMENT,
+    IMAGES,
+    PAGE,
+    PLAN,
+    SUMMARY,
+    WEIGHTS,
+    WEIGHTS_ORIGIN,
+)
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, open_regular, read_regular, refuse_newer
 from mrecg.track.csv_files import CsvFiles
 
 T = TypeVar("T")
-SUMMARY, PLAN, CONFIG, ENVIRONMENT, IMAGES, WEIGHTS_ORIGIN, DECISIONS, PAGE = (
-    "summary.json",
-    "plan.json",
-    "config.yaml",
-    "environment.json",
-    "images.json",
-    "weights.json",
-    "decisions.csv",
-    "report.html",
-)
-CURVES = "curves"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
-from mrecg.pipeline.result import CONFIG, PAGE, write_yaml
+from mrecg.pipeline.result import write_yaml
 from mrecg.report import only_a_warning, write_report
-from mrecg.runs.identity import CHECKPOINT, refuse_other
+from mrecg.runs.identity import refuse_other
+from mrecg.runs.layout import CHECKPOINT, CONFIG, PAGE
 from mrecg.system.atomic_write import sweep_up
 from mrecg.system.content_store import Shelf
 

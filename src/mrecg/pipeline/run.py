@@ -17,14 +17,7 @@ from mrecg.models.weights_record import Weights
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, plan_units, probed, units_of
-from mrecg.pipeline.result import (
-    IMAGES,
-    WEIGHTS_ORIGIN,
-    Result,
-    write_decisions,
-    write_json,
-    write_weights,
-)
+from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
 from mrecg.pipeline.reuse import Sharing
 from mrecg.pipeline.summary import Clock, summarise
@@ -37,6 +30,7 @@ from mrecg.reconstruct.events import Broadcast
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.settings import Settings
 from mrecg.report.tables import percent
+from mrecg.runs.layout import ENVIRONMENT, IMAGES, SUMMARY, WEIGHTS_ORIGIN
 from mrecg.system import machine, memory
 from mrecg.system.content_store import Shelf
 from mrecg.track.terminal import Display, Quiet
@@ -62,7 +56,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
     """
     own = begin(config, folder)
     device = computing.device_of(config)
-    write_json(folder / "environment.json", machine.describe(device, config.trainer.devices))
+    write_json(folder / ENVIRONMENT, machine.describe(device, config.trainer.devices))
     built = build(config.model, seed=config.seed)
     write_json(folder / WEIGHTS_ORIGIN, built.weights.as_dict())
     if display is not None and (note := built.weights.note()):
@@ -82,7 +76,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         write_json(folder / IMAGES, result.images)
         write_decisions(folder, result.decisions)
         write_weights(folder, result)
-        write_json(folder / "summary.json", result.summary)
+        write_json(folder / SUMMARY, result.summary)
         trackers.summary = result.summary
     finish(folder, light=light)
     return result

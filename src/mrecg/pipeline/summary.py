@@ -21,6 +21,7 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.size import quantized_bytes
 from mrecg.reconstruct.events import GroupResult
 from mrecg.reconstruct.job import Reconstruction
+from mrecg.runs.layout import COMPLETED
 from mrecg.system import memory
 
 
@@ -169,7 +170,7 @@ def summarise(
         "unquantized": [asdict(part) for part in network.unquantized],
         "cache": asdict(outcome.cache),
         "notes": list(notes),
-        "status": "completed",
+        "status": COMPLETED,
     }
 
 

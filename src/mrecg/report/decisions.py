@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mrecg.errors import DataError
 from mrecg.runs.index import Read
+from mrecg.runs.layout import DECISIONS, IMAGES
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import DAMAGED, read_regular
 
@@ -34,7 +35,7 @@ def read_decisions(run: Run, *, read: Read = read_regular) -> Decisions | None:
     Raises:
         DataError: The file is broken, or about other images than the summary.
     """
-    file = run.path / "decisions.csv"
+    file = run.path / DECISIONS
     try:
         lines = read(file).decode("utf-8").split()
         if lines[:1] != ["label,fp,quantized"]:
@@ -177,7 +178,7 @@ def class_folders(run: Run, *, read: Read = read_regular) -> tuple[str, ...]:
         One an image, in order; empty where the names are not known.
     """
     try:
-        images = json.loads(read(run.path / "images.json").decode("utf-8"))
+        images = json.loads(read(run.path / IMAGES).decode("utf-8"))
         return tuple(str(name).rpartition("/")[0] for name in images["evaluation"]["names"])
     except (OSError, *DAMAGED):
         return ()  # without names a class is a number

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mrecg.errors import DataError
-
-SUMMARY = "summary.json"
-"""The file that makes a folder a run folder."""
+from mrecg.runs.layout import SUMMARY
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:

@@ -8,10 +8,9 @@ from typing import Any
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain, saved_config
 from mrecg.errors import ConfigError
+from mrecg.runs.layout import CHECKPOINT, CONFIG
 from mrecg.system.checked_read import read_regular, yaml_mapping
 
-CHECKPOINT = "checkpoint"
-"""Folder of what a run has finished, below the run folder; gone when the run is complete."""
 _NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "allow_import")
 """Groups of the configuration that do not make another run."""
 _PLACE = ("device", "budget_mb", "folder")
@@ -94,7 +93,7 @@ def read_config(folder: Path) -> RunConfig:
     Raises:
         ConfigError: There is none, or none that can be read.
     """
-    file = folder / "config.yaml"
+    file = folder / CONFIG
     try:
         values = yaml_mapping(read_regular(file))
     except (OSError, ValueError) as error:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from mrecg.errors import DataError, MrecgError
 from mrecg.planner.schedule import Plan, group_name
-from mrecg.runs.find import SUMMARY
 from mrecg.runs.index import Read
-from mrecg.runs.records import COMPLETED, Accuracy, Curve, Oscillation, Run, UnitResult
+from mrecg.runs.layout import COMPLETED, CONFIG, CURVES, ENVIRONMENT, PLAN, SUMMARY
+from mrecg.runs.records import Accuracy, Curve, Oscillation, Run, UnitResult
 from mrecg.runs.values import LONGEST, clean, count, number, strings, times, whole, within
 from mrecg.system.checked_read import DAMAGED, NoObjectError, json_object, read_regular, refuse_newer
 
@@ -66,12 +66,12 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
     units = get("units", _units, no_units)
     # An old summary may not say what was merged.
     plan = (
-        _plan(path / "plan.json", read, needed=done)
+        _plan(path / PLAN, read, needed=done)
         if detailed or not {"groups", "merge_count"} <= summary.keys()
         else None
     )
     groups = optional("groups", _groups, plan.groups if plan else ())
-    written = _json(path / "environment.json", read, needed=False) if detailed else {}
+    written = _json(path / ENVIRONMENT, read, needed=False) if detailed else {}
     environment = {key: str(value) for key, value in written.items()}
     return Run(
         path=path,
@@ -110,7 +110,7 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
         plan=plan,
         curves=tuple(
             _curves(
-                path / "curves",
+                path / CURVES,
                 groups,
                 optional("group_results", _floors, {}),
                 optional("group_results", _later_passes, ("scales",)),
@@ -120,7 +120,7 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
         if detailed
         else (),
         command=environment.pop("command", ""),
-        config=_text(path / "config.yaml", read) if detailed else "",
+        config=_text(path / CONFIG, read) if detailed else "",
         environment=environment,
         detailed=detailed,
     )

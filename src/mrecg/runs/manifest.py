@@ -9,10 +9,10 @@ from typing import Any
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import saved_config
 from mrecg.errors import ConfigError, DataError
+from mrecg.runs.layout import MANIFEST
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
 
-MANIFEST = "sweep.json"
 VERB = "quantize"
 """The one whose sweeps can be gone on with."""
 
@@ -51,25 +51,38 @@ class Launch:
     config_dir: str | None = None
 
 
-def read_jobs(folder: Path) -> list[Job]:
-    """Read the jobs of a sweep.
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What sweep.json holds besides the configurations that jobs have in common.
+
+    Attributes:
+        jobs: The jobs.
+        typed: The command line as it was typed; empty where that is not known.
+    """
+
+    jobs: tuple[Job, ...] = ()
+    typed: str = ""
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read what a sweep has recorded.
 
     Args:
         folder: The sweep's folder.
 
     Returns:
-        The jobs; empty where there is no manifest.
+        The record; None where there is no sweep.json.
 
     Raises:
-        DataError: It is not a manifest.
+        DataError: It is something else.
     """
     file = folder / MANIFEST
     if not file.is_file():
-        return []
+        return None
     try:
         content = json_object(read_regular(file))
         refuse_newer(content, file)
-        return [
+        jobs = tuple(
             Job(
                 number=int(job["number"]),
                 identity=str(job["identity"]),
@@ -78,11 +91,18 @@ def read_jobs(folder: Path) -> list[Job]:
                 config=_recorded(content, job),
             )
             for job in content["jobs"]
-        ]
+        )
+        return Manifest(jobs=jobs, typed=str(content.get("command", "")))
     except (OSError, *DAMAGED) as error:
         raise DataError(
             f"{file}: not the list of a sweep's jobs ({error!r}); remove it to begin the sweep anew"
         ) from error
+
+
+def read_jobs(folder: Path) -> tuple[Job, ...]:
+    """Read the jobs of a sweep; none where there is no sweep.json."""
+    found = read_manifest(folder)
+    return found.jobs if found else ()
 
 
 def _recorded(content: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any] | None:

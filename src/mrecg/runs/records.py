@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrecg.planner.schedule import Plan
-
-COMPLETED = "completed"
-"""The status of a run that reached its end."""
+from mrecg.runs.layout import COMPLETED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,20 +5,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from mrecg.errors import DataError
-from mrecg.runs.find import SUMMARY, natural, runs_below
+from mrecg.runs.find import natural, runs_below
 from mrecg.runs.index import Read
+from mrecg.runs.layout import COMPLETED, CONFIG, HYDRA, LOCK, MANIFEST, SUMMARY
+from mrecg.runs.lock import locked
+from mrecg.runs.manifest import read_manifest
 from mrecg.runs.reader import Reader
-from mrecg.runs.records import COMPLETED
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
-from mrecg.system.lock import LOCK, locked
 
-MANIFEST = "sweep.json"
-"""The file in which a sweep keeps its jobs; older sweeps have none."""
 DONE, FAILED, RUNNING, INTERRUPTED, MISSING = STATUSES = (
     "done",
     "failed",
@@ -27,7 +26,7 @@ DONE, FAILED, RUNNING, INTERRUPTED, MISSING = STATUSES = (
     "missing",
 )
 """Interrupted jobs have begun and ended without a word, missing ones never began."""
-_MARKS = frozenset({SUMMARY, LOCK, "config.yaml", ".hydra"})
+_MARKS = frozenset({SUMMARY, LOCK, CONFIG, HYDRA})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,26 +134,11 @@ def read_sweep(folder: Path) -> Sweep:
 
 def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]]:
     """The command, and of each job number, folder and overrides."""
-    file = folder / MANIFEST
-    try:
-        content = json_object(read_regular(file))
-        refuse_newer(content, file)
-        jobs = [
-            (int(job["number"]), _inside(str(job["folder"])), tuple(map(str, job["overrides"])))
-            for job in content["jobs"]
-        ]
-        return str(content.get("command", "")), sorted(jobs)
-    except FileNotFoundError:
-        runs = sorted(runs_below(folder, _MARKS), key=natural)
-        return "", [(i, run.relative_to(folder).as_posix(), ()) for i, run in enumerate(runs)]
-    except (OSError, *DAMAGED) as error:
-        raise DataError(f"{file}: not the list of a sweep's jobs ({error!r})") from error
-
-
-def _inside(name: str) -> str:
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise ValueError(f"folder {name!r} is not inside the sweep's")
-    return name
+    found = read_manifest(folder)
+    if found is not None:
+        return found.typed, sorted((job.number, job.folder, job.overrides) for job in found.jobs)
+    runs = sorted(runs_below(folder, _MARKS), key=natural)
+    return "", [(i, run.relative_to(folder).as_posix(), ()) for i, run in enumerate(runs)]
 
 
 def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: Read) -> JobStatus:
@@ -178,7 +162,7 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
         status = FAILED
     else:
         # A folder that nobody has ever locked was made by the engine, for a job that has not begun.
-        begun = (place / LOCK).exists() or (place / "config.yaml").exists()
+        begun = (place / LOCK).exists() or (place / CONFIG).exists()
         status = INTERRUPTED if begun else MISSING
     reason = broken or str(values.get("error") or "no reason was recorded")
     return JobStatus(

@@ -12,7 +12,8 @@ from rich import box
 from rich.table import Table
 
 from mrecg.errors import DataError
-from mrecg.sweep.job_state import DONE, SUMMARY, reason, state
+from mrecg.runs.layout import COMPLETED, SUMMARY
+from mrecg.sweep.job_state import reason, state
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
 
@@ -167,7 +168,7 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
     Returns:
         The values, or None and why there are none, in one line.
     """
-    if state(folder) != DONE:
+    if state(folder) != COMPLETED:
         return None, " ".join(reason(folder).split()) or "its process was killed"
     try:
         summary = json_object(read_regular(folder / SUMMARY))

@@ -22,6 +22,7 @@ from mrecg.config.consent import Consent
 from mrecg.config.hydra_compose import from_hydra
 from mrecg.config.validate import plain
 from mrecg.runs.identity import identity_of
+from mrecg.runs.layout import MULTIRUN
 from mrecg.runs.manifest import Job, Launch, number_jobs, read_jobs, write_jobs
 from mrecg.sweep.launch import batch_of, fit, launch_all, launching, workers_of
 from mrecg.system.atomic_write import write_durably
@@ -96,7 +97,7 @@ class Grid(BasicSweeper):
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         if not self.recorded:
-            write_durably(folder / "multirun.yaml", OmegaConf.to_yaml(self.config).encode())
+            write_durably(folder / MULTIRUN, OmegaConf.to_yaml(self.config).encode())
         return folder
 
     def combinations(self, arguments: Sequence[str]) -> list[list[str]]:

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from mrecg.errors import ConfigError
-from mrecg.runs.identity import CHECKPOINT, identity_of, read_config
+from mrecg.runs.identity import identity_of, read_config
+from mrecg.runs.layout import CHECKPOINT, COMPLETED, CONFIG, FAILED, OPEN, PAGE, RUNNING, SUMMARY
+from mrecg.runs.lock import locked
 from mrecg.system.checked_read import json_object, read_regular
-from mrecg.system.lock import locked
-
-SUMMARY, PAGE = "summary.json", "report.html"
-DONE, FAILED, RUNNING, OPEN = "completed", "failed", "running", "open"
 
 
 def state(folder: Path) -> str:
@@ -23,7 +21,7 @@ def state(folder: Path) -> str:
     """
     summary = _summary(folder)
     status = summary.get("status")
-    if status in (DONE, FAILED):
+    if status in (COMPLETED, FAILED):
         return str(status)
     return RUNNING if locked(folder) else OPEN
 
@@ -35,7 +33,7 @@ def finished(folder: Path, identity: str) -> bool:
         folder: The job's run folder.
         identity: Of the job. What completed there under other settings is another run's result.
     """
-    return state(folder) == DONE and held(folder) == identity
+    return state(folder) == COMPLETED and held(folder) == identity
 
 
 def unfinished(folder: Path) -> bool:
@@ -65,7 +63,7 @@ def reason(folder: Path) -> str:
 
 def begun(folder: Path) -> bool:
     """Whether a job has ever begun."""
-    return (folder / "config.yaml").exists()
+    return (folder / CONFIG).exists()
 
 
 def _summary(folder: Path) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from mrecg.config.grammar import hydra_quoted
 from mrecg.config.words import recordable
 from mrecg.errors import ConfigError
+from mrecg.runs.layout import COMPLETED, FAILED, LOCK, RUNNING, SUMMARY
+from mrecg.runs.lock import locked, refuse_links
 from mrecg.runs.manifest import Job
-from mrecg.sweep.job_state import DONE, FAILED, RUNNING, SUMMARY, begun, finished, held, state, unfinished
-from mrecg.system.lock import LOCK, SAY_AGAIN_SECONDS, SAY_SECONDS, locked, owner_of, refuse_links
+from mrecg.sweep.job_state import begun, finished, held, state, unfinished
+from mrecg.system.lock import SAY_AGAIN_SECONDS, SAY_SECONDS, owner_of
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -106,7 +108,7 @@ def _set_aside(job: Job, folder: Path) -> None:
     """Move what is not a job's own out of its folder: it is not taken for its result, and is not lost."""
     place = folder / job.folder
     holds = held(place)
-    foreign = holds != job.identity and (holds is not None or state(place) == DONE)
+    foreign = holds != job.identity and (holds is not None or state(place) == COMPLETED)
     if not foreign or locked(place):
         return
     names = (place.with_name(f"{place.name}.other{number}") for number in itertools.count(1))

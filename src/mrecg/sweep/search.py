@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mrecg.config.axes import sweep_params
 from mrecg.errors import ConfigError, MrecgError, one_of
+from mrecg.runs.layout import JOURNAL
 from mrecg.runs.manifest import Job
 from mrecg.sweep.front import Found, Objective, Record, measure, show
 from mrecg.sweep.grid import Grid
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 log = logging.getLogger(__name__)
-JOURNAL = "optuna.journal"
 SAMPLERS = ("tpe", "nsga2", "random")
 AGAIN = "again"
 """Attribute of a trial that repeats a failed one: the number of that."""

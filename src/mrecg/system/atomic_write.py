@@ -4,7 +4,6 @@ import fcntl
 import os
 import re
 import secrets
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -105,42 +104,3 @@ def _remove_abandoned(path: Path) -> None:
             path.unlink()
     finally:
         os.close(handle)
-
-
-OPENED = ("run.log", "units.csv", "multirun.yaml", "optuna.journal")
-"""Files that are opened by their name in the folder of a run or of a sweep, not replaced."""
-FOLDERS = ("curves", ".hydra", "checkpoint", "wandb")
-"""Folders that a run writes into. W&B has links of its own in its folder, and writes to new names there."""
-
-
-def leads_out(folder: Path) -> Path | None:
-    """Find what would make a run that writes into its folder write elsewhere, or wait for ever.
-
-    Args:
-        folder: A run folder or a sweep's folder; it need not be there, and may itself be a link.
-
-    Returns:
-        A link, or what is neither file nor folder, where the run needs one of these; None: there is none.
-    """
-    for name in OPENED:
-        if _is_odd(folder / name):
-            return folder / name
-    for name in FOLDERS:
-        top = folder / name
-        if top.is_symlink() or (top.exists() and not top.is_dir()):
-            return top
-        for place, folders, files in os.walk(top) if name != "wandb" else ():
-            for entry in (*folders, *files):
-                path = Path(place, entry)
-                if path.is_symlink() or (entry in files and _is_odd(path)):
-                    return path
-    return None
-
-
-def _is_odd(file: Path) -> bool:
-    """Whether a name is taken by anything but one file of its own."""
-    try:
-        found = file.lstat()
-    except OSError:
-        return False
-    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1

@@ -1,95 +1,21 @@
-"""One process at a time in a folder, and who it is."""
+"""Files that one process at a time holds locked, and who it is."""
 
 import errno
 import fcntl
 import json
 import os
-import shlex
 import socket
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from mrecg.errors import ConfigError, MrecgError
-from mrecg.system.atomic_write import leads_out
-from mrecg.system.checked_read import open_regular, read_regular
+from mrecg.system.checked_read import read_regular
 
-LOCK = "run.lock"
-"""Whoever works in a run folder holds this file locked; the system lets go of it however the process ends."""
-PATIENCE = 2.0
-"""Seconds to wait for a lock: whoever looks whether a run goes on holds it for a moment."""
-SWEEP_LOCK = "sweep.lock"
-"""The same of a sweep's folder: held from the reading of the list of jobs to the end of the last of them."""
 SAY_SECONDS, SAY_AGAIN_SECONDS = 5.0, 300.0
 """After how long whoever waits for another process says so, and after how long again."""
-
-
-class InUseError(MrecgError):
-    """Another process works in the folder."""
-
-    exit_code = 2
-
-
-def sweep_lock(folder: Path) -> AbstractContextManager[None]:
-    """Keep other sweeps out of a sweep's folder; its jobs have locks of their own.
-
-    Args:
-        folder: The folder; it must be there.
-
-    Returns:
-        For a ``with`` block, which raises `InUseError` where another process sweeps there.
-    """
-    look = f"see how far it is by: mrecg sweep status {shlex.quote(str(folder))}"
-    return run_lock(folder, name=SWEEP_LOCK, doing="runs a sweep in it", advice=look)
-
-
-def refuse_links(folder: Path) -> None:
-    """Refuse a folder in which something leads elsewhere where a run or a sweep writes.
-
-    Args:
-        folder: The folder; it need not be there, and may itself be a link.
-
-    Raises:
-        ConfigError: There is a link, or what is neither file nor folder.
-    """
-    if (odd := leads_out(folder)) is not None:
-        raise ConfigError(f"{odd}: is a link or no file, and would be written to; remove it")
-
-
-@contextmanager
-def run_lock(
-    folder: Path,
-    *,
-    patience: float = PATIENCE,
-    name: str = LOCK,
-    doing: str = "works in it",
-    advice: str = "wait, or choose another folder",
-) -> Iterator[None]:
-    """Keep other processes out of a run folder.
-
-    Args:
-        folder: The folder; it must be there.
-        patience: Seconds to wait for another one to leave.
-        name: The file that is locked.
-        doing: What the other process does, for the error.
-        advice: What to do about it.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        InUseError: Another process works there; names it.
-    """
-    file = folder / name
-    with open_own(file) as stream:
-        if not _acquire(stream.fileno(), patience):
-            raise InUseError(f"{folder}: {owner_of(file)} {doing}; {advice}")
-        write_owner(stream)
-        yield
 
 
 def open_own(file: Path) -> BinaryIO:
@@ -113,7 +39,8 @@ def open_own(file: Path) -> BinaryIO:
     return os.fdopen(handle, "ab", buffering=0)
 
 
-def _acquire(file: int, patience: float) -> bool:
+def acquire(file: int, patience: float) -> bool:
+    """Lock an open file; False where another process has it locked for longer than ``patience`` seconds."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -125,25 +52,6 @@ def _acquire(file: int, patience: float) -> bool:
             time.sleep(0.05)
         except OSError:
             return True  # a file system without locks
-
-
-def locked(folder: Path) -> bool:
-    """Whether a process works in a run folder.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        False also where there is no such folder, or no lock can be had at all.
-    """
-    try:
-        with open_regular(folder / LOCK) as stream:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def owner_of(file: Path) -> str:

@@ -6,6 +6,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
+from mrecg.runs.layout import CURVES, UNITS
 
 _CURVE_HEADER = [field.name for field in fields(CurvePoint)]
 
@@ -24,12 +25,12 @@ class CsvFiles(Silent):
         self.folder = folder
         self._passes = 0
         self._files: dict[tuple[int, str], Path] = {}
-        (folder / "curves").mkdir(parents=True, exist_ok=True)
-        for stale in (folder / "curves").glob("*.csv"):
+        (folder / CURVES).mkdir(parents=True, exist_ok=True)
+        for stale in (folder / CURVES).glob("*.csv"):
             if stale.name not in keep:  # of an earlier run in the same folder; its curves would go on in ours
                 stale.unlink()
-        (folder / "units.csv").unlink(missing_ok=True)
-        with (folder / "units.csv").open("w", newline="", encoding="utf-8") as file:
+        (folder / UNITS).unlink(missing_ok=True)
+        with (folder / UNITS).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
 
     def begin(self, groups: Sequence[str], steps: int) -> None:
@@ -45,7 +46,7 @@ class CsvFiles(Silent):
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Append the points of a chunk."""
         name = group if self._passes == 1 else f"{group}.{task}"
-        path = self.folder / "curves" / f"{name}.csv"
+        path = self.folder / CURVES / f"{name}.csv"
         new = not path.exists()
         self._files[self._passes, group] = path
         with path.open("a", newline="", encoding="utf-8") as file:
@@ -56,5 +57,5 @@ class CsvFiles(Silent):
 
     def unit(self, index: int, result: UnitResult) -> None:
         """Append a unit."""
-        with (self.folder / "units.csv").open("a", newline="", encoding="utf-8") as file:
+        with (self.folder / UNITS).open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow([index, result.name, result.group, result.error, result.loss])

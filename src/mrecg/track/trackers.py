@@ -13,6 +13,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.events import Listener
+from mrecg.runs.layout import PLAN
 from mrecg.system.atomic_write import write_durably
 from mrecg.track.csv_files import CsvFiles
 from mrecg.track.wandb_logger.account import has_key, server
@@ -54,7 +55,7 @@ class Trackers:
         """
         if self.folder is not None:
             content = json.dumps(plan.as_dict(), indent=2) + "\n"
-            write_durably(self.folder / "plan.json", content.encode())
+            write_durably(self.folder / PLAN, content.encode())
         if self.wandb is not None:
             self.wandb.plan(plan)
 

@@ -9,6 +9,7 @@ from typing import Any
 from mrecg.errors import DataError, MrecgError
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.report import find_runs
+from mrecg.runs.layout import CONFIG, CURVES, PLAN
 from mrecg.system.checked_read import read_regular, yaml_mapping
 from mrecg.track.wandb_logger import metrics
 
@@ -106,7 +107,7 @@ def gather(folders: Sequence[Path]) -> Facts:
 
 
 def _plan(path: Path) -> Plan | None:
-    file = path / "plan.json"
+    file = path / PLAN
     if not file.is_file():
         return None
     try:
@@ -116,7 +117,7 @@ def _plan(path: Path) -> Plan | None:
 
 
 def _config(path: Path) -> Mapping[str, Any]:
-    file = path / "config.yaml"
+    file = path / CONFIG
     try:
         return yaml_mapping(read_regular(file))
     except (OSError, ValueError) as error:
@@ -129,7 +130,7 @@ def _curves(path: Path, plan: Plan) -> Iterator[tuple[str, str]]:
     """Quantity and place of each curve that a run folder holds."""
     of = metrics.places(plan)
     for name in map(group_name, plan.groups):
-        for file in (path / "curves").glob("*.csv"):
+        for file in (path / CURVES).glob("*.csv"):
             task = file.stem.removeprefix(name).removeprefix(".")
             if file.stem in (name, f"{name}.{task}"):
                 place = metrics.with_pass(of[name], task, 2 if task else 1)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from mrecg.config.schema import RunConfig
 from mrecg.runs.identity import identity_of
+from mrecg.runs.layout import WANDB
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import json_object, read_regular
 
 log = logging.getLogger(__name__)
-FILE = Path("wandb") / "mrecg-run.json"
+FILE = Path(WANDB) / "mrecg-run.json"
 """Below the run folder, from the start of a run until it is complete."""
 _ID = re.compile(r"[0-9a-f]{8}")
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from mrecg.config.outputs import LONGEST_NAME, LoggerConfig
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.events import CurvePoint, GroupResult, Silent, UnitResult
+from mrecg.runs.layout import CONFIG, FAILED, PLAN, SUMMARY, WEIGHTS
 from mrecg.track.wandb_logger import labels, metrics
 from mrecg.track.wandb_logger.offline import rows_kept
 
@@ -21,7 +22,7 @@ UPLOAD_SECONDS = 45.0
 """How long the end of a run may go on uploading; W&B's default is for ever. The rest stays on the disk."""
 JOB_TYPE = "quantize"
 """W&B's job type of every run: the verb."""
-ARTIFACT_FILES = ("quantized.safetensors", "plan.json", "config.yaml", "summary.json")
+ARTIFACT_FILES = (WEIGHTS, PLAN, CONFIG, SUMMARY)
 """What the artifact of a run holds."""
 
 
@@ -172,7 +173,7 @@ class WandbRun(Silent):
             summary: The content of summary.json; empty where the run failed.
             failed: Whether to mark the run as failed.
         """
-        self.run.summary.update(metrics.flat_summary({"status": "failed", **summary}))
+        self.run.summary.update(metrics.flat_summary({"status": FAILED, **summary}))
         self._set("provenance", {key: summary[key] for key in metrics.PROVENANCE if key in summary})
         if self.config.artifact and not failed:
             self._artifact()
