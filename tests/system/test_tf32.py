@@ -18,6 +18,7 @@ from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError
 from mrecg.pipeline import evaluate, reuse
 from mrecg.pipeline import run as pipeline
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.system.tf32 import FLAGS, float32_as, float32_flags, refuse_precision
