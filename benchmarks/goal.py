@@ -7,8 +7,8 @@ import torch
 from benchmarks.clock import timed
 from benchmarks.learning import learning
 from benchmarks.networks import EVAL_BATCH, Subject, network_of, subjects
-from mrecg.config.methods import QDrop
 from mrecg.config.schema import BitsConfig
+from mrecg.methods.qdrop import QDrop
 from mrecg.quant.modules import layers_of, quantization
 from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.job import deterministic

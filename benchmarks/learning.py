@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.networks import BATCH, PRECISION, Subject
-from mrecg.config.methods import QDrop
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.registry import passes_of
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
-from mrecg.reconstruct.methods import passes_of
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from benchmarks.clock import interleaved, spread
 from benchmarks.networks import BATCH, EVAL_BATCH, PRECISION, calibrate, plan_of, subjects
-from mrecg.config.methods import LearnedRounding, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, CalibrationConfig, Precision, TrainerConfig
+from mrecg.methods import MethodSettings
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.rtn import Rtn
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -28,7 +30,7 @@ def reconstructed(
     plan: Plan,
     *,
     steps: int,
-    method: Rtn | LearnedRounding | None = None,
+    method: MethodSettings | None = None,
     precision: Precision = PRECISION,
     **trainer: Any,
 ) -> Reconstruction:

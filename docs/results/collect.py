@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from mrecg.config.methods import METHODS
 from mrecg.config.schema import BitsConfig, PlannerConfig, RunConfig
 from mrecg.config.validate import plain, saved_config
 from mrecg.errors import DataError, MrecgError
+from mrecg.methods.registry import METHODS
 from mrecg.runs.load import load_run
 from mrecg.runs.records import Accuracy, Run
 from results.records import Content, Record, identity, order
@@ -115,7 +115,7 @@ def record(folder: Path) -> Record:
     rounded: Record = _rounded(
         {
             "method": method,
-            "options": _differences(plain(config.method), plain(METHODS[method]()), ("name",)),
+            "options": _differences(plain(config.method), plain(METHODS.get(method).settings()), ("name",)),
             "bits": {
                 **{"weight": bits.weight, "activation": bits.activation},
                 **_differences(plain(bits), plain(BitsConfig()), ("weight", "activation")),

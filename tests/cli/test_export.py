@@ -18,6 +18,7 @@ from PIL import Image
 import mrecg as api
 from mrecg.errors import ExportError
 from mrecg.formats import runners, write
+from mrecg.formats.registry import format_named
 from mrecg.reconstruct import optimise
 
 pytestmark = pytest.mark.usefixtures("one_onnx_registry")
@@ -92,7 +93,7 @@ def test_files_tables_and_a_record(exported: tuple[Path, str], run: Path) -> Non
     for word in ("Agreement with the run's network", "Size, bytes", "largest", "of the file"):
         assert word in said
     for form in ("onnx", "pt2", "packed"):
-        assert f"{form}: {place / write.FILES[form]}" in said
+        assert f"{form}: {place / format_named(form).file}" in said
     # The packed file is the run's own, made again.
     packed = "quantized.safetensors"
     assert (place / packed).read_bytes() == (run / packed).read_bytes()
@@ -102,8 +103,8 @@ def test_files_tables_and_a_record(exported: tuple[Path, str], run: Path) -> Non
     summary = json.loads((run / "summary.json").read_text())
     for form, runs in (("onnx", 2), ("pt2", 1), ("packed", 1)):
         one = record[form]
-        assert one["format"] == form and one["file"] == str(place / write.FILES[form])
-        assert one["bytes"] == (place / write.FILES[form]).stat().st_size
+        assert one["format"] == form and one["file"] == str(place / format_named(form).file)
+        assert one["bytes"] == (place / format_named(form).file).stat().st_size
         assert f"{one['bytes']:,}" in said
         assert {"fp": one["fp"], "quantized": one["by_bits"]} == summary["size_bytes"]
         assert (one["opset"] is not None) == (form == "onnx")
@@ -594,7 +595,7 @@ def test_files_claim_nothing_of_images_of_an_own_data_set(mrecg: Call) -> None:
     assert mrecg("export", "run", "format=onnx,pt2,packed", "images=2", TRUST).code == 0
     Path("pictures").mkdir()
     for form in ("onnx", "pt2", "packed"):
-        file = Path("run", write.FILES[form])
+        file = Path("run", format_named(form).file)
         opened, said = runners.open_file(file, allow_import=True)
         assert said is None and runners.image_shape(opened) == (3, 16, 16)
         outcome = mrecg("evaluate", f"path={file}", TRUST, "trainer.batch_size=4", *items)

@@ -13,7 +13,7 @@ import yaml
 from mrecg import __version__
 from mrecg.cli.help import closed_sets, written
 from mrecg.cli.main import VERBS
-from mrecg.config.methods import METHODS
+from mrecg.methods.registry import METHODS
 
 Call = Callable[..., Any]
 HYDRA_VERBS = ["quantize", "plan", "evaluate"]

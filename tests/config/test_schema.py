@@ -3,14 +3,14 @@ from typing import Any
 
 import pytest
 
-from mrecg.config.methods import METHODS
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import run_config
+from mrecg.methods.registry import METHODS
 
 GROUPS: list[Any] = [
     RunConfig,
     *(type(getattr(RunConfig(), f.name)) for f in fields(RunConfig)),
-    *METHODS.values(),
+    *(METHODS.get(name).settings for name in METHODS),
 ]
 CLASSES = [group for group in dict.fromkeys(GROUPS) if is_dataclass(group)]
 

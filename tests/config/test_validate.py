@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from mrecg.config.methods import METHODS, Brecq, QDrop
 from mrecg.config.schema import BitsConfig, RunConfig
 from mrecg.config.validate import existing, imported, keys_of, plain, run_config
 from mrecg.errors import ConfigError, MrecgError, one_of
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.registry import METHODS
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     # Unknown keys, with the nearest one and the siblings.
@@ -71,7 +73,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"method": {"name": "rtn", "lr_rounding": 0.1}}, r"^method\.lr_rounding: unknown key; method has name$"),
     (
         {"method": {"name": "adaround", "keep_probability": 0.5}},
-        r"^method\.keep_probability: unknown key.*method has lr_rounding, .*beta_decay, loss, name$",
+        r"^method\.keep_probability: unknown key.*method has name, lr_rounding, .*beta_decay, loss$",
     ),
     ({"method": {"name": "qdrop", "keep_probability": 2}}, r"^method\.keep_probability: 2 is not right"),
     (
@@ -110,8 +112,8 @@ def test_defaults_need_no_values() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_chosen_by_its_name(name: str) -> None:
-    assert type(run_config({"method": {"name": name}}).method) is METHODS[name]
-    assert plain(METHODS[name]())["name"] == name
+    assert type(run_config({"method": {"name": name}}).method) is METHODS.get(name).settings
+    assert plain(METHODS.get(name).settings())["name"] == name
 
 
 def test_numbers_may_come_as_text() -> None:

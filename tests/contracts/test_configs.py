@@ -11,12 +11,12 @@ import yaml
 
 from mrecg.config import hydra_compose
 from mrecg.config.inputs import ModelConfig
-from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import keys_of, plain
 from mrecg.data.images import load
 from mrecg.data.preprocessing import Preprocessing
+from mrecg.methods.registry import METHODS
 from mrecg.models.build import build
 from mrecg.models.preprocessing import resolve
 from mrecg.pipeline import planning

@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg.config.methods import METHODS, LearnedRounding
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.passes import LearnRounding, LearnScales, Pass
+from mrecg.methods.registry import METHODS, passes_of
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.job import Reconstruction
-from mrecg.reconstruct.methods import LearnRounding, LearnScales, Pass, passes_of
 from mrecg.reconstruct.settings import Settings
 
 Network = Callable[..., QuantizedNetwork]
@@ -36,7 +37,7 @@ def two_steps(network: QuantizedNetwork, images: Tensor, name: str, **options: A
             model="tiny",
         ),
         Settings(
-            method=METHODS[name](**options),
+            method=METHODS.get(name).settings(**options),
             trainer=TrainerConfig(steps=2, batch_size=4, log_every=1),
             cache=CacheConfig(),
             precision=32,
@@ -48,15 +49,15 @@ def two_steps(network: QuantizedNetwork, images: Tensor, name: str, **options: A
 
 @every_method
 def test_it_has_a_file_of_its_name_and_a_config_of_its_name(name: str) -> None:
-    assert import_module(f"mrecg.reconstruct.methods.{name}").__doc__
-    assert METHODS[name]().name == name  # type: ignore[union-attr]
+    assert import_module(f"mrecg.methods.{name}").__doc__
+    assert METHODS.get(name).settings().name == name
 
 
 @every_method
 @pytest.mark.parametrize(("depthwise", "usual"), [(True, 0.1), (False, 0.01)])
 def test_its_passes_are_sound(name: str, depthwise: bool, usual: float) -> None:
     expected = 1.0 if name == "genie_m" else usual  # as its paper has it, for all networks
-    passes = passes_of(METHODS[name](), depthwise=depthwise)
+    passes = passes_of(METHODS.get(name).settings(), depthwise=depthwise)
     assert passes and all(isinstance(task, Pass) for task in passes)
     assert len({task.name for task in passes}) == len(passes)
     assert passes[-1].activations == "on"  # errors are those of the finished network
@@ -67,13 +68,15 @@ def test_its_passes_are_sound(name: str, depthwise: bool, usual: float) -> None:
         assert task.scales is None or isinstance(task.scales, LearnScales)
         if task.rounding is not None:
             assert task.rounding.regulariser == expected
-    assert sum(task.rounding is not None for task in passes) == issubclass(METHODS[name], LearnedRounding)
+    assert sum(task.rounding is not None for task in passes) == issubclass(
+        METHODS.get(name).settings, LearnedRounding
+    )
 
 
 @every_method
 def test_its_own_regulariser_counts(name: str) -> None:
-    if issubclass(METHODS[name], LearnedRounding):
-        (task, *_) = passes_of(METHODS[name](regulariser=0.7), depthwise=True)
+    if issubclass(METHODS.get(name).settings, LearnedRounding):
+        (task, *_) = passes_of(METHODS.get(name).settings(regulariser=0.7), depthwise=True)
         assert task.rounding is not None and task.rounding.regulariser == 0.7
 
 
@@ -96,7 +99,7 @@ def test_it_hardens_every_weight_onto_its_grid(name: str, tiny_network: Network,
         assert not quantizer.scale.requires_grad
     points = [point for group in outcome.groups for point in group.curve]
     assert all(math.isfinite(point.total) for point in points)
-    assert bool(points) == issubclass(METHODS[name], LearnedRounding)
+    assert bool(points) == issubclass(METHODS.get(name).settings, LearnedRounding)
 
 
 @every_method
@@ -116,12 +119,12 @@ def test_weights_alone_can_be_quantized(name: str, tiny_network: Network, tiny_i
     outcome = two_steps(network, tiny_images, name)
     assert all(math.isfinite(unit.error) and unit.error > 0 for unit in outcome.units)
     rounded = [group.steps > 0 for group in outcome.groups if group.task != "scales"]
-    assert all(rounded) == issubclass(METHODS[name], LearnedRounding)
+    assert all(rounded) == issubclass(METHODS.get(name).settings, LearnedRounding)
 
 
 @every_method
 def test_its_options_combine(name: str, tiny_network: Network, tiny_images: Tensor) -> None:
-    known = {field.name for field in fields(METHODS[name])}
+    known = {field.name for field in fields(METHODS.get(name).settings)}
     options = {
         "loss": "fisher_diag",
         "beta_decay": "cosine",

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 import mrecg
 from mrecg.errors import ConfigError, ExportError
-from mrecg.formats import check, onnx_file, write
+from mrecg.formats import check, onnx_file
 from mrecg.formats.lower import PlainForm, lower
 from mrecg.formats.onnx_file import to_onnx
+from mrecg.formats.registry import format_named
 from mrecg.quant.modules import activations_of, layers_of
 
 pytestmark = pytest.mark.usefixtures("one_onnx_registry")
@@ -284,4 +285,4 @@ def test_sizes_are_counted(make: Make, images: Tensor, tmp_path: Path) -> None:
     assert mrecg.export(result, tmp_path / "q.safetensors", images=images).containers["3"] == {"3": weights}
     assert made.by_bits < made.fp / 4
     assert io.BytesIO((tmp_path / "q.onnx").read_bytes()).getbuffer().nbytes == made.bytes
-    assert write.FILES["packed"] == "quantized.safetensors"
+    assert format_named("packed").file == "quantized.safetensors"

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.methods import LearnedRounding
 from mrecg.config.schema import (
     BitsConfig,
     CacheConfig,
@@ -20,6 +19,7 @@ from mrecg.config.schema import (
 )
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
+from mrecg.methods.hyperparameters import LearnedRounding
 from mrecg.planner.plan import make_plan
 from mrecg.quant.affine import from_memory_order
 from mrecg.quant.drop import Draw

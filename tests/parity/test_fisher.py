@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg.config.methods import Brecq, QDrop
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.qdrop import QDrop
 from tests.parity.compare import check_losses, check_parameters, check_unit
 from tests.parity.harness import Run, run
 from tests.references import learned_rounding as references

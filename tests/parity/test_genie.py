@@ -2,7 +2,7 @@
 
 import pytest
 
-from mrecg.config.methods import GenieM
+from mrecg.methods.genie_m import GenieM
 from mrecg.quant.modules import layers_of
 from tests.parity.compare import (
     check_losses,

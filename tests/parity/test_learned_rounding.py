@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from mrecg.config.methods import AdaRound, Brecq, BrecqJoint, QDrop
+from mrecg.methods.adaround import AdaRound
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.qdrop import QDrop
 from tests.parity.compare import (
     check_losses,
     check_parameters,

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from mrecg.config.methods import PdQuant, QDrop
 from mrecg.config.schema import CacheConfig
+from mrecg.methods.passes import Correction
+from mrecg.methods.pd_quant import PdQuant
+from mrecg.methods.qdrop import QDrop
 from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.correction import correct
-from mrecg.reconstruct.methods import Correction
 from tests.parity.compare import (
     check_losses,
     check_parameters,

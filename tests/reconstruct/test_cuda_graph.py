@@ -6,9 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg.config.methods import BrecqJoint, GenieM, LearnedRounding, PdQuant, QDrop
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.errors import ConfigError
+from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.genie_m import GenieM
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.pd_quant import PdQuant
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.registry import passes_of
 from mrecg.planner.plan import make_plan
 from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import activations_of
@@ -19,7 +24,6 @@ from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask, Outputs
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
-from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.rolling_cache import GroupCache
 from mrecg.reconstruct.settings import Settings
 

@@ -14,11 +14,17 @@ import torch
 from tiny_builder import Builder
 from torch import Tensor, nn
 
-from mrecg.config.methods import AdaRound, Brecq, BrecqJoint, GenieM, LearnedRounding, PdQuant, QDrop
 from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.graph.fold import UNFOLDED
+from mrecg.methods.adaround import AdaRound
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.genie_m import GenieM
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.pd_quant import PdQuant
+from mrecg.methods.qdrop import QDrop
 from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.quant.affine import FakeQuant, fake_quantize

@@ -7,8 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.methods import AdaRound, Brecq, BrecqJoint, LearnedRounding, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.methods import MethodSettings
+from mrecg.methods.adaround import AdaRound
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.rtn import Rtn
 from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import activations_of, layers_of
@@ -39,7 +45,7 @@ def plan_of(network: QuantizedNetwork, groups: Sequence[Sequence[str]] = ()) -> 
 def run(
     network: QuantizedNetwork,
     images: Tensor,
-    method: Rtn | LearnedRounding,
+    method: MethodSettings,
     *,
     groups: Sequence[Sequence[str]] = (),
     seed: int = 0,

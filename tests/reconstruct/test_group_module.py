@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
+from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.passes import Pass
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.registry import passes_of
 from mrecg.quant.modules import activations_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
@@ -15,7 +19,6 @@ from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.loss import reconstruction_loss
-from mrecg.reconstruct.methods import Pass, passes_of
 from mrecg.reconstruct.rolling_cache import GroupCache
 
 F64 = torch.float64

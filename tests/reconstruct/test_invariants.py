@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mrecg.config.methods import GenieM, QDrop
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.methods.genie_m import GenieM
+from mrecg.methods.qdrop import QDrop
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, activations_of
 from mrecg.quant.quantized_network import QuantizedNetwork

@@ -8,8 +8,11 @@ from tiers import first_fast
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mrecg.config.methods import BrecqJoint, LearnedRounding, QDrop
 from mrecg.config.schema import Precision
+from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.registry import passes_of
 from mrecg.quant.kernels import jit
 from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import QuantizedLayer, activations_of, layers_of
@@ -19,7 +22,6 @@ from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
-from mrecg.reconstruct.methods import passes_of
 from mrecg.reconstruct.rolling_cache import GroupCache, deviation
 
 CPU = torch.device("cpu")

@@ -7,8 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.methods import Brecq, BrecqJoint, LearnedRounding, PdQuant, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.methods import MethodSettings
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.pd_quant import PdQuant
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.rtn import Rtn
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -59,7 +65,7 @@ class Diary(Silent):
 def run(
     network: QuantizedNetwork,
     images: Tensor,
-    method: Rtn | LearnedRounding,
+    method: MethodSettings,
     *,
     groups: Sequence[Sequence[str]] = (),
     listener: Listener | None = None,
@@ -172,7 +178,7 @@ def test_listeners_are_told_in_order(tiny_network: Network, tiny_images: Tensor)
 
 @pytest.mark.parametrize("method", [Rtn(), Brecq(), PdQuant()], ids=lambda method: method.name)
 def test_the_outline_announces_every_step(
-    method: Rtn | LearnedRounding, tiny_network: Network, tiny_images: Tensor
+    method: MethodSettings, tiny_network: Network, tiny_images: Tensor
 ) -> None:
     diary = Diary()
     trials = PairTrials({1, 2}) if method.name != "rtn" else None

@@ -7,9 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.methods import Brecq, LearnedRounding, PdQuant, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.errors import ConfigError
+from mrecg.methods import MethodSettings
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.pd_quant import PdQuant
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.rtn import Rtn
 from mrecg.planner.plan import make_plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
@@ -38,7 +43,7 @@ class Counter(Silent):
 def run(
     network: QuantizedNetwork,
     images: Tensor,
-    method: Rtn | LearnedRounding,
+    method: MethodSettings,
     *,
     merged: Sequence[str] = (),
     trials: PairTrials | None = None,

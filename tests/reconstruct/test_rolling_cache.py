@@ -10,9 +10,13 @@ import torch
 from tiers import first_fast
 from torch import Tensor, nn
 
-from mrecg.config.methods import Brecq, LearnedRounding, QDrop, Rtn
 from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.errors import ConfigError
+from mrecg.methods import MethodSettings
+from mrecg.methods.brecq import Brecq
+from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.rtn import Rtn
 from mrecg.planner.plan import make_plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
@@ -33,7 +37,7 @@ STEM, FIRST, SECOND, THIRD, HEAD = (4 * size for size in (4 * 64, 4 * 64, 8 * 16
 def run(
     network: QuantizedNetwork,
     images: Tensor | Store,
-    method: Rtn | LearnedRounding,
+    method: MethodSettings,
     groups: Sequence[Sequence[str]] = (),
     listener: Listener | None = None,
     **cache: Any,

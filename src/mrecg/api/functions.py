@@ -30,6 +30,7 @@ from mrecg.pipeline.result import Result
 from mrecg.pipeline.result import load as load_folder
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct import computing
+from mrecg.registry import CRITERIA
 from mrecg.system import devices
 from mrecg.system.tf32 import float32_as
 from mrecg.track.terminal import Screen
@@ -134,7 +135,7 @@ def plan(
         model: The network.
         weight_bits: 2 to 8, or 32.
         merge_count: Pairs of neighbours to merge at most; None: the schema's default.
-        planner: ``modcap`` or ``published``.
+        planner: ``modcap``, ``published``, or a criterion of another package that needs no probe.
         **overrides: Any other group of the configuration as a dict, for example
             ``model={"input_shape": (1, 28, 28)}``.
 
@@ -145,7 +146,7 @@ def plan(
         ConfigError: The planner needs images; use `quantize`, whose result has the plan.
         GraphError: The model cannot be traced or cut.
     """
-    if planner not in ("modcap", "published"):
+    if planner == "budget" or (planner in CRITERIA and CRITERIA.get(planner).needs_probe):
         raise ConfigError(
             f"planner: {planner!r} needs images; choose from modcap, published, or call quantize"
         )

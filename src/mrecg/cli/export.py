@@ -89,12 +89,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _forms(values: Mapping[str, str]) -> list[str]:
     """The formats asked for, with which the other keys have to go."""
-    from mrecg.formats.write import FILES
+    from mrecg.registry import FORMATS
 
     forms = list(dict.fromkeys(values["format"].split(",")))
     for form in forms:
-        if form not in FILES:
-            raise one_of("format", form, FILES)
+        if form not in FORMATS:
+            raise one_of("format", form, FORMATS.names())
     if "out" in values and len(forms) > 1:
         raise ConfigError("out: names one file; give one format, or leave it out")
     if "out" in values and not Path(values["out"]).parent.is_dir():
@@ -126,7 +126,8 @@ def _outcomes(
     """Write the files, one format after the other; one that fails does not keep the others from it."""
     from mrecg.config.consent import Consent
     from mrecg.config.hydra_compose import check
-    from mrecg.formats.write import FILES, IMAGES, export, images_of, refuse
+    from mrecg.formats.registry import format_named
+    from mrecg.formats.write import IMAGES, export, images_of, refuse
     from mrecg.pipeline.result import load
     from mrecg.track.terminal import Screen
 
@@ -152,7 +153,7 @@ def _outcomes(
                 exported = export(
                     result,
                     result.config,
-                    Path(values["out"]) if "out" in values else folder / FILES[form],
+                    Path(values["out"]) if "out" in values else folder / format_named(form).file,
                     form=form,
                     batches=images_of(config, result.preprocessing, count),
                     opset=opsets[form],

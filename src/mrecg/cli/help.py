@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from mrecg.config.fields import closed, words
-from mrecg.config.methods import METHODS
 from mrecg.config.paths import CONF, choices, files
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.errors import one_of
+from mrecg.methods.registry import METHODS
 
 EXAMPLES = {
     "quantize": (
@@ -104,7 +104,8 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     lines.append("Keys (KEY=VALUE), with their defaults and, in brackets, their choices:")
     lines += _keys(RunConfig, "", _defaults(), verb)
     if verb != "evaluate":
-        for name, kind in METHODS.items():
+        for name in METHODS:
+            kind = METHODS.get(name).settings
             lines += ["", f"  with method={name}:", *_keys(kind, "method.", plain(kind()), verb)]
     lines += ["", "Examples:", *(f"  {line}" for line in EXAMPLES[verb]), ""]
     return "\n".join(lines)
@@ -217,8 +218,8 @@ def closed_sets() -> Iterator[tuple[str, list[str]]]:
         Each dotted key with its words; keys of methods are those of all methods.
     """
     yield from _sets(RunConfig, "")
-    for kind in METHODS.values():
-        yield from _sets(kind, "method.")
+    for name in METHODS:
+        yield from _sets(METHODS.get(name).settings, "method.")
 
 
 def _sets(kind: Any, prefix: str) -> Iterator[tuple[str, list[str]]]:

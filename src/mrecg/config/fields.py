@@ -1,9 +1,33 @@
 """What the schema says of a key besides its default: its closed set, and whether it is a number."""
 
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a text as one of a closed set that is known only when it is asked for.
+
+    Attributes:
+        names: Gives the set.
+    """
+
+    names: Callable[[], tuple[str, ...]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the text after its type."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: str) -> str:
+        names = self.names()
+        if value not in names:
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{name}'" for name in names)})
+        return value
 
 
 def alternatives(kind: Any) -> Iterator[Any]:
@@ -20,7 +44,8 @@ def alternatives(kind: Any) -> Iterator[Any]:
     """
     origin = get_origin(kind)
     if origin is Annotated:
-        yield from alternatives(get_args(kind)[0])
+        sets = [mark for mark in get_args(kind)[1:] if isinstance(mark, OneOf)]
+        yield from [Literal[mark.names()] for mark in sets] or alternatives(get_args(kind)[0])
     elif origin in (Union, UnionType):
         for part in get_args(kind):
             yield from alternatives(part)

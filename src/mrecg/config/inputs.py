@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mrecg.config.methods import STRICT
+from mrecg.config.fields import OneOf
+from mrecg.methods.hyperparameters import STRICT
+from mrecg.registry import DATA
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=1, le=8192)]
@@ -103,13 +105,18 @@ class ModelConfig:
         return self
 
 
+def sources() -> tuple[str, ...]:
+    """Names of all sources of images, and of what stands for having none to read."""
+    return (*DATA.names(), "none", "python")
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataConfig:
     """Where the calibration and the evaluation images come from."""
 
-    source: Literal["digits", "image_folder", "cifar10", "cifar100", "dataset", "none", "python"] = "digits"
-    """The embedded digits, folders of images, CIFAR's own files, any Dataset class, none (planning by
-    ModCap), or tensors passed in Python."""
+    source: Annotated[str, OneOf(sources)] = "digits"
+    """The embedded digits, folders of images, CIFAR's own files, any Dataset class, what another package
+    brings, none (planning by ModCap), or tensors passed in Python."""
     name: str = "digits"
     """Name in tables and summaries."""
     calibration_path: Path | None = None
@@ -127,7 +134,7 @@ class DataConfig:
     calibration_dataset: str | None = None
     """For dataset: dotted path of a Dataset class or of a function that returns one."""
     calibration_arguments: dict[str, Any] = Field(default_factory=dict)
-    """For dataset: its keyword arguments."""
+    """For dataset, and sources of other packages: keyword arguments."""
     evaluation_dataset: str | None = None
     """For dataset: likewise, with labels; null: no evaluation."""
     evaluation_arguments: dict[str, Any] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from mrecg.config.methods import STRICT
+from mrecg.methods.hyperparameters import STRICT
 
 LONGEST_NAME, LONGEST_TAG, MOST_TAGS = 128, 64, 50
 """What W&B takes; it would refuse more when the run has begun, and keep nothing of it."""

@@ -9,9 +9,13 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mrecg.config.fields import OneOf
 from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
-from mrecg.config.methods import STRICT, MethodConfig, QDrop
 from mrecg.config.outputs import CheckpointConfig, LoggerConfig, SharedConfig
+from mrecg.methods.hyperparameters import STRICT
+from mrecg.methods.qdrop import QDrop
+from mrecg.methods.registry import MethodConfig
+from mrecg.registry import CRITERIA
 
 BitWidth = Annotated[int, Field(ge=2, le=32)]
 Precision = Literal[32, "tf32", "bf16"]
@@ -87,20 +91,26 @@ class GranularityConfig:
         return self
 
 
-DIFFERENCES = {
-    "modcap": ("squared", "log_ratio"),
-    "loss": ("fall", "squared", "log_ratio"),
-    "error": ("rise",),
-    "budget": ("gain",),
-}
-"""How the neighbours can compare by each criterion of the planner; the first is what null means."""
+PLANNERS = {"budget": ("gain",), "published": ()}
+"""Planners that are no criterion: how neighbours compare for them."""
+
+
+def planners() -> tuple[str, ...]:
+    """Names of all planners."""
+    return (*CRITERIA.names(), *PLANNERS)
+
+
+def differences_of(planner: str) -> tuple[str, ...]:
+    """How neighbours may compare for a planner, the default first."""
+    found: tuple[str, ...] = PLANNERS[planner] if planner in PLANNERS else CRITERIA.get(planner).differences
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PlannerConfig:
     """How granularity=mixed chooses what to merge."""
 
-    name: Literal["modcap", "loss", "error", "budget", "published"] = "loss"
+    name: Annotated[str, OneOf(planners)] = "loss"
     """Module capacity from the shapes, from the loss or from the relative error of a probe run, the smallest
     predicted error within a budget of time and memory (takes trials of merges), or a paper's schedule."""
     merge_count: Annotated[int, Field(ge=0)] | Literal["auto"] = 3
@@ -138,8 +148,8 @@ class PlannerConfig:
 
     @model_validator(mode="after")
     def _difference_fits(self) -> "PlannerConfig":
-        if self.difference is not None and self.difference not in DIFFERENCES.get(self.name, ()):
-            fitting = ", ".join(DIFFERENCES.get(self.name, ())) or "none"
+        if self.difference is not None and self.difference not in differences_of(self.name):
+            fitting = ", ".join(differences_of(self.name)) or "none"
             raise ValueError(
                 f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}"
             )

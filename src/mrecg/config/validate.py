@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from mrecg.config.fields import stray_boolean
 from mrecg.config.inputs import DataConfig
-from mrecg.config.methods import METHODS
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of, short
+from mrecg.methods.registry import METHODS
 from mrecg.system.redaction import conceal
 
 _ADAPTER = TypeAdapter(RunConfig)
@@ -40,13 +40,24 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     Traceback (most recent call last):
     mrecg.errors.ConfigError: bits.weigth: unknown key (did you mean bits.weight?); ...
     """
-    if found := stray_boolean(RunConfig, dict(values)):
+    method = _method_of(values)
+    found = stray_boolean(RunConfig, dict(values))
+    if found is None and method is not None:
+        found = stray_boolean(METHODS.get(method).settings, values["method"], "method")
+    if found is not None:
         key, given = found
         raise ConfigError(f"{key}: {str(given).lower()} is not right: give a number, not true or false")
     try:
         return _ADAPTER.validate_python(conceal(dict(values)))
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, method)) from None
+
+
+def _method_of(values: Mapping[str, Any]) -> str | None:
+    """The method whose keys are given; None where there are none, or it is not known."""
+    given = values.get("method")
+    name = given.get("name") if isinstance(given, Mapping) else None
+    return name if isinstance(name, str) and name in METHODS else None
 
 
 GONE = {"planner": ("probe_cache",)}
@@ -80,23 +91,18 @@ def saved_config(values: Mapping[str, Any]) -> RunConfig:
         return run_config({group: found for group, found in kept.items() if group != "logger"})
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, method: str | None) -> str:
     """Turn pydantic's first complaint into one line: key, value, what is right."""
     first = error.errors(include_url=False)[0]
-    # A tagged union puts the tag into the location (method, qdrop, lr_rounding): the user wrote
-    # method.lr_rounding.
     parts = [str(part) for part in first["loc"]]
-    if parts[:1] == ["method"] and len(parts) > 1 and parts[1] in METHODS:
-        del parts[1]
     if parts and parts[-1].startswith(_ALTERNATIVE):
         return _explain_alternatives(error)
     key = ".".join(parts)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    method = first_method(parts, error)
     if first["type"] == "unexpected_keyword_argument":
         return unknown_key(key, method) + more
     if first["type"] == "union_tag_not_found":
-        return f"{key}.name: is missing; choose from {', '.join(METHODS)}{more}"
+        return f"{key}.name: is missing; choose from {', '.join(METHODS.names())}{more}"
     if first["type"] in ("union_tag_invalid", "literal_error"):
         expected = first["ctx"].get("expected_tags") or first["ctx"].get("expected", "")
         choices = [part.strip().strip("'") for part in str(expected).replace(" or ", ", ").split(",")]
@@ -125,12 +131,6 @@ def _explain_alternatives(error: ValidationError) -> str:
     numbers = [text if text.startswith("a ") else f"a number {text}" for text in numbers]
     wanted = ", or ".join([*numbers[:1], *words])
     return f"{key}: {complaints[0]['input']!r} is not right: wants {wanted}"
-
-
-def first_method(parts: list[str], error: ValidationError) -> str | None:
-    """Name the method whose keys were meant, where the complaint is about a method's key."""
-    loc = error.errors(include_url=False)[0]["loc"]
-    return str(loc[1]) if parts[:1] == ["method"] and len(loc) > 1 and loc[1] in METHODS else None
 
 
 def unknown_key(key: str, method: str | None = None) -> str:
@@ -167,7 +167,7 @@ def keys_of(path: list[str], method: str | None = None) -> list[str]:
     kind: Any = RunConfig
     for part in path:
         if part == "method":
-            kind = METHODS.get(method or "qdrop", METHODS["qdrop"])
+            kind = METHODS.get(method or "qdrop").settings
             continue
         found = {field.name: field.type for field in fields(kind)} if is_dataclass(kind) else {}
         kind = found.get(part)

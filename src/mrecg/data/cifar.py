@@ -9,7 +9,7 @@ from torch import Tensor
 from mrecg.config.inputs import DataConfig
 from mrecg.config.validate import existing
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.data.source import Part, Source
+from mrecg.data.source import Part, Source, register
 from mrecg.data.transform import Transform
 from mrecg.errors import ConfigError, DataError
 
@@ -72,4 +72,5 @@ def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Part:
     return _part(config, preprocessing, train=False)
 
 
-SOURCE = Source(_calibration, _evaluation)
+register("cifar10", Source(_calibration, _evaluation))
+register("cifar100", Source(_calibration, _evaluation))

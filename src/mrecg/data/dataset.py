@@ -14,7 +14,7 @@ from mrecg.config.inputs import DataConfig
 from mrecg.config.validate import imported
 from mrecg.data.labels import LARGEST_LABEL
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.data.source import Part, Source
+from mrecg.data.source import Part, Source, register
 from mrecg.data.transform import Transform
 from mrecg.errors import ConfigError, DataError, MrecgError, out_of_memory, short
 from mrecg.system.redaction import reveal, without_secrets
@@ -146,4 +146,4 @@ def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Part | None
     return None if path is None else _part("evaluation", path, arguments, config, preprocessing)
 
 
-SOURCE = Source(_calibration, _evaluation)
+register("dataset", Source(_calibration, _evaluation))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mrecg.config.inputs import DataConfig
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.data.source import Part, Source, Stored
+from mrecg.data.source import Part, Source, Stored, register
 from mrecg.errors import DataError
 
 MEAN, STD = 0.1307, 0.3081
@@ -75,4 +75,4 @@ def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Part:
     return Stored(*split("test")).part()
 
 
-SOURCE = Source(_calibration, _evaluation)
+register("digits", Source(_calibration, _evaluation))

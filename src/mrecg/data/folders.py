@@ -12,7 +12,7 @@ from mrecg.config.validate import existing
 from mrecg.data.labels import are_numbers, class_names, number_of, read_table, sub_folders
 from mrecg.data.pictures import read_picture
 from mrecg.data.preprocessing import Preprocessing
-from mrecg.data.source import Labels, Part, Source
+from mrecg.data.source import Labels, Part, Source, register
 from mrecg.data.transform import Transform
 from mrecg.errors import DataError
 
@@ -67,7 +67,7 @@ def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Part | None
     return Part(names, files.read, replace(found, values=labels))
 
 
-SOURCE = Source(_calibration, _evaluation)
+register("image_folder", Source(_calibration, _evaluation))
 
 
 def picture_names(folder: Path) -> list[str]:

@@ -11,20 +11,12 @@ from torch.utils.data import Dataset
 
 from mrecg.config.inputs import DataConfig
 from mrecg.config.validate import require_calibration
-from mrecg.data import cifar, dataset, digits, folders
 from mrecg.data.evaluation import Chosen, Evaluation, as_float, refuse_not_finite
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.sampling import Draw, digest_of, draw
 from mrecg.errors import ConfigError, DataError
+from mrecg.registry import DATA
 
-SOURCES = {
-    "digits": digits.SOURCE,
-    "image_folder": folders.SOURCE,
-    "cifar10": cifar.SOURCE,
-    "cifar100": cifar.SOURCE,
-    "dataset": dataset.SOURCE,
-}
-"""What ``data.source`` names; ``none`` and ``python`` have nothing to load."""
 Stage = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Shows how far the reading of so many images is."""
 
@@ -159,7 +151,7 @@ def of_tensor(images: Tensor) -> tuple[Tensor, Draw]:
 
 
 def _calibration(config: DataConfig, preprocessing: Preprocessing, stage: Stage) -> tuple[Tensor, Draw]:
-    part = SOURCES[config.source].calibration(config, preprocessing)
+    part = DATA.get(config.source).calibration(config, preprocessing)
     available, every = len(part.names), config.calibration_images == "all"
     if not available:
         raise DataError(f"data={config.name}: has no images to calibrate with")
@@ -182,7 +174,7 @@ def _calibration(config: DataConfig, preprocessing: Preprocessing, stage: Stage)
 
 
 def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Evaluation | None:
-    part = SOURCES[config.source].evaluation(config, preprocessing)
+    part = DATA.get(config.source).evaluation(config, preprocessing)
     if part is None:
         return None
     available, seed = len(part.names), None if config.evaluation_images is None else config.seed

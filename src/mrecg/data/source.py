@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mrecg.config.inputs import DataConfig
 from mrecg.data.preprocessing import Preprocessing
+from mrecg.registry import DATA
 
 Read = Callable[[int], tuple[Tensor, int | None]]
 """Reads one image by its index: shape (C, H, W), float32, normalised; and its label, or None."""
@@ -57,6 +58,24 @@ class Source:
 
     calibration: Callable[[DataConfig, Preprocessing], Part]
     evaluation: Callable[[DataConfig, Preprocessing], Part | None]
+
+
+def register(name: str, source: Source) -> Source:
+    """Register a source of images.
+
+    Args:
+        name: By which it is chosen: ``data=NAME``. It may use any key of the data group; keyword arguments of
+            its own come in ``data.calibration_arguments`` and ``data.evaluation_arguments``.
+        source: The source.
+
+    Returns:
+        The source.
+
+    Raises:
+        ConfigError: The name is taken, or is no name.
+    """
+    added: Source = DATA.add(name, source)
+    return added
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, ConfigError
 from mrecg.formats.checkpoint import load_file
 from mrecg.formats.program import open_program
+from mrecg.formats.registry import format_named
+from mrecg.registry import FORMATS
 from mrecg.system.checked_read import DAMAGED, read_regular
 
 PROPERTY = "mrecg"
@@ -27,8 +29,6 @@ _FLOAT = "tensor(float)"
 """ONNX Runtime's name of float32."""
 PATIENCE = 60.0
 """Seconds per image that a foreign file may take: a graph may have a loop without an end."""
-ENDINGS = (".onnx", ".pt2", ".safetensors")
-"""Of the files that can be evaluated."""
 
 
 def onnx_runtime() -> Any:
@@ -175,7 +175,7 @@ def open_file(path: Path, *, allow_import: bool = False) -> tuple[nn.Module, Pre
     """Open an exported file.
 
     Args:
-        path: ``.onnx``, ``.pt2``, or a run's ``quantized.safetensors``.
+        path: ``.onnx``, ``.pt2``, a run's ``quantized.safetensors``, or a file of another package's format.
         allow_import: Whether code may run that the file names (``.safetensors``), or that torch's reader
             evaluates (``.pt2``).
 
@@ -187,23 +187,37 @@ def open_file(path: Path, *, allow_import: bool = False) -> tuple[nn.Module, Pre
         ConfigError: The ending is unknown, a package is missing, or something needs consent.
         CheckpointError: There is no such file, or it is damaged.
     """
-    if path.suffix not in ENDINGS:
-        raise ConfigError(f"path: {path} is no file that can be evaluated; choose from {', '.join(ENDINGS)}")
+    formats = [format_named(name) for name in FORMATS]
+    openers = {one.suffix: one.open for one in reversed(formats) if one.open is not None}
+    if path.suffix not in openers:
+        endings = ", ".join(dict.fromkeys(one.suffix for one in formats if one.suffix in openers))
+        raise ConfigError(f"path: {path} is no file that can be evaluated; choose from {endings}")
     if not path.is_file():
         raise CheckpointError(f"path: {path} does not exist; mrecg export RUN writes such a file")
-    if path.suffix == ".safetensors":
-        quantized = load_file(path, allow_import=allow_import)
-        assert isinstance(quantized.model, fx.GraphModule)
-        quantized.model.meta = {**quantized.model.meta, IMAGE_SHAPE: quantized.input_shape}
-        return quantized.model, quantized.preprocessing
+    return openers[path.suffix](path, allow_import)
+
+
+def open_packed(path: Path, allow_import: bool) -> tuple[nn.Module, Preprocessing | None]:
+    """Open a run's ``quantized.safetensors``; see `open_file`."""
+    quantized = load_file(path, allow_import=allow_import)
+    assert isinstance(quantized.model, fx.GraphModule)
+    quantized.model.meta = {**quantized.model.meta, IMAGE_SHAPE: quantized.input_shape}
+    return quantized.model, quantized.preprocessing
+
+
+def open_onnx(path: Path, allow_import: bool) -> tuple[nn.Module, Preprocessing | None]:
+    """Open an ONNX file, which runs no code of its own; see `open_file`."""
+    runner = OnnxRunner(read_regular(path), str(path), patience=PATIENCE)
+    try:
+        said = runner.session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: its metadata are not right: {error}") from error
+    return runner, _preprocessing(said.get(PROPERTY, ""), path)
+
+
+def open_exported_program(path: Path, allow_import: bool) -> tuple[nn.Module, Preprocessing | None]:
+    """Open a file of torch.export; see `open_file`."""
     content = read_regular(path)
-    if path.suffix == ".onnx":
-        runner = OnnxRunner(content, str(path), patience=PATIENCE)
-        try:
-            said = runner.session.get_modelmeta().custom_metadata_map
-        except UnicodeDecodeError as error:
-            raise CheckpointError(f"{path}: its metadata are not right: {error}") from error
-        return runner, _preprocessing(said.get(PROPERTY, ""), path)
     Consent(str(path), allow_import).to_reading("expressions that torch.export.load evaluates")
     try:
         with _quiet("torch.export"):
@@ -227,7 +241,8 @@ def image_shape(model: nn.Module) -> tuple[int, int, int] | None:
     """
     if isinstance(model, OnnxRunner):
         return model.image_shape
-    assert isinstance(model, fx.GraphModule)
+    if not isinstance(model, fx.GraphModule):  # of another package's format, which may say it
+        return getattr(model, "image_shape", None)
     if IMAGE_SHAPE in model.meta:
         known: tuple[int, int, int] | None = model.meta[IMAGE_SHAPE]
         return known

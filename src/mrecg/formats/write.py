@@ -1,7 +1,6 @@
 """Writing a quantized network to a file, and only where the file does what the network does."""
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -14,28 +13,15 @@ from mrecg.config.schema import RunConfig
 from mrecg.data import images as data
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, one_of
-from mrecg.formats.check import Agreement, Subject, compare
-from mrecg.formats.checkpoint import Quantized, dump, fill
-from mrecg.formats.lower import container
-from mrecg.formats.packed import loads
-from mrecg.formats.program import open_program, to_program
-from mrecg.formats.runners import onnx_runtime
-from mrecg.formats.subjects import ModuleSubject, OnnxSubject, TorchSubject
+from mrecg.formats.check import Agreement, compare
+from mrecg.formats.checkpoint import Quantized
+from mrecg.formats.registry import format_named
 from mrecg.models.preprocessing import told
 from mrecg.quant.modules import layers_of
 from mrecg.quant.size import quantized_bytes
-from mrecg.runs.layout import WEIGHTS
+from mrecg.registry import FORMATS
 from mrecg.system.atomic_write import write_durably
 
-FILES = {
-    "onnx": "quantized.onnx",
-    "onnx_int8": "quantized-int8.onnx",
-    "pt2": "quantized.pt2",
-    "packed": WEIGHTS,
-}
-"""What a format's file is called in a run folder."""
-ENDINGS = {form: Path(name).suffix for form, name in FILES.items()}
-"""What a format's file ends with."""
 IMAGES = 256
 """Images that a file is checked on, unless more or fewer are asked for."""
 
@@ -45,7 +31,7 @@ class Exported:
     """A file that was written and checked.
 
     Attributes:
-        format: ``onnx``, ``onnx_int8`` (for integer kernels), ``pt2`` or ``packed``.
+        format: ``onnx``, ``onnx_int8`` (for integer kernels), ``pt2``, ``packed``, or another package's.
         file: Where it is.
         bytes: Its size.
         by_bits: What the network takes by its bits alone, bytes (`mrecg.formats.checkpoint.quantized_bytes`).
@@ -79,31 +65,17 @@ def refuse(quantized: Quantized, form: str, opset: int | None = None) -> None:
 
     Args:
         quantized: The network.
-        form: ``onnx``, ``onnx_int8``, ``pt2`` or ``packed``.
+        form: ``onnx``, ``onnx_int8``, ``pt2``, ``packed``, or a format of another package.
         opset: That was asked for.
 
     Raises:
         ConfigError: The format or opset is unknown, they do not go together, a package is missing, or the
             network is not what the format takes.
     """
-    if form not in FILES:
-        raise one_of("format", form, FILES)
-    if not form.startswith("onnx"):
-        if opset is not None:
-            raise ConfigError(f"opset: goes with format=onnx, not with {form}")
-        return
-    onnx_runtime()
-    try:
-        from mrecg.formats import onnx_file, onnx_integer
-    except ImportError as error:
-        raise ConfigError(
-            f"format={form}: {error.name} is not installed; pip install 'mrecg[export]'"
-        ) from error
-    lowest, highest = onnx_file.OPSETS
-    if opset is not None and not lowest <= opset <= highest:
-        raise ConfigError(f"opset: {opset} is not right; choose from {lowest} to {highest}")
-    if form == "onnx_int8":
-        onnx_integer.check_integer(quantized.model)
+    chosen = format_named(form)
+    if opset is not None and not chosen.opset:
+        raise ConfigError(f"opset: goes with format=onnx, not with {form}")
+    chosen.refuse(quantized, opset)
 
 
 def export(
@@ -123,7 +95,7 @@ def export(
         quantized: The hardened network, in float32, on the CPU.
         config: The configuration of its run.
         file: Where to; its folder must be there.
-        form: ``onnx``, ``onnx_int8``, ``pt2`` or ``packed``.
+        form: ``onnx``, ``onnx_int8``, ``pt2``, ``packed``, or a format of another package.
         batches: Images to compare on, of shape (B, C, H, W), preprocessed, with labels of shape (B,) where
             there are some.
         opset: For ``onnx``: 18 to 25; None: the lowest with a type as narrow as there is for every weight.
@@ -143,10 +115,9 @@ def export(
     first = next(batches, None)
     if first is None or not len(first[0]):
         raise ConfigError("images: there is none to compare the file on; give at least 1")
-    maker = {"onnx": _onnx, "onnx_int8": _onnx_int8, "pt2": _program, "packed": _packed}[form]
-    # A packed file says by itself what is not known, and needs the shape.
-    shown = quantized if form == "packed" else _told(quantized, config)
-    made = maker(shown, config, tuple(first[0].shape[1:]), opset)
+    chosen = format_named(form)
+    shown = quantized if chosen.keeps_images else _told(quantized, config)
+    made = chosen.make(shown, config, tuple(first[0].shape[1:]), opset)
     agreements = compare(quantized.model, made.subjects, chain([first], batches), progress=progress)
     write_durably(file, made.content, follow=named)
     sizes = quantized_bytes(quantized.network)
@@ -175,71 +146,23 @@ def format_of(file: Path, form: str | None) -> str:
     Raises:
         ConfigError: The format or ending is unknown, or they do not go together.
     """
-    if form is not None and form not in FILES:
-        raise one_of("format", form, FILES)
-    found = [one for one, ending in ENDINGS.items() if ending == file.suffix]
+    if form is not None:
+        wanted = format_named(form).suffix
+        if file.suffix != wanted:
+            raise ConfigError(
+                f"path: {file.name} ends with {file.suffix}, files of format={form} with {wanted}"
+            )
+        return form
+    endings = {name: format_named(name).suffix for name in FORMATS}
+    found = [name for name, suffix in endings.items() if suffix == file.suffix]
     if not found:
-        raise one_of("path", file.suffix, dict.fromkeys(ENDINGS.values()))
-    if form is not None and form not in found:
-        raise ConfigError(
-            f"path: {file.name} ends with {file.suffix}, files of format={form} with {ENDINGS[form]}"
-        )
-    return form or found[0]
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A file's content, what runs it, in how many bits it stores integers of so many bits, and its opset."""
-
-    content: bytes
-    subjects: Sequence[Subject]
-    stored: Callable[[int], int]
-    opset: int | None = None
+        raise one_of("path", file.suffix, dict.fromkeys(endings.values()))
+    return found[0]
 
 
 def _told(quantized: Quantized, config: RunConfig) -> Quantized:
     """The network with what may be said of its images."""
     return replace(quantized, preprocessing=told(quantized.preprocessing, config.data))
-
-
-def _packed(quantized: Quantized, config: RunConfig, shape: tuple[int, ...], opset: int | None) -> _Made:
-    content = dump(quantized.network, config, quantized.preprocessing)
-    return _Made(content, [ModuleSubject(_again(content, quantized))], lambda bits: bits)
-
-
-def _program(quantized: Quantized, config: RunConfig, shape: tuple[int, ...], opset: int | None) -> _Made:
-    content = to_program(quantized, name=config.model.name, shape=shape)
-    return _Made(content, [TorchSubject(open_program(content)[0].module())], container)
-
-
-def _onnx_int8(quantized: Quantized, config: RunConfig, shape: tuple[int, ...], opset: int | None) -> _Made:
-    return _onnx(quantized, config, shape, opset, integer=True)
-
-
-def _onnx(
-    quantized: Quantized,
-    config: RunConfig,
-    shape: tuple[int, ...],
-    opset: int | None,
-    *,
-    integer: bool = False,
-) -> _Made:
-    from mrecg.formats import onnx_file, onnx_integer, onnx_writer
-
-    chosen = onnx_file.opset_for(quantized.model) if opset is None else opset
-    model = onnx_file.to_onnx(quantized, name=config.model.name, shape=shape, opset=chosen)
-    if integer:
-        model = onnx_integer.with_integer_kernels(model, quantized.model)
-    content = model.SerializeToString(deterministic=True)
-    subjects = [OnnxSubject(content, optimised=optimised, integer=integer) for optimised in (False, True)]
-    return _Made(content, subjects, lambda bits: onnx_writer.type_for(bits, chosen).bits, chosen)
-
-
-def _again(content: bytes, quantized: Quantized) -> torch.nn.Module:
-    """The network of a packed file, in the graph at hand: whatever built it need not be there twice."""
-    fresh = copy.deepcopy(quantized.network)
-    fill(fresh, loads(content, WEIGHTS)[1], WEIGHTS)
-    return fresh.model
 
 
 def _containers(quantized: Quantized, stored: Callable[[int], int]) -> dict[str, dict[str, int]]:

@@ -8,9 +8,9 @@ from dataclasses import astuple, fields
 from typing import Any, NamedTuple
 
 from mrecg.errors import RunError
+from mrecg.methods.passes import Pass
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.group_state import GroupRecord, Partial
-from mrecg.reconstruct.methods import Pass
 from mrecg.system.checked_read import DAMAGED
 from mrecg.system.content_store import Entry, Shelf
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from mrecg.config.methods import Rtn
 from mrecg.config.schema import GranularityConfig, RunConfig
 from mrecg.config.validate import plain
+from mrecg.methods.rtn import Rtn
 from mrecg.pipeline.reuse import Sharing
 from mrecg.planner.plan import Probe, allowed_pairs, make_plan, needs_trials
 from mrecg.planner.schedule import Plan

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from mrecg.config.methods import METHODS
 from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import Images
@@ -61,7 +60,7 @@ def options_of(config: RunConfig) -> dict[str, Any]:
     values = plain(config)
     usual = {
         "bits": plain(BitsConfig()),
-        "method": plain(METHODS[config.method.name]()),
+        "method": plain(type(config.method)()),
         "planner": plain(PlannerConfig(name=config.planner.name)),
         "calibration": plain(CalibrationConfig()),
     }

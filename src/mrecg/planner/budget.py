@@ -45,6 +45,10 @@ def step_cost(unit: UnitFacts) -> int:
     return unit.macs + MEMORY_FACTOR * unit.activations
 
 
+TITLE = "Difference that a block-wise prefix leaves in the network's predictions"
+SHORT = "difference of predictions"
+
+
 def trial_gains(probe: Probe) -> Criterion | None:
     """Compare each trial of a merge with the block-wise run.
 
@@ -65,7 +69,14 @@ def trial_gains(probe: Probe) -> Criterion | None:
         gain = passed * (reach[i + 1] - probe.pairs[i]) / max(reach[-1], tiny)
         gains.append(gain if math.isfinite(gain) else 0.0)
         passed *= min(1.0, reach[i + 1] / max(reach[i], tiny))
-    return Criterion(name="budget", difference="gain", capacities=reach, differences=tuple(reversed(gains)))
+    return Criterion(
+        name="budget",
+        difference="gain",
+        capacities=reach,
+        differences=tuple(reversed(gains)),
+        title=TITLE,
+        short=SHORT,
+    )
 
 
 def plan_within_budget(

@@ -14,6 +14,7 @@ from mrecg.config.schema import PlannerConfig
 from mrecg.errors import PlanError
 from mrecg.planner.probe import Probe
 from mrecg.planner.schedule import chain, top_pairs
+from mrecg.registry import CRITERIA
 
 ROUNDING = 1e-9
 """Relative change of an index that is none: a merge that hides no turn of the curve leaves it as it is."""
@@ -25,8 +26,7 @@ def auto_count(differences: Sequence[float], planner: PlannerConfig, probe: Prob
     Args:
         differences: One number a pair, by which `top_pairs` chooses; 0: no candidate.
         planner: The criterion, the threshold and the longest group.
-        probe: Numbers of a plain run. Its curve is that of the criterion: the error for ``error``, else the
-            loss.
+        probe: Numbers of a plain run. Its curve is the one that the criterion names: the error or the loss.
 
     Returns:
         How many pairs, and what a reader should know.
@@ -36,7 +36,8 @@ def auto_count(differences: Sequence[float], planner: PlannerConfig, probe: Prob
     """
     if probe is None:
         raise PlanError("planner.merge_count=auto needs a probe run: images to calibrate on")
-    name, curve = ("error", probe.errors) if planner.name == "error" else ("loss", probe.losses)
+    name = CRITERIA.get(planner.name).curve
+    curve = probe.errors if name == "error" else probe.losses
     if not planner.merge_boundary:
         # No merge can calm the jump to the logits, which are another quantity than feature maps.
         curve, differences = curve[1:-1], differences[1:-1]

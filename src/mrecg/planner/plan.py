@@ -5,15 +5,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mrecg.config.schema import DIFFERENCES, GranularityConfig, PlannerConfig
+from mrecg.config.schema import GranularityConfig, PlannerConfig, differences_of
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.budget import StepsPer, plan_within_budget, trial_gains
-from mrecg.planner.capacity import comparable, differences, module_capacity
+from mrecg.planner.capacity import comparable
+from mrecg.planner.criteria import Measured, criterion
 from mrecg.planner.oscillation import auto_count
 from mrecg.planner.probe import Probe, check_probe, needs_probe, needs_trials
 from mrecg.planner.published import PUBLISHED
 from mrecg.planner.schedule import Criterion, Merge, Plan, chain, named_pairs, top_pairs
+from mrecg.registry import CRITERIA
 
 __all__ = ["Probe", "allowed_pairs", "make_plan", "needs_probe", "needs_trials"]
 
@@ -118,16 +120,11 @@ def _given_pairs(
 def _criteria(
     units: Sequence[UnitFacts], bits: Mapping[str, int], planner: PlannerConfig, probe: Probe | None
 ) -> list[Criterion]:
-    modcap = tuple(module_capacity(unit, bits, stride_factor=planner.stride_factor) for unit in units)
-    capacities = {"modcap": modcap}
-    if probe is not None:
-        capacities |= {"loss": probe.losses, "error": probe.errors}
+    measured, own = Measured(units, bits, planner, probe), CRITERIA.others()
+    # Other packages' criteria are measured only where one of them decides.
+    kinds = [criterion(name) for name in CRITERIA if name not in own or name == planner.name]
+    ranked = [one for kind in kinds if probe or not kind.needs_probe for one in kind.ranked(measured)]
     gains = trial_gains(probe) if probe is not None else None
-    ranked = [
-        Criterion(name=name, difference=kind, capacities=values, differences=tuple(differences(kind, values)))
-        for name, values in capacities.items()
-        for kind in DIFFERENCES[name]
-    ]
     return ranked if gains is None else [*ranked, gains]
 
 
@@ -204,7 +201,7 @@ def _about(probe: Probe | None) -> str:
 
 
 def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion:
-    kind = planner.difference or DIFFERENCES[planner.name][0]
+    kind = planner.difference or differences_of(planner.name)[0]
     for criterion in criteria:
         if (criterion.name, criterion.difference) == (planner.name, kind):
             return criterion
@@ -219,7 +216,9 @@ def _with_loss(decider: Criterion, criteria: Sequence[Criterion], differing: Seq
     The two have no common scale, so each pair gets its rank by its own criterion among all pairs, as a
     fraction: 1 for the largest difference; 0 where there is none.
     """
-    by_loss = next((c for c in criteria if (c.name, c.difference) == ("loss", DIFFERENCES["loss"][0])), None)
+    by_loss = next(
+        (c for c in criteria if (c.name, c.difference) == ("loss", differences_of("loss")[0])), None
+    )
     if by_loss is None:
         raise PlanError("planner.not_comparable=loss needs a probe run: images to calibrate on")
     ranks = [_ranks(criterion.differences) for criterion in (decider, by_loss)]
@@ -227,6 +226,9 @@ def _with_loss(decider: Criterion, criteria: Sequence[Criterion], differing: Seq
         name=decider.name,
         difference="rank",
         capacities=decider.capacities,
+        title=decider.title,
+        short=decider.short,
+        log=decider.log,
         differences=tuple(ranks[bool(why)][i] for i, why in enumerate(differing)),
     )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mrecg.config.schema import GranularityConfig, PlannerConfig
 from mrecg.errors import PlanError
+from mrecg.registry import CRITERIA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +66,13 @@ def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
     """
     if granularity.name != "mixed":
         return False
+    if planner.merge_count == "auto" and planner.name in CRITERIA:
+        return True
     if planner.name == "modcap":
-        return planner.merge_count == "auto" or (planner.merge_count > 0 and planner.not_comparable == "loss")
-    return needs_trials(granularity, planner) or (
-        planner.name in ("loss", "error") and planner.merge_count != 0
-    )
+        return planner.merge_count != 0 and planner.not_comparable == "loss"
+    if needs_trials(granularity, planner):
+        return True
+    return planner.name in CRITERIA and bool(CRITERIA.get(planner.name).needs_probe and planner.merge_count)
 
 
 def needs_trials(granularity: GranularityConfig, planner: PlannerConfig) -> bool:

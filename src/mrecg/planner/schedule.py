@@ -24,17 +24,23 @@ class Criterion:
     """One way to rank the pairs, for all of them.
 
     Attributes:
-        name: ``modcap``, ``loss``, ``error`` or ``budget``.
+        name: ``budget``, or a registered criterion: ``modcap``, ``loss``, ``error``.
         difference: ``squared``, ``log_ratio``, ``fall``, ``rise``, ``gain`` (which may be negative; 0 where
             the pair was not tried), or ``rank`` for the ranks of two criteria in one list.
         capacities: One number a unit.
         differences: One number a neighbouring pair; pair i is units i and i + 1.
+        title: What was measured, as a heading; empty in a plan that an earlier version wrote.
+        short: The same in a sentence or at an axis.
+        log: Whether the capacities span decades.
     """
 
     name: str
     difference: str
     capacities: tuple[float, ...]
     differences: tuple[float, ...]
+    title: str = ""
+    short: str = ""
+    log: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

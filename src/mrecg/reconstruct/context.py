@@ -6,13 +6,13 @@ from functools import cached_property
 
 from torch import nn
 
+from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import group_name
 from mrecg.quant.modules import activations_of, quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Grid, Store
 from mrecg.reconstruct.events import Listener
 from mrecg.reconstruct.group_state import Finished
-from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.rolling_cache import advance
 from mrecg.reconstruct.settings import Settings

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mrecg.methods.passes import Correction
 from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.loss import reconstruction_loss
-from mrecg.reconstruct.methods import Correction
 
 BATCH = 32
 """Images that are corrected together, as published: the rate falls when their common loss stays."""

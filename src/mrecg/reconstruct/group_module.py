@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.config.schema import Precision
+from mrecg.methods.passes import Pass
 from mrecg.quant.drop import Drop
 from mrecg.quant.modules import activations_of, layers_of, quantization, zero_points_of
 from mrecg.quant.rounding import beta_at
@@ -21,7 +22,6 @@ from mrecg.reconstruct.batch_order import Order
 from mrecg.reconstruct.cuda_graph import Replay
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.loss import prediction_difference, reconstruction_loss
-from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.optimiser_state import Keeper
 from mrecg.reconstruct.ranks import Part, Shard
 from mrecg.reconstruct.rolling_cache import GroupCache

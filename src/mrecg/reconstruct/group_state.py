@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mrecg.methods.passes import Pass
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.events import CurvePoint, GroupResult
-from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.ranks import Ranks
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, CacheUse, Store
@@ -15,7 +16,6 @@ from mrecg.reconstruct.events import GroupResult, Listener, UnitResult
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.lightning_fit import quiet_lightning
 from mrecg.reconstruct.merge_trials import Trials
-from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.walk import Walk

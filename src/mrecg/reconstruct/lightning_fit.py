@@ -13,9 +13,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mrecg.methods.passes import LearnScales
 from mrecg.quant.modules import activations_of, zero_points_of
 from mrecg.reconstruct.group_module import GroupReconstruction
-from mrecg.reconstruct.methods import LearnScales
 from mrecg.reconstruct.ranks import Ranks
 
 

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mrecg.methods.passes import Pass
 from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.loss import prediction_difference
-from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.optimise import optimise
 from mrecg.reconstruct.rolling_cache import GroupCache
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from mrecg.errors import ConfigError, DivergenceError
+from mrecg.methods.passes import Pass
 from mrecg.quant.modules import quantization
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.activation_cache import Store
@@ -19,7 +20,6 @@ from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
 from mrecg.reconstruct.group_state import Partial, agree, restore, state_of
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, learning
 from mrecg.reconstruct.loss_floor import loss_floor
-from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.optimiser_state import Keeper, load_learned
 from mrecg.reconstruct.rolling_cache import GroupCache
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from mrecg.config.methods import LearnedRounding, Rtn
 from mrecg.config.schema import CacheConfig, Precision, RunConfig, TrainerConfig
-from mrecg.reconstruct.methods import Pass, passes_of
+from mrecg.methods.hyperparameters import MethodSettings
+from mrecg.methods.passes import Pass
+from mrecg.methods.registry import passes_of
 
 RETRIES = 2
 """With on_divergence=retry: an eighth of the learning rates would be another method."""
@@ -25,7 +26,7 @@ class Settings:
         retries: How often a group may begin anew, with half the learning rates, after its loss diverged.
     """
 
-    method: Rtn | LearnedRounding
+    method: MethodSettings
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     precision: Precision = 32

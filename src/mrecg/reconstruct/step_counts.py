@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from mrecg.config.schema import TrainerConfig
+from mrecg.methods.passes import Pass
 from mrecg.planner.budget import step_cost
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.events import Ahead
-from mrecg.reconstruct.methods import Pass
 
 
 def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int:

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from mrecg.errors import ConfigError
+from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, UnitResult
 from mrecg.reconstruct.group_state import GroupRecord, restore, state_of
 from mrecg.reconstruct.merge_trials import Trials
-from mrecg.reconstruct.methods import Pass
 from mrecg.reconstruct.optimise import optimise
 from mrecg.reconstruct.rolling_cache import GroupCache, deviation
 from mrecg.reconstruct.step_counts import ranges_of

@@ -1,14 +1,9 @@
 """Why a plan merges what it merges, in words."""
 
+from mrecg.planner.criteria import described
 from mrecg.planner.schedule import Criterion, Merge, Plan
 from mrecg.report.tables import compact
 
-CRITERIA = {
-    "modcap": "Module capacity (ModCap)",
-    "loss": "Reconstruction loss of a block-wise probe",
-    "error": "Relative error of a block-wise probe",
-    "budget": "Difference that a block-wise prefix leaves in the network's predictions",
-}
 DIFFERENCES = {
     "squared": "squared difference (a − b)²",
     "log_ratio": "log ratio |ln(a / b)|",
@@ -17,7 +12,6 @@ DIFFERENCES = {
     "gain": "fraction of the last that merging the pair takes off, by a trial",
     "rank": "rank of the pair, by the loss where the two are not comparable",
 }
-_MEASURED = {"modcap": "ModCap", "loss": "the probe's loss", "error": "the probe's relative error"}
 
 
 def criterion_title(criterion: Criterion) -> str:
@@ -29,8 +23,7 @@ def criterion_title(criterion: Criterion) -> str:
     Returns:
         What it measures and how neighbours compare.
     """
-    name = CRITERIA.get(criterion.name, criterion.name)
-    return f"{name}: {DIFFERENCES.get(criterion.difference, criterion.difference)}"
+    return f"{described(criterion).title}: {DIFFERENCES.get(criterion.difference, criterion.difference)}"
 
 
 def reason(plan: Plan, merge: Merge) -> str:
@@ -60,7 +53,7 @@ def _why(plan: Plan, merge: Merge) -> str:
         effect = f"takes {share} off" if merge.difference > 0 else f"adds {share} to"
         return f"in its trial merging {effect} the final difference ({place})"
     left, right = compact(merge.left_capacity), compact(merge.right_capacity)
-    what = _MEASURED.get(decider.name, decider.name)
+    what = described(decider).short
     direction = "rises" if merge.right_capacity > merge.left_capacity else "falls"
     return f"{what} {direction} from {left} to {right} ({place})"
 

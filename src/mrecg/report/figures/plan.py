@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mrecg.planner.criteria import described
 from mrecg.planner.schedule import Plan
 from mrecg.report.figures.axes import shortened, unit_axis, value_axis
 from mrecg.report.figures.style import INK, ONE_COLUMN, PLAIN, SMALL, SOFT, TWO_COLUMNS
@@ -20,12 +21,6 @@ LOG_RANGE = 100.0
 DEEPEST = 1e6
 """What a logarithmic axis spans at most: a bar that is almost 0 would press all others flat."""
 
-_CAPACITIES = {
-    "modcap": "ModCap",
-    "loss": "loss of the probe",
-    "error": "error of the probe",
-    "budget": "difference of predictions",
-}
 _DIFFERENCES = {
     "squared": "squared difference",
     "log_ratio": "log ratio",
@@ -76,7 +71,7 @@ def draw_plan(figure: "Figure", plan: Plan, *, inches: float, title: str = "") -
         criterion = plan.criteria[0]
         top, bottom = figure.subplots(2, sharex=True, height_ratios=[1.3, 0.9])
         _bars(top, list(range(len(tints))), criterion.capacities, tints, width=0.72)
-        top.set_ylabel(_CAPACITIES.get(criterion.name, criterion.name))
+        top.set_ylabel(described(criterion).short)
         top.tick_params(axis="x", bottom=False, labelbottom=False)
         pairs = [i + 0.5 for i in range(len(tints) - 1)]
         colours = [ACCENT if i in chosen else PLAIN for i in range(len(pairs))]

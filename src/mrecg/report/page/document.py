@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mrecg.errors import DataError
+from mrecg.planner.criteria import described
 from mrecg.planner.schedule import Plan
 from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
@@ -289,6 +290,7 @@ def _plan_values(plan: Plan) -> dict[str, Any]:
                 "name": criterion.name,
                 "difference": criterion.difference,
                 "title": criterion_title(criterion),
+                "short": described(criterion).short,
                 "capacities": [significant(value) for value in criterion.capacities],
                 "differences": [significant(value) for value in criterion.differences],
             }

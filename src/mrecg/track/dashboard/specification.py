@@ -8,6 +8,7 @@ from typing import Any
 
 from mrecg.config.outputs import LoggerConfig
 from mrecg.errors import ConfigError
+from mrecg.registry import CRITERIA
 from mrecg.system.atomic_write import write_durably
 from mrecg.track.dashboard.facts import Facts, Network, names
 from mrecg.track.wandb_logger import metrics
@@ -194,7 +195,7 @@ def _plan(facts: Facts) -> list[Any]:
             [metrics.capacity_key(name)],
             f"Capacity of each unit by {name}",
             metrics.UNIT,
-            log=name == "modcap",
+            log=name in CRITERIA and CRITERIA.get(name).log,
         )
         for name in dict.fromkeys(name for name, _ in facts.criteria)
     ]

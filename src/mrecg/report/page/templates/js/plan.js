@@ -108,7 +108,7 @@ function drawPlan(width) {
 const DIFFERENCES = { gain: "Gain by merging", rank: "Rank", rise: "Rise", fall: "Fall", log_ratio: "Log ratio" };
 
 function capacityTitle(criterion) {
-  return { modcap: "ModCap", loss: "Loss", error: "Error", budget: "Divergence" }[criterion.name] ?? plain(criterion.name);
+  return criterion.short.charAt(0).toUpperCase() + criterion.short.slice(1);
 }
 
 /** Logarithmic where values, all above 0, differ by more than a factor of 300. */

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from mrecg.config.methods import LearnedActivations, LearnedRounding
+from mrecg.methods.hyperparameters import LearnedActivations, LearnedRounding
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,26 @@
+"""Methods: what each learns, in which passes over the network; one file for each, and no torch.
+
+A method of one's own is a frozen pydantic dataclass with its hyper-parameters, and a function that makes
+passes of them, registered by `register`; see docs/extending.md.
+"""
+
+from mrecg.methods.hyperparameters import STRICT, LearnedActivations, LearnedRounding, MethodSettings
+from mrecg.methods.passes import Correction, Family, LearnRounding, LearnScales, Pass, Prediction
+from mrecg.methods.registry import METHODS, Method, passes_of, register
+
+__all__ = [
+    "METHODS",
+    "STRICT",
+    "Correction",
+    "Family",
+    "LearnRounding",
+    "LearnScales",
+    "LearnedActivations",
+    "LearnedRounding",
+    "Method",
+    "MethodSettings",
+    "Pass",
+    "Prediction",
+    "passes_of",
+    "register",
+]

@@ -1,0 +1,56 @@
+"""Base classes of methods' hyper-parameters.
+
+Sources: AdaRound arXiv 2004.10568, BRECQ 2102.05426, QDrop 2203.05740, PD-Quant 2212.07048, Genie 2212.04780;
+zero points: LSQ+ 2004.09576.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MethodSettings:
+    """Hyper-parameters of any method; a method's own class gives ``name`` its default."""
+
+    name: str = ""
+    """Which method."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LearnedRounding(MethodSettings):
+    """What every method shares that learns the rounding of the weights."""
+
+    lr_rounding: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Adam's learning rate for the rounding variables."""
+    lr_decay: Literal["constant", "cosine"] = "constant"
+    """Whether that learning rate stays, as published, or falls to 0 by a cosine."""
+    regulariser: Annotated[float, Field(ge=0)] | None = None
+    """Lambda of the rounding regulariser; null: 0.01, with depthwise convolutions 0.1, for MNasNet 0.2."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Fraction of the steps without the regulariser."""
+    beta_start: Annotated[float, Field(ge=1, le=100)] = 20.0
+    """Exponent of the regulariser after the warm-up."""
+    beta_end: Annotated[float, Field(ge=1, le=100)] = 2.0
+    """Exponent of the regulariser at the last step."""
+    beta_decay: Literal["linear", "cosine"] = "linear"
+    """How the exponent falls."""
+    loss: Literal["mse", "fisher_diag"] = "mse"
+    """Squared error, or each of its terms weighted by (|g| + 1)^2 with g the gradient of the network's KL
+    divergence at the unit's output, as BRECQ's code has it."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LearnedActivations(LearnedRounding):
+    """What every method shares that also learns the steps of the activation grids."""
+
+    lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-5
+    """Adam's learning rate for the activation steps; falls to 0 by a cosine."""
+    learn_zero_points: bool = False
+    """Whether the zero points of signed activations are learned with their steps (LSQ+); none of the
+    published methods does."""
+    lr_zero_point: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Adam's learning rate for them, in steps of the grid; falls to 0 by a cosine."""
