@@ -89,6 +89,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _forms(values: Mapping[str, str]) -> list[str]:
     """The formats asked for, with which the other keys have to go."""
+    from mrecg.formats.registry import format_named
     from mrecg.registry import FORMATS
 
     forms = list(dict.fromkeys(values["format"].split(",")))
@@ -99,7 +100,7 @@ def _forms(values: Mapping[str, str]) -> list[str]:
         raise ConfigError("out: names one file; give one format, or leave it out")
     if "out" in values and not Path(values["out"]).parent.is_dir():
         raise ConfigError(f"out: {Path(values['out']).parent} is no folder; make it first")
-    if "opset" in values and not any(form.startswith("onnx") for form in forms):
+    if "opset" in values and not any(format_named(form).opset for form in forms):
         raise ConfigError(f"opset: goes with format=onnx, not with {values['format']}")
     return forms
 
@@ -133,7 +134,7 @@ def _outcomes(
 
     count = _number("images", values.get("images", str(IMAGES)))
     opset = _number("opset", values["opset"]) if "opset" in values else None
-    opsets = {form: opset if form.startswith("onnx") else None for form in forms}
+    opsets = {form: opset if format_named(form).opset else None for form in forms}
     consent = Consent(str(folder), values.get("allow_import") == "true")
     result = load(folder, allow_import=consent.given)
     if words:

@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from mrecg.config.paths import choices
+from mrecg.config.paths import OTHERS, choices
 from mrecg.config.validate import unknown_key
 from mrecg.errors import ConfigError, one_of
 
@@ -73,6 +73,11 @@ def _there_already(match: re.Match[str], text: str, overrides: Sequence[str]) ->
 
 def _not_found(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
     group, _, name = match[1].rpartition("/")
+    if group in OTHERS and name in OTHERS[group]:  # there, but its package cannot be loaded
+        try:
+            OTHERS[group].get(name)
+        except ConfigError as error:
+            return str(error)
     return str(one_of(group or "config", name, choices(group, _own_folders(overrides))))
 
 

@@ -11,7 +11,7 @@ CONF = next(
     path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if (path / "config.yaml").is_file()
 )
 """The folder of Hydra's groups."""
-_OTHERS = {"method": METHODS, "planner": CRITERIA, "data": DATA}
+OTHERS = {"method": METHODS, "planner": CRITERIA, "data": DATA}
 """Groups to which other packages add choices, without files."""
 
 
@@ -26,7 +26,7 @@ def choices(group: str, own: Iterable[Path | str] = ()) -> list[str]:
         The names, sorted, each once.
     """
     if group:
-        others = _OTHERS[group].others() if group in _OTHERS else ()
+        others = OTHERS[group].others() if group in OTHERS else ()
         return sorted({*files(group, own), *others})
     roots = [root for root in map(Path, (CONF, *own)) if root.is_dir()]
     return sorted({path.name for root in roots for path in root.iterdir() if path.is_dir()})

@@ -157,7 +157,7 @@ def modcap(measured: Measured) -> list[float]:
 @register(
     "loss",
     title="Reconstruction loss of a block-wise probe",
-    short="loss of the probe",
+    short="the probe's loss",
     differences=("fall", "squared", "log_ratio"),
     needs_probe=True,
 )
@@ -170,7 +170,7 @@ def loss(measured: Measured) -> Sequence[float]:
 @register(
     "error",
     title="Relative error of a block-wise probe",
-    short="error of the probe",
+    short="the probe's relative error",
     differences=("rise",),
     needs_probe=True,
     curve="error",

@@ -202,9 +202,9 @@ def _about(probe: Probe | None) -> str:
 
 def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion:
     kind = planner.difference or differences_of(planner.name)[0]
-    for criterion in criteria:
-        if (criterion.name, criterion.difference) == (planner.name, kind):
-            return criterion
+    for found in criteria:
+        if (found.name, found.difference) == (planner.name, kind):
+            return found
     if planner.name == "budget" and any(criterion.name == "loss" for criterion in criteria):
         raise PlanError("planner=budget needs trials of merges in its probe run, and this one has none")
     raise PlanError(f"planner={planner.name} needs a probe run: images to calibrate on")
@@ -216,9 +216,8 @@ def _with_loss(decider: Criterion, criteria: Sequence[Criterion], differing: Seq
     The two have no common scale, so each pair gets its rank by its own criterion among all pairs, as a
     fraction: 1 for the largest difference; 0 where there is none.
     """
-    by_loss = next(
-        (c for c in criteria if (c.name, c.difference) == ("loss", differences_of("loss")[0])), None
-    )
+    wanted = ("loss", differences_of("loss")[0])
+    by_loss = next((c for c in criteria if (c.name, c.difference) == wanted), None)
     if by_loss is None:
         raise PlanError("planner.not_comparable=loss needs a probe run: images to calibrate on")
     ranks = [_ranks(criterion.differences) for criterion in (decider, by_loss)]
