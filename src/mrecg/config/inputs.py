@@ -154,6 +154,8 @@ class DataConfig:
 
     @model_validator(mode="after")
     def _what_is_needed(self) -> "DataConfig":
+        if self.source in DATA.others():
+            DATA.get(self.source)  # what cannot be loaded is said before any work
         for key in ("calibration_dataset", "evaluation_dataset"):
             if self.source != "dataset" and getattr(self, key) is not None:
                 raise ValueError(f"data.{key}: goes with data.source=dataset only")

@@ -148,8 +148,9 @@ class PlannerConfig:
 
     @model_validator(mode="after")
     def _difference_fits(self) -> "PlannerConfig":
-        if self.difference is not None and self.difference not in differences_of(self.name):
-            fitting = ", ".join(differences_of(self.name)) or "none"
+        fit = differences_of(self.name)  # what cannot be loaded is said before any work
+        if self.difference is not None and self.difference not in fit:
+            fitting = ", ".join(fit) or "none"
             raise ValueError(
                 f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}"
             )
