@@ -1,4 +1,4 @@
-"""Typed errors: what was wrong, the value, the choices, what to do.
+"""Errors: what was wrong, the value, the choices, what to do.
 
 Every error that a user can cause is a `MrecgError`. The command line prints its message as one line and exits
 with its ``exit_code``; the Python API raises it.

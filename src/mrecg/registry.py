@@ -1,4 +1,6 @@
-"""What can be added from outside: methods, criteria, export formats and sources of images, each by its name.
+"""Registries: what can be added from outside, each thing by its name.
+
+Methods, criteria, export formats and sources of images.
 
 A name belongs to this package, to an installed one (which lists the module that registers it under an entry
 point), or to a script that has registered it. A module is imported when its name is first used.

@@ -1,1 +1,1 @@
-"""What stands behind the verbs of the command line; each module is imported when its verb is called."""
+"""The command line; each command is imported when it is called."""

@@ -1,1 +1,1 @@
-"""Configuration: the schema (defaults, ranges, units) and the one place that turns Hydra's tree into it."""
+"""Configuration: the schema, and the one place that validates it."""

@@ -1,1 +1,1 @@
-"""Images: the embedded digits and folders of images."""
+"""Images for calibration and evaluation."""

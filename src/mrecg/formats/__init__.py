@@ -1,1 +1,1 @@
-"""A quantized network in files that run without this package, checked against the network."""
+"""Export formats: files that run without this package, compared with the network."""

@@ -1,1 +1,1 @@
-"""From a model to its traced, folded graph, its ordered units and their facts."""
+"""The graph: a model traced, folded and cut into units with their facts."""

@@ -1,1 +1,1 @@
-"""Networks: the embedded one, torchvision's, and any importable callable."""
+"""Networks and their weights: torchvision, timm, the embedded one, any callable."""

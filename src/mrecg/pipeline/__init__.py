@@ -1,1 +1,1 @@
-"""The stages of one run: model, units, ranges, plan, reconstruction, accuracy, run folder."""
+"""The stages of one run, from a model and images to a run folder."""

@@ -1,1 +1,1 @@
-"""The planner: capacities of units in, a validated schedule of groups out. Numbers only, no torch."""
+"""The planner: numbers of the units in, a validated plan of groups out; without torch."""

@@ -1,1 +1,1 @@
-"""Quantization: the affine grid, its range, soft rounding, and where quantizers stand in a network."""
+"""Quantization: the grid, its range, soft rounding, quantized networks, fused kernels."""

@@ -1,1 +1,1 @@
-"""Reconstruction: tune group after group so that each reproduces its full-precision output."""
+"""Reconstruction: passes over the units, each tuned to reproduce its full-precision output."""

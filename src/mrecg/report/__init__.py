@@ -1,4 +1,4 @@
-"""Tables, figures and the HTML page, from run folders alone: no model and no framework is loaded."""
+"""Reports: tables, figures and the page, from run folders alone."""
 
 from mrecg.report.attempt import only_a_warning
 from mrecg.report.figures.single import oscillation_figure, plan_figure

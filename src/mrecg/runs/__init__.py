@@ -1,1 +1,1 @@
-"""Run folders on disk: which files they have, how they are read, found and told apart; without torch."""
+"""Run folders: their files and states, read, found and locked; without torch."""

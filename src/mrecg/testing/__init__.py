@@ -1,4 +1,6 @@
-"""Checks for methods and criteria of other packages' own tests; they need nothing but this package.
+"""Checks for the tests of packages that bring methods and criteria.
+
+They need nothing but this package.
 
 Each check is a function that takes the name of what is checked, and fails by an assertion::
 

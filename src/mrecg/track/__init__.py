@@ -1,1 +1,1 @@
-"""Tracking: the curves of a run, as CSV files in its folder and in W&B; both listen to the reconstruction."""
+"""Tracking: listeners of a run write CSV files, the terminal and W&B."""
