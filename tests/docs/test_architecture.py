@@ -29,6 +29,8 @@ def test_every_file_that_is_named_is_there() -> None:
         missing = {
             name
             for name in named
-            if not any((ROOT / start / name).is_file() for start in ("", "src/mrecg", "docs", "docs/plugin"))
+            if not any(
+                (ROOT / start / name).is_file() for start in ("", "src", "src/mrecg", "docs", "docs/plugin")
+            )
         }
         assert missing <= {"utils.py", "methods/NAME.py", "data/NAME.py", "evaluate.py"}, page
