@@ -168,3 +168,19 @@ def test_names_are_shown_as_they_are(visit, hostile, show):
     page.wait_for_selector(".tip:visible")
     assert page.evaluate("window.pwned ?? window.p ?? null") is None
     assert page.locator("main img, main u, main svg a, .tip img").count() == 0
+
+
+def test_a_panel_takes_a_script_and_an_entry(monkeypatch, tmp_path, sweep, browser):
+    from mrecg.report.page import write
+
+    real = write.asset
+    script = 'panels.greeting = () => fill(byId("greeting-body"), h("p", {}, "drawn by its own script"));\n'
+    monkeypatch.setattr(write, "SECTIONS", (*write.SECTIONS, ("greeting", "Greeting", "From outside.")))
+    monkeypatch.setattr(write, "SCRIPTS", (*write.SCRIPTS[:-1], "greeting", "main"))
+    monkeypatch.setattr(write, "asset", lambda name: script if name == "js/greeting.js" else real(name))
+    write.write_report([sweep.parent / "runs"], tmp_path / "page.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_selector("html[data-ready]")
+    assert page.inner_text("#greeting-body") == "drawn by its own script"
+    assert page.locator("nav a[data-section=greeting]").count() == 1

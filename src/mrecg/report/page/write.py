@@ -68,14 +68,16 @@ SECTIONS = (
         "Settings, environments, and the commands that repeat the runs and this page.",
     ),
 )
-"""Parts of the page: id, title, and what a reader should know before reading."""
+"""Parts of the page: id, title, and what a reader should know before reading. The script of the same name
+draws the part: it sets ``panels.NAME`` (templates/js/NAME.js)."""
 
 MUCH_TEXT = 5_000_000
 """Characters of a block from which on it is packed in less time."""
 STYLES = ("base", "parts", "print")
 SCRIPTS = (
-    *("dom", "data", "state", "theme", "chart", "table", "controls", "filters", "headline"),
-    *("units", "oscillation", "plan", "curves", "ablation", "tradeoff", "decisions", "provenance", "main"),
+    *("dom", "data", "state", "theme", "chart", "table", "controls", "filters", "units"),
+    *(name for name, _, _ in SECTIONS),
+    "main",
 )
 """In this order they are one script; what runs at once uses only what stands above it."""
 

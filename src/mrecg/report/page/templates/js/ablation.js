@@ -199,3 +199,5 @@ function ablationWords(series, title, [low, high]) {
   const outside = best.filter((p) => p.mean < low || p.mean > high);
   return `${rising ? "Highest" : "Lowest"}: ${placed(top)}.${outside.length ? ` Outside the window: ${outside.map(placed).join(", ")}.` : ""}`;
 }
+
+panels.ablation = buildAblation;

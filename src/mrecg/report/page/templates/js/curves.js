@@ -201,3 +201,5 @@ function showEnlarged() {
   enlarged.chart.title = title;
   enlarged.chart.caption.querySelector(".chart-title").textContent = title;
 }
+
+panels.curves = buildCurves;

@@ -152,3 +152,5 @@ function flipTable(order) {
   });
   return sortableTable("Decisions of all configurations", { columns, rows }, order);
 }
+
+panels.decisions = buildDecisions;

@@ -2,6 +2,9 @@
  * Elements and numbers as text. Data reach the page through textContent and setAttribute only, never as markup.
  */
 
+/** What draws each section but the headline, by its name; each file adds its own, in the order of the page. */
+const panels = {};
+
 const NONE = "–";
 const THIN = "\u202f";
 

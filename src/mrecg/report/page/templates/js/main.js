@@ -13,11 +13,10 @@ async function start() {
   await painted();  // the headline stands while the plotting library, a second's work, starts
   performance.mark("headline");
   await loadPlotly(library);
-  guarded("oscillation", buildOscillation);
-  requestAnimationFrame(() => performance.mark("figure"));
-  for (const [name, build] of [["plan", buildPlan], ["ablation", buildAblation], ["tradeoff", buildTradeoff], ["decisions", buildDecisions], ["curves", buildCurves], ["provenance", buildProvenance]]) {
-    await idle();
+  for (const [name, build] of Object.entries(panels)) {
     guarded(name, build);
+    if (name === "oscillation") requestAnimationFrame(() => performance.mark("figure"));
+    await idle();
   }
   document.documentElement.dataset.ready = "true";
   if (section) goTo(section, false);

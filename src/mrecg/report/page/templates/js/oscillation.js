@@ -161,3 +161,5 @@ function oscillationTip(index, series, network, focus, common) {
   const joint = focus && others.length ? h("p", { class: "tip-note" }, `${focus.label}: jointly with ${others.join(", ")}`) : null;
   return [...unitFacts(network, index), ...rows, joint];
 }
+
+panels.oscillation = buildOscillation;

@@ -185,3 +185,5 @@ function reasonList(plan) {
   const item = ({ left, reason }) => h("li", {}, h("b", {}, groupName([network.units[left].name, network.units[left + 1].name])), h("span", {}, reason));
   return [h("h3", {}, "Why these merges"), h("ol", {}, plan.merges.map(item))];
 }
+
+panels.plan = buildPlan;

@@ -77,3 +77,5 @@ function commandList(left) {
 function command(text, what) {
   return h("div", { class: "command" }, h("pre", { tabindex: "0", "aria-label": what }, h("code", {}, text)), copyButton(text, what));
 }
+
+panels.provenance = buildProvenance;

@@ -99,3 +99,5 @@ function frontLabels(best, name, at, across, up, width) {
     xshift: right ? 4 : -4, font: { size: 11.5, color: ink("ink") }, bgcolor: faded(ink("card"), 0.75),
   }));
 }
+
+panels.tradeoff = buildTradeoff;
