@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import wandb
+from offline_run import OfflineRun
 from wandb.errors import CommError, UsageError
 
 from mrecg.config.schema import RunConfig
@@ -22,7 +23,6 @@ from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.trackers import Trackers, tracked
 from mrecg.track.wandb_logger import sender, wandb_run
-from mrecg.track.wandb_logger.offline import OfflineRun
 
 Config = Callable[..., RunConfig]
 OPENS_WITHIN = 8.0
