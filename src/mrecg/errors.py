@@ -63,7 +63,6 @@ class Interrupted(KeyboardInterrupt):  # as the exception that it is a kind of
         """Say how to go on behind an interrupt.
 
         Args:
-            cause: The interrupt.
             go_on: The command.
 
         Returns:
@@ -142,7 +141,6 @@ def few(names: Iterable[object], most: int = 8) -> str:
     """List names, of which there may be thousands.
 
     Args:
-        names: The names.
         most: How many to write out.
 
     Returns:

@@ -210,7 +210,6 @@ def tables(made: Sequence["Exported"], failed: Sequence[str] = ()) -> list["Tabl
     """Lay out what was written and how well it agrees.
 
     Args:
-        made: What was written.
         failed: Other formats, which were not.
 
     Returns:

@@ -115,9 +115,6 @@ def own_folders(arguments: Sequence[str]) -> list[str]:
 
     Args:
         arguments: With ``-cd DIR``, ``--config-dir DIR`` or ``--config-dir=DIR``.
-
-    Returns:
-        The folders.
     """
     flags = ("-cd", "--config-dir")
     pairs = pairwise(arguments)

@@ -30,7 +30,6 @@ def plan_tables(plan: Plan, *, width: int) -> Iterator[Table]:
     """Lay a plan out, one line a unit: all criteria side by side, below each other where they do not fit.
 
     Args:
-        plan: The plan.
         width: Columns of the terminal.
 
     Yields:

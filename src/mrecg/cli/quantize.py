@@ -91,7 +91,6 @@ def run_recorded(words: Sequence[str], folder: Path, jobs: "Sequence[Listed]", c
     Args:
         words: What Hydra needs to launch them.
         folder: The sweep's folder.
-        jobs: Its jobs.
         consent: Whether the user trusts the sweep.
 
     Raises:

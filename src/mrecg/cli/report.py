@@ -63,7 +63,6 @@ def compare(
 
     Args:
         folders: Run folders, or folders that hold some.
-        out: The page.
         named: Whether the user has named this very file; only then a link is written through.
         picture: A picture of the error along the units, if wanted.
         figures: A folder for the figures for papers, if wanted.

@@ -26,8 +26,6 @@ class Recorded:
     """A run that is gone on with.
 
     Attributes:
-        folder: Its folder.
-        config: Its own configuration.
         words: What was typed besides, and where Hydra is to write.
     """
 
@@ -75,7 +73,6 @@ def shell(path: Path | str, key: str = "") -> str:
     """Write a path so that it can be pasted into a shell as an argument.
 
     Args:
-        path: The path.
         key: What stands before it in the same word, for example ``resume=``.
 
     Returns:
@@ -88,9 +85,6 @@ def shell(path: Path | str, key: str = "") -> str:
 @contextmanager
 def stand_in(folder: Path) -> Iterator[Path]:
     """Give a folder a name in which Hydra finds nothing to resolve: it would, in the names of its log files.
-
-    Args:
-        folder: The folder.
 
     Yields:
         The folder itself, or a link to it for as long as the ``with`` block lasts.

@@ -23,11 +23,7 @@ _REMEDY = {
 class Whereabouts(Silent):
     """Remembers what a run is doing, on its way to the one who shows it.
 
-    Args:
-        display: Who shows it.
-
     Attributes:
-        display: The same.
         stage_name: The stage; it stays when the stage ends by an error.
         group_name: The group that is optimised; empty before its steps begin, and behind it.
     """
@@ -75,9 +71,6 @@ def shortage(
     """Say in a user's words what a run has run out of.
 
     Args:
-        error: What ended it.
-        config: Its configuration.
-        folder: The run folder.
         during: What it was doing.
         go_on: How it goes on, for example ``resume=FOLDER``.
 

@@ -30,12 +30,6 @@ CONSENT = ("--allow-import", "allow_import=true")
 def plain_words(arguments: Sequence[str]) -> list[str]:
     """Write words as argparse's verbs take them: ``run=DIR`` is DIR, ``allow_import=true`` a flag.
 
-    Args:
-        arguments: The words.
-
-    Returns:
-        The words.
-
     >>> plain_words(["run=a", "-o", "b", "allow_import=true"])
     ['a', '-o', 'b', '--allow-import']
     """
@@ -46,11 +40,7 @@ def key_words(arguments: Sequence[str], *, folder: bool) -> list[str]:
     """Write words as Hydra's verbs and ``export`` take them: ``--allow-import`` is a key.
 
     Args:
-        arguments: The words.
         folder: Whether a word without a key is a run folder or file: ``run=`` or ``path=``, quoted for Hydra.
-
-    Returns:
-        The words.
 
     >>> key_words(["--allow-import", "bits=w4a4", "no/such"], folder=True)
     ['allow_import=true', 'bits=w4a4', "run='no/such'"]

@@ -56,9 +56,6 @@ class Affine(nn.Module):
 def norm_step(norm: nn.modules.batchnorm._BatchNorm) -> Step | None:
     """Read a BatchNorm in evaluation mode.
 
-    Args:
-        norm: The module.
-
     Returns:
         What it does; None where it has no statistics.
     """
@@ -73,7 +70,6 @@ def affine_step(node: fx.Node, source: fx.Node, layer: nn.Module) -> Step | None
     """Read an elementwise operation with constants on a layer's value.
 
     Args:
-        node: An operation that reads the value.
         source: The node that gives it.
         layer: The layer behind that.
 

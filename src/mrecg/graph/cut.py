@@ -16,7 +16,6 @@ class Cut:
     """A model as a folded graph and its units.
 
     Attributes:
-        graph: The folded graph.
         units: Its units in order.
         route: ``torch.fx`` or ``torch.export``.
         notes: What a user should know about the graph and the units.

@@ -139,13 +139,6 @@ def is_fixed_filter(traced: fx.GraphModule, node: fx.Node) -> bool:
 
     A blur or an interpolation learns nothing and mixes no channels: like a pooling it stays in floating
     point. A buffer that mixes channels is a layer that its author has frozen.
-
-    Args:
-        traced: The graph.
-        node: Any node.
-
-    Returns:
-        Whether it is one.
     """
     if not is_functional_layer(node) or operation(node) == "linear":
         return False

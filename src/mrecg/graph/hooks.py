@@ -38,7 +38,6 @@ class Hook:
 
     Args:
         path: Of the module.
-        module: The module.
         table: Name of the module's table of hooks.
         key: The hook's key there.
     """
@@ -211,9 +210,6 @@ def without_global_hooks() -> Iterator[list[str]]:
 
 def hook_name(hook: Callable[..., Any]) -> str:
     """Name a hook for a message.
-
-    Args:
-        hook: Any callable.
 
     Returns:
         Its qualified name, or its class.

@@ -201,9 +201,6 @@ def _copy(model: nn.Module) -> nn.Module:
 def tensors_in(value: object) -> Iterator[Tensor]:
     """Find all tensors in nested lists, tuples and dicts.
 
-    Args:
-        value: Anything.
-
     Yields:
         The tensors.
     """
@@ -239,7 +236,6 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     """Give an error's text in one line.
 
     Args:
-        error: Any error.
         limit: Characters at most.
 
     Returns:

@@ -81,9 +81,6 @@ _POOL_NAMES = {"max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool
 def module_of(node: fx.Node) -> nn.Module | None:
     """Look up the module that a ``call_module`` node calls.
 
-    Args:
-        node: Any node.
-
     Returns:
         The module; None for all other nodes.
     """
@@ -100,9 +97,6 @@ def attribute_of(module: nn.Module, path: str) -> torch.Tensor:
     Args:
         module: The graph's module.
         path: Dotted path of the tensor.
-
-    Returns:
-        The tensor.
     """
     owner, _, leaf = path.rpartition(".")
     return cast(torch.Tensor, getattr(module.get_submodule(owner), leaf))
@@ -110,9 +104,6 @@ def attribute_of(module: nn.Module, path: str) -> torch.Tensor:
 
 def operation(node: fx.Node) -> str:
     """Name what a function or method node does.
-
-    Args:
-        node: Any node.
 
     Returns:
         For example ``add`` for ``a + b``, ``a += b``, ``a.add_(b)``, ``torch.add`` and ``aten.add.Tensor``;
@@ -166,9 +157,6 @@ def is_activation(node: fx.Node) -> bool:
 
 def clamp_of(node: fx.Node) -> tuple[float, float] | None:
     """Tell between which ends an activation function clamps, if it does nothing else.
-
-    Args:
-        node: Any node.
 
     Returns:
         The ends, infinite where there is none; None for every other node.

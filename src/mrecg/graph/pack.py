@@ -38,7 +38,6 @@ def pack(traced: fx.GraphModule, unit: Unit, input_shape: tuple[int, ...], *, li
 
     Args:
         traced: The graph, changed in place.
-        unit: A unit of it.
         input_shape: Channels, height and width of an image.
         limit: Weight layers in a part, at most.
 

@@ -111,7 +111,6 @@ def compare(traced: fx.GraphModule, reference: Reference, hooks: Sequence[str] =
     """Check that a graph gives the outputs of its model.
 
     Args:
-        traced: The graph.
         reference: What the model gave.
         hooks: Names of hooks that the model had.
 

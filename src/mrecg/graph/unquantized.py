@@ -27,7 +27,6 @@ class Unquantized:
 
     Attributes:
         name: Module path, parameter or operation.
-        reason: What it is.
         parameters: How many numbers it holds.
     """
 

@@ -35,7 +35,6 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
 
     Args:
         make: A class or function.
-        arguments: Its keyword arguments.
         name: What to call the model in a message.
 
     Returns:
@@ -92,9 +91,6 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
 
 def statistics_of(model: nn.Module) -> dict[str, Tensor]:
     """Take the running statistics of a model's normalisations.
-
-    Args:
-        model: The model.
 
     Returns:
         Means and variances, by name.

@@ -32,7 +32,6 @@ class Found:
     """A checkpoint file.
 
     Attributes:
-        path: Where it is.
         downloaded: Whether it is our copy of what a URL gave.
     """
 
@@ -76,9 +75,6 @@ def find(reference: str) -> Found:
 
 def digest(path: Path) -> str:
     """Compute the SHA-256 of a file.
-
-    Args:
-        path: The file.
 
     Returns:
         64 hexadecimal digits.

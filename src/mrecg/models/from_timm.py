@@ -29,9 +29,6 @@ def architecture(config: ModelConfig) -> nn.Module:
     Args:
         config: The model group.
 
-    Returns:
-        The network.
-
     Raises:
         ConfigError: timm is not there, the name is unknown, or the constructor refuses its arguments.
     """

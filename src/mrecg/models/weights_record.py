@@ -87,9 +87,6 @@ def as_named(origin: str, names: Iterable[str], *, sha256: str | None) -> Weight
         origin: Where they come from.
         names: Of the model's tensors.
         sha256: Of their file; None where it is not known.
-
-    Returns:
-        The record.
     """
     mapping = tuple((name, name) for name in names)
     return Weights(

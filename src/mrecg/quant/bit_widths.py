@@ -41,9 +41,6 @@ def recorded(graph: fx.Graph, layers: Mapping[str, int], activations: Mapping[st
         layers: Bits by module path.
         activations: Bits by node name.
 
-    Returns:
-        The policy.
-
     Raises:
         CheckpointError: It names something that the graph has not, or that cannot be quantized.
     """

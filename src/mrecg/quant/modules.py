@@ -260,9 +260,6 @@ def quantization(
         weights: Whether weights are quantized.
         activations: Mode of every activation quantizer.
         drop: Source of the masks for ``activations="drop"``.
-
-    Yields:
-        Nothing.
     """
     layers, quantizers = layers_of(module), activations_of(module)
     before = [layer.quantized for layer in layers], [(q.mode, q.drop) for q in quantizers]

@@ -76,9 +76,6 @@ class QuantizedNetwork:
     def to(self, device: torch.device) -> "QuantizedNetwork":
         """Move everything to a device, images in channels-last order.
 
-        Args:
-            device: Where to.
-
         Returns:
             The network itself.
         """

@@ -6,9 +6,6 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
     """Size of a network by its bits alone, without names and headers.
 
-    Args:
-        network: The network.
-
     Returns:
         ``fp`` and ``quantized``: bytes of all parameters with BatchNorm folded, in float32; and with integers
         and zero points at their bits, in whole bytes a tensor, and all else, scales among it, in float32.
@@ -27,9 +24,6 @@ def quantized_bytes(network: QuantizedNetwork) -> dict[str, int]:
 
 def widths_of(network: QuantizedNetwork) -> dict[str, int]:
     """Find the bits of the tensors that hold whole numbers.
-
-    Args:
-        network: The network.
 
     Returns:
         Bits by the tensors' names in the state.

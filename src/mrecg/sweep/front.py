@@ -50,7 +50,6 @@ class Record:
         folder: Its run folder, below the search's.
         state: ``running``, ``completed`` or ``failed``.
         values: Of the objectives; None until it is completed.
-        error: Why it failed.
         front: Whether no other trial is better in one objective and as good in all.
     """
 
@@ -71,7 +70,6 @@ class Found:
     """All trials of a search.
 
     Attributes:
-        objectives: What it wants.
         trials: By number.
     """
 
@@ -84,7 +82,6 @@ class Found:
 
         Args:
             folder: The search's folder.
-            objectives: What it wants.
 
         Returns:
             The trials; none where there is no search.json.
@@ -163,7 +160,6 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
 
     Args:
         folder: Its run folder.
-        objectives: What is wanted.
 
     Returns:
         The values, or None and why there are none, in one line.

@@ -105,9 +105,6 @@ class Grid(BasicSweeper):
 
         Args:
             arguments: Overrides of the command line; they replace axes of the sweep file.
-
-        Returns:
-            One list a job.
         """
         assert self.config is not None and self.hydra_context is not None
         own = [f"{key}={value}" for key, value in sweep_params(self.config).items()]
@@ -121,12 +118,8 @@ class Grid(BasicSweeper):
         """Put jobs on the sweep's list; those that are on it already keep their folders.
 
         Args:
-            folder: The sweep's folder.
             combinations: Overrides of each job.
             arguments: Overrides of the command line.
-
-        Returns:
-            The jobs.
         """
         assert self.config is not None
         known, tell, resolve = read_jobs(folder), Patience("listing the jobs"), self.resolver()

@@ -44,9 +44,6 @@ def unfinished(folder: Path) -> bool:
 def held(folder: Path) -> str | None:
     """Find out which run a folder holds, complete or not.
 
-    Args:
-        folder: A run folder.
-
     Returns:
         The identity of its configuration; None where there is none that can be read.
     """

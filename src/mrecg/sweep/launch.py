@@ -44,8 +44,6 @@ def launch_all(
     by itself, because with some engines a killed process takes its neighbours along.
 
     Args:
-        launcher: Hydra's launcher.
-        jobs: The jobs.
         folder: The sweep's folder.
         retries: How often jobs that were killed are launched again.
         batch: Jobs a launch, at most; None: all.
@@ -161,7 +159,6 @@ def workers_of(launcher: Any, jobs: int, batch: int | None = None) -> int:
     """Find out how many jobs will share this machine.
 
     Args:
-        launcher: Hydra's launcher.
         jobs: How many there are.
         batch: Jobs a launch, at most; None: all.
 
@@ -186,7 +183,6 @@ def batch_of(launcher: Any, *, cpu: bool) -> int | None:
     """Find out how many jobs an engine can be given at a time, where it does not see to that itself.
 
     Args:
-        launcher: Hydra's launcher.
         cpu: Whether jobs stay on the CPU anyway.
 
     Returns:

@@ -164,12 +164,6 @@ class Search(Grid):
     def study(self, folder: Path) -> "Study":
         """Open Optuna's memory of this search, or begin it.
 
-        Args:
-            folder: The search's folder.
-
-        Returns:
-            The study.
-
         Raises:
             ConfigError: The folder's search wants something else.
         """
@@ -200,7 +194,6 @@ class Search(Grid):
         a search that was interrupted goes on as if it had not been.
 
         Args:
-            study: Optuna's memory.
             space: The axes.
 
         Returns:

@@ -56,9 +56,6 @@ def read_space(overrides: Sequence[Override]) -> Space:
     Args:
         overrides: Those of the sweep file, then those of the command line; the last of a key counts.
 
-    Returns:
-        The space.
-
     Raises:
         ConfigError: There is no axis, or Optuna cannot search one.
     """

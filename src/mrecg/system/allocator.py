@@ -22,9 +22,6 @@ def recycling() -> Iterator[None]:
     """Keep blocks up to 1 GiB for reuse inside the ``with`` block; at its end what is free goes back.
 
     Without glibc (macOS, Alpine) it does nothing.
-
-    Yields:
-        Nothing.
     """
     try:
         library = ctypes.CDLL(None)

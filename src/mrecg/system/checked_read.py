@@ -53,7 +53,6 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     """Read a file of a folder that may come from elsewhere.
 
     Args:
-        path: The file.
         limit: Bytes, at most; None: any number.
 
     Returns:
@@ -106,9 +105,6 @@ def yaml_mapping(content: bytes) -> dict[str, Any]:
 
     Args:
         content: A file's content.
-
-    Returns:
-        Its values.
 
     Raises:
         ValueError: It is no YAML, nested too deeply, has aliases (by which a few lines become gigabytes), or

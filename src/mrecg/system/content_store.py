@@ -102,7 +102,6 @@ class Shelf:
 
         Args:
             key: A word, ``-`` and 32 hexadecimal digits.
-            entry: What to keep.
 
         Raises:
             OSError: There is no room, or the folder cannot be written to; nothing is left behind.
@@ -131,11 +130,7 @@ class Shelf:
         waits: then the work is done twice, which is only slower.
 
         Args:
-            key: The key.
             waiting: Called now and then while another process holds the lock, with the words for that one.
-
-        Yields:
-            Nothing.
         """
         path = self._file(key).with_suffix(_LOCK)
         try:

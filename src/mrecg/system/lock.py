@@ -21,9 +21,6 @@ SAY_SECONDS, SAY_AGAIN_SECONDS = 5.0, 300.0
 def open_own(file: Path) -> BinaryIO:
     """Open a file that is kept locked, or make it; a link or a pipe in its place is not touched.
 
-    Args:
-        file: The file.
-
     Returns:
         The file, for appending, without a buffer.
 

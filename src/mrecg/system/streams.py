@@ -22,9 +22,6 @@ FIRST_SECONDS, AGAIN_SECONDS = 5.0, 10.0
 class Forgiving:
     """A text stream whose errors are kept instead of raised; all else is the stream's own.
 
-    Args:
-        stream: The stream.
-
     Attributes:
         failed: The first error; None where all was written.
     """
@@ -85,11 +82,7 @@ def forgiving(stream: TextIO | None) -> TextIO:
 
 @contextmanager
 def forgiving_streams() -> Iterator[None]:
-    """Make standard output and error forgiving, for whoever writes to them: us, Hydra, or any library.
-
-    Yields:
-        Nothing.
-    """
+    """Make standard output and error forgiving, for whoever writes to them: us, Hydra, or any library."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -121,11 +114,7 @@ def lost(stream: TextIO) -> OSError | ValueError | None:
 
 
 class Patience:
-    """Says on standard error how far something is that mostly takes no time, where it takes some.
-
-    Args:
-        what: Is going on.
-    """
+    """Says on standard error how far something is that mostly takes no time, where it takes some."""
 
     def __init__(self, what: str) -> None:
         self._what, self._begin = what, time.monotonic()

@@ -26,15 +26,7 @@ def share_processors() -> None:
 
 @contextmanager
 def variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable inside the ``with`` block, and put back what was there.
-
-    Args:
-        name: Its name.
-        value: Its value.
-
-    Yields:
-        Nothing.
-    """
+    """Set an environment variable inside the ``with`` block, and put back what was there."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:

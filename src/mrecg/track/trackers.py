@@ -48,11 +48,7 @@ class Trackers:
         return [tracker for tracker in (self.csv, self.wandb) if tracker is not None]
 
     def plan(self, plan: Plan) -> None:
-        """Write the plan as soon as it is made.
-
-        Args:
-            plan: The plan.
-        """
+        """Write the plan as soon as it is made."""
         if self.folder is not None:
             content = json.dumps(plan.as_dict(), indent=2) + "\n"
             write_durably(self.folder / PLAN, content.encode())
@@ -63,10 +59,6 @@ class Trackers:
 @contextmanager
 def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
     """Open the trackers of a run and close them whatever happens.
-
-    Args:
-        config: The configuration.
-        folder: The run folder.
 
     Yields:
         The trackers.

@@ -20,9 +20,6 @@ def fused(on: bool) -> Iterator[None]:
 
     Args:
         on: Whether the kernels are used where there is one; without, torch computes the same more slowly.
-
-    Yields:
-        Nothing.
     """
     token = _on.set(on)
     try:

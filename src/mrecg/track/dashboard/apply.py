@@ -37,9 +37,6 @@ def read(file: Path) -> dict[str, Any]:
     Args:
         file: What ``mrecg dashboard`` has written.
 
-    Returns:
-        The specification.
-
     Raises:
         DataError: It is missing or something else.
     """
@@ -92,7 +89,6 @@ def rebuild(specification: dict[str, Any], *, entity: str, project: str) -> tupl
     """Make the package's own objects of a specification.
 
     Args:
-        specification: The specification.
         entity: W&B user or team.
         project: W&B project.
 

@@ -71,9 +71,6 @@ def gather(folders: Sequence[Path]) -> Facts:
     Args:
         folders: Run folders, or folders that hold some.
 
-    Returns:
-        The facts.
-
     Raises:
         DataError: There is no run, or a file is not what it should be.
     """

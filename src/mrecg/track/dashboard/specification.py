@@ -82,9 +82,6 @@ def write(specification: dict[str, Any], file: Path) -> Path:
     Args:
         specification: From `specification`.
         file: Where; its folder is made.
-
-    Returns:
-        The file.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     write_durably(file, (json.dumps(specification, indent=1) + "\n").encode())

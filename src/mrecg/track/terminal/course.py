@@ -17,7 +17,6 @@ class Stretch:
     """One group while it is optimised.
 
     Attributes:
-        ahead: What was announced.
         begun: When the one before it was through, s.
         done: Steps taken.
         total: Steps of the optimisation itself; those of a correction come before them.

@@ -98,7 +98,6 @@ class Screen:
         console: Where to write; standard error by default, so that results can be piped.
 
     Attributes:
-        console: Where it writes.
         live: Whether it redraws: not where NO_COLOR is set, nor on a dumb terminal or one without Unicode.
     """
 

@@ -76,7 +76,6 @@ def live_stage(console: Console, name: str, total: int) -> Iterator[Callable[[in
     """Show a stage as a bar, and leave one line.
 
     Args:
-        console: A terminal.
         name: The stage.
         total: Items.
 
@@ -115,9 +114,7 @@ def live_reconstruction(console: Console, name: str, course: Course, *, lines: b
     """Follow a reconstruction: three lines that are redrawn, and above them one a finished unit.
 
     Args:
-        console: A terminal.
         name: What it is called.
-        course: Keeps the numbers.
         lines: Whether each finished unit gets a line.
 
     Yields:

@@ -25,7 +25,6 @@ def plain_stage(console: Console, name: str, total: int) -> Iterator[Callable[[i
     """Say how far a stage is, every ten seconds, and when it is through.
 
     Args:
-        console: Where to write.
         name: The stage.
         total: Items.
 
@@ -56,9 +55,7 @@ def plain_reconstruction(console: Console, name: str, course: Course, *, lines: 
     """Follow a reconstruction in lines.
 
     Args:
-        console: Where to write.
         name: What it is called.
-        course: Keeps the numbers.
         lines: Whether each finished unit gets a line.
 
     Yields:

@@ -19,7 +19,6 @@ class UnitLines:
     """Prints finished groups.
 
     Args:
-        console: A terminal.
         longest: Characters of the longest name to come.
     """
 
@@ -30,7 +29,6 @@ class UnitLines:
         """Print a group.
 
         Args:
-            result: The group.
             units: Its units, measured; empty in a pass that measures none.
         """
         name, curve = _widths(self._console.width, self._longest)

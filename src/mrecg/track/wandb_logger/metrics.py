@@ -66,9 +66,6 @@ def places(plan: Plan) -> dict[str, str]:
     So the curves of a merged group and of its last unit alone are about the same tensor and share a panel,
     and a project has as many panels as the network has units, however many schedules are tried.
 
-    Args:
-        plan: The plan.
-
     Returns:
         For each group name (`group_name`) the number of its last unit and the unit's name, for example
         ``04_features_4``.

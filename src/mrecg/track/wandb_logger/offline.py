@@ -32,7 +32,6 @@ def rows_kept(folder: Path, run_id: str) -> int:
     """Count the rows that the files of a W&B run hold, however many times it was begun.
 
     Args:
-        folder: The run folder.
         run_id: The W&B run.
 
     Returns:

@@ -207,9 +207,6 @@ class Sender(Silent):
 def reason(error: BaseException) -> str:
     """Say an error in one line.
 
-    Args:
-        error: The error.
-
     Returns:
         Its type and its words, at most 300 characters.
     """
