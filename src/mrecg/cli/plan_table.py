@@ -7,7 +7,8 @@ from rich import box
 from rich.table import Table
 
 from mrecg.planner.schedule import Plan
-from mrecg.track.terminal.words import brackets, number, shorten
+from mrecg.runs.text import number
+from mrecg.track.terminal.words import brackets, shorten
 
 NAME = 24
 """Columns of a unit's name, at most."""

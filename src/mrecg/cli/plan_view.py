@@ -10,7 +10,8 @@ from rich.text import Text
 
 from mrecg.planner.schedule import Criterion, Plan
 from mrecg.report.reasons import criterion_title, reason
-from mrecg.track.terminal.words import brackets, members, number, shorten
+from mrecg.runs.text import number, plural
+from mrecg.track.terminal.words import brackets, members, shorten
 
 BLUE, BROWN = "color(31)", "color(130)"
 """Units alone and units merged; of medium brightness, so that both can be read on light and dark ground."""
@@ -147,7 +148,7 @@ def blocks(length: float) -> str:
 def _what(plan: Plan) -> str:
     how = f"{plan.granularity} by {plan.planner}" if plan.planner else plan.granularity
     pairs = len(plan.merges)
-    merged = f"{pairs} {'pair' if pairs == 1 else 'pairs'} merged" if pairs else "nothing merged"
+    merged = f"{plural(pairs, 'pair')} merged" if pairs else "nothing merged"
     return f"{len(plan.units)} units in {len(plan.groups)} groups, {how}: {merged}"
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mrecg.errors import DataError
 from mrecg.runs.layout import COMPLETED, SUMMARY
+from mrecg.runs.text import NONE, compact, plural
 from mrecg.sweep.job_state import reason, state
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
@@ -208,7 +209,7 @@ def front_table(found: Found) -> Table:
     """
     done = sum(record.values is not None for record in found.trials.values())
     failed = sum(record.state == "failed" for record in found.trials.values())
-    counts = f"{done} trials" + (f", {failed} failed" if failed else "")
+    counts = plural(done, "trial") + (f", {failed} failed" if failed else "")
     what = "best" if len(found.objectives) == 1 else "no other trial is better in both"
     what = what if len(found.objectives) < 3 else "no other trial is better in all"
     table = Table(title=f"{counts}; {what}", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
@@ -219,9 +220,9 @@ def front_table(found: Found) -> Table:
     for key in keys:
         table.add_column(key, justify="right", overflow="fold")
     for record in found.front:
-        values = [f"{value:.4g}" for value in record.values or []]
+        values = [compact(value, 4) for value in record.values or []]
         number = record.folder.split("-")[0]
-        table.add_row(number, *values, *(record.params.get(key, "–") for key in keys))
+        table.add_row(number, *values, *(record.params.get(key, NONE) for key in keys))
     return table
 
 
