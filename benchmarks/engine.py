@@ -1,4 +1,4 @@
-"""How far the reconstruction engine is from the hardware's limit: ``python -m benchmarks.engine``.
+"""Time of the reconstruction engine against the hardware's limit: ``python -m benchmarks.engine``.
 
 Each unit's optimisation step is timed against the floor of the same unit: forward, backward and fused Adam on
 its full-precision weights, in the faster memory order, in the same process, taking turns. Ratios are what

@@ -1,4 +1,4 @@
-"""How soon the reconstruction loss of a unit falls."""
+"""Steps until the reconstruction loss of a unit has fallen."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ MERGES = (0, 1, 2, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one run of the grid is.
+    """A run of the grid.
 
     Attributes:
         number: Its place.
@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def overrides(self) -> list[str]:
-        """What makes it on the command line."""
+        """Overrides that make it on the command line."""
         return [
             f"model={self.model}",
             f"bits=w{self.bits[0]}a{self.bits[1]}",

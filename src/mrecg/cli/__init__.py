@@ -1,1 +1,1 @@
-"""What stands behind the verbs of the command line; each module is imported when its verb is called."""
+"""Commands of the command line; each module is imported only when its command is called."""

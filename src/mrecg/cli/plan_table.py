@@ -28,7 +28,7 @@ class _Column(NamedTuple):
 
 
 def plan_tables(plan: Plan, *, width: int) -> Iterator[Table]:
-    """Lay a plan out, one line a unit: all criteria side by side, below each other where they do not fit.
+    """Lay a plan out, one line for each unit: criteria side by side, or below each other if too wide.
 
     Args:
         width: Columns of the terminal.

@@ -49,7 +49,7 @@ def value_inputs(node: fx.Node) -> list[fx.Node]:
 
 
 def moves(node: fx.Node) -> bool:
-    """Tell whether a node gives nothing but values of its one input, and zeros.
+    """Return whether a node gives nothing but values of its one input, and zeros.
 
     Returns:
         True for shapes, slices, shuffles, casts, paddings with zero, maxima and nearest neighbours.
@@ -77,7 +77,7 @@ def _pads_with_zero(node: fx.Node, name: str) -> bool:
 
 
 def averages_all(node: fx.Node) -> bool:
-    """Tell whether a node averages over all positions of an image, as in front of most classifiers.
+    """Return whether a node averages over all positions of an image, as in front of most classifiers.
 
     Returns:
         True for ``mean`` over dimensions and for adaptive average pooling to one value.

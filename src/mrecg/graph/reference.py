@@ -1,4 +1,4 @@
-"""What a model makes of random images, and the check that its graph makes the same of them."""
+"""Outputs of a model for random images, and the check that its graph gives the same."""
 
 import inspect
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ def run(model: nn.Module, input_shape: tuple[int, ...], *, again: bool = False) 
             outputs = model(images)
         if again:
             model(others)
-    except Exception as error:  # whatever the model's own code raises
+    except Exception as error:  # the model's own code may raise anything
         raise DataError(
             f"the model does not take images of shape {tuple(input_shape)}: "
             f"{one_line(error)}{stopping_line(error)}"
@@ -120,7 +120,7 @@ def compare(traced: fx.GraphModule, reference: Reference, hooks: Sequence[str] =
     _, dtype = type_of(traced)
     try:
         found = traced(reference.images.to(dtype))
-    except Exception as error:  # whatever the graph's operations raise
+    except Exception as error:  # the graph's operations may raise anything
         raise OtherOutputsError(f"{reference.name}'s graph cannot be run: {one_line(error)}") from error
     expected = reference.outputs.to(dtype)
     if expected.shape != found.shape:

@@ -16,7 +16,7 @@ def values_of(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, A
         shape: Of the input, with the batch dimension.
 
     Returns:
-        Tensors, sizes and whatever else there is, by node.
+        Tensors, sizes and other values, by node.
     """
     values: dict[fx.Node, Any] = {}
 

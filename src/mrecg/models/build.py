@@ -1,4 +1,4 @@
-"""Build a model from its config, with its weights and what it wants its images to be."""
+"""Build a model from its config, with its weights and its preprocessing."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Built:
     Attributes:
         model: In evaluation mode.
         weights: Where its weights come from.
-        preprocessing: What it wants its images to be.
+        preprocessing: How its images are made.
     """
 
     model: nn.Module

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: architectures, published weights, and what these want images to be."""
+"""torchvision's classifiers: architectures, published weights, and the preprocessing of these."""
 
 import sys
 from http.client import HTTPException
@@ -70,7 +70,7 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
     except (OSError, HTTPException) as error:
         raise CheckpointError(
             f"model.weights: {member} cannot be downloaded: {error}; "
-            "without a network, give model.checkpoint=FILE instead"
+            "offline, give model.checkpoint=FILE instead"
         ) from error
     except MrecgError:
         raise
@@ -82,7 +82,7 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
 
 
 def metadata(config: ModelConfig) -> Preprocessing:
-    """Look up what the weights want images to be.
+    """Look up the preprocessing of the weights.
 
     Args:
         config: The model group.

@@ -59,7 +59,7 @@ class Draw(NamedTuple):
             tensors: At least one; the first one is what is drawn for.
 
         Returns:
-            None also where rows of a batch are drawn for on a GPU, or with a size that is no multiple of 8.
+            None also where rows of a batch are drawn for on a GPU, or with a size not a multiple of 8.
         """
         kind = serving(*tensors)
         if self.rows is None:

@@ -136,7 +136,7 @@ class QuantizedLayer(nn.Module):
 
 
 class ActivationQuantizer(nn.Module):
-    """Quantizes one activation per tensor, with a learnable scale, behind a clamping activation function.
+    """Quantizes one activation per tensor, with a learnable scale, after a clamping activation function.
 
     Modes: ``off`` passes the tensor through, ``on`` quantizes, ``drop`` quantizes a random part of the
     elements, ``observe`` passes through and collects statistics; the activation function acts in all.
@@ -167,7 +167,7 @@ class ActivationQuantizer(nn.Module):
 
     @property
     def signed(self) -> bool:
-        """Whether negative values may come: only then is there a zero point to learn."""
+        """Return whether negative values may come: only then is there a zero point to learn."""
         return self.bounds[0] < 0
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Find the range of a grid: extremes, or the minimum of an L_p error.
 
 The error of a candidate is computed from a weighted summary of the values (a histogram), so a candidate costs
-O(bins) whatever the tensor's size. Shapes: C channels (1 for a whole tensor), P points of the summary, K
+O(bins) for any size of the tensor. Shapes: C channels (1 for a whole tensor), P points of the summary, K
 candidates. Fused kernels do this for float32 on the CPU; what is written out here is the reference for them,
 and serves everything else.
 

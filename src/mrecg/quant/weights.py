@@ -138,7 +138,7 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _corrupts_memory(layer: nn.Conv2d) -> bool:
-    """Whether the gradient of the weight may be written out of bounds.
+    """Return whether the gradient of the weight may be written out of bounds.
 
     oneDNN does so on processors that have AVX2 and no AVX-512, for strided 1 x 1 convolutions with 2 to 7
     input channels in channels_last (found in torch 2.15). The same convolution without its stride, of the

@@ -1,4 +1,4 @@
-"""What a search has found: search.json, the trials that no other one beats, a table and a picture."""
+"""Result of a search: search.json, the trials that no other one beats, a table and a picture."""
 
 import json
 import math
@@ -20,12 +20,12 @@ from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse
 
 SEARCH = "search.json"
 SECONDS = "seconds"
-"""Objective that is no key of summary.json: the time of all stages, also of those taken from other runs."""
+"""An objective that is not in summary.json: the time of all stages, also of those taken from other runs."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search wants.
+    """An objective of a search.
 
     Attributes:
         key: Key of summary.json, with dots; or ``seconds``.
@@ -99,7 +99,7 @@ class Found:
                 records = _RECORDS.validate_python(content["trials"])
             except (OSError, *DAMAGED) as error:
                 raise DataError(
-                    f"{file}: not what a search has found ({error!r}); move it away to go on"
+                    f"{file}: not a record of a search ({error!r}); move it away to continue"
                 ) from error
             found.trials = {record.number: record for record in records}
         return found
@@ -157,7 +157,7 @@ def pareto(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -
 
 
 def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] | None, str]:
-    """Read what came out of a trial.
+    """Read the result of a trial.
 
     Args:
         folder: Its run folder.
@@ -176,7 +176,7 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
     for one in objectives:
         value = seconds if one.key == SECONDS else _select(summary, one.key)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            shown = "missing" if value is None else f"{value!r}, which is no finite number"
+            shown = "missing" if value is None else f"{value!r}, which is not a finite number"
             return None, f"{one.key}: is {shown} in its summary.json"
         values.append(float(value))
     return values, ""
@@ -205,7 +205,7 @@ def front_table(found: Found) -> Table:
         found: The trials.
 
     Returns:
-        One row a trial of the front.
+        One row for each trial of the front.
     """
     done = sum(record.values is not None for record in found.trials.values())
     failed = sum(record.state == "failed" for record in found.trials.values())

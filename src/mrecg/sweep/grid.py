@@ -2,7 +2,7 @@
 
 Hydra's own sweeper knows a job by its place and ends with the first failure that it sees. Here a job is known
 by the hash of its configuration, so that a sweep can be run again, or grow, without repeating what is done;
-and each job's folder says how it ended, whatever became of the launcher.
+and each job's folder says how it ended, even if the launcher failed.
 """
 
 import os
@@ -163,7 +163,7 @@ class Grid(BasicSweeper):
 
     @property
     def _cpu(self) -> bool:
-        """Whether jobs stay on the CPU, whatever the machine has."""
+        """Return whether jobs stay on the CPU even if the machine has GPUs."""
         assert self.config is not None
         return bool(OmegaConf.select(self.config, "trainer.device") == "cpu")
 

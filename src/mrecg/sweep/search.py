@@ -128,7 +128,7 @@ class Search(Grid):
         """
         if self.verb != "quantize":
             raise ConfigError(
-                "hydra/sweeper: search goes with mrecg quantize; it reads each run's summary.json"
+                "hydra/sweeper: search works with mrecg quantize only; it reads each run's summary.json"
             )
         if self.sampler not in SAMPLERS:
             raise one_of("hydra.sweeper.sampler", self.sampler, SAMPLERS)
@@ -165,7 +165,7 @@ class Search(Grid):
         """Open Optuna's memory of this search, or begin it.
 
         Raises:
-            ConfigError: The folder's search wants something else.
+            ConfigError: The folder's search has other objectives.
         """
         import optuna
         from optuna.storages import JournalStorage
@@ -181,7 +181,7 @@ class Search(Grid):
         before = study.user_attrs.get("objectives", wanted)
         if before != wanted:
             raise ConfigError(
-                f"hydra.sweeper.maximize: the search in {folder} wants {', '.join(before)}; "
+                f"hydra.sweeper.maximize: the search in {folder} optimises {', '.join(before)}; "
                 "choose another hydra.sweep.dir for other objectives"
             )
         study.set_user_attr("objectives", wanted)
@@ -190,8 +190,8 @@ class Search(Grid):
     def ask(self, study: "Study", space: Space) -> list[Asked]:
         """Choose the next trials: first those that an earlier process has left without a result.
 
-        A sampler is made anew for each trial, with a seed of its number, and batches begin at fixed numbers:
-        a search that was interrupted goes on as if it had not been.
+        Each trial gets a new sampler, seeded with the trial's number, and batches begin at fixed numbers:
+        an interrupted search continues as if it had not been.
 
         Args:
             space: The axes.
@@ -236,7 +236,7 @@ class Search(Grid):
             return samplers.TPESampler(n_startup_trials=self.startup, constant_liar=True, seed=seed)
 
     def _at_a_time(self) -> int:
-        self.fit()  # it may be one a GPU
+        self.fit()  # it may be one per GPU
         kind = type(self.launcher).__name__
         if kind in ("BasicLauncher", "JoblibLauncher"):
             return workers_of(self.launcher, self.n_trials)
@@ -264,7 +264,7 @@ class Search(Grid):
 
 
 def _try_failed_again(study: "Study") -> None:
-    """Put failed trials back in the queue: whoever runs a search again has mended something."""
+    """Put failed trials back in the queue: the cause may have been removed since."""
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)

@@ -1,4 +1,4 @@
-"""What a search may choose: the axes in Hydra's grammar, as Optuna's distributions."""
+"""Search space: the axes in Hydra's grammar, as Optuna's distributions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

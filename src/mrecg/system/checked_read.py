@@ -1,4 +1,4 @@
-"""What is read from our own files is checked before it is trusted: syntax, depth, version."""
+"""Reading of our own files with checks of syntax, depth and version before they are trusted."""
 
 import errno
 import json
@@ -15,7 +15,7 @@ from mrecg.errors import DataError, MrecgError
 SCHEMA = 1
 """The version of summary.json, sweep.json and search.json that this package writes and reads."""
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What Python raises on the way through content that is not what it should be."""
+"""Errors of Python for content with unexpected types or values."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times as fast, where PyYAML has it
 _DEEPEST = 64
@@ -144,7 +144,7 @@ def refuse_newer(values: Mapping[str, Any], file: Path, *, error: type[MrecgErro
     """
     version = values.get("schema_version", SCHEMA)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise error(f"{file}: schema_version {version!r} is not right: wants {SCHEMA}; repeat the run")
+        raise error(f"{file}: schema_version {version!r} is not right: requires {SCHEMA}; repeat the run")
     if version > SCHEMA:
         raise error(
             f"{file}: schema_version {version} was made by a newer version of mrecg, "
@@ -153,7 +153,7 @@ def refuse_newer(values: Mapping[str, Any], file: Path, *, error: type[MrecgErro
 
 
 def _too_deep(values: Any) -> bool:
-    """Whether containers stand deeper than anything of ours; by levels, without recursion."""
+    """Return whether containers are nested deeper than in any file of ours; by levels, without recursion."""
     level = [values]
     for _ in range(_DEEPEST):
         level = [

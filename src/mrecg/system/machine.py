@@ -1,4 +1,4 @@
-"""What a run ran on, for environment.json."""
+"""Description of the machine, for environment.json."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ COULD_DIFFER = (
     "the same configuration gives the same bits; other bits could come from another number of threads or "
     "devices, another processor or GPU, and other versions of mrecg, torch, numpy or numba"
 )
-"""What environment.json says about repeating the run."""
+"""Remark in environment.json about repeating the run."""
 
 
 def installed(package: str) -> str | None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 _GONE = (errno.EPIPE, errno.EIO)
-"""Nobody reads a pipe any more, or the terminal was closed: neither comes back."""
+"""Errors of a pipe without a reader and of a closed terminal; neither comes back."""
 
 
 FIRST_SECONDS, AGAIN_SECONDS = 5.0, 10.0
@@ -82,7 +82,7 @@ def forgiving(stream: TextIO | None) -> TextIO:
 
 @contextmanager
 def forgiving_streams() -> Iterator[None]:
-    """Make standard output and error forgiving, for whoever writes to them: us, Hydra, or any library."""
+    """Make standard output and error forgiving, for all that write to them: mrecg, Hydra, or any library."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -108,7 +108,7 @@ def lost(stream: TextIO) -> OSError | ValueError | None:
         stream: Standard output or error.
 
     Returns:
-        The first error; None where all was written, or nobody can tell.
+        The first error; None where all was written, or that is unknown.
     """
     return stream.failed if isinstance(stream, Forgiving) else None
 

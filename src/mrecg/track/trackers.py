@@ -23,12 +23,12 @@ from mrecg.track.wandb_logger.wandb_run import WandbRun, quiet
 
 log = logging.getLogger(__name__)
 REMEDY = "pip install wandb, or logger=csv"
-"""What to do where the package is missing."""
+"""Remedy where the package is missing."""
 
 
 @dataclass
 class Trackers:
-    """Where curves, plan and summary go.
+    """Receives curves, plan and summary.
 
     Attributes:
         csv: The run folder's files.
@@ -44,7 +44,7 @@ class Trackers:
 
     @property
     def listeners(self) -> list[Listener]:
-        """Those who follow the reconstruction."""
+        """The listeners of the reconstruction."""
         return [tracker for tracker in (self.csv, self.wandb) if tracker is not None]
 
     def plan(self, plan: Plan) -> None:
@@ -58,7 +58,7 @@ class Trackers:
 
 @contextmanager
 def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
-    """Open the trackers of a run and close them whatever happens.
+    """Open the trackers of a run, and close them at its end and after errors.
 
     Yields:
         The trackers.
@@ -84,7 +84,7 @@ def _sender(config: RunConfig, folder: Path) -> Sender | None:
     quiet(mode)  # here and not in the sender's thread: the environment belongs to all
     try:
         import wandb  # noqa: F401
-    except Exception as error:  # a broken installation raises whatever it likes
+    except Exception as error:  # a broken installation may raise anything
         missing = isinstance(error, ModuleNotFoundError) and error.name == "wandb"
         why = "is not installed" if missing else f"cannot be imported ({reason(error)})"
         log.warning("W&B: the package wandb %s: only the CSV files are written; %s", why, REMEDY)

@@ -1,4 +1,4 @@
-"""How kernels are compiled, and how their work is divided among threads."""
+"""Compilation of kernels, and division of their work among threads."""
 
 import fcntl
 import os

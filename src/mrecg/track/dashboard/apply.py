@@ -15,12 +15,12 @@ from mrecg.track.wandb_logger.account import has_key, server
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 60.0
-"""How long W&B may take for everything; its client itself would retry for much longer."""
+"""Seconds for everything that W&B does; its client itself would retry for much longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """Where the dashboard is.
+    """Addresses of the dashboard.
 
     Attributes:
         workspace: Address of the saved workspace.
@@ -51,7 +51,7 @@ def read(file: Path) -> dict[str, Any]:
         or values.get("kind") != KIND
         or not {"workspace", "report"} <= values.keys()
     ):
-        raise DataError(f"{file}: is no dashboard; mrecg dashboard DIR... writes one")
+        raise DataError(f"{file}: is not a dashboard; mrecg dashboard DIR... writes one")
     return values
 
 
@@ -147,7 +147,7 @@ def _in_time(task: Callable[[], T], seconds: float) -> T:
     def work() -> None:
         try:
             outcome.append(task())
-        except BaseException as error:  # handed over to the caller's thread, whatever it is
+        except BaseException as error:  # of any kind: handed over to the caller's thread
             failure.append(error)
 
     thread = threading.Thread(target=work, name="wandb", daemon=True)

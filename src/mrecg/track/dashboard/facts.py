@@ -1,4 +1,4 @@
-"""What a dashboard needs to know about runs, from their folders: names of curves, what tells runs apart."""
+"""Facts about runs that a dashboard needs, from their folders: names of curves, keys that differ."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class Network:
         model: Name of the model.
         units: Its units in network order.
         places: For each quantity of the optimisation curves where one stands (`metrics.places`),
-            in network order, a later pass behind the first.
+            in network order, a later pass after the first.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What all runs together have.
+    """Facts about all runs together.
 
     Attributes:
         runs: How many there are.

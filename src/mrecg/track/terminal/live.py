@@ -21,9 +21,9 @@ from mrecg.track.terminal.course import Course, Stretch
 from mrecg.track.terminal.unit_lines import UnitLines
 
 BLUE, BROWN, GREEN = "color(31)", "color(130)", "color(28)"
-"""What goes on, what is merged, what is done."""
+"""Colours of what is running, merged and done."""
 REFRESH = 4
-"""Pictures a second."""
+"""Frames per second."""
 LABEL = 15
 """Columns of a stage's name."""
 WIDEST = 110
@@ -112,7 +112,7 @@ class _Stage:
 
 @contextmanager
 def live_reconstruction(console: Console, name: str, course: Course, *, lines: bool) -> Iterator[Listener]:
-    """Follow a reconstruction: three lines that are redrawn, and above them one a finished unit.
+    """Follow a reconstruction: three lines that are redrawn, and above them one for each finished unit.
 
     Args:
         name: What it is called.

@@ -78,7 +78,7 @@ class _Lines(Silent):
         self.curves: list[tuple[float, float]] = []
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
-        # Before the first step, so that nobody has to wait to learn that this takes hours.
+        # Before the first step, so that the user sees at once if this will take hours.
         if self.course.steps:
             _say(self.console, f"{self.name}: {self.course.steps:,} steps in all")
 

@@ -1,4 +1,4 @@
-"""What fits into a line of a terminal: names, times left, bars and spark lines."""
+"""Parts of a line on a terminal: names, times left, bars and spark lines."""
 
 import math
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def brackets(count: int) -> list[str]:
         count: Lines.
 
     Returns:
-        One character a line; a blank for a single one.
+        One character for each line; a blank for a single one.
 
     >>> brackets(1), brackets(3)
     ([' '], ['┐', '│', '┘'])

@@ -18,7 +18,7 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
         path: A ``.wandb`` file, or a folder that holds exactly one at any depth.
 
     Yields:
-        One dict a logged row, with W&B's own ``_step``, ``_timestamp`` and ``_runtime`` among the keys.
+        One dict per logged row, with W&B's own ``_step``, ``_timestamp`` and ``_runtime`` among the keys.
 
     Raises:
         DataError: There is no such file, or it does not begin as one.
@@ -29,19 +29,19 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def rows_kept(folder: Path, run_id: str) -> int:
-    """Count the rows that the files of a W&B run hold, however many times it was begun.
+    """Count the rows in all files of a W&B run, which gets a file for each time it was started.
 
     Args:
         run_id: The W&B run.
 
     Returns:
-        How many numbers of rows they take; nothing for a file that cannot be read.
+        How many row numbers they take; 0 for a file that cannot be read.
     """
     kept = 0
     for file in folder.glob(f"wandb/*run-*-{run_id}/run-{run_id}.wandb"):
         try:
             numbers = [row["_step"] for row in read_history(file)]
-        except Exception:  # whatever a damaged file makes of protobuf's messages; its rows are sent again
+        except Exception:  # protobuf raises many kinds for a damaged file; its rows are sent again
             continue
         kept += numbers[-1] - numbers[0] + 1 if numbers else 0
     return kept
@@ -81,7 +81,7 @@ _FULL, _FIRST, _LAST = 1, 2, 4
 
 
 def log_records(path: Path) -> Iterator[bytes]:
-    """Split the file into records: LevelDB's log format behind a header of W&B's own.
+    """Split the file into records: LevelDB's log format after a header of W&B's own.
 
     Args:
         path: A ``.wandb`` file.

@@ -1,4 +1,4 @@
-"""Which W&B run a run folder belongs to: a run that is resumed goes on with the one that it began."""
+"""The W&B run of a run folder: a resumed run continues the W&B run that it began."""
 
 import json
 import logging
