@@ -38,7 +38,6 @@ def measure(name: str, *, rounds: dict[str, int], device: torch.device) -> dict[
     Args:
         name: One of `PIXELS`.
         rounds: `FULL` or `QUICK`.
-        device: Where.
 
     Returns:
         What `benchmarks.passes` gives; ``overhead`` with its quartiles; ``lightning_share`` of the cheapest

@@ -73,7 +73,6 @@ def times(sizes: Sizes, device: torch.device) -> dict[str, list[dict[str, Any]]]
 
     Args:
         sizes: What is tried.
-        device: Where.
 
     Returns:
         ``units`` and ``steps``: one entry each, with median seconds and their spread.

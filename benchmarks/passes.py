@@ -35,12 +35,10 @@ def reconstructed(
     """Reconstruct a calibrated network as a run does.
 
     Args:
-        network: The network.
         images: Calibration images.
         plan: Its groups.
         steps: Optimisation steps.
         method: None: QDrop. With `Rtn` nothing is learned: the cache advances, and the errors are taken.
-        precision: Of the run.
         **trainer: Other settings of the trainer.
 
     Returns:

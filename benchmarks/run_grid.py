@@ -30,7 +30,6 @@ class Cell:
         method: Name of its method.
         merges: Groups that are merged.
         rate: Learning rate.
-        seed: Its seed.
     """
 
     number: int
@@ -74,9 +73,6 @@ def write_grid(root: Path, count: int, *, images: int = 1000) -> Path:
         root: The folder; it is made.
         count: Runs.
         images: Evaluation images whose decisions each run keeps.
-
-    Returns:
-        The folder.
     """
     root.mkdir(parents=True)
     templates = _templates(images)

@@ -54,7 +54,6 @@ class Call:
     Attributes:
         name: Which call.
         seconds: From its start to its end.
-        processor_s: Of the processor.
         memory_mb: Most that it had in memory.
         opened: Files below the folder that it opened.
         file_mb: Size of what it wrote: the page or the index; 0: nothing.

@@ -56,9 +56,6 @@ def overview(verbs: Mapping[str, str]) -> str:
 
     Args:
         verbs: One line about each command.
-
-    Returns:
-        The text.
     """
     lines = [
         "usage: mrecg COMMAND [OPTIONS]",

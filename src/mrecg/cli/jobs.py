@@ -40,7 +40,6 @@ def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -
     """Quantize, and leave a complete run folder with its report.
 
     Args:
-        tree: Hydra's composed configuration.
         choose: Takes it and the run's folder; gives what is run instead.
     """
     from mrecg.runs.identity import identity_of
@@ -126,11 +125,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
 
 
 def plan(tree: DictConfig) -> None:
-    """Print the plan, and leave plan.json and a picture in two formats.
-
-    Args:
-        tree: Hydra's composed configuration.
-    """
+    """Print the plan, and leave plan.json and a picture in two formats."""
     from mrecg.cli.plan_table import plan_tables
     from mrecg.cli.plan_view import PlanView
     from mrecg.pipeline import run as pipeline
@@ -161,11 +156,7 @@ def plan(tree: DictConfig) -> None:
 
 
 def evaluate(tree: DictConfig) -> None:
-    """Print the accuracy of the FP model or of a saved run.
-
-    Args:
-        tree: Hydra's composed configuration.
-    """
+    """Print the accuracy of the FP model or of a saved run."""
     from mrecg.pipeline import evaluate
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as

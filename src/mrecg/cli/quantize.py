@@ -90,7 +90,6 @@ def run_recorded(words: Sequence[str], folder: Path, jobs: "Sequence[Listed]", c
 
     Args:
         words: What Hydra needs to launch them.
-        folder: The sweep's folder.
         consent: Whether the user trusts the sweep.
 
     Raises:
@@ -181,7 +180,6 @@ class Job:
     """The function of a command, imported only where it runs; launchers can send it to other processes.
 
     Args:
-        verb: Its name.
         consent: Whether what runs is allowed, where it comes from a folder.
         recorded: The sweep that has recorded each job's configuration; None: Hydra composes them.
 

@@ -74,9 +74,6 @@ def shell(path: Path | str, key: str = "") -> str:
 
     Args:
         key: What stands before it in the same word, for example ``resume=``.
-
-    Returns:
-        The word.
     """
     text = str(path)
     return shlex.quote(key + text if key or not text.startswith("-") else f"./{text}")
@@ -136,7 +133,6 @@ def check_jobs(folder: Path, configs: Sequence["RunConfig"], consent: "Consent")
     """Look through the jobs of a recorded sweep before one of them starts.
 
     Args:
-        folder: The sweep's folder.
         configs: What they are going to run.
         consent: Whether the user trusts the sweep.
 

@@ -71,7 +71,6 @@ def shortage(
     """Say in a user's words what a run has run out of.
 
     Args:
-        during: What it was doing.
         go_on: How to resume it, for example ``resume=FOLDER``.
 
     Returns:

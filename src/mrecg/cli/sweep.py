@@ -22,9 +22,6 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: ``status DIR``, with ``--all`` or ``--json``; or ``resume DIR``.
 
-    Returns:
-        The exit code.
-
     Raises:
         DataError: There is no sweep in the folder.
     """

@@ -15,7 +15,6 @@ def resume_sweep(folder: Path, *, allow_import: bool, config_dir: Path | None) -
     """Resume a sweep.
 
     Args:
-        folder: The sweep's folder.
         allow_import: Whether the user trusts what it names.
         config_dir: A folder of configurations that the user has named.
 

@@ -37,7 +37,6 @@ class Hook:
     """A hook of a module, in whose place it stands.
 
     Args:
-        path: Of the module.
         table: Name of the module's table of hooks.
         key: The hook's key there.
     """

@@ -15,7 +15,6 @@ def resolve_reads(node: fx.Node, layer: nn.Module, channels: int) -> bool:
     """Replace what is read of a layer's value by what it is.
 
     Args:
-        node: Gives the value.
         layer: The weight layer that decides it.
         channels: Its output channels.
 

@@ -40,9 +40,6 @@ class Reference:
 def check_inputs(model: nn.Module) -> None:
     """Refuse a model that takes more than its images; what has a default keeps it.
 
-    Args:
-        model: The network.
-
     Raises:
         GraphError: Several inputs are required, or none can be given.
     """
@@ -70,7 +67,6 @@ def run(model: nn.Module, input_shape: tuple[int, ...], *, again: bool = False) 
     """Run a model on random images.
 
     Args:
-        model: The network.
         input_shape: Channels, height and width of an image.
         again: Run it on others as well, of another number. What a hook leaves on its module is then of these:
             if it depends on the images, the graph's outputs differ from those of the first time.

@@ -26,9 +26,6 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 def architecture(config: ModelConfig) -> nn.Module:
     """Build a network with random weights.
 
-    Args:
-        config: The model group.
-
     Raises:
         ConfigError: timm is not there, the name is unknown, or the constructor refuses its arguments.
     """
@@ -77,9 +74,6 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
 
 def metadata(config: ModelConfig) -> Preprocessing:
     """Look up the preprocessing of the weights.
-
-    Args:
-        config: The model group.
 
     Returns:
         What timm says of the named weights; of the network's default weights where none are named.

@@ -28,9 +28,6 @@ ImageNet's normalisation into this one themselves (``transform_input``), and the
 def architecture(config: ModelConfig) -> nn.Module:
     """Build a network with random weights.
 
-    Args:
-        config: The model group.
-
     Returns:
         The network; it computes what it would compute with the configured weights in it.
 
@@ -83,9 +80,6 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
 
 def metadata(config: ModelConfig) -> Preprocessing:
     """Look up the preprocessing of the weights.
-
-    Args:
-        config: The model group.
 
     Returns:
         What torchvision says of the named weights; of the network's default weights where none are named.

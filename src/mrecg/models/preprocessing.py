@@ -18,9 +18,6 @@ def resolve(config: ModelConfig) -> Preprocessing:
 
     Where the user asks for another size than the metadata's, the metadata's resize changes in proportion.
 
-    Args:
-        config: The model group.
-
     Returns:
         The complete record; as many means and deviations as channels.
 

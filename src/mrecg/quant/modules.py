@@ -28,7 +28,6 @@ class QuantizedLayer(nn.Module):
 
     Args:
         layer: A convolution, transposed convolution or linear module.
-        bits: Bit width.
         symmetric: Whether grids are centred on zero.
         per_tensor: Whether the whole weight has one grid, instead of one per output channel.
 
@@ -144,7 +143,6 @@ class ActivationQuantizer(nn.Module):
     pass. `settle_zero_point` ends that.
 
     Args:
-        bits: Bit width.
         bounds: Ends of the activation function: 0 and infinity for ReLU.
     """
 

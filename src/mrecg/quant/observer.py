@@ -7,11 +7,7 @@ from mrecg.quant import ranges
 
 
 class Observer:
-    """Collects the range, then the histogram, of one activation over two passes.
-
-    Args:
-        bins: Bins of the histogram.
-    """
+    """Collects the range, then the histogram, of one activation over two passes."""
 
     def __init__(self, bins: int) -> None:
         self.bins = bins

@@ -37,7 +37,6 @@ class Point:
     """A value that is quantized.
 
     Attributes:
-        node: Whose value.
         readers: The weight layers whose input stands on this grid.
         sources: The nearest layers before it that it is computed from, and `IMAGE`.
     """

@@ -90,9 +90,6 @@ class QuantizedNetwork:
     def unfolded(self, index: int) -> nn.Module:
         """Build a unit in full precision with the BatchNorms that were folded into its layers.
 
-        Args:
-            index: Which unit.
-
         Returns:
             A new module, on the device of the others; it shares its BatchNorms with other calls.
         """

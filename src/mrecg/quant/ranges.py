@@ -97,7 +97,6 @@ def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[
         values: Shape (C, N).
         low: Left edge of the first bin, shape (C,).
         high: Right edge of the last bin, shape (C,).
-        bins: Number of bins.
 
     Returns:
         Sums and counts, each of shape (C, bins), float64: float32 stops counting at 2^24, which one batch of
@@ -163,7 +162,6 @@ def lp_error(
     """L_p error of K candidate ranges per channel.
 
     Args:
-        summary: The values.
         low: Shape (C, K).
         high: Shape (C, K).
         top: Largest integer of the grid.
@@ -191,7 +189,6 @@ def search(
     """Shrink both ends of the range together, then each end alone, to the least L_p error.
 
     Args:
-        summary: The values.
         top: Largest integer of the grid.
         norm: p of the error, 2.4 in the literature.
         candidates: Ranges tried in each of the three rounds.

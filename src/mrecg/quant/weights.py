@@ -43,9 +43,6 @@ class Channels:
         Args:
             layer: A convolution, transposed convolution or linear module.
             per_tensor: Take the whole weight as one channel.
-
-        Returns:
-            Its channels.
         """
         weight = layer.weight
         assert isinstance(weight, Tensor)
@@ -122,9 +119,6 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
         layer: A convolution, transposed convolution or linear module.
         x: The layer's input.
         weight: A weight of the shape of ``layer.weight``.
-
-    Returns:
-        The layer's output.
     """
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight, layer.bias)

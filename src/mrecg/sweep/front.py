@@ -46,7 +46,6 @@ class Record:
     """One trial, as search.json has it.
 
     Attributes:
-        number: Optuna's.
         params: What it has chosen, as values of overrides.
         folder: Its run folder, below the search's.
         state: ``running``, ``completed`` or ``failed``.
@@ -68,11 +67,7 @@ _RECORDS = TypeAdapter(list[Record])
 
 @dataclass
 class Found:
-    """All trials of a search.
-
-    Attributes:
-        trials: By number.
-    """
+    """All trials of a search."""
 
     objectives: tuple[Objective, ...]
     trials: dict[int, Record] = field(default_factory=dict)
@@ -80,9 +75,6 @@ class Found:
     @classmethod
     def read(cls, folder: Path, objectives: Sequence[Objective]) -> "Found":
         """Read what an earlier process has found.
-
-        Args:
-            folder: The search's folder.
 
         Returns:
             The trials; none where there is no search.json.
@@ -108,7 +100,6 @@ class Found:
         """Mark the front and write search.json.
 
         Args:
-            folder: The search's folder.
             about: What else it says.
         """
         completed = [record for record in self.trials.values() if record.values is not None]
@@ -159,9 +150,6 @@ def pareto(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -
 def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] | None, str]:
     """Read the result of a trial.
 
-    Args:
-        folder: Its run folder.
-
     Returns:
         The values, or None and why there are none, in one line.
     """
@@ -201,9 +189,6 @@ def _select(values: Any, key: str) -> Any:
 def front_table(found: Found) -> Table:
     """Make the table of the front.
 
-    Args:
-        found: The trials.
-
     Returns:
         One row for each trial of the front.
     """
@@ -230,7 +215,6 @@ def show(found: Found, folder: Path) -> None:
     """Print the front and draw it.
 
     Args:
-        found: The trials.
         folder: Where ``search.png`` and ``search.svg`` go.
     """
     if not found.front:

@@ -148,7 +148,6 @@ class Grid(BasicSweeper):
         """Launch jobs until each has ended.
 
         Args:
-            folder: The sweep's folder.
             jobs: The jobs; those that are done are left alone.
         """
         assert self.launcher is not None and self.config is not None

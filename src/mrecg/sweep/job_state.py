@@ -13,9 +13,6 @@ from mrecg.system.checked_read import json_object, read_regular
 def state(folder: Path) -> str:
     """Return the state of a job.
 
-    Args:
-        folder: Its run folder.
-
     Returns:
         ``completed``, ``failed``, ``running`` or ``open``: not begun, or interrupted.
     """
@@ -30,7 +27,6 @@ def finished(folder: Path, identity: str) -> bool:
     """Return whether a folder holds the result of a job.
 
     Args:
-        folder: The job's run folder.
         identity: Of the job. What completed there under other settings is another run's result.
     """
     return state(folder) == COMPLETED and held(folder) == identity

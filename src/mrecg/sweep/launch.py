@@ -44,7 +44,6 @@ def launch_all(
     by itself, because with some engines a killed process takes its neighbours along.
 
     Args:
-        folder: The sweep's folder.
         retries: How often jobs that were killed are launched again.
         batch: Jobs per launch, at most; None: all.
         wait: Waits some seconds.
@@ -159,7 +158,6 @@ def workers_of(launcher: Any, jobs: int, batch: int | None = None) -> int:
     """Find out how many jobs will share this machine.
 
     Args:
-        jobs: How many there are.
         batch: Jobs per launch, at most; None: all.
 
     Returns:

@@ -38,12 +38,7 @@ MANY = 8
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that Optuna has asked for and that has not been told yet.
-
-    Attributes:
-        number: Optuna's.
-        params: Its choices.
-    """
+    """A trial that Optuna has asked for and that has not been told yet."""
 
     number: int
     params: Mapping[str, Any]
@@ -60,7 +55,6 @@ class Search(Grid):
         batch: Trials that are chosen at a time; None: as many as the launcher runs at a time.
         sampler: ``tpe``, ``nsga2`` or ``random``.
         startup: Trials at random before tpe begins; with nsga2 the size of a generation.
-        seed: Of the sampler.
         max_batch_size: Jobs handed to the launcher at a time; None: all of a batch.
         retries: How often jobs whose process was killed are launched again.
     """
@@ -94,9 +88,6 @@ class Search(Grid):
 
         Args:
             arguments: Overrides of the command line; they replace axes of the sweep file.
-
-        Returns:
-            Nothing that Hydra uses.
 
         Raises:
             ConfigError: An option is wrong, or the folder holds another search.

@@ -55,9 +55,6 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     Args:
         limit: Bytes, at most; None: any number.
 
-    Returns:
-        Its content.
-
     Raises:
         OSError: It is missing, not readable, no regular file, or longer than that.
     """
@@ -82,9 +79,6 @@ def json_object(content: bytes) -> dict[str, Any]:
 
     Args:
         content: A file's content.
-
-    Returns:
-        Its values.
 
     Raises:
         ValueError: It is no JSON, nested too deeply, or no object.

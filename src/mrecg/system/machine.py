@@ -35,7 +35,6 @@ def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
     """Describe the machine for environment.json.
 
     Args:
-        device: Where the run takes place.
         devices: How many such devices.
 
     Returns:

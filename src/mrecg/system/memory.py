@@ -48,11 +48,7 @@ def _left_in_container() -> int:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new measurement of the peak, where the system can.
-
-    Args:
-        device: Where the run takes place.
-    """
+    """Start a new measurement of the peak, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -64,9 +60,6 @@ def reset_peak_memory(device: torch.device) -> None:
 
 def peak_memory_mb(device: torch.device) -> int:
     """Largest memory in use since `reset_peak_memory`, in MB: the GPU's, or the process's resident set.
-
-    Args:
-        device: Where the run takes place.
 
     Returns:
         Mebibytes.

@@ -92,7 +92,6 @@ def hide(text: str, url: str) -> str:
     """Take the secrets of a URL out of the text of a library that quotes it, or a part of it.
 
     Args:
-        text: The message.
         url: The URL with its secrets.
 
     Returns:

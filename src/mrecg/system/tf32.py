@@ -71,10 +71,6 @@ def _set_older(matmul: str | None, cudnn: bool | None) -> None:
 def refuse_precision(precision: int | str, device: torch.device) -> None:
     """Refuse a precision that a device does not have, instead of computing in another.
 
-    Args:
-        precision: Of the run.
-        device: Where it takes place.
-
     Raises:
         ConfigError: TF32 is asked for where there is none.
     """

@@ -17,7 +17,6 @@ class CsvFiles(Silent):
     A second pass over the same group (brecq's) writes ``curves/<group>.<pass>.csv``.
 
     Args:
-        folder: The run folder.
         keep: Names of curves there that are to stay; others are of an earlier run and are removed.
     """
 

@@ -33,7 +33,6 @@ class Trackers:
     Attributes:
         csv: The run folder's files.
         wandb: Sends to the W&B run; None where there is none.
-        folder: The run folder.
         summary: Filled when the run is complete.
     """
 

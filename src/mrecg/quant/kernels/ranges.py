@@ -75,7 +75,6 @@ def histogram(rows: Floats, low: Floats, high: Floats, bins: int) -> tuple[Doubl
         rows: Shape (C, N), C-contiguous, not empty.
         low: Left edge of the first bin, shape (C,).
         high: Right edge of the last bin, shape (C,).
-        bins: Number of bins.
 
     Returns:
         Sums and counts, each of shape (C, bins). A value that is not a number counts in the first bin.

@@ -70,9 +70,6 @@ def apply(
         project: W&B project; None: that of the specification.
         seconds: How long to wait for W&B in all.
 
-    Returns:
-        Where they are.
-
     Raises:
         ConfigError: The extra or a key is missing.
         DataError: The specification does not fit the installed package, or W&B refuses it or is not reached.
@@ -90,7 +87,6 @@ def rebuild(specification: dict[str, Any], *, entity: str, project: str) -> tupl
 
     Args:
         entity: W&B user or team.
-        project: W&B project.
 
     Returns:
         A workspace and a report, ready to save.

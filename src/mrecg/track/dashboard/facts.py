@@ -45,7 +45,6 @@ class Facts:
     """Facts about all runs together.
 
     Attributes:
-        runs: How many there are.
         project: W&B project that they were logged to.
         entity: W&B user or team; None where the configuration names none.
         networks: By model and units.

@@ -57,7 +57,6 @@ def specification(facts: Facts, *, project: str, entity: str) -> dict[str, Any]:
 
     Args:
         facts: What the runs have.
-        project: W&B project.
         entity: W&B user or team; may be empty until the specification is applied.
 
     Returns:

@@ -77,7 +77,6 @@ def live_stage(console: Console, name: str, total: int) -> Iterator[Callable[[in
     """Show a stage as a bar, and leave one line.
 
     Args:
-        name: The stage.
         total: Items.
 
     Yields:
@@ -115,7 +114,6 @@ def live_reconstruction(console: Console, name: str, course: Course, *, lines: b
     """Follow a reconstruction: three lines that are redrawn, and above them one for each finished unit.
 
     Args:
-        name: What it is called.
         lines: Whether each finished unit gets a line.
 
     Yields:

@@ -26,7 +26,6 @@ def plain_stage(console: Console, name: str, total: int) -> Iterator[Callable[[i
     """Say how far a stage is, every ten seconds, and when it is through.
 
     Args:
-        name: The stage.
         total: Items.
 
     Yields:
@@ -56,7 +55,6 @@ def plain_reconstruction(console: Console, name: str, course: Course, *, lines: 
     """Follow a reconstruction in lines.
 
     Args:
-        name: What it is called.
         lines: Whether each finished unit gets a line.
 
     Yields:

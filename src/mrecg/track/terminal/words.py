@@ -37,7 +37,6 @@ def shorten(text: str, width: int) -> str:
     """Take the middle out of a name that is too long: its ends tell most.
 
     Args:
-        text: The name.
         width: Columns.
 
     Returns:

@@ -31,9 +31,6 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
 def rows_kept(folder: Path, run_id: str) -> int:
     """Count the rows in all files of a W&B run, which gets a file for each time it was started.
 
-    Args:
-        run_id: The W&B run.
-
     Returns:
         How many row numbers they take; 0 for a file that cannot be read.
     """

@@ -57,7 +57,6 @@ class Sender(Silent):
     Args:
         start: Starts the W&B run in a mode.
         mode: ``offline`` or ``online``; where W&B does not start online, it is tried offline.
-        folder: The run folder.
         artifact: Whether the end of the run has an artifact.
         fallen_back: Whether online was asked for, and ``mode`` is the next best.
     """
@@ -100,11 +99,7 @@ class Sender(Silent):
         self._put(_Call("finished", (result,)))
 
     def plan(self, plan: Plan) -> None:
-        """Pass the plan on.
-
-        Args:
-            plan: The plan of the run.
-        """
+        """Pass the plan on."""
         self._put(_Call("plan", (plan,), len(plan.units) if plan.criteria else 0, "the plan"))
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:

@@ -138,11 +138,7 @@ class WandbRun(Silent):
         self._group_row, self._group_units = self._row, 0
 
     def plan(self, plan: Plan) -> None:
-        """Send capacities and differences as curves over the units, and the groups to the config.
-
-        Args:
-            plan: The plan of the run.
-        """
+        """Send capacities and differences as curves over the units, and the groups to the config."""
         self._places = metrics.places(plan)
         self._set("plan", plan.as_dict())
         for i in range(len(plan.units)):
