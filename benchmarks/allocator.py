@@ -1,4 +1,4 @@
-"""What it costs to give freed memory back: ``python -m benchmarks.allocator``.
+"""Cost of giving freed memory back: ``python -m benchmarks.allocator``.
 
 One FP step (forward and backward) of an inverted residual with large activations, with the C library's own
 behaviour and with `mrecg.system.allocator.recycling`, taking turns in one process.

@@ -1,4 +1,4 @@
-"""What runs cost, from measured steps: ``python -m benchmarks.cost`` prints the tables of docs/scaling.md."""
+"""Cost of runs, from measured steps: ``python -m benchmarks.cost`` prints the tables of docs/scaling.md."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ CPU, METHODS_OF = (
 )
 PIXELS = {"embedded": 32, "efficientnet_lite0": 224, "resnet18": 224, "resnet50": 224}
 STEPS, IMAGES, GPUS = 20_000, 1024, 1000
-"""Steps a unit and calibration images as published; the GPUs of the month."""
+"""Steps per unit and calibration images as published; the GPUs of the month."""
 HOURS = 30 * 24
 SPEEDUPS = (20, 50, 100)
 """Assumed: how many times as fast as one of our CPU threads a GPU takes a step."""

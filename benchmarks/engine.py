@@ -1,4 +1,4 @@
-"""How far the reconstruction engine is from the hardware's limit: ``python -m benchmarks.engine``.
+"""Time of the reconstruction engine against the hardware's limit: ``python -m benchmarks.engine``.
 
 Each unit's optimisation step is timed against the floor of the same unit: forward, backward and fused Adam on
 its full-precision weights, in the faster memory order, in the same process, taking turns. Ratios are what
@@ -7,6 +7,7 @@ counts; the milliseconds belong to the machine.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -14,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.fits import STEPS, lightning_seconds, share
 from benchmarks.goal import steps_to_loss
 from benchmarks.networks import PIXELS, network_of, subjects
 from benchmarks.passes import memory, passes
+from benchmarks.report import section
 from benchmarks.steps import Rounds, UnitTimes, overhead, summary, time_unit
 from mrecg.system import devices
 
@@ -38,7 +38,6 @@ def measure(name: str, *, rounds: dict[str, int], device: torch.device) -> dict[
     Args:
         name: One of `PIXELS`.
         rounds: `FULL` or `QUICK`.
-        device: Where.
 
     Returns:
         What `benchmarks.passes` gives; ``overhead`` with its quartiles; ``lightning_share`` of the cheapest
@@ -71,40 +70,6 @@ def measure(name: str, *, rounds: dict[str, int], device: torch.device) -> dict[
     return found | {"units": [asdict(unit) for unit in units]}
 
 
-def table_of(name: str, found: dict[str, Any]) -> Table:
-    """Lay one network's numbers out."""
-    low, high = found["overhead_quartiles"]
-    goal = found["steps_to_loss"]
-    parts = [
-        f"step / floor {found['overhead']:.2f} ({low:.2f} to {high:.2f})",
-        f"weight ranges {found['weight_ranges_s']:.1f} s",
-        f"activation ranges {found['calibration_passes']:.1f} forward passes",
-        f"prefix {found['prefix_passes']:.1f} forward passes, "
-        f"{found['advance_passes']:.1f} of them to advance",
-        f"Lightning {100 * found['lightning_share']:.1f} % of {found['lightning_unit']}, "
-        f"{100 * found['lightning_share_all']:.1f} % of all",
-        f"peak memory {found['peak_memory_mb']} MB, {found['memory_before_mb']} MB of it before",
-        f"loss of {goal['unit']} down to {goal['fraction']}: "
-        + (f"{goal['steps']} steps" if goal["steps"] else f"not in {goal['cap']} steps"),
-    ]
-    table = Table(title=f"{name}, {found['pixels']} px", caption="\n".join(parts), caption_justify="left")
-    for column in ("unit", "step ms", "±", "floor ms", "±", "order", "ratio", "±", "plain ms"):
-        table.add_column(column, justify="left" if column in ("unit", "order") else "right")
-    for unit in found["units"]:
-        table.add_row(
-            unit["name"],
-            f"{unit['step_ms']:.1f}",
-            f"{100 * unit['spread']:.0f} %",
-            f"{unit['floor_ms']:.1f}",
-            f"{100 * unit['floor_spread']:.0f} %",
-            unit["floor_format"],
-            f"{unit['step_ms'] / unit['floor_ms']:.2f}",
-            f"{100 * unit['ratio_spread']:.0f} %",
-            "–" if unit["plain_ms"] is None else f"{unit['plain_ms']:.1f}",
-        )
-    return table
-
-
 def kept(path: Path | None, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Networks and note that a file already has, if it is of the same machine and rounds."""
     if path is None or not path.is_file():
@@ -123,13 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = devices.resolve_device(chosen.device)
     rounds = QUICK if chosen.quick else FULL
     about: dict[str, Any] = {"device": machine.describe(device), "rounds": rounds}
-    console, (networks, note) = Console(width=140), kept(chosen.json, about)
+    networks, note = kept(chosen.json, about)
+    file = chosen.json.name if chosen.json else "FILE"
     about["note"] = chosen.note or note  # networks can come one by one
     for name in chosen.network or PIXELS:
         with machine.as_in_a_run():
             networks[name] = measure(name, rounds=rounds, device=device)
-        console.print(table_of(name, networks[name]))
-        if chosen.json:  # behind each network: an hour's work is not lost to the last one
+        sys.stdout.write(section(file, about | {"networks": {name: networks[name]}}))
+        if chosen.json:  # after each network: an hour's work is not lost to the last one
             ordered = {each: networks[each] for each in PIXELS if each in networks}
             machine.write(about | {"networks": ordered}, chosen.json)
 

@@ -18,7 +18,6 @@ def fit(subject: Subject, *, idle: bool = False) -> tuple[float, float]:
     """Fit a unit as a run does.
 
     Args:
-        subject: The unit.
         idle: Take the first optimisation step only, in the place of all.
 
     Returns:

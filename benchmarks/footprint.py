@@ -1,4 +1,4 @@
-"""Memory of an optimisation step: what is learned, and what waits for the backward pass."""
+"""Memory of an optimisation step: parameters with their state, and tensors kept for the backward pass."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""How soon the reconstruction loss of a unit falls."""
+"""Steps until the reconstruction loss of a unit has fallen."""
 
 from typing import Any
 
@@ -26,10 +26,6 @@ def steps_to_loss(name: str, device: torch.device) -> dict[str, Any]:
 
     The loss is that of the hardened unit on all images, activations quantized. It begins at nearest rounding.
     The loss inside an optimisation step would not do: soft rounding begins at the full-precision weights.
-
-    Args:
-        name: The network.
-        device: Where.
 
     Returns:
         ``unit``, ``bits``, ``method``, ``lr_rounding``, ``fraction``, ``cap``; ``steps`` and ``seconds`` of
@@ -69,7 +65,6 @@ def hardened_loss(subject: Subject, module: GroupReconstruction | None) -> float
     """Measure the unit with hard weights; the next step gives it its soft ones again.
 
     Args:
-        subject: The unit.
         module: What holds its rounding; None: as it was calibrated.
 
     Returns:

@@ -1,6 +1,6 @@
-"""How time and memory grow: ``python -m benchmarks.growth``.
+"""Growth of time and memory: ``python -m benchmarks.growth``.
 
-Chains of equal residual blocks, one block a unit: time against units and against steps, memory against units
+Chains of equal residual blocks, each block a unit: time against units and against steps, memory against units
 and the size of the groups.
 """
 
@@ -30,7 +30,7 @@ from mrecg.system import devices
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is tried.
+    """Sizes that are measured.
 
     Attributes:
         units: Lengths of the chain.
@@ -73,7 +73,6 @@ def times(sizes: Sizes, device: torch.device) -> dict[str, list[dict[str, Any]]]
 
     Args:
         sizes: What is tried.
-        device: Where.
 
     Returns:
         ``units`` and ``steps``: one entry each, with median seconds and their spread.
@@ -113,7 +112,7 @@ def line(points: Sequence[dict[str, Any]], axis: str) -> dict[str, float]:
         axis: ``units`` or ``steps``.
 
     Returns:
-        ``slope`` (seconds a unit or a step), ``intercept`` (seconds) and ``r2``.
+        ``slope`` (seconds per unit or per step), ``intercept`` (seconds) and ``r2``.
     """
     x, y = np.array([[p[axis], p["seconds"]] for p in points], dtype=float).T
     slope, intercept = np.polyfit(x, y, 1)

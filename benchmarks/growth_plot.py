@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 INK, SOFT, GRID, BLUE = "#17212b", "#56636f", "#e3e8ed", "#0072b2"
 SHADES = ("#0072b2", "#d98e00", "#009e73", "#b85c93")
-"""One a group size."""
+"""One for each group size."""
 
 
 def draw(content: dict[str, Any], path: Path) -> None:
@@ -28,7 +28,7 @@ def draw(content: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3)
     settings = content["settings"]
-    _time(left, content, "units", f"Time against units ({settings['steps_a_unit']} steps a unit)")
+    _time(left, content, "units", f"Time against units ({settings['steps_a_unit']} steps per unit)")
     _time(middle, content, "steps", f"Time against steps ({settings['length']} units)")
     _memory(right, content["memory"])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def _time(axes: "Axes", content: dict[str, Any], axis: str, title: str) -> None:
     words = f"{line['slope']:.3g} s × {axis} {sign} {abs(line['intercept']):.2f} s\nR² = {line['r2']:.3f}"
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 2}
     axes.text(0.05, 0.95, words, transform=axes.transAxes, va="top", fontsize=9, color=SOFT, bbox=ground)
-    _dress(axes, title, axis if axis == "units" else "optimisation steps a unit", "seconds", x)
+    _dress(axes, title, axis if axis == "units" else "optimisation steps per unit", "seconds", x)
 
 
 def _memory(axes: "Axes", points: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Whether torch's own lowering makes an 8-bit network faster: ``python -m benchmarks.inductor RUN``.
+"""Speed of an 8-bit network with torch's own lowering: ``python -m benchmarks.inductor RUN``.
 
 The network is written in torch's quantize and dequantize operations, lowered by torchao for x86 and compiled
 by Inductor. Needs torchao and a C++ compiler, which is one reason why it is no export format
@@ -71,7 +71,7 @@ class WithBias(nn.Module):
 
 
 class Operations:
-    """What the network becomes."""
+    """Modules for the lowered network."""
 
     def weight(self, layer: QuantizedLayer, path: str) -> nn.Module:
         """Make a layer's weight."""

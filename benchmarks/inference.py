@@ -30,7 +30,7 @@ PARTS = {
     "onnx_int8": "onnx_int8",
     "pt2": "pt2",
 }
-"""What is timed, and what the table calls it."""
+"""Parts that are timed, with their names in the table."""
 WARMUP = 3
 
 

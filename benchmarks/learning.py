@@ -1,4 +1,4 @@
-"""A unit as a run optimises it, on loan: behind a measurement it is what it was before."""
+"""A unit as a run optimises it, and as it was before again after the measurement."""
 
 import copy
 from collections.abc import Iterator

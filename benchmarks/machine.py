@@ -1,4 +1,4 @@
-"""What the numbers were taken on, and how they are written down."""
+"""The machine of the numbers, and their file."""
 
 import argparse
 import json

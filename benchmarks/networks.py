@@ -34,7 +34,6 @@ def network_of(name: str, device: torch.device, bits: BitsConfig = BITS) -> tupl
 
     Args:
         name: One of `PIXELS`.
-        device: Where to.
         bits: Of weights and activations.
 
     Returns:
@@ -78,7 +77,6 @@ class Subject:
         full: The unit in full precision.
         cache: What it learns from.
         depthwise: Whether the network has depthwise convolutions; the default regulariser depends on it.
-        device: Where all that is.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a run does besides optimising, counted in forward passes: ranges, the rolling cache, memory."""
+"""Work of a run besides optimising, counted in forward passes: ranges, the rolling cache, memory."""
 
 import statistics
 from collections import deque
@@ -37,12 +37,10 @@ def reconstructed(
     """Reconstruct a calibrated network as a run does.
 
     Args:
-        network: The network.
         images: Calibration images.
         plan: Its groups.
         steps: Optimisation steps.
         method: None: QDrop. With `Rtn` nothing is learned: the cache advances, and the errors are taken.
-        precision: Of the run.
         **trainer: Other settings of the trainer.
 
     Returns:
@@ -122,10 +120,10 @@ def passes(network: QuantizedNetwork, images: Tensor, *, rounds: int) -> dict[st
 
 
 def memory(network: QuantizedNetwork, images: Tensor) -> dict[str, Any]:
-    """Reconstruct with two steps a unit.
+    """Reconstruct with two steps per unit.
 
     Args:
-        network: A calibrated network; it is calibrated anew afterwards.
+        network: A calibrated network; it is calibrated again afterwards.
         images: Calibration images.
 
     Returns:

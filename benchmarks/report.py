@@ -6,14 +6,17 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.pages import FOLDER, engine, found_in
 from benchmarks.growth_plot import draw
-from benchmarks.remarks import growth_of_memory, remarks
-from benchmarks.targets import TARGETS
+from benchmarks.targets import TARGETS, Target, missed
+
+Numbers = dict[str, Any]
+Columns = Sequence[tuple[str, Callable[[Numbers], str]]]
+"""Of a table: the head, and what it shows of an entry."""
 
 HEAD = """# Benchmarks
 
@@ -35,19 +38,79 @@ process are what counts.
   **Activation ranges**: the search of all activation ranges. **Cache**: a whole walk over the network without
   optimisation: every unit in full precision and quantized, written to the cache, errors taken.
 - **Calibration**: all ranges, of weights and activations.
-- **Memory**: the peak of a whole run with two steps a unit, and what was in use before it (on a CPU that of
+- **Memory**: the peak of a whole run with two steps per unit, and what was in use before it (on a CPU that of
   the process, with Python and torch).
 - **Loss**: optimisation steps of the first unit with two or more layers until the loss of the hardened unit
   is down to a fraction of that of nearest rounding. (The loss inside a step would not do: soft rounding
   begins at the full-precision weights.)
+- **Growth**: whole reconstructions of chains of equal residual blocks, each block a unit of its own. Memory
+  is the peak of the cache, and of one step what is learned (with gradients and moments) and what waits for
+  the backward pass, without the calibration images.
 
-Images are random; the ResNets have random weights. ± is half the range of the middle half of the rounds.
+Images are random; the ResNets have random weights. ± is half the range of the middle half of the rounds. A
+number above its target is bold.
 """
 
 
-def page(
-    machines: Sequence[tuple[str, dict[str, Any]]], growth: tuple[str, dict[str, Any]] | None, picture: str
-) -> str:
+def _range(spread: float) -> str:
+    return f" ± {50 * spread:.0f} %"
+
+
+def _sum(found: Numbers, key: str) -> float:
+    return sum(float(unit[key]) for unit in found["units"])
+
+
+def _gain(found: Numbers) -> str:
+    if any(unit["plain_ms"] is None for unit in found["units"]):
+        return "–"
+    return f"{_sum(found, 'plain_ms') / _sum(found, 'step_ms'):.2f}"
+
+
+def _goal(goal: Numbers) -> str:
+    reached = f"{goal['steps']} steps, {goal['seconds']:.2g} s" if goal["steps"] else "not reached"
+    return (
+        f"{goal['unit']} to {goal['fraction']:g}: {reached} ({goal['method']}, {goal['bits']}, "
+        f"learning rate {goal['lr_rounding']:g}, at most {goal['cap']})"
+    )
+
+
+UNITS: Columns = (
+    ("unit", lambda unit: unit["name"]),
+    ("step ms", lambda unit: f"{unit['step_ms']:.1f}{_range(unit['spread'])}"),
+    ("floor ms", lambda unit: f"{unit['floor_ms']:.1f}{_range(unit['floor_spread'])}"),
+    ("faster order", lambda unit: unit["floor_format"]),
+    ("step / floor", lambda unit: f"{unit['step_ms'] / unit['floor_ms']:.2f}{_range(unit['ratio_spread'])}"),
+    ("plain ms", lambda unit: "–" if unit["plain_ms"] is None else f"{unit['plain_ms']:.1f}"),
+)
+COSTS: Columns = (
+    ("network", lambda found: f"`{found['name']}`"),
+    ("images", lambda found: f"{found['images']}"),
+    ("one pass s", lambda found: f"{found['pass_s']:.2f}"),
+    ("calibration s", lambda found: f"{found['calibration_s']:.2f}"),
+    ("cache s", lambda found: f"{found['prefix_s']:.2f}"),
+    ("advancing alone, passes", lambda found: f"{found['advance_passes']:.2f}"),
+    ("steps of all units ms", lambda found: f"{_sum(found, 'step_ms'):.0f}"),
+    ("plain / step", _gain),
+    ("Lightning, all units", lambda found: f"{100 * found['lightning_share_all']:.2f} %"),
+    ("memory MB (before)", lambda found: f"{found['peak_memory_mb']} ({found['memory_before_mb']})"),
+    ("loss", lambda found: _goal(found["steps_to_loss"])),
+)
+LINES: Columns = (
+    ("time against", lambda line: line["axis"]),
+    ("held", lambda line: line["held"]),
+    ("s for each", lambda line: f"{line['slope']:.3g}"),
+    ("R² of the straight line", lambda line: f"{line['r2']:.3f}"),
+)
+MEMORY: Columns = (
+    ("units in a group", lambda point: f"{point['group_size']}"),
+    ("units", lambda point: f"{point['units']}"),
+    ("cache MB", lambda point: f"{point['cache_mb']:.1f}"),
+    ("learned MB", lambda point: f"{point['optimiser_mb']:.2f}"),
+    ("for the backward pass MB", lambda point: f"{point['saved_mb']:.2f}"),
+)
+
+
+def page(machines: Sequence[tuple[str, Numbers]], growth: tuple[str, Numbers] | None, picture: str) -> str:
     """Put the page together.
 
     Args:
@@ -65,156 +128,93 @@ def page(
     return "\n".join(parts)
 
 
-def section(file: str, content: dict[str, Any]) -> str:
+def section(file: str, content: Numbers) -> str:
     """Write what one machine gave."""
-    networks = content["networks"]
-    lines = [f"## {title(content['device'])}", "", facts(content["device"]), ""]
+    device = content["device"]
+    networks = [found | {"name": name} for name, found in content["networks"].items()]
+    lines = [f"## {title(device)}", "", facts(device), ""]
     lines += [content["note"], ""] if content["note"] else []
-    lines += [f"`{command('engine', file, content['device'])}` (`--network NAME` replaces one network)", ""]
-    lines += [table(*summary(content)), ""]
-    lines += [f"- {remark}" for remark in remarks(content)] + [""]
-    lines += [table(*costs(networks)), ""]
-    for name, found in networks.items():
-        lines += [f"### {name}, {found['pixels']} pixels", "", table(*units(found)), ""]
+    lines += [f"`{command('engine', file, device)}` (`--network NAME` replaces one network)", ""]
+    lines += [table(targets(device["device"]), networks), "", verdict(content), ""]
+    lines += [table(COSTS, networks), ""]
+    for found in networks:
+        lines += [f"### {found['name']}, {found['pixels']} pixels", "", table(UNITS, found["units"]), ""]
     return "\n".join(lines)
 
 
-def title(device: dict[str, Any]) -> str:
+def title(device: Numbers) -> str:
     """Name a machine."""
     threads = "one thread" if device["threads"] == 1 else f"{device['threads']} threads"
     return f"{device['device_name']}" + (f", {threads}" if device["device"] == "cpu" else "")
 
 
-def facts(device: dict[str, Any]) -> str:
+def facts(device: Numbers) -> str:
     """List versions."""
     names = ("mrecg", "torch", "torchvision", "lightning", "numba", "numpy", "python")
     versions = ", ".join(f"{name} {device[name]}" for name in names)
     return f"Device `{device['device']}`, {device['memory_mb'] / 1024:.0f} GB of memory; {versions}."
 
 
-def command(module: str, file: str, device: dict[str, Any]) -> str:
-    """Say how the numbers are made."""
+def command(module: str, file: str, device: Numbers) -> str:
+    """Give the command line that makes the numbers."""
     threads = f"OMP_NUM_THREADS={device['threads']} " if device["device"] == "cpu" else ""
     return f"{threads}python -m benchmarks.{module} --json docs/benchmarks/{file}"
 
 
-def summary(content: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Compare every network with the targets."""
+def targets(device: str) -> Columns:
+    """Make the columns that compare a network with the targets on a device."""
+
+    def head(target: Target) -> str:
+        only = f"{target.only} " if target.only else ""
+        return f"{target.name} ({only}≤ {target.text(target.limit(device))})"
+
+    def cell(target: Target, found: Numbers) -> str:
+        text = target.text(found[target.key])
+        text = f"**{text}**" if target.missed(found["name"], found, device) else text
+        low, high = found["overhead_quartiles"]
+        return f"{text} ({low:.2f} to {high:.2f})" if target.key == "overhead" else text
+
+    columns = [(head(target), lambda found, target=target: cell(target, found)) for target in TARGETS]
+    return [("network", lambda found: f"`{found['name']}`"), *columns]
+
+
+def verdict(content: Numbers) -> str:
+    """Tell which targets are missed."""
     device = content["device"]["device"]
-    head = ["network"] + [f"{t.name} (≤ {t.text(t.limit(device))})" for t in TARGETS]
-    rows = []
-    for name, found in content["networks"].items():
-        row = [f"`{name}`"]
-        for target in TARGETS:
-            value = found[target.key]
-            bound = target.only in ("", name)
-            text = target.text(value)
-            if bound and value > target.limit(device):
-                text = f"**{text}**"
-            row.append(text + (f" ({_quartiles(found)})" if target.key == "overhead" else ""))
-        rows.append(row)
-    head[4] = f"weight ranges ({TARGETS[3].only} ≤ {TARGETS[3].text(TARGETS[3].limit(device))})"
-    return head, rows
-
-
-def costs(networks: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Everything besides the targets."""
-    head = [
-        "network",
-        "images",
-        "one pass s",
-        "calibration s",
-        "cache s",
-        "advancing alone, passes",
-        "steps of all units ms",
+    misses = [
+        f"`{name}`: {target.name} {target.text(value)} (limit {target.text(target.limit(device))})"
+        for name, target, value in missed(content)
     ]
-    head += ["Lightning, all units", "memory MB (before)", "loss"]
-    rows = []
-    for name, found in networks.items():
-        goal = found["steps_to_loss"]
-        reached = f"{goal['steps']} steps, {goal['seconds']:.2g} s" if goal["steps"] else "not reached"
-        rows.append(
-            [
-                f"`{name}`",
-                f"{found['images']}",
-                f"{found['pass_s']:.2f}",
-                f"{found['calibration_s']:.2f}",
-                f"{found['prefix_s']:.2f}",
-                f"{found['advance_passes']:.2f}",
-                f"{sum(unit['step_ms'] for unit in found['units']):.0f}",
-                f"{100 * found['lightning_share_all']:.2f} %",
-                f"{found['peak_memory_mb']} ({found['memory_before_mb']})",
-                f"{goal['unit']} to {goal['fraction']:g}: {reached} ({goal['method']}, {goal['bits']}, "
-                f"learning rate {goal['lr_rounding']:g}, at most {goal['cap']})",
-            ]
-        )
-    return head, rows
+    return f"Missed targets: {'; '.join(misses)}." if misses else "Every target is met."
 
 
-def units(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The units of one network."""
-    head = ["unit", "step ms", "floor ms", "faster order", "step / floor", "plain ms"]
-    rows = [
-        [
-            unit["name"],
-            f"{unit['step_ms']:.1f} ± {50 * unit['spread']:.0f} %",
-            f"{unit['floor_ms']:.1f} ± {50 * unit['floor_spread']:.0f} %",
-            unit["floor_format"],
-            f"{unit['step_ms'] / unit['floor_ms']:.2f} ± {50 * unit['ratio_spread']:.0f} %",
-            "–" if unit["plain_ms"] is None else f"{unit['plain_ms']:.1f}",
-        ]
-        for unit in found["units"]
-    ]
-    return head, rows
-
-
-def growth_section(file: str, content: dict[str, Any], picture: str) -> str:
+def growth_section(file: str, content: Numbers, picture: str) -> str:
     """Write how time and memory grow."""
-    sizes, lines = content["settings"], content["lines"]
-    text = [
-        *("## Growth", "", f"`{command('growth', file, content['device'])}`, {title(content['device'])}."),
-        content["note"],
-        "",
-        "Chains of equal residual blocks, one block a unit: whole reconstructions, medians of "
-        f"{sizes['rounds']} rounds in turn ({sizes['channels']} channels, {sizes['pixels']} pixels, "
-        f"{sizes['images']} images).",
+    sizes = content["settings"]
+    held = {"units": f"{sizes['steps_a_unit']} steps per unit", "steps": f"{sizes['length']} units"}
+    lines = [line | {"axis": axis, "held": held[axis]} for axis, line in content["lines"].items()]
+    points = sorted(content["memory"], key=lambda point: (point["group_size"], point["units"]))
+    text = ["## Growth", "", f"`{command('growth', file, content['device'])}`, {title(content['device'])}."]
+    text += [content["note"]] if content["note"] else []
+    text += [
+        f"Medians of {sizes['rounds']} rounds in turn ({sizes['channels']} channels, {sizes['pixels']} "
+        f"pixels, {sizes['images']} images).",
         *("", f"![Time against units and steps, memory against units]({picture})", ""),
-        f"- Time against units: {lines['units']['slope']:.3g} s a unit at {sizes['steps_a_unit']} steps, "
-        f"R² of the straight line {lines['units']['r2']:.3f}.",
-        f"- Time against steps: {lines['steps']['slope']:.3g} s a step of {sizes['length']} units, R² of the "
-        f"straight line {lines['steps']['r2']:.3f}.",
-        f"- {growth_of_memory(content['memory'])}",
-        *("", table(*memory(content["memory"])), ""),
+        *(table(LINES, lines), "", table(MEMORY, points), ""),
     ]
     return "\n".join(text)
 
 
-def memory(points: Iterable[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Memory for every length and group size."""
-    head = ["units in a group", "units", "cache MB", "learned MB", "for the backward pass MB"]
-    rows = [
-        [
-            f"{p['group_size']}",
-            f"{p['units']}",
-            f"{p['cache_mb']:.1f}",
-            f"{p['optimiser_mb']:.2f}",
-            f"{p['saved_mb']:.2f}",
-        ]
-        for p in sorted(points, key=lambda p: (p["group_size"], p["units"]))
-    ]
-    return head, rows
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(columns: Columns, entries: Iterable[Numbers]) -> str:
     """Lay out a table, numbers to the right."""
-    head = list(head)
-    line = "|---|" + "---:|" * (len(head) - 1)
-    return "\n".join([f"| {' | '.join(head)} |", line, *(f"| {' | '.join(row)} |" for row in rows)])
 
+    def rows() -> Iterator[Iterable[str]]:
+        yield (head for head, _ in columns)
+        for entry in entries:
+            yield (text(entry) for _, text in columns)
 
-def _quartiles(found: dict[str, Any]) -> str:
-    low, high = found["overhead_quartiles"]
-    return f"{low:.2f} to {high:.2f}"
+    first, *others = (f"| {' | '.join(row)} |" for row in rows())
+    return "\n".join([first, "|---|" + "---:|" * (len(columns) - 1), *others])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

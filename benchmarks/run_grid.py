@@ -21,7 +21,7 @@ MERGES = (0, 1, 2, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one run of the grid is.
+    """A run of the grid.
 
     Attributes:
         number: Its place.
@@ -30,7 +30,6 @@ class Cell:
         method: Name of its method.
         merges: Groups that are merged.
         rate: Learning rate.
-        seed: Its seed.
     """
 
     number: int
@@ -43,7 +42,7 @@ class Cell:
 
     @property
     def overrides(self) -> list[str]:
-        """What makes it on the command line."""
+        """Overrides that make it on the command line."""
         return [
             f"model={self.model}",
             f"bits=w{self.bits[0]}a{self.bits[1]}",
@@ -74,9 +73,6 @@ def write_grid(root: Path, count: int, *, images: int = 1000) -> Path:
         root: The folder; it is made.
         count: Runs.
         images: Evaluation images whose decisions each run keeps.
-
-    Returns:
-        The folder.
     """
     root.mkdir(parents=True)
     templates = _templates(images)

@@ -1,4 +1,4 @@
-"""How reports and ``sweep status`` grow with the number of runs: ``python -m benchmarks.scale --runs 10000``.
+"""Cost of reports and ``sweep status`` by the number of runs: ``python -m benchmarks.scale --runs 10000``.
 
 Writes synthetic run folders and times each call in a process of its own: wall and processor time, peak memory
 (as Linux tells it), and how many files below the folder it opened.
@@ -21,9 +21,9 @@ from benchmarks.run_grid import write_grid
 from mrecg.runs.index import INDEX
 
 SECONDS, MEMORY_MB, PAGE_MB = 30.0, 1000.0, 15.0
-"""What a call over 10,000 runs may take, and how large its page may be."""
+"""Limits of a call over 10,000 runs: time, and size of its page."""
 
-# The hook counts what the verb opens below the folder, whoever opens it; what it makes there (the page) and
+# The hook counts all that the command opens below the folder; what it makes there (the page) and
 # the index are not counted.
 _COUNTED = """
 import os, sys
@@ -49,12 +49,11 @@ finally:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What one call took.
+    """Measurements of one call.
 
     Attributes:
         name: Which call.
         seconds: From its start to its end.
-        processor_s: Of the processor.
         memory_mb: Most that it had in memory.
         opened: Files below the folder that it opened.
         file_mb: Size of what it wrote: the page or the index; 0: nothing.
@@ -74,7 +73,7 @@ def measure(name: str, folder: Path, arguments: Sequence[str], *, out: Path | No
     Args:
         name: What to call it.
         folder: The folder whose opened files count.
-        arguments: Words behind ``mrecg``.
+        arguments: Words after ``mrecg``.
         out: What it writes.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the engine is to reach, and what of it was."""
+"""Targets of the engine, and which of them its numbers miss."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Target:
         name: In tables.
         cpu: The limit on a CPU.
         cuda: The limit on a GPU.
-        factor: What the number is multiplied with for the eye: 100 for percent.
-        unit: Behind the number.
+        factor: Multiplies the number in tables: 100 for percent.
+        unit: Follows the number.
         only: The one network that has the target; empty: all.
     """
 
@@ -34,6 +34,10 @@ class Target:
     def text(self, value: float) -> str:
         """Write a number of this kind."""
         return f"{self.factor * value:.2f}".rstrip("0").rstrip(".") + self.unit
+
+    def missed(self, network: str, found: dict[str, Any], device: str) -> bool:
+        """Return whether a network's number is above the limit that holds for it."""
+        return self.only in ("", network) and found[self.key] > self.limit(device)
 
 
 TARGETS = (
@@ -56,5 +60,5 @@ def missed(content: dict[str, Any]) -> Iterator[tuple[str, Target, float]]:
     """
     for name, found in content["networks"].items():
         for target in TARGETS:
-            if target.only in ("", name) and found[target.key] > target.limit(content["device"]["device"]):
+            if target.missed(name, found, content["device"]["device"]):
                 yield name, target, found[target.key]

@@ -178,7 +178,7 @@ def test_a_full_cache_is_one_line_and_the_run_goes_on_elsewhere(
         one_line(
             mrecg(*command),
             rf"^mrecg: cache\.folder: {room} has no room for 1 MB \(No space left on device\); name a folder",
-            r"cache\.budget_mb.*what is finished is kept: go on with resume=",
+            r"cache\.budget_mb.*what is finished is kept: continue with resume=",
         )
         nothing_is_half_there(folder)
         resize(room, "16m")
@@ -330,8 +330,9 @@ def test_no_memory_is_one_line_and_loses_no_group(
         r"^mrecg: out of memory during reconstruct, group third\+head ",
         reason,
         r"what is finished is kept: free memory, or set cache\.device=disk or a smaller cache\.budget_mb, ",
-        r"and go on with resume=run allow_import=true; or begin anew with less than trainer\.batch_size=4, ",
-        r"data\.batch_size=\d+, data\.calibration_images=12 or smaller groups \(granularity=block\)$",
+        r"and continue with resume=run allow_import=true; or start again with less than ",
+        r"trainer\.batch_size=4, data\.batch_size=\d+, ",
+        r"data\.calibration_images=12 or smaller groups \(granularity=block\)$",
     )
     nothing_is_half_there(folder)
     kept = {file: file.stat().st_ino for file in (folder / CHECKPOINT).glob("group-*.entry")}
@@ -354,7 +355,7 @@ def test_no_memory_elsewhere_is_one_line(whole: Path) -> None:
 
     one_line(
         mrecg("evaluate", f"run={whole}", "allow_import=true", before=patch),
-        r"^mrecg: out of memory \(not enough\); free memory, or take less at a time by data\.batch_size$",
+        r"^mrecg: out of memory \(not enough\); free memory, or lower data\.batch_size$",
     )
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where there is no room: a full disk, a quota, a limit on the size of a file."""
+"""Errors of the system for no room: a full disk, a quota, a limit on the size of a file."""
 _NO_MEMORY = ("out of memory", "t allocate memory", "not enough memory", "ALLOC_FAILED", "bad_alloc")
-"""How torch and the libraries below it say so, each in its own words and as a plain RuntimeError."""
+"""Messages of torch and the libraries below it for that, each a plain RuntimeError."""
 
 
 class MrecgError(Exception):
@@ -22,7 +22,7 @@ class MrecgError(Exception):
 
 
 class ConfigError(MrecgError):
-    """An unknown key, a value of the wrong type or out of range, a name that is no choice."""
+    """An unknown key, a value of the wrong type or out of range, a name that is not a choice."""
 
     exit_code = 2
 
@@ -48,11 +48,11 @@ class DeviceError(MrecgError):
 
 
 class Interrupted(KeyboardInterrupt):  # as the exception that it is a kind of
-    """Somebody has ended the run from outside: by Ctrl-C, or by SIGTERM as machines do that are taken away.
+    """The run was ended from outside: by Ctrl-C, or by SIGTERM, for example where a machine is reclaimed.
 
     Attributes:
         exit_code: What a shell expects: 128 and the signal's number.
-        go_on: The command by which the run goes on; empty where there is none.
+        go_on: The command that resumes the run; empty where there is none.
     """
 
     exit_code = 130
@@ -60,10 +60,9 @@ class Interrupted(KeyboardInterrupt):  # as the exception that it is a kind of
 
     @classmethod
     def by(cls, cause: KeyboardInterrupt, *, go_on: str) -> "Interrupted":
-        """Say how to go on behind an interrupt.
+        """Say how to continue after an interrupt.
 
         Args:
-            cause: The interrupt.
             go_on: The command.
 
         Returns:
@@ -81,7 +80,7 @@ class Terminated(Interrupted):
 
 
 class RunError(MrecgError):
-    """A run that cannot go on, though nothing was wrong with what it was given: a full disk, for example."""
+    """A resource ran out during the run: a full disk, for example."""
 
 
 class DivergenceError(RunError):
@@ -93,7 +92,7 @@ class ExportError(MrecgError):
 
 
 class PlanError(MrecgError):
-    """A schedule that does not cover every unit exactly once, or names what is no unit."""
+    """A schedule that does not cover every unit exactly once, or names what is not a unit."""
 
     exit_code = 2
 
@@ -142,7 +141,6 @@ def few(names: Iterable[object], most: int = 8) -> str:
     """List names, of which there may be thousands.
 
     Args:
-        names: The names.
         most: How many to write out.
 
     Returns:
@@ -157,10 +155,10 @@ def few(names: Iterable[object], most: int = 8) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is no memory left, on the CPU or on a GPU.
+    """Return whether an error says that there is no memory left, on the CPU or on a GPU.
 
     Args:
-        error: Whatever was raised; torch's own types are known by their words, without an import of torch.
+        error: Any error; torch's own types are known by their words, without an import of torch.
 
     Returns:
         Whether it does.
@@ -227,7 +225,7 @@ _LIBRARIES = ("hydra", "omegaconf", "antlr4", "pydantic", "pydantic_core", "argp
 
 
 def of_input(error: BaseException) -> str | None:
-    """Tell whether an error that nobody has foreseen is about what the user wrote, and say it in a line.
+    """Say in one line what was wrong with the user's input, if an unforeseen error is about that.
 
     Args:
         error: Any error; packages are known by name, without an import.

@@ -81,7 +81,7 @@ def test_what_has_no_values_or_is_no_model_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"model: 0\.weight is on the meta device, .* \(4 tensors in all\)"):
         quantized(empty, images())
     for work in (mrecg.plan, lambda model: quantized(model, images())):
-        with pytest.raises(GraphError, match=r"model: OrderedDict is no nn.Module"):
+        with pytest.raises(GraphError, match=r"model: OrderedDict is not an nn.Module"):
             work(network().state_dict())
 
 

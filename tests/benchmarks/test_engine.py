@@ -86,7 +86,7 @@ def test_it_measures_a_network(
     assert reached["unit"] in names and (reached["steps"] is None) == (reached["seconds"] is None)
     assert reached["steps"] is None or 0 < reached["steps"] <= goal.CAP
     printed = capsys.readouterr().out
-    assert names[0] in printed and "forward passes" in printed
+    assert f"| {names[0]} |" in printed and "activation ranges, passes (≤ 4)" in printed
 
 
 def test_quick_leaves_the_plain_kernels_out(small: None, tmp_path: Path) -> None:

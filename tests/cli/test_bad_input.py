@@ -42,7 +42,7 @@ def nan(name: str, value: float = float("nan")) -> Callable[[], torch.Tensor]:
 
 
 CONFIG = [
-    Case("no verb", "", r"verb: 'quantise' is not a choice \(did you mean 'quantize'\?\)", verb="quantise"),
+    Case("no verb", "", r"command: 'quantise' is not a choice \(did you mean 'quantize'\?\)", verb="quantise"),
     Case("unknown key", "bits.wieght=4", r"bits\.wieght: unknown key \(did you mean bits\.weight\?\)"),
     Case("unknown group", "bitts=w2a4", r"bitts: unknown key \(did you mean bits\?\)"),
     Case("word for a number", "trainer.steps=many", r"trainer\.steps: 'many' is not right: .*integer"),
@@ -77,7 +77,7 @@ CONFIG = [
     Case("interpolation", "name=${nowhere}", r"nowhere"),
     Case("target ends the program", "model.target=bad_files.leaving", r"model\.target: bad_files\.leaving ends the program"),
     Case("target refuses to be imported", "model.target=bad_files.no", r"bad_files\.no: cannot be imported"),
-    Case("URL", 'model.checkpoint="https://[/a.pth"', r"https://\[/a\.pth is no URL"),
+    Case("URL", 'model.checkpoint="https://[/a.pth"', r"https://\[/a\.pth is not a URL"),
     Case("NUL in a path", 'data.calibration_path="a\0b"', r"NUL"),
     Case("NUL in a folder", 'hydra.run.dir="a\0b"', r"NUL"),
 ]  # fmt: skip
@@ -126,7 +126,7 @@ IMAGES = [
 ]  # fmt: skip
 WEIGHTS = [
     Case("not there", "model.checkpoint=nowhere.pth", r"model\.checkpoint: nowhere\.pth does not exist"),
-    Case("kind", lambda: [f"model.checkpoint={__file__}"], r"is of no known kind; choose from \.safetensors"),
+    Case("kind", lambda: [f"model.checkpoint={__file__}"], r"is of an unknown kind; choose from \.safetensors"),
     Case("empty", bad.raw("w.pth", b""), r"model\.checkpoint: w\.pth cannot be loaded"),
     Case("truncated", bad.torch_file(bad.weights, cut=900), r"model\.checkpoint: w\.pth cannot be loaded"),
     Case("no weights", bad.torch_file({"epoch": 3}), r"w\.pth holds no state dict; .*found epoch"),

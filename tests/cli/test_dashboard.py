@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from offline_run import OfflineRun, read_run
 
 from mrecg.errors import DataError
 from mrecg.track.dashboard import apply
 from mrecg.track.dashboard.apply import Applied
-from mrecg.track.wandb_logger.offline import OfflineRun, read_run
 
 Call = Callable[..., Any]
 

@@ -295,8 +295,8 @@ class Mistake(NamedTuple):
 
 MISTAKES = [
     Mistake("no run folder", "nowhere format=onnx", r"nowhere: is no finished run"),
-    Mistake("nothing", "", r"export: wants one run folder"),
-    Mistake("two folders", "RUN RUN2 format=onnx", r"export: wants one run folder"),
+    Mistake("nothing", "", r"export: requires one run folder"),
+    Mistake("two folders", "RUN RUN2 format=onnx", r"export: requires one run folder"),
     Mistake("unknown format", "RUN format=onxx", r"format: 'onxx' is not a choice \(did you mean 'onnx'\?\)"),
     Mistake("no format", "RUN", r"format: is missing; choose from onnx, .*pt2, packed"),
     Mistake("empty format", "RUN format=", r"format: '' is not a choice"),
@@ -309,7 +309,7 @@ MISTAKES = [
     Mistake("no images", "RUN format=onnx images=0", r"images: '0' is not right"),
     Mistake("images below", "RUN format=onnx images=-3", r"images: '-3' is not right"),
     Mistake("two formats, one file", "RUN format=onnx,pt2 out=x.onnx", r"out: names one file"),
-    Mistake("folder of out", "RUN format=onnx out=no/x.onnx", r"out: no is no folder; make it first"),
+    Mistake("folder of out", "RUN format=onnx out=no/x.onnx", r"out: no is not a folder; create it first"),
     Mistake("consent", "RUN format=onnx allow_import=yes", r"allow_import: 'yes' is not a choice"),
     Mistake(
         "unfinished", "UNFINISHED format=onnx", r"UNFINISHED: is no finished run, summary\.json is missing"

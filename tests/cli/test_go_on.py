@@ -46,8 +46,8 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def go_on(err: str) -> list[str]:
     """The words of the printed line, as a shell would give them."""
     line = err.splitlines()[-1]
-    assert line.startswith("mrecg: interrupted; go on with: mrecg "), err
-    return shlex.split(line.partition("go on with: mrecg ")[2])
+    assert line.startswith("mrecg: interrupted; continue with: mrecg "), err
+    return shlex.split(line.partition("continue with: mrecg ")[2])
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_run_with_configurations_of_its_own_goes_on(
     code, _, err = mrecg("quantize", "-m", "resume=one", "seed=1,2")
     assert (
         code == 2
-        and err.splitlines()[-1] == "mrecg: resume=one: is one run, and -m asks for several; leave -m out"
+        and err.splitlines()[-1] == "mrecg: resume=one: is one run, but -m asks for several; leave -m out"
     )
 
     code, _, err = mrecg("quantize", "resume=one")

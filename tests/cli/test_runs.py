@@ -183,7 +183,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert code == 130 and "Traceback" not in out + err
     (folder,) = [path.parent for path in Path("outputs").glob("*/*/checkpoint")]
     go_on = f"mrecg quantize resume={folder} allow_import=true"  # the network's class is the test's own
-    assert err.splitlines()[-1] == f"mrecg: interrupted; go on with: {go_on}"
+    assert err.splitlines()[-1] == f"mrecg: interrupted; continue with: {go_on}"
     code, _, err = mrecg("quantize", f"resume={folder}")
     assert code == 2 and "import and run model.target=tiny_net.build" in err.splitlines()[-1]
     assert not (folder / "summary.json").exists() and not locked(folder)
@@ -222,7 +222,7 @@ def test_a_defect_is_one_line_and_leaves_its_traceback_and_a_summary(
     monkeypatch.setenv("MRECG_DEBUG", debug)
     code, out, err = mrecg("quantize", *small, "granularity=block")
     assert code == 1 and err.splitlines()[-1] == (
-        "mrecg: ZeroDivisionError: a defect (a defect: MRECG_DEBUG=1 shows where; please report it)"
+        "mrecg: ZeroDivisionError: a defect (a defect in mrecg: MRECG_DEBUG=1 shows where; please report it)"
     )
     assert ("Traceback" in err) == (debug == "1") and "Traceback" not in out
     assert "Error executing job" not in out + err

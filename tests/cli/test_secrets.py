@@ -133,7 +133,7 @@ def test_a_run_keeps_no_secret_and_goes_on_without_it(
     lost = mrecg("quantize", "resume=run", "allow_import=true")
     assert lost.code == 2
     assert re.search(
-        r"^mrecg: model\.checkpoint: http://\*\*\*@.* has \*\*\* in the place of a secret, and no download "
+        r"^mrecg: model\.checkpoint: http://\*\*\*@.* has \*\*\* in place of a secret, and no download "
         r"of it is in .*; give the whole URL again: model\.checkpoint=URL$",
         lost.err.splitlines()[-1],
     )

@@ -67,7 +67,7 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["quantise"], ["verb", "'quantise'", "did you mean 'quantize'"]),
+        (["quantise"], ["command", "'quantise'", "did you mean 'quantize'"]),
         (["quantize", "bits.weigth=4"], ["bits.weigth", "unknown key", "did you mean bits.weight"]),
         (["quantize", "bitz=w2a4"], ["bitz", "unknown key", "did you mean bits"]),
         (["quantize", "bitz.weight=4"], ["bitz.weight", "unknown key", "did you mean bits"]),
@@ -131,7 +131,7 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
         (["quantize", "granularity=fixed", "granularity.groups=[[]]"], ["granularity.groups.0", "at least 1"]),  # noqa: E501
         (["quantize", "-sc", "nonsense"], ["-sc", "install=SHELL"]),
         (["quantize", "--help", "trainer=fst"], ["trainer", "'fst'", "did you mean 'fast'"]),
-        (["help", "quantise"], ["verb", "'quantise'", "did you mean 'quantize'"]),
+        (["help", "quantise"], ["command", "'quantise'", "did you mean 'quantize'"]),
         (["report"], ["report:", "DIR", "mrecg report --help"]),
         (["report", "a", "--nope"], ["report:", "--nope"]),
         (["sweep", "stat"], ["sweep:", "'stat'", "resume"]),
@@ -310,4 +310,4 @@ def test_a_current_folder_that_is_gone_is_named(
     monkeypatch.setenv("PWD", str(tmp_path / "gone"))
     (tmp_path / "gone").rmdir()
     outcome = mrecg("report", "x")
-    assert outcome.code == 2 and f"{tmp_path / 'gone'}: the current folder is no longer there" in outcome.line
+    assert outcome.code == 2 and f"{tmp_path / 'gone'}: the current folder no longer exists" in outcome.line

@@ -246,11 +246,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "program": (
         lambda: torch.export.export(network().eval(), (images(),)),
-        "model: an ExportedProgram is no nn.Module; pass what its .module() returns",
+        "model: an ExportedProgram is not an nn.Module; pass what its .module() returns",
     ),
     "class": (lambda: nn.Linear, "model: Linear is a class; pass an object of it with its weights"),
-    "state": (lambda: network().state_dict(), "model: OrderedDict is no nn.Module; load it into one with"),
-    "holder": (Holder, "model: Holder is no nn.Module; pass its .ema"),
+    "state": (
+        lambda: network().state_dict(),
+        "model: OrderedDict is not an nn.Module; load it into one with",
+    ),
+    "holder": (Holder, "model: Holder is not an nn.Module; pass its .ema"),
     "several parts": (
         lambda: nn.ModuleDict({"a": network(), "b": network()}),
         "ModuleDict has no forward; pass the part that is the network (.a, .b)",

@@ -100,4 +100,4 @@ def test_tensors_of_several_sizes_leave_together() -> None:
 def test_without_a_shape_a_large_unit_stays_and_says_so() -> None:
     found = cut(DenseNet(5), max_unit_layers=2)
     assert [len(unit.layers) for unit in found.units] == [1, 5, 1]
-    assert found.notes[0].endswith("left whole, for want of model.input_shape")
+    assert found.notes[0].endswith("left whole, because model.input_shape is not set")

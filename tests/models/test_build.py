@@ -197,7 +197,7 @@ def test_torchvision_without_a_network_is_an_error_in_one_line(hub: Path, no_net
         build(squeezenet(weights="DEFAULT"), seed=0)
     assert str(error.value) == (
         "model.weights: SqueezeNet1_1_Weights.IMAGENET1K_V1 cannot be downloaded: "
-        "<urlopen error no network in tests>; without a network, give model.checkpoint=FILE instead"
+        "<urlopen error no network in tests>; offline, give model.checkpoint=FILE instead"
     )
     assert list(hub.iterdir()) == []
 
@@ -224,5 +224,5 @@ def test_timm_without_a_network_is_an_error_in_one_line(monkeypatch: pytest.Monk
     assert str(error.value).startswith(f"model.weights: timm {TIMM}.")
     assert str(error.value).endswith(
         "cannot be downloaded: URLError <urlopen error no network in tests>; "
-        "without a network, give model.checkpoint=FILE instead"
+        "offline, give model.checkpoint=FILE instead"
     )

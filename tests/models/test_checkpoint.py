@@ -121,7 +121,7 @@ def test_names_are_changed_before_they_are_matched(state: State, saved: Save, lo
     [
         ({"backbone": ""}, CheckpointError, "is in no name of the file"),
         ({"conv1": "conv2"}, CheckpointError, "both become first.conv2.weight"),
-        ({"[": ""}, ConfigError, "is no regular expression"),
+        ({"[": ""}, ConfigError, "is not a regular expression"),
         ({"head": "fc"}, CheckpointError,
          r"2 missing \(first head\.bias\); 2 not the model's \(first fc\.bias\); .* fit in order"),
     ],

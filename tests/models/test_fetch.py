@@ -32,7 +32,7 @@ def test_another_suffix_is_an_error(before: str, name: str, no_network: None) ->
     with pytest.raises(ConfigError) as error:
         find(f"{before}{name}")
     assert str(error.value) == (
-        f"model.checkpoint: {before}{name} is of no known kind; "
+        f"model.checkpoint: {before}{name} is of an unknown kind; "
         "choose from .safetensors, .pth, .pt, .th, .pth.tar"
     )
 
@@ -41,7 +41,7 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^model\.checkpoint: no/where\.pth does not exist$"):
         find("no/where.pth")
     (tmp_path / "folder.pth").mkdir()
-    with pytest.raises(ConfigError, match=r"folder\.pth is no file$"):
+    with pytest.raises(ConfigError, match=r"folder\.pth is not a file$"):
         find(str(tmp_path / "folder.pth"))
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_is_not_served_leaves_nothing_behind(server: Server, hub: Pa
         find(f"{server.url}/no.pth")
     assert str(error.value) == (
         f"model.checkpoint: {server.url}/no.pth cannot be downloaded: HTTP Error 404: Not Found; "
-        "without a network, give model.checkpoint=FILE"
+        "offline, give model.checkpoint=FILE"
     )
     assert list(hub.iterdir()) == []
 

@@ -49,9 +49,9 @@ def test_names_are_changed_one_pattern_after_the_other(
         ({"a": "b", "a\\.": ""}, CheckpointError,
          r"^model\.rename: 'a\\\\\.' is in no name of the file \(first b\.w\)$"),
         ({"^a": "b"}, CheckpointError, r"^model\.rename: a\.w and b\.w both become b\.w$"),
-        ({"(": "b"}, ConfigError, r"^model\.rename: '\(': 'b' is no regular expression: .*position 0"),
-        ({"a": r"\2"}, ConfigError, r"^model\.rename: 'a': .* is no regular expression: invalid group"),
-        ({"a": r"\g<x>"}, ConfigError, r"^model\.rename: 'a': .* is no regular expression: unknown group"),
+        ({"(": "b"}, ConfigError, r"^model\.rename: '\(': 'b' is not a regular expression: .*position 0"),
+        ({"a": r"\2"}, ConfigError, r"^model\.rename: 'a': .* is not a regular expression: invalid group"),
+        ({"a": r"\g<x>"}, ConfigError, r"^model\.rename: 'a': .* is not a regular expression: unknown group"),
     ],
 )  # fmt: skip
 def test_a_change_of_names_that_cannot_be_right_is_an_error(

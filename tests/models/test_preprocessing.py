@@ -86,13 +86,13 @@ def test_what_timm_wants_and_we_have_not_is_an_error(monkeypatch: pytest.MonkeyP
     config = ModelConfig(source="timm", name="resnet18")
     said.interpolation = "lanczos"
     with pytest.raises(
-        ConfigError, match=r"interpolation: timm resnet18\.\w+ wants 'lanczos'; choose from n"
+        ConfigError, match=r"interpolation: timm resnet18\.\w+ requires 'lanczos'; choose from n"
     ):
         resolve(config)
     own = PreprocessingConfig(interpolation="bicubic")
     assert resolve(ModelConfig(source="timm", name="resnet18", preprocessing=own)).interpolation == "bicubic"
     said.interpolation, said.crop_mode = "bicubic", "squash"
-    with pytest.raises(ConfigError, match=r"\.resize: timm resnet18\.\w+ wants its images cropped by 'squas"):
+    with pytest.raises(ConfigError, match=r"\.resize: timm resnet18\.\w+ requires images cropped by 'squas"):
         resolve(config)
     own = PreprocessingConfig(resize=240)
     assert resolve(ModelConfig(source="timm", name="resnet18", preprocessing=own)).resize == 240
@@ -160,7 +160,7 @@ def test_the_weights_own_size_changes_nothing() -> None:
         (target(input_shape=(1, 8, 8)), r"^model\.preprocessing\.mean: 3 values"),
         (target(preprocessing=PreprocessingConfig(mean=(0.5, 0.5))),
          r"^model\.preprocessing\.mean: 2 values \[0\.5, 0\.5\] for the 3 channels of model\.input_shape; "
-         r"give model\.preprocessing\.mean one value, or one a channel$"),
+         r"give model\.preprocessing\.mean one value, or one per channel$"),
         (target(preprocessing=PreprocessingConfig(std=(1, 1, 1, 1))),
          r"^model\.preprocessing\.std: 4 values .* for the 3 channels"),
         (torchvision("resnet81"), r"^model\.name: 'resnet81' is not a choice"),

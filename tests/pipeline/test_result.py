@@ -284,7 +284,7 @@ def test_loading_says_what_is_wrong(outcome: Result, tiny: nn.Module, tmp_path: 
         ({"trainer": 3}, ConfigError, r"^trainer: 3 is not right"),
         ({"granularity": "fixed"}, ConfigError, r"^granularity\.groups: needs groups"),
         ({"merge_count": -1}, ConfigError, r"^planner\.merge_count: -1 is not right"),
-        ({"trainer": {"device": "cuda:99"}}, ConfigError, r"^trainer\.device: cuda:99 is not there"),
+        ({"trainer": {"device": "cuda:99"}}, ConfigError, r"^trainer\.device: cuda:99 is not available"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_named(

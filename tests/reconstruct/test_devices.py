@@ -270,7 +270,7 @@ def test_wrong_device_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices.resolve_device("auto", 2).type == "cuda"
     assert devices.resolve_device("cpu", 64).type == "cpu"
-    with pytest.raises(ConfigError, match=r"trainer.devices: 3 are asked for, 2 GPUs found"):
+    with pytest.raises(ConfigError, match=r"trainer.devices: 3 are requested, 2 GPUs found"):
         devices.resolve_device("auto", 3)
 
 

@@ -207,8 +207,8 @@ def test_failed_trials_do_not_stop_the_search_and_are_tried_again(
     assert err == [
         "mrecg: run 1 does not count in the search: no luck",
         "mrecg: run 3 does not count in the search: quantized.top1: is missing in its summary.json",
-        "mrecg: run 5 does not count in the search: quantized.top1: is nan, which is no finite number in its "
-        "summary.json",
+        "mrecg: run 5 does not count in the search: quantized.top1: is nan, which is not a finite number in "
+        "its summary.json",
     ]
     # Whoever runs it again has mended something: what had failed is run again, and nothing else.
     sweeper, engine = search(tmp_path, n_trials=8, sampler="random")
@@ -228,7 +228,7 @@ def test_the_same_choice_twice_is_one_job(tmp_path: Path) -> None:
 
 def test_another_search_in_the_folder_is_refused(tmp_path: Path) -> None:
     search(tmp_path, n_trials=2)[0].sweep([])
-    with pytest.raises(ConfigError, match=r"wants maximize quantized.top1, minimize seconds"):
+    with pytest.raises(ConfigError, match=r"optimises maximize quantized.top1, minimize seconds"):
         search(tmp_path, n_trials=3, minimize=[])[0].sweep([])
     search(tmp_path / "b", n_trials=2, params={"count": "choice(1,2)"})[0].sweep([])
     with pytest.raises(ConfigError, match="has other axes"):

@@ -72,7 +72,7 @@ def test_streams_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--version"], 1, "standard output cannot be written to (No space left on device); make room"),
         (["quantize", "--help"], 1, "standard output cannot be written to (No space left on device)"),
-        (["nosuch"], 2, "verb: 'nosuch' is not a choice"),
+        (["nosuch"], 2, "command: 'nosuch' is not a choice"),
     ],
 )
 def test_what_was_asked_for_and_cannot_be_written_is_one_line(

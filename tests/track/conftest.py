@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from offline_run import OfflineRun, read_run
 
 from mrecg.config.schema import RunConfig
 from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.result import Result
-from mrecg.track.wandb_logger.offline import OfflineRun, read_run
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import wandb
+from offline_run import OfflineRun
 
 from mrecg.config.outputs import LoggerConfig
-from mrecg.track.wandb_logger.offline import OfflineRun
 from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 SUMMARY: dict[str, Any] = {

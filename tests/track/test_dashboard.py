@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from offline_run import OfflineRun
 
 from mrecg.errors import ConfigError, DataError
 from mrecg.pipeline.result import Result
@@ -16,7 +17,6 @@ from mrecg.track.dashboard import apply, specification
 from mrecg.track.dashboard import facts as dashboard_facts
 from mrecg.track.dashboard.facts import Facts
 from mrecg.track.wandb_logger import metrics
-from mrecg.track.wandb_logger.offline import OfflineRun
 
 pytest.importorskip("wandb_workspaces")
 UNITS = ("stem", "layer1.0", "layer1.1", "head")

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from offline_run import OfflineRun, read_run
 
 from mrecg.config.outputs import LoggerConfig
 from mrecg.errors import DataError
 from mrecg.pipeline.result import Result
 from mrecg.reconstruct.events import CurvePoint
-from mrecg.track.wandb_logger.offline import OfflineRun, log_records, read_history, read_run
+from mrecg.track.wandb_logger.offline import log_records, read_history
 from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from offline_run import OfflineRun
 
 from mrecg.config.outputs import LoggerConfig
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import run_config
 from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct.events import CurvePoint, GroupResult, UnitResult
-from mrecg.track.wandb_logger.offline import OfflineRun, read_history, records
+from mrecg.track.wandb_logger.offline import read_history, records
 from mrecg.track.wandb_logger.run_id import FILE, forget, run_id
 from mrecg.track.wandb_logger.wandb_run import WandbRun
 

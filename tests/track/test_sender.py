@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import wandb
+from offline_run import OfflineRun
 from wandb.errors import CommError, UsageError
 
 from mrecg.config.schema import RunConfig
@@ -22,7 +23,6 @@ from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.trackers import Trackers, tracked
 from mrecg.track.wandb_logger import sender, wandb_run
-from mrecg.track.wandb_logger.offline import OfflineRun
 
 Config = Callable[..., RunConfig]
 OPENS_WITHIN = 8.0
@@ -149,7 +149,7 @@ def test_an_error_of_w_and_b_costs_only_w_and_b(
     assert result.summary["status"] == "completed" and (tmp_path / "summary.json").is_file()
     assert tables(tmp_path) == undisturbed
     first, last = said_by(caplog)
-    assert first == f"W&B: sending stopped {stopped}; the run goes on with its CSV files"
+    assert first == f"W&B: sending stopped {stopped}; the run continues with its CSV files"
     assert last.startswith("W&B: not sent: ") and ("rows of curves (from" in last) == rows
     assert "summary, artifact, the end of the run; all of it is in" in last
     assert fake.calls.count(where) in (after + 1, after + 2)  # nothing but the end is tried after that
@@ -182,7 +182,7 @@ def test_w_and_b_that_never_answers_is_waited_for_at_the_end_only_and_not_for_lo
         never.set()
     assert tables(tmp_path) == undisturbed
     assert len(waits) == 1 and waits[0] < 4
-    assert re.fullmatch(r"W&B: no answer for \d+ s; it is not waited for any longer", said_by(caplog)[0])
+    assert re.fullmatch(r"W&B: no answer for \d+ s; no longer waiting for it", said_by(caplog)[0])
     assert (
         said_by(caplog)[1].startswith("W&B: not sent: ")
         and "summary, the end of the run" in said_by(caplog)[1]

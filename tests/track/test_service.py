@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from offline_run import OfflineRun
 
 from mrecg.config.validate import run_config
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.trackers import tracked
-from mrecg.track.wandb_logger.offline import OfflineRun
 from mrecg.track.wandb_logger.service import abandon
 
 PROGRAM = """

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from offline_run import Definition, OfflineRun
 
 from mrecg.config.outputs import LoggerConfig
 from mrecg.config.schema import RunConfig
@@ -23,7 +24,6 @@ from mrecg.pipeline.result import Result
 from mrecg.planner.schedule import Criterion, Plan
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.wandb_logger import metrics
-from mrecg.track.wandb_logger.offline import Definition, OfflineRun
 from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 Config = Callable[..., RunConfig]

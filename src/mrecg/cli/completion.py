@@ -1,4 +1,4 @@
-"""Shell completion: Hydra's own behind its verbs, and the words of the others."""
+"""Shell completion: Hydra's own for its commands, and the arguments of the others."""
 
 import os
 import sys
@@ -15,15 +15,15 @@ OTHERS = {
     "dashboard": ("--entity", "--project", "--out", "--offline", "--apply"),
     "doctor": (),
 }
-"""Words of the verbs that are not Hydra's; shells complete folders by themselves."""
+"""Arguments of the commands that are not Hydra's; shells complete folders by themselves."""
 
 
 def complete(words: Sequence[str], verbs: Sequence[str]) -> None:
     """Install completion, or answer one request of the shell.
 
     Args:
-        words: The words behind ``mrecg``, with ``-sc install=SHELL``, ``uninstall=SHELL`` or ``query=SHELL``.
-        verbs: The verbs, which are offered as the first word.
+        words: The words after ``mrecg``, with ``-sc install=SHELL``, ``uninstall=SHELL`` or ``query=SHELL``.
+        verbs: The commands, which are offered as the first word.
 
     Raises:
         ConfigError: It is none of the three. A request that cannot be answered is answered by nothing: what
@@ -49,7 +49,7 @@ def _answer(words: Sequence[str], verbs: Sequence[str]) -> Iterator[str]:
         yield from (word for word in OTHERS[typed[1]] if word.startswith(last))
         return
     yield from _choices(last, typed)
-    # Hydra knows no verbs: show it the line without.
+    # Hydra knows no commands: pass it the line without.
     os.environ["COMP_LINE"] = " ".join([typed[0], *typed[2:]])
     said = StringIO()
     try:
@@ -61,7 +61,7 @@ def _answer(words: Sequence[str], verbs: Sequence[str]) -> Iterator[str]:
 
 
 def _choices(last: str, typed: Sequence[str]) -> Iterator[str]:
-    """What Hydra does not know: the words of a key, and the choices in folders of the user's."""
+    """Complete what Hydra cannot: the values of a key, and the choices in the user's own folders."""
     from mrecg.cli.help import closed_sets, own_folders
     from mrecg.config.paths import choices
 

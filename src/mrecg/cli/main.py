@@ -1,4 +1,4 @@
-"""The command line: a table of verbs; everything behind it is imported when a verb is called."""
+"""The command line: a table of commands, each imported only when it is called."""
 
 import errno
 import logging
@@ -33,7 +33,7 @@ _HELP = frozenset(("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"
 LONGEST = 1000
 """Characters of an error's line, at most: of a longer one its ends are shown."""
 Verb = Callable[[Sequence[str]], int | None]
-"""What stands behind a verb: takes the words after it, gives an exit code; None is 0."""
+"""The function of a command: takes the arguments after it and returns an exit code; None is 0."""
 
 
 def _hydra(name: str) -> Verb:
@@ -84,7 +84,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     ),
     "export": (_export, "a saved run as ONNX, torch.export program or packed integers, checked"),
     "report": (_report, "one self-contained HTML page over any set of run folders"),
-    "sweep": (_sweep, "sweep status DIR: how far a sweep is; sweep resume DIR: to go on with it"),
+    "sweep": (_sweep, "sweep status DIR: the state of a sweep; sweep resume DIR: run what is left of it"),
     "dashboard": (_dashboard, "a W&B workspace and report over a set of run folders, at once or later"),
     "doctor": (_doctor, "what this machine has, what is missing, and what to do about it"),
 }
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(words: list[str]) -> NoReturn:
     main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _terminate) if main_thread else None
-    shown, logging.raiseExceptions = logging.raiseExceptions, False  # a log on a full disk is no news
+    shown, logging.raiseExceptions = logging.raiseExceptions, False  # a log on a full disk is not news
     try:
         sys.exit(_delivered(words, _dispatch(words)))
     except MrecgError as error:
@@ -113,9 +113,9 @@ def _main(words: list[str]) -> NoReturn:
     except KeyboardInterrupt as error:
         found = error if isinstance(error, Interrupted) else Interrupted()
         what = "terminated" if isinstance(found, Terminated) else "interrupted"
-        sys.stderr.write(f"mrecg: {what}" + (f"; go on with: {found.go_on}\n" if found.go_on else "\n"))
+        sys.stderr.write(f"mrecg: {what}" + (f"; continue with: {found.go_on}\n" if found.go_on else "\n"))
         sys.exit(found.exit_code)
-    except OSError as error:  # the file system's, whoever has met it: it names the file and what is wrong
+    except OSError as error:  # the file system's, raised anywhere: it names the file and what is wrong
         _say(_of_system(error), error)
         sys.exit(2 if error.errno == errno.ENAMETOOLONG else 1)  # a name that was typed
     except Exception as error:
@@ -124,9 +124,12 @@ def _main(words: list[str]) -> NoReturn:
             sys.exit(2)
         if out_of_memory(error):
             reason = allocator_says(error)
-            _say(f"out of memory ({reason}); free memory, or take less at a time by data.batch_size", error)
+            _say(f"out of memory ({reason}); free memory, or lower data.batch_size", error)
             sys.exit(1)
-        _say(f"{type(error).__name__}: {error} (a defect: {DEBUG}=1 shows where; please report it)", error)
+        _say(
+            f"{type(error).__name__}: {error} (a defect in mrecg: {DEBUG}=1 shows where; please report it)",
+            error,
+        )
         sys.exit(1)
     finally:
         if main_thread:
@@ -135,7 +138,7 @@ def _main(words: list[str]) -> NoReturn:
 
 
 def _say(text: str, error: BaseException) -> None:
-    """Write the one line of an error, behind its traceback where that was asked for."""
+    """Write the one line of an error, after its traceback if that was requested."""
     if os.environ.get(DEBUG) == "1":
         sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
     # What a name holds must neither break the line nor steer the terminal; a name need not be UTF-8, either.
@@ -153,18 +156,18 @@ def _delivered(words: Sequence[str], code: int) -> int:
         return code
     works = bool(words) and words[0] in _WORK and not _HELP.intersection(words)
     works = works or list(words[:2]) == ["sweep", "resume"]
-    if not isinstance(error, BrokenPipeError):  # whoever reads a pipe may leave
+    if not isinstance(error, BrokenPipeError):  # the reader of a pipe may close it
         reason = getattr(error, "strerror", None) or str(error)
-        rest = "what it was to show is in the files" if works else "make room, or name another file"
+        rest = "the results are in the files" if works else "make room, or name another file"
         _say(f"standard output cannot be written to ({reason}); {rest}", error)
     return code if works else code or 1
 
 
 def _of_system(error: OSError) -> str:
     if error.errno in FULL and error.filename is None:
-        return f"no room for what was to be written ({error.strerror}); make room, and do it again"
+        return f"no room left to write ({error.strerror}); make room and run it again"
     if error.strerror is None or error.filename is None:
-        return f"{type(error).__name__}: {error} (of the system; {DEBUG}=1 shows where)"
+        return f"{type(error).__name__}: {error} (from the system; {DEBUG}=1 shows where)"
     remedy = "make room there" if error.errno in FULL else "make it usable"
     return f"{os.fsdecode(error.filename)}: {error.strerror}; {remedy}, or name another path"
 
@@ -195,7 +198,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     verb, rest = words[0], words[1:]
     if verb not in VERBS:
-        raise one_of("verb", verb, VERBS)
+        raise one_of("command", verb, VERBS)
     _refuse_no_folder()
     return VERBS[verb][0](rest) or 0
 
@@ -210,4 +213,4 @@ def _refuse_no_folder() -> None:
         Path.cwd()
     except OSError as error:
         place = os.environ.get("PWD", "the current folder")
-        raise ConfigError(f"{place}: the current folder is no longer there; cd to one that is") from error
+        raise ConfigError(f"{place}: the current folder no longer exists; cd to one that does") from error

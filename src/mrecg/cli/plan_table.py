@@ -7,7 +7,8 @@ from rich import box
 from rich.table import Table
 
 from mrecg.planner.schedule import Plan
-from mrecg.track.terminal.words import brackets, number, shorten
+from mrecg.runs.text import number
+from mrecg.track.terminal.words import brackets, shorten
 
 NAME = 24
 """Columns of a unit's name, at most."""
@@ -27,10 +28,9 @@ class _Column(NamedTuple):
 
 
 def plan_tables(plan: Plan, *, width: int) -> Iterator[Table]:
-    """Lay a plan out, one line a unit: all criteria side by side, below each other where they do not fit.
+    """Lay a plan out, one line for each unit: criteria side by side, or below each other if too wide.
 
     Args:
-        plan: The plan.
         width: Columns of the terminal.
 
     Yields:

@@ -1,4 +1,4 @@
-"""The plan as a picture of characters: a bar a unit, brackets around what is merged, and the reasons."""
+"""The plan drawn in characters: a bar for each unit, brackets around what is merged, and the reasons."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,13 @@ from rich.text import Text
 
 from mrecg.planner.schedule import Criterion, Plan
 from mrecg.report.reasons import criterion_title, reason
-from mrecg.track.terminal.words import brackets, members, number, shorten
+from mrecg.runs.text import number, plural
+from mrecg.track.terminal.words import brackets, members, shorten
 
 BLUE, BROWN = "color(31)", "color(130)"
 """Units alone and units merged; of medium brightness, so that both can be read on light and dark ground."""
 SMALL = 0.05
-"""Where half of all capacities are below this share of the largest, bars are drawn on a logarithmic scale."""
+"""Bars get a logarithmic scale if half of all capacities are below this share of the largest."""
 WIDEST_BAR = 60
 NAME = 26
 """Columns of a unit's name, at most."""
@@ -147,7 +148,7 @@ def blocks(length: float) -> str:
 def _what(plan: Plan) -> str:
     how = f"{plan.granularity} by {plan.planner}" if plan.planner else plan.granularity
     pairs = len(plan.merges)
-    merged = f"{pairs} {'pair' if pairs == 1 else 'pairs'} merged" if pairs else "nothing merged"
+    merged = f"{plural(pairs, 'pair')} merged" if pairs else "nothing merged"
     return f"{len(plan.units)} units in {len(plan.groups)} groups, {how}: {merged}"
 
 
@@ -158,7 +159,7 @@ def _row(cells: tuple[str, str, str, str, str], name: int, room: int, style: str
 
 
 def _boundary(mark: tuple[str, bool], label: str, width: int) -> Text:
-    """A thin rule where a stage begins; a bracket goes on through it."""
+    """A thin rule where a stage begins; a bracket continues through it."""
     through = "│" if mark[1] and mark[0] != "┐" else " "
     rule = Text(f"{through} {label} {'╌' * max(0, width - len(label) - 3)}", "dim", no_wrap=True)
     rule.stylize(f"not dim {BROWN}", 0, 1)

@@ -1,4 +1,4 @@
-"""The verbs that take Hydra's overrides: check first, then run, then compare what a sweep has done."""
+"""The commands that take Hydra's overrides: check first, then run, then compare the runs of a sweep."""
 
 import os
 import shlex
@@ -27,7 +27,7 @@ _PASS_ON = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--packa
 
 
 def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None) -> None:
-    """Run a verb.
+    """Run a command.
 
     Args:
         verb: ``quantize``, ``plan`` or ``evaluate``.
@@ -35,7 +35,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         consent: Whether what they ask for is allowed, where they come from a folder and were not typed.
 
     Raises:
-        MrecgError: Whatever a user can cause and mend.
+        MrecgError: Anything that a user can cause and mend.
     """
     if any(word in ("-h", "--help") for word in arguments):
         from mrecg.cli.help import verb_help
@@ -86,16 +86,14 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
 
 
 def run_recorded(words: Sequence[str], folder: Path, jobs: "Sequence[Listed]", consent: "Consent") -> None:
-    """Go on with the jobs of a sweep whose configurations are recorded; nothing is composed for them.
+    """Run the jobs of a sweep whose configurations are recorded; nothing is composed for them.
 
     Args:
         words: What Hydra needs to launch them.
-        folder: The sweep's folder.
-        jobs: Its jobs.
         consent: Whether the user trusts the sweep.
 
     Raises:
-        MrecgError: Whatever a user can cause and mend.
+        MrecgError: Anything that a user can cause and mend.
     """
     from mrecg.runs.manifest import recorded_config
 
@@ -172,17 +170,16 @@ def _named(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__  # logging hides it behind its own
+        cause = error if isinstance(error, OSError) else error.__cause__  # logging wraps it in its own
         if not isinstance(cause, OSError) or cause.errno is None:
             raise
         raise OSError(cause.errno, cause.strerror, str(cause.filename or folder)) from error
 
 
 class Job:
-    """The function of a verb, imported only where it runs; launchers can send it to other processes.
+    """The function of a command, imported only where it runs; launchers can send it to other processes.
 
     Args:
-        verb: Its name.
         consent: Whether what runs is allowed, where it comes from a folder.
         recorded: The sweep that has recorded each job's configuration; None: Hydra composes them.
 
@@ -199,14 +196,14 @@ class Job:
         self.failed: Exception | None = None
 
     def __call__(self, tree: "DictConfig") -> None:
-        """Run the verb on Hydra's composed tree."""
+        """Run the command on Hydra's composed tree."""
         from mrecg.cli import jobs
         from mrecg.system.streams import forgiving_streams
 
         if self.home.is_dir():  # workers of some engines begin elsewhere; paths were given from here
             os.chdir(self.home)
         try:
-            with forgiving_streams():  # in a launcher's process nobody has done so
+            with forgiving_streams():  # a launcher's process has not done so
                 if self.verb == "quantize":
                     jobs.quantize(tree, self._choose)
                 else:
@@ -217,7 +214,7 @@ class Job:
             self.failed = error
 
     def _choose(self, composed: "RunConfig", folder: Path) -> "RunConfig":
-        """What a job runs: what Hydra has composed, or what its sweep has recorded."""
+        """Return the configuration of a job: composed by Hydra, or recorded by its sweep."""
         from mrecg.runs.manifest import read_config_of
 
         config = composed if self.recorded is None else read_config_of(self.recorded, folder)

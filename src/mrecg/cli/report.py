@@ -1,4 +1,4 @@
-"""The verb ``report``: a table on the terminal and one HTML page over any set of run folders."""
+"""The command ``report``: a table on the terminal and one HTML page over any set of run folders."""
 
 import gc
 import sys
@@ -12,7 +12,7 @@ from mrecg.track.terminal import results_console
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the verb.
+    """Run the command.
 
     Args:
         arguments: Run folders, or folders that hold some; ``-o FILE``, ``--picture FILE``,
@@ -63,10 +63,9 @@ def compare(
 
     Args:
         folders: Run folders, or folders that hold some.
-        out: The page.
         named: Whether the user has named this very file; only then a link is written through.
-        picture: A picture of the error along the units, if wanted.
-        figures: A folder for the figures for papers, if wanted.
+        picture: A picture of the error along the units; None for none.
+        figures: A folder for the figures for papers; None for none.
         every: Whether to print all runs, however many.
 
     Raises:

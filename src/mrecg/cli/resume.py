@@ -1,4 +1,4 @@
-"""To go on with a run or a sweep from its folder: what is recorded there is data, whoever has made it."""
+"""Resume a run or a sweep from its folder; what is recorded there is data, not code."""
 
 import re
 import shlex
@@ -23,11 +23,9 @@ _OF_A_SHELF = re.compile(r"\.?[a-z]+-[0-9a-f]{32}\.(entry|lock)(\.\w+)?")
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run that is gone on with.
+    """A run that is resumed.
 
     Attributes:
-        folder: Its folder.
-        config: Its own configuration.
         words: What was typed besides, and where Hydra is to write.
     """
 
@@ -47,13 +45,13 @@ def recorded(arguments: Sequence[str]) -> Recorded | None:
     """Read the run that ``resume=FOLDER`` names.
 
     Args:
-        arguments: What follows the verb.
+        arguments: What follows the command.
 
     Returns:
         The run; None where no folder is named.
 
     Raises:
-        ConfigError: It is no run folder, or a sweep is asked for as well.
+        ConfigError: It is not a run folder, or a sweep is asked for as well.
     """
     named = [word for word in arguments if word.startswith("resume=") and word[7:] not in ("auto", "never")]
     if not named:
@@ -64,9 +62,9 @@ def recorded(arguments: Sequence[str]) -> Recorded | None:
     folder = Path(named[-1][7:])
     rest = [word for word in arguments if word not in named]
     if parsed(rest).multirun:
-        raise ConfigError(f"resume={folder}: is one run, and -m asks for several; leave -m out")
+        raise ConfigError(f"resume={folder}: is one run, but -m asks for several; leave -m out")
     config = replace(read_config(folder), resume="auto", allow_import=False)
-    # What Hydra has kept of the first command line stays, and whatever sweep it belonged to, this is one run.
+    # What Hydra kept of the first command line stays; a run of a sweep is resumed as a single run.
     own = (f"hydra.run.dir={hydra_quoted(folder)}", "hydra.mode=RUN", "hydra.output_subdir=null")
     return Recorded(folder, config, in_order(rest, *own))
 
@@ -75,11 +73,7 @@ def shell(path: Path | str, key: str = "") -> str:
     """Write a path so that it can be pasted into a shell as an argument.
 
     Args:
-        path: The path.
         key: What stands before it in the same word, for example ``resume=``.
-
-    Returns:
-        The word.
     """
     text = str(path)
     return shlex.quote(key + text if key or not text.startswith("-") else f"./{text}")
@@ -88,9 +82,6 @@ def shell(path: Path | str, key: str = "") -> str:
 @contextmanager
 def stand_in(folder: Path) -> Iterator[Path]:
     """Give a folder a name in which Hydra finds nothing to resolve: it would, in the names of its log files.
-
-    Args:
-        folder: The folder.
 
     Yields:
         The folder itself, or a link to it for as long as the ``with`` block lasts.
@@ -106,7 +97,7 @@ def stand_in(folder: Path) -> Iterator[Path]:
 
 
 def strange_shelf(config: "RunConfig") -> bool:
-    """Whether a recorded configuration would share its results in a place that nobody has named.
+    """Return whether a recorded configuration would share its results in a place that was not named.
 
     Args:
         config: The configuration, from a folder.
@@ -142,7 +133,6 @@ def check_jobs(folder: Path, configs: Sequence["RunConfig"], consent: "Consent")
     """Look through the jobs of a recorded sweep before one of them starts.
 
     Args:
-        folder: The sweep's folder.
         configs: What they are going to run.
         consent: Whether the user trusts the sweep.
 

@@ -1,6 +1,6 @@
-"""What ends a run though nothing is wrong with its settings: no room, no permission, no memory.
+"""Shortages that end a run with valid settings: no room, no permission, no memory.
 
-Each becomes one line that says where it was, what was going on, and how to go on.
+Each becomes one line that says where it happened, at which stage, and how to continue.
 """
 
 import errno
@@ -16,20 +16,16 @@ from mrecg.track.terminal import Display
 _REMEDY = {
     **dict.fromkeys(FULL, "make room"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable"),
-    **dict.fromkeys((errno.EIO, errno.ESTALE), "see to the disk"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk"),
 }
 
 
 class Whereabouts(Silent):
-    """Remembers what a run is doing, on its way to the one who shows it.
-
-    Args:
-        display: Who shows it.
+    """Remembers what a run is doing, and passes it on to the display.
 
     Attributes:
-        display: The same.
         stage_name: The stage; it stays when the stage ends by an error.
-        group_name: The group that is optimised; empty before its steps begin, and behind it.
+        group_name: The group that is optimised; empty before its steps begin and after they end.
     """
 
     def __init__(self, display: Display) -> None:
@@ -75,11 +71,7 @@ def shortage(
     """Say in a user's words what a run has run out of.
 
     Args:
-        error: What ended it.
-        config: Its configuration.
-        folder: The run folder.
-        during: What it was doing.
-        go_on: How it goes on, for example ``resume=FOLDER``.
+        go_on: How to resume it, for example ``resume=FOLDER``.
 
     Returns:
         The error to raise in its place; None where it is something else.
@@ -89,11 +81,11 @@ def shortage(
     if out_of_memory(error):
         return RunError(
             f"out of memory{stage} ({allocator_says(error)}); {kept}: free memory{_smaller_cache(config)}, "
-            f"and go on with {go_on}; or begin anew with {_less(config)}"
+            f"and continue with {go_on}; or start again with {_less(config)}"
         )
     cause = error.__cause__
     if isinstance(error, ConfigError) and isinstance(cause, OSError) and cause.errno in FULL:  # the cache's
-        return RunError(f"{error}; {kept}: go on with {go_on}")
+        return RunError(f"{error}; {kept}: continue with {go_on}")
     if isinstance(error, RunError) and isinstance(cause, OSError):  # the run's own shelf, which knows less
         error = cause
     if not isinstance(error, OSError) or (remedy := _REMEDY.get(error.errno or 0)) is None:
@@ -105,17 +97,17 @@ def shortage(
     where = folder if inside else named
     reason = error.strerror or str(error)
     return RunError(
-        f"{where}: cannot be written to ({reason}){stage}; {kept}: {remedy}, and go on with {go_on}"
+        f"{where}: cannot be written to ({reason}){stage}; {kept}: {remedy}, and continue with {go_on}"
     )
 
 
 def _smaller_cache(config: RunConfig) -> str:
-    """What takes memory and can be changed without another outcome."""
+    """Name the settings that take memory and do not change the result."""
     return "" if config.cache.device == "disk" else ", or set cache.device=disk or a smaller cache.budget_mb"
 
 
 def _less(config: RunConfig) -> str:
-    """What takes memory and decides the outcome."""
+    """Name the settings that take memory and change the result."""
     settings = [
         f"less than trainer.batch_size={config.trainer.batch_size}",
         f"data.batch_size={config.data.batch_size}",

@@ -1,4 +1,4 @@
-"""The verb ``sweep``: how far a sweep is, and to go on with it."""
+"""The command ``sweep``: show the state of a sweep, or resume it."""
 
 import argparse
 import json
@@ -11,24 +11,21 @@ from mrecg.track.terminal import results_console
 
 EXIT = """\
 exit code:
-  0  every job is done, or goes on or has yet to begin (the table says which)
+  0  every job is done, still running or has yet to start (the table says which)
   1  a job has failed or was interrupted
   2  there is no sweep in DIR"""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the verb.
+    """Run the command.
 
     Args:
         arguments: ``status DIR``, with ``--all`` or ``--json``; or ``resume DIR``.
 
-    Returns:
-        The exit code.
-
     Raises:
         DataError: There is no sweep in the folder.
     """
-    parser = Words(prog="mrecg sweep", description="How far a sweep is, and to go on with it.")
+    parser = Words(prog="mrecg sweep", description="Show the state of a sweep, or resume it.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="status|resume")
     status = commands.add_parser(
         "status",
@@ -51,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     resume.add_argument(
         "--allow-import",
         action="store_true",
-        help="let it import the models and data sets, and connect to the addresses, that the sweep names",
+        help="allow the imports of models and data sets, and the connections, that the sweep names",
     )
     resume.add_argument(
         "-cd",

@@ -12,15 +12,14 @@ from mrecg.runs.manifest import read_command, read_jobs, read_launch
 
 
 def resume_sweep(folder: Path, *, allow_import: bool, config_dir: Path | None) -> None:
-    """Go on with a sweep.
+    """Resume a sweep.
 
     Args:
-        folder: The sweep's folder.
         allow_import: Whether the user trusts what it names.
         config_dir: A folder of configurations that the user has named.
 
     Raises:
-        MrecgError: It is no sweep, or asks for what the user has not allowed.
+        MrecgError: It is not a sweep, or asks for what the user has not allowed.
     """
     consent = Consent(str(folder), allow_import, how="--allow-import")
     verb, words = read_command(folder)

@@ -1,4 +1,4 @@
-"""Words after the verbs: one complaint for all, and a folder and consent in the same ways for all."""
+"""Arguments of the commands: errors, folders and consent are handled in the same way for all."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from mrecg.errors import ConfigError
 
 
 class Words(argparse.ArgumentParser):
-    """Reads the words of a verb; a wrong one is a `ConfigError` that names it."""
+    """Reads the arguments of a command; a wrong one is a `ConfigError` that names it."""
 
     def error(self, message: str) -> NoReturn:
         """Refuse the words.
@@ -24,17 +24,11 @@ class Words(argparse.ArgumentParser):
 
 
 CONSENT = ("--allow-import", "allow_import=true")
-"""Both spellings that every verb takes."""
+"""Both spellings, which every command takes."""
 
 
 def plain_words(arguments: Sequence[str]) -> list[str]:
-    """Write words as argparse's verbs take them: ``run=DIR`` is DIR, ``allow_import=true`` a flag.
-
-    Args:
-        arguments: The words.
-
-    Returns:
-        The words.
+    """Write arguments as argparse takes them: ``run=DIR`` is DIR, ``allow_import=true`` a flag.
 
     >>> plain_words(["run=a", "-o", "b", "allow_import=true"])
     ['a', '-o', 'b', '--allow-import']
@@ -43,14 +37,10 @@ def plain_words(arguments: Sequence[str]) -> list[str]:
 
 
 def key_words(arguments: Sequence[str], *, folder: bool) -> list[str]:
-    """Write words as Hydra's verbs and ``export`` take them: ``--allow-import`` is a key.
+    """Write arguments as Hydra's commands and ``export`` take them: ``--allow-import`` is a key.
 
     Args:
-        arguments: The words.
         folder: Whether a word without a key is a run folder or file: ``run=`` or ``path=``, quoted for Hydra.
-
-    Returns:
-        The words.
 
     >>> key_words(["--allow-import", "bits=w4a4", "no/such"], folder=True)
     ['allow_import=true', 'bits=w4a4', "run='no/such'"]

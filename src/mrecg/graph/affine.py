@@ -1,4 +1,4 @@
-"""What a node of a graph multiplies and adds: elementwise operations with constants, whoever wrote them.
+"""Factor and offset of a node of a graph: elementwise operations with constants, in any spelling.
 
 A frozen BatchNorm, a layer scale, ``(x - mean) / std`` and ``2 * x + 0.1`` are one kind of operation. They
 are recognised by what the node computes, in the form of a function, a method or an operator; modules of a
@@ -17,7 +17,7 @@ F64 = torch.float64
 
 
 class Step(NamedTuple):
-    """What an elementwise operation does to a layer's value.
+    """Effect of an elementwise operation on a layer's value.
 
     Attributes:
         before: Subtracted first.
@@ -56,9 +56,6 @@ class Affine(nn.Module):
 def norm_step(norm: nn.modules.batchnorm._BatchNorm) -> Step | None:
     """Read a BatchNorm in evaluation mode.
 
-    Args:
-        norm: The module.
-
     Returns:
         What it does; None where it has no statistics.
     """
@@ -73,9 +70,8 @@ def affine_step(node: fx.Node, source: fx.Node, layer: nn.Module) -> Step | None
     """Read an elementwise operation with constants on a layer's value.
 
     Args:
-        node: An operation that reads the value.
         source: The node that gives it.
-        layer: The layer behind that.
+        layer: The layer that gives that value.
 
     Returns:
         What it does; None where it does something else, or is not the same everywhere in a channel.

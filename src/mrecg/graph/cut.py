@@ -16,7 +16,6 @@ class Cut:
     """A model as a folded graph and its units.
 
     Attributes:
-        graph: The folded graph.
         units: Its units in order.
         route: ``torch.fx`` or ``torch.export``.
         notes: What a user should know about the graph and the units.
@@ -70,7 +69,7 @@ def cut(
             f"{what}cut into {parts} units where several tensors leave together (granularity.max_unit_layers="
             f"{max_unit_layers})"
             if parts > 1
-            else f"{what}left whole{'' if known else ', for want of model.input_shape'}"
+            else f"{what}left whole{'' if known else ', because model.input_shape is not set'}"
         )
     notes += reversed(about)
     shapes = batch_shapes(graph, input_shape) if input_shape and known else None

@@ -59,7 +59,7 @@ def export_graph(model: nn.Module, input_shape: tuple[int, ...]) -> fx.GraphModu
             program = export(model, (example,), dynamic_shapes=shapes, strict=False)
             # Without a table of decompositions this only makes the graph functional.
             whole = program.run_decompositions({}).module(check_guards=False)
-    except Exception as error:  # torch.export lets through whatever the model's own code raises
+    except Exception as error:  # the model's own code may raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = str(error) if isinstance(error, HookError) else lines[0]
         raise GraphError(f"torch.export: {reason}{stopping_line(error)}") from error

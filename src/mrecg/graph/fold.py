@@ -72,14 +72,14 @@ def _step(user: fx.Node, node: fx.Node, layer: nn.Module, *, constants: bool) ->
 
 
 def _shown(step: Step, layer: nn.Module) -> nn.Module:
-    """A step as a module that stands behind the layer."""
+    """A step as a module that follows the layer."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return Affine(step, (-1,) + (1,) * (0 if isinstance(layer, nn.Linear) else weight.dim() - 2), weight)
 
 
 def _fold(layer: nn.Module, steps: list[Step]) -> None:
-    """Give a layer new parameters that include what stands behind it; computed in float64."""
+    """Give a layer new parameters that include what follows it; computed in float64."""
     assert isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)
     weight, outputs = layer.weight.double(), outputs_of(layer)
     bias = weight.new_zeros(outputs) if layer.bias is None else layer.bias.double()

@@ -21,7 +21,7 @@ _NORMS = {
 _NATIVE_NORM = ("input", "weight", "bias", "running_mean", "running_var", "momentum", "eps")
 _RANDOM = ("dropout", "rand", "bernoulli")
 CONSTANTS = "constants"
-"""Where computed weights are kept, until a layer takes them."""
+"""Attribute for computed weights, until a layer takes them."""
 
 
 @torch.no_grad()
@@ -114,7 +114,7 @@ def lift_layers(traced: fx.GraphModule) -> None:
 
 
 def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    """Build the module that does what a node does; None where its weights are no constants."""
+    """Build the module that does what a node does; None where its weights are not constants."""
     name = operation(node)
     if is_functional_layer(node):
         given = _bound(traced, node, _TRANSPOSED if "transpose" in name else _CONV)
@@ -135,17 +135,10 @@ def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def is_fixed_filter(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Tell whether a node is a convolution that resamples: a depthwise one whose kernel is a buffer.
+    """Return whether a node is a convolution that resamples: a depthwise one whose kernel is a buffer.
 
     A blur or an interpolation learns nothing and mixes no channels: like a pooling it stays in floating
     point. A buffer that mixes channels is a layer that its author has frozen.
-
-    Args:
-        traced: The graph.
-        node: Any node.
-
-    Returns:
-        Whether it is one.
     """
     if not is_functional_layer(node) or operation(node) == "linear":
         return False
@@ -252,7 +245,7 @@ def _free_path(traced: fx.GraphModule, node: fx.Node, used: set[str]) -> str:
 
 
 def _is_alone(traced: fx.GraphModule, owner: str, node: fx.Node) -> bool:
-    """Tell whether nothing but a node's own weights is read from a module, so that a layer can replace it."""
+    """Return whether only a node's own weights are read from a module, so that a layer can replace it."""
     if list(traced.get_submodule(owner).children()):
         return False
     read = [n for n in traced.graph.nodes if n.op == "get_attr" and str(n.target).startswith(f"{owner}.")]
@@ -260,7 +253,7 @@ def _is_alone(traced: fx.GraphModule, owner: str, node: fx.Node) -> bool:
 
 
 def _is_taken(traced: fx.GraphModule, path: str) -> bool:
-    """Tell whether a module or anything else has a name already."""
+    """Return whether a module or anything else has a name already."""
     owner, _, leaf = path.rpartition(".")
     return hasattr(traced.get_submodule(owner), leaf)
 

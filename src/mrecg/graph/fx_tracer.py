@@ -14,7 +14,7 @@ from mrecg.graph.same_padding import pads_itself
 
 
 class UntraceableError(GraphError):
-    """torch.fx cannot follow a model; another way may."""
+    """torch.fx cannot trace a model; torch.export may."""
 
 
 def symbolic_trace(model: nn.Module) -> tuple[fx.Graph, list[str]]:
@@ -43,7 +43,7 @@ def symbolic_trace(model: nn.Module) -> tuple[fx.Graph, list[str]]:
             return graph, notes
         except HookError as error:
             raise UntraceableError(str(error)) from error
-        except Exception as error:  # fx lets through whatever the model's own code raises
+        except Exception as error:  # the model's own code may raise anything
             path, module = tracer.stopped_in
             reason = f"{_reason(error)}{stopping_line(error)}"
             if module is None or module is model or _has_weights(module):

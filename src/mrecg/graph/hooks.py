@@ -37,8 +37,6 @@ class Hook:
     """A hook of a module, in whose place it stands.
 
     Args:
-        path: Of the module.
-        module: The module.
         table: Name of the module's table of hooks.
         key: The hook's key there.
     """
@@ -58,7 +56,7 @@ class Hook:
         if not self.watching:
             try:
                 return self.hook(module, *given)
-            except Exception as error:  # whatever a hook does with what is no tensor
+            except Exception as error:  # a hook may raise anything for what is not a tensor
                 raise HookError(f"{self.name} cannot be followed ({one_line(error)})") from error
         tensors = list(tensors_in(given))
         before = [tensor.clone() for tensor in tensors]
@@ -77,7 +75,7 @@ class Hook:
 
     @property
     def only_looks(self) -> bool:
-        """Whether it leaves all values as they are: what was seen, and what its code can do otherwise."""
+        """Return whether it leaves all values as they are, by what was seen and by what its code could do."""
         code = _code(self.hook)
         if not self.called:
             return self.watching or not _changes(code)
@@ -160,7 +158,7 @@ def settle(hooks: list[Hook], *, ran: bool) -> list[str]:
 
 
 def _computes_weights(hook: Hook) -> bool:
-    """Tell whether a hook seems to set a weight: it is torch's own, or its layer has no weight without it."""
+    """Return whether a hook seems to set a weight: it is torch's, or the layer lacks a weight without it."""
     norms = ("torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm")
     if isinstance(hook.hook, BasePruningMethod) or type(hook.hook).__module__ in norms:
         return True
@@ -187,7 +185,7 @@ def clear(model: nn.Module, whole: Collection[nn.Module]) -> None:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Tell whether a module calls hooks around its forward."""
+    """Return whether a module calls hooks around its forward."""
     return any(bool(getattr(module, table)) for table in _TABLES)
 
 
@@ -212,9 +210,6 @@ def without_global_hooks() -> Iterator[list[str]]:
 def hook_name(hook: Callable[..., Any]) -> str:
     """Name a hook for a message.
 
-    Args:
-        hook: Any callable.
-
     Returns:
         Its qualified name, or its class.
     """
@@ -223,7 +218,7 @@ def hook_name(hook: Callable[..., Any]) -> str:
 
 
 def _changes(code: types.CodeType | None) -> bool:
-    """Tell whether code returns something, or calls what works in place."""
+    """Return whether code returns something, or calls what works in place."""
     if code is None:
         return True
     steps = list(dis.get_instructions(code))
@@ -239,7 +234,7 @@ def _changes(code: types.CodeType | None) -> bool:
 
 
 def _branches(code: types.CodeType | None) -> bool:
-    """Tell whether code can do something else than it has done once."""
+    """Return whether code can do something else than it has done once."""
     return code is None or any("JUMP" in step.opname for step in dis.get_instructions(code))
 
 

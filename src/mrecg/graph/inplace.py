@@ -20,7 +20,7 @@ _OUT_OF_PLACE: dict[object, Callable[..., Any]] = {
 
 
 def make_out_of_place(traced: fx.GraphModule) -> None:
-    """Replace in-place operations; who reads an overwritten tensor later, reads the result instead.
+    """Replace in-place operations; later readers of an overwritten tensor read the result instead.
 
     A tensor that is overwritten through a view of it is not followed: `trace` compares the outputs.
 

@@ -1,4 +1,4 @@
-"""A model as people bring it: out of its wrapper, refused by name where nothing can be followed, and copied.
+"""Intake of a model: out of its wrapper, refused by name where it cannot be followed, and copied.
 
 What is quantized is a copy, so everything that the work changes (weights, hooks, modes) stays as it was in
 the model that was given.
@@ -35,7 +35,7 @@ def unwrap(model: nn.Module) -> tuple[nn.Module, list[str]]:
         The model inside, with a note on each wrapper. A wrapper that has hooks stays.
 
     Raises:
-        GraphError: This is no model, or one without a forward whose parts are several.
+        GraphError: This is not a model, or one without a forward whose parts are several.
     """
     if not isinstance(model, nn.Module):
         raise GraphError(_no_module(model))
@@ -81,14 +81,14 @@ def take(model: nn.Module) -> nn.Module:
 def _no_module(model: object) -> str:
     name = type(model).__name__
     if isinstance(model, torch.export.ExportedProgram):
-        return "model: an ExportedProgram is no nn.Module; pass what its .module() returns"
+        return "model: an ExportedProgram is not an nn.Module; pass what its .module() returns"
     if isinstance(model, type) and issubclass(model, nn.Module):
         return f"model: {model.__name__} is a class; pass an object of it with its weights"
     inside = [key for key, value in getattr(model, "__dict__", {}).items() if isinstance(value, nn.Module)]
     if isinstance(model, Mapping):
-        return f"model: {name} is no nn.Module; load it into one with load_state_dict"
+        return f"model: {name} is not an nn.Module; load it into one with load_state_dict"
     hint = f"; pass its .{inside[0]}" if len(inside) == 1 else ""
-    return f"model: {name} is no nn.Module{hint}"
+    return f"model: {name} is not an nn.Module{hint}"
 
 
 def _of_torch(module: nn.Module) -> str | None:
@@ -188,21 +188,18 @@ def _copy(model: nn.Module) -> nn.Module:
                 plain = tensor.detach().clone()
                 parameter = isinstance(tensor, nn.Parameter)
                 memo[id(tensor)] = nn.Parameter(plain, requires_grad=False) if parameter else plain
-    plain_ones = dict(memo)  # a copy that fails leaves halves of what it copied behind
+    plain_ones = dict(memo)  # a copy that fails leaves incomplete entries
     try:
         for module in reversed(list(model.modules())):  # what is inside comes first
             if (held := _of_torch(module)) is not None:
                 memo[id(module)] = Through(held, copy.deepcopy(getattr(module, held), memo), module)
         return copy.deepcopy(model, memo)
-    except Exception as error:  # whatever an attribute's own code raises
+    except Exception as error:  # an attribute's own code may raise anything
         raise GraphError(_uncopied(model, plain_ones, error)) from error
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
     """Find all tensors in nested lists, tuples and dicts.
-
-    Args:
-        value: Anything.
 
     Yields:
         The tensors.
@@ -239,7 +236,6 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     """Give an error's text in one line.
 
     Args:
-        error: Any error.
         limit: Characters at most.
 
     Returns:

@@ -42,9 +42,6 @@ _NEAREST = ("nearest", "nearest-exact")
 def value_inputs(node: fx.Node) -> list[fx.Node]:
     """List the values that a node computes with: no parameters, constants and sizes.
 
-    Args:
-        node: Any node.
-
     Returns:
         Its sources in order, each once.
     """
@@ -52,10 +49,7 @@ def value_inputs(node: fx.Node) -> list[fx.Node]:
 
 
 def moves(node: fx.Node) -> bool:
-    """Tell whether a node gives nothing but values of its one input, and zeros.
-
-    Args:
-        node: Any node.
+    """Return whether a node gives nothing but values of its one input, and zeros.
 
     Returns:
         True for shapes, slices, shuffles, casts, paddings with zero, maxima and nearest neighbours.
@@ -83,10 +77,7 @@ def _pads_with_zero(node: fx.Node, name: str) -> bool:
 
 
 def averages_all(node: fx.Node) -> bool:
-    """Tell whether a node averages over all positions of an image, as in front of most classifiers.
-
-    Args:
-        node: Any node.
+    """Return whether a node averages over all positions of an image, as in front of most classifiers.
 
     Returns:
         True for ``mean`` over dimensions and for adaptive average pooling to one value.

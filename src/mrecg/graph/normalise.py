@@ -164,7 +164,7 @@ def _outliving(traced: fx.GraphModule) -> list[fx.Node]:
 
 
 def _origins(traced: fx.GraphModule) -> dict[fx.Node, fx.Node]:
-    """What follows from sizes alone, numbers and tensors, and the tensor whose size it is."""
+    """Collect what follows from sizes alone, numbers and tensors, with the tensor whose size it is."""
     origin: dict[fx.Node, fx.Node] = {}
     for node in traced.graph.nodes:
         sources = node.all_input_nodes

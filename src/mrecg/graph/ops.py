@@ -1,4 +1,4 @@
-"""What the nodes of a traced graph are: weight layers, activations, joins, and ops that only move values.
+"""Kinds of nodes in a traced graph: weight layers, activations, joins, and ops that only move values.
 
 An operation has one name, whether it is a module, a function, a method, an operator or one of
 ``torch.export``'s overloads, and whether it works in place.
@@ -81,9 +81,6 @@ _POOL_NAMES = {"max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool
 def module_of(node: fx.Node) -> nn.Module | None:
     """Look up the module that a ``call_module`` node calls.
 
-    Args:
-        node: Any node.
-
     Returns:
         The module; None for all other nodes.
     """
@@ -100,9 +97,6 @@ def attribute_of(module: nn.Module, path: str) -> torch.Tensor:
     Args:
         module: The graph's module.
         path: Dotted path of the tensor.
-
-    Returns:
-        The tensor.
     """
     owner, _, leaf = path.rpartition(".")
     return cast(torch.Tensor, getattr(module.get_submodule(owner), leaf))
@@ -111,12 +105,9 @@ def attribute_of(module: nn.Module, path: str) -> torch.Tensor:
 def operation(node: fx.Node) -> str:
     """Name what a function or method node does.
 
-    Args:
-        node: Any node.
-
     Returns:
         For example ``add`` for ``a + b``, ``a += b``, ``a.add_(b)``, ``torch.add`` and ``aten.add.Tensor``;
-        empty for what is no function and no method.
+        empty for what is neither a function nor a method.
     """
     if node.op == "call_method":
         name = str(node.target)
@@ -131,17 +122,17 @@ def operation(node: fx.Node) -> str:
 
 
 def is_weight_layer(node: fx.Node) -> bool:
-    """Tell whether a node is a convolution or linear module."""
+    """Return whether a node is a convolution or linear module."""
     return isinstance(module_of(node), WEIGHT_LAYERS)
 
 
 def is_functional_layer(node: fx.Node) -> bool:
-    """Tell whether a node is a convolution or linear layer in the form of a function."""
+    """Return whether a node is a convolution or linear layer in the form of a function."""
     return operation(node) in CONVOLUTIONS or operation(node) == "linear"
 
 
 def has_own_weights(node: fx.Node) -> bool:
-    """Tell whether a node applies weights, quantized or not: also an LSTM or a deformable convolution.
+    """Return whether a node applies weights, quantized or not: also an LSTM or a deformable convolution.
 
     A convolution that is left as a function has a fixed filter: like a pooling it only resamples.
     """
@@ -153,12 +144,12 @@ def has_own_weights(node: fx.Node) -> bool:
 
 
 def is_matrix_product(node: fx.Node) -> bool:
-    """Tell whether a node multiplies matrices, which no weight layer does for it."""
+    """Return whether a node multiplies matrices, which no weight layer does for it."""
     return operation(node) in _PRODUCTS_OF_MATRICES
 
 
 def is_activation(node: fx.Node) -> bool:
-    """Tell whether a node is an activation function, as a module, a function or a method."""
+    """Return whether a node is an activation function, as a module, a function or a method."""
     return isinstance(module_of(node), ACTIVATIONS) or (
         operation(node) in _ACTIVATION_NAMES and tensor_inputs(node) == 1
     )
@@ -166,9 +157,6 @@ def is_activation(node: fx.Node) -> bool:
 
 def clamp_of(node: fx.Node) -> tuple[float, float] | None:
     """Tell between which ends an activation function clamps, if it does nothing else.
-
-    Args:
-        node: Any node.
 
     Returns:
         The ends, infinite where there is none; None for every other node.
@@ -191,12 +179,12 @@ def clamp_of(node: fx.Node) -> tuple[float, float] | None:
 
 
 def is_normalisation(node: fx.Node) -> bool:
-    """Tell whether a node is a normalisation that stayed in the graph: its output takes new values."""
+    """Return whether a node is a normalisation that stayed in the graph: its output takes new values."""
     return isinstance(module_of(node), _NORMALISATIONS) or operation(node) in _NORMALISATION_NAMES
 
 
 def is_number(node: fx.Node) -> bool:
-    """Tell whether a node reads or computes a size, not a tensor."""
+    """Return whether a node reads or computes a size, not a tensor."""
     name, sources = operation(node), node.all_input_nodes
     if name == "getattr":
         return node.args[1] in ("shape", "ndim")
@@ -210,33 +198,33 @@ def tensor_inputs(node: fx.Node) -> int:
 
 
 def is_concatenation(node: fx.Node) -> bool:
-    """Tell whether a node only puts tensors one behind the other."""
+    """Return whether a node only concatenates tensors."""
     return operation(node) in _CONCATENATIONS
 
 
 def is_join(node: fx.Node) -> bool:
-    """Tell whether a node joins tensors, in whatever form: add, multiply, concatenate, blend."""
+    """Return whether a node joins tensors in any way: add, multiply, concatenate, blend."""
     computes = node.op in ("call_function", "call_method", "call_module")
     return is_concatenation(node) or (computes and tensor_inputs(node) > 1)
 
 
 def is_gate(node: fx.Node) -> bool:
-    """Tell whether a node is a join that multiplies (or divides)."""
+    """Return whether a node is a join that multiplies (or divides)."""
     return (operation(node) in _PRODUCTS or is_matrix_product(node)) and tensor_inputs(node) > 1
 
 
 def is_addition(node: fx.Node) -> bool:
-    """Tell whether a node is a join that adds, or makes new values in another way than by a product."""
+    """Return whether a node is a join that adds, or makes new values in another way than by a product."""
     return is_join(node) and not is_gate(node) and not is_concatenation(node)
 
 
 def is_arithmetic_join(node: fx.Node) -> bool:
-    """Tell whether a join makes new values (add, multiply), not only a longer tensor."""
+    """Return whether a join makes new values (add, multiply), not only a longer tensor."""
     return is_join(node) and not is_concatenation(node)
 
 
 def downsamples(node: fx.Node) -> bool:
-    """Tell whether a node makes its image smaller: a strided convolution or pooling."""
+    """Return whether a node makes its image smaller: a strided convolution or pooling."""
     module = module_of(node)
     if isinstance(module, nn.modules.conv._ConvNd):
         return max(module.stride) > 1 and not isinstance(module, nn.modules.conv._ConvTransposeNd)

@@ -1,7 +1,7 @@
-"""A cut where several tensors are alive: they leave as one and come apart behind it.
+"""A cut where several tensors are alive: they are packed into one before it and unpacked after it.
 
 A dense block concatenates all that came before, so nothing inside it is a cut, and it is one unit of up to 48
-weight layers. Where a unit has more layers than wanted, the tensors that are alive at a border between its
+weight layers. Where a unit has more layers than allowed, the tensors that are alive at a border between its
 modules are concatenated; the next unit takes them apart. The network computes the same.
 """
 
@@ -25,7 +25,7 @@ None."""
 
 @dataclass(frozen=True)
 class _Border:
-    """A place to cut: behind a node, with all that is alive there."""
+    """A place to cut: after a node, with all that is alive there."""
 
     after: fx.Node
     alive: tuple[fx.Node, ...]
@@ -38,7 +38,6 @@ def pack(traced: fx.GraphModule, unit: Unit, input_shape: tuple[int, ...], *, li
 
     Args:
         traced: The graph, changed in place.
-        unit: A unit of it.
         input_shape: Channels, height and width of an image.
         limit: Weight layers in a part, at most.
 
@@ -88,7 +87,7 @@ def _borders(traced: fx.GraphModule, unit: Unit, shapes: dict[str, tuple[int, ..
 
 
 def _cut(traced: fx.GraphModule, border: _Border, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Concatenate what is alive behind a node, take it apart, and let all that follows use the parts."""
+    """Concatenate what is alive after a node, split it again, and let all that follows use the parts."""
     graph, behind = traced.graph, border.after.next
     order = {node: i for i, node in enumerate(graph.nodes)}
     later = {value: [u for u in value.users if order[u] > order[border.after]] for value in border.alive}

@@ -56,7 +56,7 @@ def _settle(path: str, module: nn.Module, names: list[str]) -> None:
     for name in names:
         try:
             values[name] = getattr(module, name)
-        except Exception as error:  # whatever a parametrisation's own code raises
+        except Exception as error:  # a parametrisation's own code may raise anything
             raise GraphError(f"{path}: the parametrisation of {name} fails: {one_line(error)}") from error
     # Each parametrised module has a class of its own, which holds nothing but the parametrised names.
     module.__class__ = parametrize.type_before_parametrizations(module)

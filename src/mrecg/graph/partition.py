@@ -74,7 +74,7 @@ def partition(
         granularity: ``layer``: the smallest pieces between two cuts that hold a weight layer; ``block``: the
             smallest modules of the model's hierarchy that lie between two cuts and hold a join or several
             weight layers, and chains of at most three layers for what belongs to no such module.
-        max_unit_layers: A module with more weight layers is no block. What has no cut inside still is one
+        max_unit_layers: A module with more weight layers is not a block. What has no cut inside still is one
             unit; `mrecg.graph.pack` makes a cut.
         shapes: Of all tensors, from `mrecg.graph.unit_cost.batch_shapes`; None: the facts count no work.
 
@@ -187,7 +187,7 @@ def _block_spans(
     chosen: dict[int, tuple[int, int]] = {}
     for begin, end in sorted(set(modules.values()), key=lambda span: (span[1] - span[0], span)):
         inside = pieces[begin:end]
-        # A squeeze-and-excitation alone is no block, the bottleneck around it is.
+        # A squeeze-and-excitation alone is not a block, the bottleneck around it is.
         gate = end - begin == 1 and not any(is_join(node) and not is_gate(node) for node in inside[0])
         joined = _has_join(inside) and (_weights(inside) <= limit or end - begin == 1)
         is_block = joined or 2 <= _weights(inside) <= MAX_CHAIN
@@ -250,7 +250,7 @@ def _stages(traced: fx.GraphModule, units: list[Unit]) -> list[int]:
     """Number the stages: one begins where a unit makes the image smaller, or where the parent module changes.
 
     The first and the last unit (stem and head) are stages of their own. A unit that does nothing but make the
-    image smaller belongs to the stage behind it.
+    image smaller belongs to the stage after it.
     """
     nodes = {node.name: node for node in traced.graph.nodes}
     shrinks = [any(downsamples(nodes[name]) for name in unit.nodes) for unit in units]

@@ -1,4 +1,4 @@
-"""One type for everything: quantization works in float32, whatever a model and its operations are in."""
+"""One type for everything: quantization works in float32, also for models and operations of other types."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def type_of(module: torch.nn.Module) -> tuple[torch.device, torch.dtype]:
         module: The model or graph.
 
     Returns:
-        Device and type of its first parameter that is no integer; of its first buffer where it has none.
+        Device and type of its first parameter that is not an integer; of its first buffer where it has none.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.is_floating_point():

@@ -1,4 +1,4 @@
-"""What a graph reads of a layer's value besides its numbers: type, device, dimensions, channels.
+"""Properties of a layer's value that a graph reads besides its numbers: type, device, dimensions, channels.
 
 ``scale.to(x.dtype)`` in a frozen BatchNorm is one more reader of the layer's value, though it reads none of
 its numbers. What the layer alone decides is written into the graph instead.
@@ -15,7 +15,6 @@ def resolve_reads(node: fx.Node, layer: nn.Module, channels: int) -> bool:
     """Replace what is read of a layer's value by what it is.
 
     Args:
-        node: Gives the value.
         layer: The weight layer that decides it.
         channels: Its output channels.
 
@@ -34,7 +33,7 @@ def resolve_reads(node: fx.Node, layer: nn.Module, channels: int) -> bool:
 
 
 def _value(user: fx.Node, node: fx.Node, layer: nn.Module, channels: int) -> Any:
-    """What a node gives, if the layer decides it; None otherwise."""
+    """Return the value of a node if the layer decides it; None otherwise."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     name, rest = operation(user), user.args[1:]

@@ -1,4 +1,4 @@
-"""What a model makes of random images, and the check that its graph makes the same of them."""
+"""Outputs of a model for random images, and the check that its graph gives the same."""
 
 import inspect
 from collections.abc import Sequence
@@ -40,9 +40,6 @@ class Reference:
 def check_inputs(model: nn.Module) -> None:
     """Refuse a model that takes more than its images; what has a default keeps it.
 
-    Args:
-        model: The network.
-
     Raises:
         GraphError: Several inputs are required, or none can be given.
     """
@@ -70,7 +67,6 @@ def run(model: nn.Module, input_shape: tuple[int, ...], *, again: bool = False) 
     """Run a model on random images.
 
     Args:
-        model: The network.
         input_shape: Channels, height and width of an image.
         again: Run it on others as well, of another number. What a hook leaves on its module is then of these:
             if it depends on the images, the graph's outputs differ from those of the first time.
@@ -94,7 +90,7 @@ def run(model: nn.Module, input_shape: tuple[int, ...], *, again: bool = False) 
             outputs = model(images)
         if again:
             model(others)
-    except Exception as error:  # whatever the model's own code raises
+    except Exception as error:  # the model's own code may raise anything
         raise DataError(
             f"the model does not take images of shape {tuple(input_shape)}: "
             f"{one_line(error)}{stopping_line(error)}"
@@ -111,7 +107,6 @@ def compare(traced: fx.GraphModule, reference: Reference, hooks: Sequence[str] =
     """Check that a graph gives the outputs of its model.
 
     Args:
-        traced: The graph.
         reference: What the model gave.
         hooks: Names of hooks that the model had.
 
@@ -121,7 +116,7 @@ def compare(traced: fx.GraphModule, reference: Reference, hooks: Sequence[str] =
     _, dtype = type_of(traced)
     try:
         found = traced(reference.images.to(dtype))
-    except Exception as error:  # whatever the graph's operations raise
+    except Exception as error:  # the graph's operations may raise anything
         raise OtherOutputsError(f"{reference.name}'s graph cannot be run: {one_line(error)}") from error
     expected = reference.outputs.to(dtype)
     if expected.shape != found.shape:

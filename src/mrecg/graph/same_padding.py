@@ -19,8 +19,8 @@ class SamePad2d(nn.Module):
 
     Args:
         kernel: Height and width of the kernel.
-        stride: Of the convolution behind.
-        dilation: Of the convolution behind.
+        stride: Of the convolution after it.
+        dilation: Of the convolution after it.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SamePad2d(nn.Module):
 
 
 def pads_itself(module: nn.Module) -> bool:
-    """Tell whether a module is a convolution that pads by the size of its input."""
+    """Return whether a module is a convolution that pads by the size of its input."""
     return isinstance(module, nn.Conv2d) and type(module).__name__ in _KNOWN
 
 

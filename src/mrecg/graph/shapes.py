@@ -13,11 +13,10 @@ def values_of(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, A
     """Run zeros through the graph and keep what every node gives.
 
     Args:
-        traced: The graph.
         shape: Of the input, with the batch dimension.
 
     Returns:
-        Tensors, sizes and whatever else there is, by node.
+        Tensors, sizes and other values, by node.
     """
     values: dict[fx.Node, Any] = {}
 
@@ -35,7 +34,6 @@ def output_shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[
     """Run one zero image through the graph and note the shape of every tensor.
 
     Args:
-        traced: The graph.
         input_shape: Channels, height and width of an image.
 
     Returns:

@@ -2,7 +2,7 @@
 
 The graph that leaves here has no in-place operation (a unit's input is a cached tensor, which must not
 change), no dropout, no weights outside of modules, no weight layer that is called twice, and no BatchNorm
-directly behind a convolution or linear layer. It gives the model's outputs, which is checked by running both.
+directly after a convolution or linear layer. It gives the model's outputs, which is checked by running both.
 """
 
 import copy
@@ -59,7 +59,7 @@ def trace(
         model: The network; it is not changed. Its forward takes one tensor and returns one.
         input_shape: Channels, height and width of an image. Needed to compare the outputs with the model's,
             and for torch.export; None: neither is done.
-        single: Whether the graph computes in float32 whatever the model's type.
+        single: Whether the graph computes in float32 even if the model does not.
         fold_affine: Whether constants are folded as BatchNorms are. Version 0.1.0 folded BatchNorms only.
 
     Returns:
@@ -157,7 +157,7 @@ def _simplify(
     traced: fx.GraphModule, reference: Reference | None, *, single: bool, fold_affine: bool
 ) -> list[str]:
     notes = to_single(traced) if single else []
-    # First of all: to torch.fx an in-place call whose result nobody reads is dead code.
+    # First: to torch.fx an in-place call whose result is not read is dead code.
     make_out_of_place(traced)
     drop_identities(traced)
     split_paddings(traced)

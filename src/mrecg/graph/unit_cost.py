@@ -16,7 +16,6 @@ def batch_shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[s
     """Run a batch of zero images through a graph and note the shape of every tensor.
 
     Args:
-        traced: The graph.
         input_shape: Channels, height and width of an image.
 
     Returns:

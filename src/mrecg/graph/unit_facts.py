@@ -1,4 +1,4 @@
-"""What the planner may know about a unit: plain numbers, no tensors."""
+"""Facts about a unit for the planner: plain numbers, no tensors."""
 
 from dataclasses import dataclass
 

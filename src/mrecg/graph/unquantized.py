@@ -1,4 +1,4 @@
-"""What stays in full precision although it has parameters or multiplies matrices."""
+"""Parts that stay in full precision although they have parameters or multiply matrices."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ class Unquantized:
 
     Attributes:
         name: Module path, parameter or operation.
-        reason: What it is.
         parameters: How many numbers it holds.
     """
 
@@ -39,7 +38,7 @@ class Unquantized:
 def unquantized(traced: fx.GraphModule) -> list[Unquantized]:
     """List the parts that no quantizer can be put into.
 
-    Activation functions with a parameter (PReLU) are not among them: like a bias, that is no weight.
+    Activation functions with a parameter (PReLU) are not among them: like a bias, that is not a weight.
 
     Args:
         traced: A folded graph.

@@ -1,4 +1,4 @@
-"""Build a model from its config, with its weights and what it wants its images to be."""
+"""Build a model from its config, with its weights and its preprocessing."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Built:
     Attributes:
         model: In evaluation mode.
         weights: Where its weights come from.
-        preprocessing: What it wants its images to be.
+        preprocessing: How its images are made.
     """
 
     model: nn.Module
@@ -35,7 +35,6 @@ def build(config: ModelConfig, *, seed: int) -> Built:
     """Build a model with its weights.
 
     Args:
-        config: The model group.
         seed: Seed of random initial weights, where no other weights are given.
 
     Returns:
@@ -80,9 +79,6 @@ def _with_weights(config: ModelConfig, seed: int) -> tuple[nn.Module, Weights]:
 
 def architecture(config: ModelConfig) -> nn.Module:
     """Build a model whose weights do not matter: nothing is downloaded and no checkpoint is read.
-
-    Args:
-        config: The model group.
 
     Returns:
         The model in evaluation mode, with weights that it was constructed with.

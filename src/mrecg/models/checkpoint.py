@@ -78,7 +78,7 @@ def load_checkpoint(model: nn.Module, config: ModelConfig) -> Weights:
 
 
 def _as(own: Tensor, value: Tensor, what: str) -> Tensor:
-    """Take a value with the type of the model's tensor; whole numbers are no weights."""
+    """Take a value with the type of the model's tensor; whole numbers are not weights."""
     kind, wanted = str(value.dtype).removeprefix("torch."), str(own.dtype).removeprefix("torch.")
     if value.is_floating_point() != own.is_floating_point():
         already = "; a network that is quantized already cannot be quantized" * own.is_floating_point()

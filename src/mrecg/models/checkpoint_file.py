@@ -29,11 +29,11 @@ HOLDERS = (
 )
 """Keys under which training code keeps a state dict."""
 WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+"""Prefixes that DataParallel and torch.compile put before every name."""
 
 State = dict[str, Tensor]
 _DEEPEST = 4
-"""How many known keys may lead to a state dict, one inside the other."""
+"""Known keys that may lead to a state dict, one inside the other, at most."""
 FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
@@ -67,7 +67,7 @@ def read(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         said = " ".join(str(error).split())
         needed = re.search(r"GLOBAL (\S+)", said)
-        if needed is None:  # torch advises to run the code of whatever is no pickle, a web page for example
+        if needed is None:  # for what is not a pickle, a web page for example, torch advises to run its code
             core = re.search(r"WeightsUnpickler error: (.+?) Check ", said)
             raise CheckpointError(
                 f"{KEY}: {path} cannot be loaded: it is damaged or no file of torch.save: "
@@ -229,7 +229,7 @@ def _states(content: Any, depth: int = 0) -> dict[str, State]:
 
 
 def _at(content: Any, key: str) -> Any:
-    """What is at a key, or at several joined by dots; None where nothing is."""
+    """Return the value at a key, or at several joined by dots; None where there is none."""
     entries = _entries(content)
     if key in entries:
         return entries[key]

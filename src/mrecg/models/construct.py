@@ -35,7 +35,6 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
 
     Args:
         make: A class or function.
-        arguments: Its keyword arguments.
         name: What to call the model in a message.
 
     Returns:
@@ -50,7 +49,7 @@ def construct(make: Callable[..., Any], arguments: Mapping[str, Any], name: str)
         raise ConfigError(
             f"model.target: {name} ends the program instead of returning an nn.Module"
         ) from error
-    except Exception as error:  # whatever a constructor does with what it cannot use
+    except Exception as error:  # a constructor may raise anything for arguments it cannot use
         known = isinstance(error, TypeError | ValueError)
         if not known and str(getattr(make, "__module__", "")).startswith(("torchvision.", "timm.")):
             raise  # damaged files, no network: who asks these packages knows better what it means
@@ -92,9 +91,6 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], what: str) -> None:
 
 def statistics_of(model: nn.Module) -> dict[str, Tensor]:
     """Take the running statistics of a model's normalisations.
-
-    Args:
-        model: The model.
 
     Returns:
         Means and variances, by name.

@@ -104,7 +104,7 @@ def train(*, epochs: int, seed: int, batch: int = 64, peak_lr: float = 4e-3) -> 
     Args:
         epochs: Passes over the 4,000 images, >= 1.
         seed: Seed of the initial weights, the order and the augmentation.
-        batch: Images a step.
+        batch: Images per step.
         peak_lr: Largest learning rate of the one-cycle schedule.
 
     Returns:
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--out", type=Path, default=WEIGHTS, help="safetensors file; the card is written beside it"
+        "--out", type=Path, default=WEIGHTS, help="safetensors file; the card is written next to it"
     )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,4 +1,4 @@
-"""From what ``model.checkpoint`` says to a file on this machine: a path, a URL, a file inside a package."""
+"""Resolve ``model.checkpoint`` to a file on this machine: a path, a URL, a file inside a package."""
 
 import hashlib
 import os
@@ -32,7 +32,6 @@ class Found:
     """A checkpoint file.
 
     Attributes:
-        path: Where it is.
         downloaded: Whether it is our copy of what a URL gave.
     """
 
@@ -67,7 +66,8 @@ def find(reference: str) -> Found:
         _ = urlparse(url).port
     except ValueError:  # its words quote the URL
         raise ConfigError(
-            f"{KEY}: {shown} is no URL; in a user name or password write %2F for /, %3F for ? and %40 for @"
+            f"{KEY}: {shown} is not a URL; in a user name or password write %2F for /, %3F for ? and "
+            "%40 for @"
         ) from None
     if scheme == "file":
         return Found(_local(Path(url2pathname(path)), shown), downloaded=False)
@@ -76,9 +76,6 @@ def find(reference: str) -> Found:
 
 def digest(path: Path) -> str:
     """Compute the SHA-256 of a file.
-
-    Args:
-        path: The file.
 
     Returns:
         64 hexadecimal digits.
@@ -90,14 +87,14 @@ def digest(path: Path) -> str:
 def _suffix(name: str, reference: str) -> str:
     fitting = [suffix for suffix in SUFFIXES if name.endswith(suffix)]
     if not fitting:
-        raise ConfigError(f"{KEY}: {reference} is of no known kind; choose from {', '.join(SUFFIXES)}")
+        raise ConfigError(f"{KEY}: {reference} is of an unknown kind; choose from {', '.join(SUFFIXES)}")
     return fitting[0]
 
 
 def _local(path: Path, reference: str) -> Path:
     _suffix(path.name, reference)
     if not existing(path, KEY).is_file():
-        raise ConfigError(f"{KEY}: {path} is no file")
+        raise ConfigError(f"{KEY}: {path} is not a file")
     return path
 
 
@@ -135,7 +132,7 @@ def _downloaded(url: str, shown: str, name: str) -> Path:
         if len(kept) != 1:
             many = "several of its downloads are" if kept else "no download of it is"
             raise ConfigError(
-                f"{KEY}: {shown} has {MASK} in the place of a secret, and {many} in {place}; "
+                f"{KEY}: {shown} has {MASK} in place of a secret, and {many} in {place}; "
                 f"give the whole URL again: {KEY}=URL"
             )
         return kept[0]
@@ -150,8 +147,7 @@ def _downloaded(url: str, shown: str, name: str) -> Path:
     except (OSError, HTTPException, ValueError) as error:
         # The cause is dropped with a secret: it may quote the URL, and would be shown with a traceback.
         raise CheckpointError(
-            f"{KEY}: {shown} cannot be downloaded: {hide(str(error), url)}; "
-            f"without a network, give {KEY}=FILE"
+            f"{KEY}: {shown} cannot be downloaded: {hide(str(error), url)}; offline, give {KEY}=FILE"
         ) from (error if masked == url else None)
     return path
 

@@ -1,4 +1,4 @@
-"""timm's networks: their architectures, their published weights and what these want images to be.
+"""timm's networks: their architectures, their published weights and the preprocessing of these.
 
 timm is optional and imported only here, and only where a run asks for it.
 """
@@ -25,12 +25,6 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 def architecture(config: ModelConfig) -> nn.Module:
     """Build a network with random weights.
-
-    Args:
-        config: The model group.
-
-    Returns:
-        The network.
 
     Raises:
         ConfigError: timm is not there, the name is unknown, or the constructor refuses its arguments.
@@ -62,27 +56,24 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
     if classes != known.num_classes:  # timm would leave the last layer random, and say nothing
         raise ConfigError(
             f"model.arguments: num_classes={classes}, and {origin} has {known.num_classes}; "
-            "leave it away, or give model.checkpoint=FILE"
+            "leave it out, or give model.checkpoint=FILE"
         )
     try:
         with without_code():
             model: nn.Module = timm.create_model(name, pretrained=True, **config.arguments)
     except (
         Exception
-    ) as error:  # the arguments are right, so it is the download, by whatever library timm uses
+    ) as error:  # the arguments are right, so the download failed, in any library that timm uses
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
         raise CheckpointError(
             f"model.weights: {origin} cannot be downloaded: {reason}; "
-            "without a network, give model.checkpoint=FILE instead"
+            "offline, give model.checkpoint=FILE instead"
         ) from error
     return model, as_named(origin, tensors_of(model.state_dict()), sha256=None)
 
 
 def metadata(config: ModelConfig) -> Preprocessing:
-    """Look up what the weights want images to be.
-
-    Args:
-        config: The model group.
+    """Look up the preprocessing of the weights.
 
     Returns:
         What timm says of the named weights; of the network's default weights where none are named.
@@ -97,12 +88,12 @@ def metadata(config: ModelConfig) -> Preprocessing:
     own = config.preprocessing
     if method not in INTERPOLATIONS and own.interpolation is None:
         raise ConfigError(
-            f"model.preprocessing.interpolation: {origin} wants {method!r}; choose from "
+            f"model.preprocessing.interpolation: {origin} requires {method!r}; choose from "
             f"{', '.join(INTERPOLATIONS)}"
         )
     if mode != "center" and own.resize is None:
         raise ConfigError(
-            f"model.preprocessing.resize: {origin} wants its images cropped by {mode!r}, and we crop the "
+            f"model.preprocessing.resize: {origin} requires images cropped by {mode!r}, but mrecg crops the "
             "centre; give the shorter side before the crop, pixels"
         )
     channels, height, width = known.input_size

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: architectures, published weights, and what these want images to be."""
+"""torchvision's classifiers: architectures, published weights, and the preprocessing of these."""
 
 import sys
 from http.client import HTTPException
@@ -27,9 +27,6 @@ ImageNet's normalisation into this one themselves (``transform_input``), and the
 
 def architecture(config: ModelConfig) -> nn.Module:
     """Build a network with random weights.
-
-    Args:
-        config: The model group.
 
     Returns:
         The network; it computes what it would compute with the configured weights in it.
@@ -70,7 +67,7 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
     except (OSError, HTTPException) as error:
         raise CheckpointError(
             f"model.weights: {member} cannot be downloaded: {error}; "
-            "without a network, give model.checkpoint=FILE instead"
+            "offline, give model.checkpoint=FILE instead"
         ) from error
     except MrecgError:
         raise
@@ -82,10 +79,7 @@ def published(config: ModelConfig) -> tuple[nn.Module, Weights]:
 
 
 def metadata(config: ModelConfig) -> Preprocessing:
-    """Look up what the weights want images to be.
-
-    Args:
-        config: The model group.
+    """Look up the preprocessing of the weights.
 
     Returns:
         What torchvision says of the named weights; of the network's default weights where none are named.

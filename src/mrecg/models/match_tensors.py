@@ -1,4 +1,4 @@
-"""Which tensor of a file belongs to which tensor of a model: by name, by changed name, or by order."""
+"""Match the tensors of a file with those of a model: by name, by changed name, or by order."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def renamed(names: Sequence[str], rename: Mapping[str, str]) -> dict[str, str]:
         Each new name with the one it was made from, in the same order.
 
     Raises:
-        ConfigError: A pattern or a replacement is no regular expression.
+        ConfigError: A pattern or a replacement is not a regular expression.
         CheckpointError: A pattern is in no name, or two names become one.
     """
     now = list(names)
@@ -33,7 +33,7 @@ def renamed(names: Sequence[str], rename: Mapping[str, str]) -> dict[str, str]:
             replaced = [re.subn(pattern, replacement, name) for name in now]
         except (re.error, IndexError) as error:
             raise ConfigError(
-                f"model.rename: {pattern!r}: {replacement!r} is no regular expression: {error}"
+                f"model.rename: {pattern!r}: {replacement!r} is not a regular expression: {error}"
             ) from error
         if not any(count for _, count in replaced):
             raise CheckpointError(

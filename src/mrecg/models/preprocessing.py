@@ -1,4 +1,4 @@
-"""What a model's images are made into: what the user says, then what the metadata of its weights says."""
+"""Preprocessing of a model's images: the user's settings first, then the metadata of its weights."""
 
 from dataclasses import replace
 
@@ -17,9 +17,6 @@ def resolve(config: ModelConfig) -> Preprocessing:
     """Decide how a model's images are prepared; nothing is downloaded and no model is built.
 
     Where the user asks for another size than the metadata's, the metadata's resize changes in proportion.
-
-    Args:
-        config: The model group.
 
     Returns:
         The complete record; as many means and deviations as channels.
@@ -51,7 +48,7 @@ def resolve(config: ModelConfig) -> Preprocessing:
 
 
 def told(preprocessing: Preprocessing | None, data: DataConfig) -> Preprocessing | None:
-    """Decide what a quantized network's file says of its images.
+    """Return the preprocessing that the file of a quantized network is to record.
 
     Args:
         preprocessing: Of the run, see `resolve`; None: its images were given in Python.
@@ -59,13 +56,13 @@ def told(preprocessing: Preprocessing | None, data: DataConfig) -> Preprocessing
 
     Returns:
         The record where the run has made its images by it; None where a data set of the user's own has, in a
-        way that nobody here knows.
+        way that is unknown here.
     """
     return None if data.source in ("dataset", "python") else preprocessing
 
 
 def assumed(config: RunConfig, shape: tuple[int, int, int] | None, what: str) -> Preprocessing:
-    """Decide what the images for a network are made into whose file does not say it.
+    """Choose the preprocessing of a network whose file does not record one.
 
     Args:
         config: What was asked for: a model that says it, the numbers, or images that are ready as they are.
@@ -141,6 +138,6 @@ def _per_channel(key: str, values: tuple[float, ...], channels: int) -> tuple[fl
     if len(values) != channels:
         raise ConfigError(
             f"model.preprocessing.{key}: {len(values)} values {list(values)} for the {channels} channels of "
-            f"model.input_shape; give model.preprocessing.{key} one value, or one a channel"
+            f"model.input_shape; give model.preprocessing.{key} one value, or one per channel"
         )
     return values

@@ -1,4 +1,4 @@
-"""What is known about a model's weights: where they come from, and which tensor of the file went where."""
+"""Record of a model's weights: their origin, and the tensor of the file for each tensor of the model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any, Literal
 NOTED = 3
 """Pairs of names that a line on the screen shows."""
 RANDOM = "random"
-"""How the origin of weights that nobody trained begins."""
+"""Start of the origin of untrained weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Where a model's weights come from.
+    """Origin of a model's weights.
 
     Attributes:
         origin: ``embedded``, ``python``, ``random, seed 0``, the name of published weights, or the checkpoint
@@ -87,9 +87,6 @@ def as_named(origin: str, names: Iterable[str], *, sha256: str | None) -> Weight
         origin: Where they come from.
         names: Of the model's tensors.
         sha256: Of their file; None where it is not known.
-
-    Returns:
-        The record.
     """
     mapping = tuple((name, name) for name in names)
     return Weights(

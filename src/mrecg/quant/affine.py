@@ -67,7 +67,7 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
 
 
 class FakeQuant(NamedTuple):
-    """How an activation is quantized.
+    """Settings by which an activation is quantized.
 
     Attributes:
         zero_point: Integer on which 0.0 stands.
@@ -104,7 +104,7 @@ class Mask(Protocol):
         """1 where an element is quantized, else 0; shape and type of the argument."""
 
     def serving(self, *tensors: Tensor) -> Literal["numba", "triton"] | None:
-        """Which kernels can draw it."""
+        """Return the kernels that can draw it."""
 
     def pieces(self, count: int) -> list[tuple[slice, int]]:
         """Parts of what is drawn for in memory order, with a key each."""
@@ -172,7 +172,7 @@ class _LearnableFakeQuantize(torch.autograd.Function):
 
 
 def _pieces(count: int, scale: float, settings: FakeQuant) -> Iterator[tuple[slice, dict[str, Any]]]:
-    """Where Numba's kernels run, and with which arguments: nearly always on everything at once."""
+    """Give the parts on which Numba's kernels run, with arguments: nearly always everything at once."""
     numbers = _arguments(scale, settings)
     if settings.draw is None:
         yield slice(None), numbers
@@ -213,7 +213,7 @@ def in_memory_order(x: Tensor) -> Tensor:
         x: Any shape; 4 dimensions are taken as images.
 
     Returns:
-        Shape (numel,). Tensors of one shape are flattened in the same order, whatever their memory layout.
+        Shape (numel,). Tensors of one shape are flattened in the same order, in any memory layout.
     """
     return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(-1)
 
@@ -243,7 +243,7 @@ def fake_quantize(x: Tensor, scale: Tensor, settings: FakeQuant) -> Tensor:
         settings: Grid, activation function and drop.
 
     Returns:
-        ``x`` behind its activation function, on the grid where it is quantized; same shape. The gradient for
+        ``x`` after its activation function, on the grid where it is quantized; same shape. The gradient for
         ``x`` is 1 inside the range and 0 outside (where it is not quantized, that of the activation
         function); for the scale it is ``round(x/s) - x/s`` inside and the clipped level outside.
 

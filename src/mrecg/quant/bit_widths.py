@@ -1,7 +1,7 @@
-"""Which layers and activations are quantized, and to how many bits.
+"""Selection of the layers and activations that are quantized, and their bits.
 
 Where quantizers stand: see `mrecg.quant.placement`. The network's input is quantized only where
-``bits.input`` asks for it, after whatever fixed preprocessing the network begins with.
+``bits.input`` asks for it, after any fixed preprocessing the network begins with.
 
 Source: BRECQ arXiv 2102.05426 and QDrop arXiv 2203.05740, section "implementation details".
 """
@@ -41,9 +41,6 @@ def recorded(graph: fx.Graph, layers: Mapping[str, int], activations: Mapping[st
         layers: Bits by module path.
         activations: Bits by node name.
 
-    Returns:
-        The policy.
-
     Raises:
         CheckpointError: It names something that the graph has not, or that cannot be quantized.
     """
@@ -53,7 +50,7 @@ def recorded(graph: fx.Graph, layers: Mapping[str, int], activations: Mapping[st
         if not 2 <= bits <= 8:
             raise CheckpointError(f"{name} has {bits} bits; 2 to 8 are possible")
     if strange := [*(set(layers) - known), *(set(activations) - values)]:
-        raise CheckpointError(f"{min(strange)} is quantized there, and is no part of this network")
+        raise CheckpointError(f"{min(strange)} is quantized there, and is not a part of this network")
     return Policy(layers=dict(layers), activations=dict(activations))
 
 

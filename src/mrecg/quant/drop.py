@@ -59,7 +59,7 @@ class Draw(NamedTuple):
             tensors: At least one; the first one is what is drawn for.
 
         Returns:
-            None also where rows of a batch are drawn for on a GPU, or with a size that is no multiple of 8.
+            None also where rows of a batch are drawn for on a GPU, or with a size not a multiple of 8.
         """
         kind = serving(*tensors)
         if self.rows is None:
@@ -92,7 +92,6 @@ class Drop:
 
     Args:
         keep: Probability that an element is quantized, in 1/256.
-        seed: Of the group.
 
     Attributes:
         rows: Places in the batch of the images that come, as in `Draw`; None: the batch comes.
@@ -106,19 +105,11 @@ class Drop:
         self.begin(0)
 
     def begin(self, step: int) -> None:
-        """Start the draws of an optimisation step.
-
-        Args:
-            step: Its number.
-        """
+        """Start the draws of an optimisation step."""
         self._step_key, self._place, self._keys = scramble(self.seed, step), 0, None
 
     def keys(self, step: int, places: int) -> list[int]:
         """The keys of a step's draws, as the signed integers that a tensor holds.
-
-        Args:
-            step: Its number.
-            places: How many.
 
         Returns:
             -2^63 to 2^63 - 1, in the order of the places.

@@ -47,7 +47,7 @@ class _LearnedZeroPoint(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_scale = _sum(level.addcmul_(ratio, inside, value=-1) * learned, settings, scale)
         if ctx.needs_input_grad[2]:
-            # Inside, what the zero point adds before the clamp it takes away behind it.
+            # Inside, what the zero point adds before the clamp it takes away after it.
             grad_zero = _sum((inside - 1) * scale * learned, settings, zero_point)
         return grad * active * passed, grad_scale, grad_zero, None
 
@@ -75,7 +75,7 @@ def fake_quantize_learning_zero(x: Tensor, scale: Tensor, zero_point: Tensor, se
         settings: Grid, activation function and drop; its own ``zero_point`` is not read.
 
     Returns:
-        ``(clamp(round(x/s) + round(z), 0, top) - round(z)) * s`` where x is quantized, else x behind its
+        ``(clamp(round(x/s) + round(z), 0, top) - round(z)) * s`` where x is quantized, else x after its
         activation function; same shape. The gradients for ``x`` and the scale are those of
         `mrecg.quant.affine.fake_quantize`; for the zero point it is 0 inside the range, ``-s`` where x was
         clipped and 0 where it was not quantized. The factor goes on scale and zero point.

@@ -28,7 +28,6 @@ class QuantizedLayer(nn.Module):
 
     Args:
         layer: A convolution, transposed convolution or linear module.
-        bits: Bit width.
         symmetric: Whether grids are centred on zero.
         per_tensor: Whether the whole weight has one grid, instead of one per output channel.
 
@@ -136,7 +135,7 @@ class QuantizedLayer(nn.Module):
 
 
 class ActivationQuantizer(nn.Module):
-    """Quantizes one activation per tensor, with a learnable scale, behind a clamping activation function.
+    """Quantizes one activation per tensor, with a learnable scale, after a clamping activation function.
 
     Modes: ``off`` passes the tensor through, ``on`` quantizes, ``drop`` quantizes a random part of the
     elements, ``observe`` passes through and collects statistics; the activation function acts in all.
@@ -144,7 +143,6 @@ class ActivationQuantizer(nn.Module):
     pass. `settle_zero_point` ends that.
 
     Args:
-        bits: Bit width.
         bounds: Ends of the activation function: 0 and infinity for ReLU.
     """
 
@@ -167,7 +165,7 @@ class ActivationQuantizer(nn.Module):
 
     @property
     def signed(self) -> bool:
-        """Whether negative values may come: only then is there a zero point to learn."""
+        """Return whether negative values may come: only then is there a zero point to learn."""
         return self.bounds[0] < 0
 
     @torch.no_grad()
@@ -260,9 +258,6 @@ def quantization(
         weights: Whether weights are quantized.
         activations: Mode of every activation quantizer.
         drop: Source of the masks for ``activations="drop"``.
-
-    Yields:
-        Nothing.
     """
     layers, quantizers = layers_of(module), activations_of(module)
     before = [layer.quantized for layer in layers], [(q.mode, q.drop) for q in quantizers]

@@ -1,4 +1,4 @@
-"""What calibration remembers of an activation."""
+"""Statistics of an activation that calibration collects."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,7 @@ from mrecg.quant import ranges
 
 
 class Observer:
-    """Collects the range, then the histogram, of one activation over two passes.
-
-    Args:
-        bins: Bins of the histogram.
-    """
+    """Collects the range, then the histogram, of one activation over two passes."""
 
     def __init__(self, bins: int) -> None:
         self.bins = bins
@@ -38,6 +34,6 @@ class Observer:
         self.sums, self.counts = self.sums.to(sums) + sums, self.counts.to(counts) + counts
 
     def summary(self) -> ranges.Summary:
-        """What was seen, as a weighted summary of one row."""
+        """Return what was seen, as a weighted summary of one row."""
         points = (self.sums / self.counts.clamp(min=1)).to(self.low.dtype)
         return ranges.Summary(points, self.counts.to(self.low.dtype), self.low, self.high)

@@ -1,6 +1,6 @@
-"""Where quantizers stand, derived from the graph by one principle.
+"""Places of quantizers, derived from the graph by one principle.
 
-The last value in front of every weight layer is quantized, there, once, and nothing before it: whatever
+The last value before every weight layer is quantized, there, once, and nothing before it: all that
 lies between two layers (elementwise functions, shapes, casts, normalisations that cannot be folded, joins,
 resampling) computes with values that are not rounded again. A value has one quantizer for all that read it,
 so a shortcut carries the quantized value where a layer reads it, too. Where an operation only moves values,
@@ -28,7 +28,7 @@ from mrecg.graph.ops import (
 from mrecg.graph.pack import PACKING
 
 IMAGE = None
-"""What stands for the network's input among the sources of a value."""
+"""Stands for the network's input among the sources of a value."""
 Sources = frozenset[fx.Node | None]
 
 
@@ -37,7 +37,6 @@ class Point:
     """A value that is quantized.
 
     Attributes:
-        node: Whose value.
         readers: The weight layers whose input stands on this grid.
         sources: The nearest layers before it that it is computed from, and `IMAGE`.
     """
@@ -49,17 +48,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Reach:
-    """What the layers of a graph read and what reads them.
+    """Readers and sources of the layers of a graph.
 
     Where several tensors leave a unit together (`mrecg.graph.pack`), what reads one of them after the cut
     reads the value itself: where a network is cut decides nothing here.
 
     Attributes:
         layers: All weight layers in order.
-        first: Those that read the image, whatever else they read, with no layer between.
+        first: Those that read the image, with no layer between, even if they read more.
         last: Those whose result reaches the output with no weight layer between.
         inputs: By node: the values that it computes with, each once.
-        users: By node: what computes with its value; who reads its size alone does not.
+        users: By node: what computes with its value; readers of its size alone do not count.
         sources: By node: the nearest layers that its value is computed from, and `IMAGE`.
     """
 
@@ -121,7 +120,7 @@ def place(graph: fx.Graph, found: Reach, finer: frozenset[fx.Node] = frozenset()
     wanted: dict[fx.Node, list[fx.Node]] = {}
     for layer in found.layers:
         for value in found.inputs[layer]:
-            if found.sources[value]:  # what is computed from parameters alone is no activation
+            if found.sources[value]:  # what is computed from parameters alone is not an activation
                 wanted.setdefault(_furthest_back(value, layer, found), []).append(layer)
     points: dict[fx.Node, list[fx.Node]] = {}
     grids: dict[fx.Node, fx.Node | None] = {}
@@ -150,13 +149,13 @@ def _furthest_back(node: fx.Node, layer: fx.Node, found: Reach) -> fx.Node:
 
 
 def _leads_to_outputs(node: fx.Node, found: Reach) -> bool:
-    """Tell whether nothing but output layers reads a node's value, moved or as it is."""
+    """Return whether nothing but output layers reads a node's value, moved or as it is."""
     users = found.users[node]
     return all(user in found.last or (moves(user) and _leads_to_outputs(user, found)) for user in users)
 
 
 def _is_part_of_tuple(node: fx.Node, source: fx.Node) -> bool:
-    """Tell whether a node takes a tensor out of several: what it takes it from is no value."""
+    """Return whether a node takes a tensor out of several: what it takes it from is not a value."""
     return operation(node) == "getitem" and isinstance(node.args[1], int) and source.op != "placeholder"
 
 
@@ -171,6 +170,6 @@ def _grid(node: fx.Node, found: Reach, grids: Mapping[fx.Node, fx.Node | None]) 
 
 
 def _clamps_at_zero(node: fx.Node) -> bool:
-    """Tell whether an activation function maps each value to itself or to zero, which every grid holds."""
+    """Return whether an activation function maps each value to itself or to zero, which every grid holds."""
     bounds = clamp_of(node)
     return bounds is not None and all(bound == 0 or isinf(bound) for bound in bounds)

@@ -33,8 +33,8 @@ class QuantizedNetwork:
 
     Attributes:
         units: The units in order.
-        full: One full-precision module a unit.
-        low: One quantized module a unit.
+        full: One full-precision module per unit.
+        low: One quantized module per unit.
         model: The whole quantized network; it shares its quantizers with ``low``.
         policy: The bits of everything that is quantized.
         unquantized: What stays in full precision.
@@ -76,9 +76,6 @@ class QuantizedNetwork:
     def to(self, device: torch.device) -> "QuantizedNetwork":
         """Move everything to a device, images in channels-last order.
 
-        Args:
-            device: Where to.
-
         Returns:
             The network itself.
         """
@@ -92,9 +89,6 @@ class QuantizedNetwork:
 
     def unfolded(self, index: int) -> nn.Module:
         """Build a unit in full precision with the BatchNorms that were folded into its layers.
-
-        Args:
-            index: Which unit.
 
         Returns:
             A new module, on the device of the others; it shares its BatchNorms with other calls.
@@ -164,7 +158,7 @@ def _build(
     parts: dict[str, nn.Module],
     quantized: Iterable[str],
 ) -> fx.GraphModule:
-    """Copy nodes into a graph of their own, with quantizers behind those that are named.
+    """Copy nodes into a graph of their own, with quantizers after those that are named.
 
     A quantizer takes over the ReLU (or other clamp) before it: one pass over the activation instead of two.
     That of the network's input stands in the first unit.

@@ -1,7 +1,7 @@
 """Find the range of a grid: extremes, or the minimum of an L_p error.
 
 The error of a candidate is computed from a weighted summary of the values (a histogram), so a candidate costs
-O(bins) whatever the tensor's size. Shapes: C channels (1 for a whole tensor), P points of the summary, K
+O(bins) for any size of the tensor. Shapes: C channels (1 for a whole tensor), P points of the summary, K
 candidates. Fused kernels do this for float32 on the CPU; what is written out here is the reference for them,
 and serves everything else.
 
@@ -97,7 +97,6 @@ def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[
         values: Shape (C, N).
         low: Left edge of the first bin, shape (C,).
         high: Right edge of the last bin, shape (C,).
-        bins: Number of bins.
 
     Returns:
         Sums and counts, each of shape (C, bins), float64: float32 stops counting at 2^24, which one batch of
@@ -163,7 +162,6 @@ def lp_error(
     """L_p error of K candidate ranges per channel.
 
     Args:
-        summary: The values.
         low: Shape (C, K).
         high: Shape (C, K).
         top: Largest integer of the grid.
@@ -191,7 +189,6 @@ def search(
     """Shrink both ends of the range together, then each end alone, to the least L_p error.
 
     Args:
-        summary: The values.
         top: Largest integer of the grid.
         norm: p of the error, 2.4 in the literature.
         candidates: Ranges tried in each of the three rounds.

@@ -43,9 +43,6 @@ class Channels:
         Args:
             layer: A convolution, transposed convolution or linear module.
             per_tensor: Take the whole weight as one channel.
-
-        Returns:
-            Its channels.
         """
         weight = layer.weight
         assert isinstance(weight, Tensor)
@@ -122,9 +119,6 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
         layer: A convolution, transposed convolution or linear module.
         x: The layer's input.
         weight: A weight of the shape of ``layer.weight``.
-
-    Returns:
-        The layer's output.
     """
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight, layer.bias)
@@ -138,7 +132,7 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _corrupts_memory(layer: nn.Conv2d) -> bool:
-    """Whether the gradient of the weight may be written out of bounds.
+    """Return whether the gradient of the weight may be written out of bounds.
 
     oneDNN does so on processors that have AVX2 and no AVX-512, for strided 1 x 1 convolutions with 2 to 7
     input channels in channels_last (found in torch 2.15). The same convolution without its stride, of the

@@ -1,4 +1,4 @@
-"""What a search has found: search.json, the trials that no other one beats, a table and a picture."""
+"""Result of a search: search.json, the trials that no other one beats, a table and a picture."""
 
 import json
 import math
@@ -13,18 +13,19 @@ from rich.table import Table
 
 from mrecg.errors import DataError
 from mrecg.runs.layout import COMPLETED, SUMMARY
+from mrecg.runs.text import NONE, compact, plural
 from mrecg.sweep.job_state import reason, state
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
 
 SEARCH = "search.json"
 SECONDS = "seconds"
-"""Objective that is no key of summary.json: the time of all stages, also of those taken from other runs."""
+"""An objective that is not in summary.json: the time of all stages, also of those taken from other runs."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search wants.
+    """An objective of a search.
 
     Attributes:
         key: Key of summary.json, with dots; or ``seconds``.
@@ -45,12 +46,10 @@ class Record:
     """One trial, as search.json has it.
 
     Attributes:
-        number: Optuna's.
         params: What it has chosen, as values of overrides.
         folder: Its run folder, below the search's.
         state: ``running``, ``completed`` or ``failed``.
         values: Of the objectives; None until it is completed.
-        error: Why it failed.
         front: Whether no other trial is better in one objective and as good in all.
     """
 
@@ -68,12 +67,7 @@ _RECORDS = TypeAdapter(list[Record])
 
 @dataclass
 class Found:
-    """All trials of a search.
-
-    Attributes:
-        objectives: What it wants.
-        trials: By number.
-    """
+    """All trials of a search."""
 
     objectives: tuple[Objective, ...]
     trials: dict[int, Record] = field(default_factory=dict)
@@ -81,10 +75,6 @@ class Found:
     @classmethod
     def read(cls, folder: Path, objectives: Sequence[Objective]) -> "Found":
         """Read what an earlier process has found.
-
-        Args:
-            folder: The search's folder.
-            objectives: What it wants.
 
         Returns:
             The trials; none where there is no search.json.
@@ -101,7 +91,7 @@ class Found:
                 records = _RECORDS.validate_python(content["trials"])
             except (OSError, *DAMAGED) as error:
                 raise DataError(
-                    f"{file}: not what a search has found ({error!r}); move it away to go on"
+                    f"{file}: not a record of a search ({error!r}); move it away to continue"
                 ) from error
             found.trials = {record.number: record for record in records}
         return found
@@ -110,7 +100,6 @@ class Found:
         """Mark the front and write search.json.
 
         Args:
-            folder: The search's folder.
             about: What else it says.
         """
         completed = [record for record in self.trials.values() if record.values is not None]
@@ -159,11 +148,7 @@ def pareto(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -
 
 
 def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] | None, str]:
-    """Read what came out of a trial.
-
-    Args:
-        folder: Its run folder.
-        objectives: What is wanted.
+    """Read the result of a trial.
 
     Returns:
         The values, or None and why there are none, in one line.
@@ -179,7 +164,7 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
     for one in objectives:
         value = seconds if one.key == SECONDS else _select(summary, one.key)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            shown = "missing" if value is None else f"{value!r}, which is no finite number"
+            shown = "missing" if value is None else f"{value!r}, which is not a finite number"
             return None, f"{one.key}: is {shown} in its summary.json"
         values.append(float(value))
     return values, ""
@@ -204,15 +189,12 @@ def _select(values: Any, key: str) -> Any:
 def front_table(found: Found) -> Table:
     """Make the table of the front.
 
-    Args:
-        found: The trials.
-
     Returns:
-        One row a trial of the front.
+        One row for each trial of the front.
     """
     done = sum(record.values is not None for record in found.trials.values())
     failed = sum(record.state == "failed" for record in found.trials.values())
-    counts = f"{done} trials" + (f", {failed} failed" if failed else "")
+    counts = plural(done, "trial") + (f", {failed} failed" if failed else "")
     what = "best" if len(found.objectives) == 1 else "no other trial is better in both"
     what = what if len(found.objectives) < 3 else "no other trial is better in all"
     table = Table(title=f"{counts}; {what}", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
@@ -223,9 +205,9 @@ def front_table(found: Found) -> Table:
     for key in keys:
         table.add_column(key, justify="right", overflow="fold")
     for record in found.front:
-        values = [f"{value:.4g}" for value in record.values or []]
+        values = [compact(value, 4) for value in record.values or []]
         number = record.folder.split("-")[0]
-        table.add_row(number, *values, *(record.params.get(key, "–") for key in keys))
+        table.add_row(number, *values, *(record.params.get(key, NONE) for key in keys))
     return table
 
 
@@ -233,7 +215,6 @@ def show(found: Found, folder: Path) -> None:
     """Print the front and draw it.
 
     Args:
-        found: The trials.
         folder: Where ``search.png`` and ``search.svg`` go.
     """
     if not found.front:

@@ -2,7 +2,7 @@
 
 Hydra's own sweeper knows a job by its place and ends with the first failure that it sees. Here a job is known
 by the hash of its configuration, so that a sweep can be run again, or grow, without repeating what is done;
-and each job's folder says how it ended, whatever became of the launcher.
+and each job's folder says how it ended, even if the launcher failed.
 """
 
 import os
@@ -105,9 +105,6 @@ class Grid(BasicSweeper):
 
         Args:
             arguments: Overrides of the command line; they replace axes of the sweep file.
-
-        Returns:
-            One list a job.
         """
         assert self.config is not None and self.hydra_context is not None
         own = [f"{key}={value}" for key, value in sweep_params(self.config).items()]
@@ -121,12 +118,8 @@ class Grid(BasicSweeper):
         """Put jobs on the sweep's list; those that are on it already keep their folders.
 
         Args:
-            folder: The sweep's folder.
             combinations: Overrides of each job.
             arguments: Overrides of the command line.
-
-        Returns:
-            The jobs.
         """
         assert self.config is not None
         known, tell, resolve = read_jobs(folder), Patience("listing the jobs"), self.resolver()
@@ -155,7 +148,6 @@ class Grid(BasicSweeper):
         """Launch jobs until each has ended.
 
         Args:
-            folder: The sweep's folder.
             jobs: The jobs; those that are done are left alone.
         """
         assert self.launcher is not None and self.config is not None
@@ -170,7 +162,7 @@ class Grid(BasicSweeper):
 
     @property
     def _cpu(self) -> bool:
-        """Whether jobs stay on the CPU, whatever the machine has."""
+        """Return whether jobs stay on the CPU even if the machine has GPUs."""
         assert self.config is not None
         return bool(OmegaConf.select(self.config, "trainer.device") == "cpu")
 

@@ -1,4 +1,4 @@
-"""How far a job of a sweep is, from its run folder alone."""
+"""State of a job of a sweep, from its run folder alone."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,7 @@ from mrecg.system.checked_read import json_object, read_regular
 
 
 def state(folder: Path) -> str:
-    """Tell how far a job is.
-
-    Args:
-        folder: Its run folder.
+    """Return the state of a job.
 
     Returns:
         ``completed``, ``failed``, ``running`` or ``open``: not begun, or interrupted.
@@ -27,25 +24,21 @@ def state(folder: Path) -> str:
 
 
 def finished(folder: Path, identity: str) -> bool:
-    """Tell whether a folder holds the result of a job.
+    """Return whether a folder holds the result of a job.
 
     Args:
-        folder: The job's run folder.
         identity: Of the job. What completed there under other settings is another run's result.
     """
     return state(folder) == COMPLETED and held(folder) == identity
 
 
 def unfinished(folder: Path) -> bool:
-    """Tell whether a job was ended between its summary and its page: that is all that is missing."""
+    """Return whether a job was ended between its summary and its page: that is all that is missing."""
     return (folder / CHECKPOINT).is_dir() or not (folder / PAGE).exists()
 
 
 def held(folder: Path) -> str | None:
     """Find out which run a folder holds, complete or not.
-
-    Args:
-        folder: A run folder.
 
     Returns:
         The identity of its configuration; None where there is none that can be read.
@@ -62,7 +55,7 @@ def reason(folder: Path) -> str:
 
 
 def begun(folder: Path) -> bool:
-    """Whether a job has ever begun."""
+    """Return whether a job has ever begun."""
     return (folder / CONFIG).exists()
 
 

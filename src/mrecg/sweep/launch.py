@@ -23,7 +23,7 @@ POLL_SECONDS = 0.5
 
 
 class Launcher(Protocol):
-    """What is used of a Hydra launcher."""
+    """The part of a Hydra launcher that is used here."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """Run some jobs and give their returns, in order."""
@@ -44,11 +44,8 @@ def launch_all(
     by itself, because with some engines a killed process takes its neighbours along.
 
     Args:
-        launcher: Hydra's launcher.
-        jobs: The jobs.
-        folder: The sweep's folder.
         retries: How often jobs that were killed are launched again.
-        batch: Jobs a launch, at most; None: all.
+        batch: Jobs per launch, at most; None: all.
         wait: Waits some seconds.
     """
     todo = [job for job in jobs if not _complete(job, folder)]
@@ -70,7 +67,7 @@ def launch_all(
         for part in _parts(todo, folder, batch, alone=attempt > 0):
             try:
                 launcher.launch([_overrides(job) for job in part], part[0].number)
-            except Exception as error:  # whatever an engine raises for a process that is gone
+            except Exception as error:  # engines raise different kinds for a process that is gone
                 log.warning("the launcher lost jobs: %s", " ".join(str(error).split()) or repr(error))
     _wait_for_running(todo, folder, wait)
 
@@ -118,7 +115,7 @@ def _set_aside(job: Job, folder: Path) -> None:
 
 
 def _wait_for_running(jobs: Sequence[Job], folder: Path, wait: Callable[[float], None]) -> None:
-    """Wait for jobs that go on though their launcher has given up, or that a killed sweep has left behind."""
+    """Wait for jobs that still run after their launcher gave up or their sweep was killed."""
     waited, say_at = 0.0, SAY_SECONDS
     while running := [job for job in jobs if state(folder / job.folder) == RUNNING]:
         wait(POLL_SECONDS)
@@ -161,9 +158,7 @@ def workers_of(launcher: Any, jobs: int, batch: int | None = None) -> int:
     """Find out how many jobs will share this machine.
 
     Args:
-        launcher: Hydra's launcher.
-        jobs: How many there are.
-        batch: Jobs a launch, at most; None: all.
+        batch: Jobs per launch, at most; None: all.
 
     Returns:
         At least 1; 1 also where an engine gives each job what it asked for.
@@ -186,7 +181,6 @@ def batch_of(launcher: Any, *, cpu: bool) -> int | None:
     """Find out how many jobs an engine can be given at a time, where it does not see to that itself.
 
     Args:
-        launcher: Hydra's launcher.
         cpu: Whether jobs stay on the CPU anyway.
 
     Returns:
@@ -201,7 +195,7 @@ def batch_of(launcher: Any, *, cpu: bool) -> int | None:
 
 
 def fit(launcher: Any, *, cpu: bool) -> None:
-    """Fill in what a launcher's preset leaves open: one job a GPU where there are some.
+    """Fill in what a launcher's preset leaves open: one job per GPU where there are some.
 
     Args:
         launcher: Hydra's launcher, changed in place.

@@ -38,12 +38,7 @@ MANY = 8
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that Optuna has asked for and that has not been told yet.
-
-    Attributes:
-        number: Optuna's.
-        params: Its choices.
-    """
+    """A trial that Optuna has asked for and that has not been told yet."""
 
     number: int
     params: Mapping[str, Any]
@@ -60,7 +55,6 @@ class Search(Grid):
         batch: Trials that are chosen at a time; None: as many as the launcher runs at a time.
         sampler: ``tpe``, ``nsga2`` or ``random``.
         startup: Trials at random before tpe begins; with nsga2 the size of a generation.
-        seed: Of the sampler.
         max_batch_size: Jobs handed to the launcher at a time; None: all of a batch.
         retries: How often jobs whose process was killed are launched again.
     """
@@ -95,9 +89,6 @@ class Search(Grid):
         Args:
             arguments: Overrides of the command line; they replace axes of the sweep file.
 
-        Returns:
-            Nothing that Hydra uses.
-
         Raises:
             ConfigError: An option is wrong, or the folder holds another search.
             MrecgError: Optuna is not installed.
@@ -128,7 +119,7 @@ class Search(Grid):
         """
         if self.verb != "quantize":
             raise ConfigError(
-                "hydra/sweeper: search goes with mrecg quantize; it reads each run's summary.json"
+                "hydra/sweeper: search works with mrecg quantize only; it reads each run's summary.json"
             )
         if self.sampler not in SAMPLERS:
             raise one_of("hydra.sweeper.sampler", self.sampler, SAMPLERS)
@@ -164,14 +155,8 @@ class Search(Grid):
     def study(self, folder: Path) -> "Study":
         """Open Optuna's memory of this search, or begin it.
 
-        Args:
-            folder: The search's folder.
-
-        Returns:
-            The study.
-
         Raises:
-            ConfigError: The folder's search wants something else.
+            ConfigError: The folder's search has other objectives.
         """
         import optuna
         from optuna.storages import JournalStorage
@@ -187,7 +172,7 @@ class Search(Grid):
         before = study.user_attrs.get("objectives", wanted)
         if before != wanted:
             raise ConfigError(
-                f"hydra.sweeper.maximize: the search in {folder} wants {', '.join(before)}; "
+                f"hydra.sweeper.maximize: the search in {folder} optimises {', '.join(before)}; "
                 "choose another hydra.sweep.dir for other objectives"
             )
         study.set_user_attr("objectives", wanted)
@@ -196,11 +181,10 @@ class Search(Grid):
     def ask(self, study: "Study", space: Space) -> list[Asked]:
         """Choose the next trials: first those that an earlier process has left without a result.
 
-        A sampler is made anew for each trial, with a seed of its number, and batches begin at fixed numbers:
-        a search that was interrupted goes on as if it had not been.
+        Each trial gets a new sampler, seeded with the trial's number, and batches begin at fixed numbers:
+        an interrupted search continues as if it had not been.
 
         Args:
-            study: Optuna's memory.
             space: The axes.
 
         Returns:
@@ -243,7 +227,7 @@ class Search(Grid):
             return samplers.TPESampler(n_startup_trials=self.startup, constant_liar=True, seed=seed)
 
     def _at_a_time(self) -> int:
-        self.fit()  # it may be one a GPU
+        self.fit()  # it may be one per GPU
         kind = type(self.launcher).__name__
         if kind in ("BasicLauncher", "JoblibLauncher"):
             return workers_of(self.launcher, self.n_trials)
@@ -271,7 +255,7 @@ class Search(Grid):
 
 
 def _try_failed_again(study: "Study") -> None:
-    """Put failed trials back in the queue: whoever runs a search again has mended something."""
+    """Put failed trials back in the queue: the cause may have been removed since."""
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)

@@ -1,4 +1,4 @@
-"""What a search may choose: the axes in Hydra's grammar, as Optuna's distributions."""
+"""Search space: the axes in Hydra's grammar, as Optuna's distributions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,9 +55,6 @@ def read_space(overrides: Sequence[Override]) -> Space:
 
     Args:
         overrides: Those of the sweep file, then those of the command line; the last of a key counts.
-
-    Returns:
-        The space.
 
     Raises:
         ConfigError: There is no axis, or Optuna cannot search one.

@@ -1,1 +1,1 @@
-"""What the package asks of the machine: files, locks, devices, memory, streams."""
+"""Access to the machine: files, locks, devices, memory, standard streams."""

@@ -14,7 +14,7 @@ _LARGEST_KEPT = 1 << 30
 """Larger blocks, which only the cache has, are still given back at once."""
 _ALL = 2**31 - 1
 _USUAL_MAP, _USUAL_TRIM = 32 << 20, 64 << 20
-"""Where glibc's own adaption ends after a few large blocks."""
+"""Largest threshold that glibc itself adapts to, after a few large blocks."""
 
 
 @contextmanager
@@ -22,9 +22,6 @@ def recycling() -> Iterator[None]:
     """Keep blocks up to 1 GiB for reuse inside the ``with`` block; at its end what is free goes back.
 
     Without glibc (macOS, Alpine) it does nothing.
-
-    Yields:
-        Nothing.
     """
     try:
         library = ctypes.CDLL(None)

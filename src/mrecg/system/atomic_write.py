@@ -13,21 +13,21 @@ _TEMPORARY = re.compile(
 )
 """Name of a file that is being written; its ending is that of the file which it is to become."""
 _OLD_SECONDS = 3600.0
-"""Age of a temporary file that nobody is writing any more, where a file system has no locks to tell."""
+"""Age of an abandoned temporary file, on file systems without locks, which would tell."""
 
 
 def write_durably(file: Path, content: bytes, *, follow: bool = False) -> None:
-    """Write a file so that it is there whole, or as it was before, whatever happens.
+    """Write a file so that it is there whole, or as it was before, even after a crash.
 
     Args:
         file: The file; its folder must be there.
         content: What it will hold.
         follow: Whether the user has named this very file. Then what a link leads to is written, and a pipe or
-            a device gets the content. Otherwise the name gets a file of its own, whatever had it before:
+            a device gets the content. Otherwise the name gets a new file, even if it was another kind before:
             a folder from elsewhere may have put a link there.
 
     Raises:
-        OSError: It could not be written; nothing is left behind. The error names the file.
+        OSError: It could not be written; no temporary file is left. The error names the file.
     """
     if follow and file.exists() and not file.is_file():  # such as /dev/stdout, which stays what it is
         file.write_bytes(content)
@@ -64,7 +64,7 @@ def _write(file: Path, content: bytes) -> None:
 def _temporary(file: Path) -> tuple[int, Path]:
     """Make a new file beside one, with the rights that the process gives to new files, and lock it.
 
-    What nobody holds locked was left by a process that is gone.
+    What no process holds locked was left by a process that is gone.
     """
     while True:
         path = file.with_name(f".{file.name[:80]}.{secrets.token_hex(4)}")
@@ -76,7 +76,7 @@ def _temporary(file: Path) -> tuple[int, Path]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:
             return handle, path
-        os.close(handle)  # somebody has swept it up in the moment before it was locked
+        os.close(handle)  # another process removed it before it was locked
 
 
 def sweep_up(folder: Path) -> None:
@@ -98,7 +98,7 @@ def _remove_abandoned(path: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
     except BlockingIOError:
-        return  # somebody is writing it
+        return  # another process is writing it
     except OSError:
         if time.time() - os.fstat(handle).st_mtime > _OLD_SECONDS:
             path.unlink()

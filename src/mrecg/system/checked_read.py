@@ -1,4 +1,4 @@
-"""What is read from our own files is checked before it is trusted: syntax, depth, version."""
+"""Reading of our own files with checks of syntax, depth and version before they are trusted."""
 
 import errno
 import json
@@ -15,7 +15,7 @@ from mrecg.errors import DataError, MrecgError
 SCHEMA = 1
 """The version of summary.json, sweep.json and search.json that this package writes and reads."""
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What Python raises on the way through content that is not what it should be."""
+"""Errors of Python for content with unexpected types or values."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times as fast, where PyYAML has it
 _DEEPEST = 64
@@ -53,11 +53,7 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     """Read a file of a folder that may come from elsewhere.
 
     Args:
-        path: The file.
         limit: Bytes, at most; None: any number.
-
-    Returns:
-        Its content.
 
     Raises:
         OSError: It is missing, not readable, no regular file, or longer than that.
@@ -84,9 +80,6 @@ def json_object(content: bytes) -> dict[str, Any]:
     Args:
         content: A file's content.
 
-    Returns:
-        Its values.
-
     Raises:
         ValueError: It is no JSON, nested too deeply, or no object.
     """
@@ -106,9 +99,6 @@ def yaml_mapping(content: bytes) -> dict[str, Any]:
 
     Args:
         content: A file's content.
-
-    Returns:
-        Its values.
 
     Raises:
         ValueError: It is no YAML, nested too deeply, has aliases (by which a few lines become gigabytes), or
@@ -148,7 +138,7 @@ def refuse_newer(values: Mapping[str, Any], file: Path, *, error: type[MrecgErro
     """
     version = values.get("schema_version", SCHEMA)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise error(f"{file}: schema_version {version!r} is not right: wants {SCHEMA}; repeat the run")
+        raise error(f"{file}: schema_version {version!r} is not right: requires {SCHEMA}; repeat the run")
     if version > SCHEMA:
         raise error(
             f"{file}: schema_version {version} was made by a newer version of mrecg, "
@@ -157,7 +147,7 @@ def refuse_newer(values: Mapping[str, Any], file: Path, *, error: type[MrecgErro
 
 
 def _too_deep(values: Any) -> bool:
-    """Whether containers stand deeper than anything of ours; by levels, without recursion."""
+    """Return whether containers are nested deeper than in any file of ours; by levels, without recursion."""
     level = [values]
     for _ in range(_DEEPEST):
         level = [

@@ -40,7 +40,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept under one key.
+    """Content of one key.
 
     Attributes:
         facts: Plain values that JSON can hold.
@@ -59,7 +59,7 @@ class Shelf:
         limit_mb: Size of all entries, at most, MB; those that were not used for longest go. None: no limit.
 
     Attributes:
-        complained: Whether somebody was told that it cannot be written to; for whoever puts to say it once.
+        complained: Whether a failure to write was reported, which is done once.
     """
 
     def __init__(self, folder: Path, limit_mb: int | None = None) -> None:
@@ -90,7 +90,7 @@ class Shelf:
         return entry
 
     def has(self, key: str) -> bool:
-        """Whether there is an entry, without a look into it.
+        """Return whether there is an entry, without a look into it.
 
         Args:
             key: A word, ``-`` and 32 hexadecimal digits.
@@ -102,10 +102,9 @@ class Shelf:
 
         Args:
             key: A word, ``-`` and 32 hexadecimal digits.
-            entry: What to keep.
 
         Raises:
-            OSError: There is no room, or the folder cannot be written to; nothing is left behind.
+            OSError: There is no room, or the folder cannot be written to; no temporary file is left.
         """
         file = self._file(key)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -127,15 +126,11 @@ class Shelf:
     def lock(self, key: str, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Let one process at a time compute what belongs under a key; the others wait for it.
 
-        The lock goes with its process, however that ends. Where the folder cannot be written to, nobody
-        waits: then the work is done twice, which is only slower.
+        The lock ends with its process. Where the folder cannot be written to, no process waits:
+        then the work is done twice, which is only slower.
 
         Args:
-            key: The key.
             waiting: Called now and then while another process holds the lock, with the words for that one.
-
-        Yields:
-            Nothing.
         """
         path = self._file(key).with_suffix(_LOCK)
         try:
@@ -152,7 +147,7 @@ class Shelf:
 
     def _file(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
-            raise ValueError(f"{key!r} is no key of a shelf")
+            raise ValueError(f"{key!r} is not a key of a store")
         return self.folder / f"{key}{_ENDING}"
 
     def _clear(self) -> None:
@@ -195,7 +190,7 @@ class Shelf:
 
 
 def _lock(path: Path, waiting: Callable[[str], None] | None) -> IO[bytes]:
-    """Open and lock a file that its owner removes behind itself; raises OSError where it cannot be opened."""
+    """Open and lock a file that its owner removes when done; raises OSError where it cannot be opened."""
     begin = time.monotonic()
     say_at = begin + SAY_SECONDS
     while True:
@@ -214,18 +209,18 @@ def _lock(path: Path, waiting: Callable[[str], None] | None) -> IO[bytes]:
         if _is_at(file, path):
             write_owner(file)
             return file
-        file.close()  # its owner removed it between the two calls: it keeps nobody out
+        file.close()  # its owner removed it between the two calls: it excludes no other process
 
 
 def _let_go(file: IO[bytes], path: Path) -> None:
-    """Remove a locked file. Whoever has opened it meanwhile sees that it is gone, and opens a new one."""
+    """Remove a locked file. A process that opened it meanwhile sees that and opens a new one."""
     with suppress(OSError):
         if _is_at(file, path):
             path.unlink()
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is the one that has its name now."""
+    """Return whether an open file is the one that has its name now."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:

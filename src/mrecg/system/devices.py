@@ -1,4 +1,4 @@
-"""Devices that there are: which one a name means, and which GPU a job of several has for itself."""
+"""Choice of devices: the one that a name means, and a GPU of its own for each of several jobs."""
 
 import fcntl
 import os
@@ -33,12 +33,12 @@ def resolve_device(name: str, devices: int = 1) -> torch.device:
     device = torch.device("cpu" if name == "auto" else name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"trainer.device: {name} is not there ({torch.cuda.device_count()} GPUs found); "
+            f"trainer.device: {name} is not available ({torch.cuda.device_count()} GPUs found); "
             "choose auto or cpu"
         )
     if device.type == "cuda" and devices > torch.cuda.device_count():
         raise ConfigError(
-            f"trainer.devices: {devices} are asked for, {torch.cuda.device_count()} GPUs found; "
+            f"trainer.devices: {devices} are requested, {torch.cuda.device_count()} GPUs found; "
             "take fewer, or trainer.device=cpu"
         )
     return device

@@ -1,4 +1,4 @@
-"""Files that one process at a time holds locked, and who it is."""
+"""Files that one process at a time holds locked, with a record of that process."""
 
 import errno
 import fcntl
@@ -15,14 +15,11 @@ from typing import IO, Any, BinaryIO
 from mrecg.system.checked_read import read_regular
 
 SAY_SECONDS, SAY_AGAIN_SECONDS = 5.0, 300.0
-"""After how long whoever waits for another process says so, and after how long again."""
+"""Seconds of waiting for another process before the first message, and between the next ones."""
 
 
 def open_own(file: Path) -> BinaryIO:
     """Open a file that is kept locked, or make it; a link or a pipe in its place is not touched.
-
-    Args:
-        file: The file.
 
     Returns:
         The file, for appending, without a buffer.
@@ -74,8 +71,8 @@ def owner_of(file: Path) -> str:
 
 
 def _stopped(pid: int) -> bool:
-    """Whether a process of this machine was stopped, by Ctrl-Z or SIGSTOP; False where nobody can tell."""
-    try:  # the state stands behind the name, which may hold anything
+    """Return whether a process of this machine was stopped, by Ctrl-Z or SIGSTOP; False if unknown."""
+    try:  # the state follows the name, which may hold anything
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
     except (OSError, ValueError, IndexError):
         return False
@@ -88,6 +85,6 @@ def write_owner(stream: IO[bytes]) -> None:
         stream: The file, open to write without a buffer.
     """
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": datetime.now(UTC).isoformat()}
-    with suppress(OSError):  # on a full disk it is locked all the same, only nobody learns by whom
+    with suppress(OSError):  # on a full disk it is locked all the same, without a record of the owner
         stream.truncate(0)
         stream.write((json.dumps(owner) + "\n").encode())

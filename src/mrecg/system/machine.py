@@ -1,4 +1,4 @@
-"""What a run ran on, for environment.json."""
+"""Description of the machine, for environment.json."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ COULD_DIFFER = (
     "the same configuration gives the same bits; other bits could come from another number of threads or "
     "devices, another processor or GPU, and other versions of mrecg, torch, numpy or numba"
 )
-"""What environment.json says about repeating the run."""
+"""Remark in environment.json about repeating the run."""
 
 
 def installed(package: str) -> str | None:
@@ -35,7 +35,6 @@ def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
     """Describe the machine for environment.json.
 
     Args:
-        device: Where the run takes place.
         devices: How many such devices.
 
     Returns:

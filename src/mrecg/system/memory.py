@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
-"""Where Linux says what a container may use."""
+"""Files in which Linux gives the limits of a container."""
 
 
 def available_memory(device: torch.device) -> int:
@@ -41,18 +41,14 @@ def _left_in_container() -> int:
     ):
         if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
             facts = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
-            # Pages of files that nobody maps are counted as used, but given away when memory is needed.
+            # Pages of files that no process maps are counted as used, but given away when memory is needed.
             kept = int(used.read_text()) - int(facts.get("inactive_file", 0))
             return max(int(most) - max(kept, 0), 0)
     return sys.maxsize
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new measurement of the peak, where the system can.
-
-    Args:
-        device: Where the run takes place.
-    """
+    """Start a new measurement of the peak, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -64,9 +60,6 @@ def reset_peak_memory(device: torch.device) -> None:
 
 def peak_memory_mb(device: torch.device) -> int:
     """Largest memory in use since `reset_peak_memory`, in MB: the GPU's, or the process's resident set.
-
-    Args:
-        device: Where the run takes place.
 
     Returns:
         Mebibytes.

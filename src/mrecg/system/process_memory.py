@@ -16,7 +16,7 @@ def memory_in_use() -> tuple[float, float | None]:
         MB of the process (where the system does not tell: its peak), and MB on the GPU; None where none is
         in use.
     """
-    torch: Any = sys.modules.get("torch")  # whoever only prints a table need not load it
+    torch: Any = sys.modules.get("torch")  # a command that only prints a table need not load it
     started = torch is not None and torch.cuda.is_initialized()
     gpu = torch.cuda.memory_allocated() / 2**20 if started else None
     if STATM.is_file():

@@ -20,7 +20,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:(?!,[A-Za-z][A-Za-z0-9+.-]*://)
 _MASKED = re.compile(r"\*\*\*\d*")
 _INTERPOLATION = re.compile(r"\$\{[^{}]*\}")
 _AROUND = ".,;:)]}"
-"""What follows a URL in a sentence or a list."""
+"""Punctuation after a URL in a sentence or a list."""
 _SHORTEST = 3
 """Characters of a secret that is looked for in what a library says."""
 
@@ -79,7 +79,7 @@ def reveal(value: Any) -> Any:
 
 
 def is_masked(text: str) -> bool:
-    """Whether a secret of a URL is missing."""
+    """Return whether a secret of a URL is missing."""
     return any(_MASKED.search(url) for url in _URL.findall(text))
 
 
@@ -89,10 +89,9 @@ def unnumbered(url: str) -> str:
 
 
 def hide(text: str, url: str) -> str:
-    """Take the secrets of a URL out of what a library says about it, in whatever part it quotes.
+    """Take the secrets of a URL out of the text of a library that quotes it, or a part of it.
 
     Args:
-        text: The message.
         url: The URL with its secrets.
 
     Returns:

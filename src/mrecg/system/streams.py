@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 _GONE = (errno.EPIPE, errno.EIO)
-"""Nobody reads a pipe any more, or the terminal was closed: neither comes back."""
+"""Errors of a pipe without a reader and of a closed terminal; neither comes back."""
 
 
 FIRST_SECONDS, AGAIN_SECONDS = 5.0, 10.0
@@ -21,9 +21,6 @@ FIRST_SECONDS, AGAIN_SECONDS = 5.0, 10.0
 
 class Forgiving:
     """A text stream whose errors are kept instead of raised; all else is the stream's own.
-
-    Args:
-        stream: The stream.
 
     Attributes:
         failed: The first error; None where all was written.
@@ -85,11 +82,7 @@ def forgiving(stream: TextIO | None) -> TextIO:
 
 @contextmanager
 def forgiving_streams() -> Iterator[None]:
-    """Make standard output and error forgiving, for whoever writes to them: us, Hydra, or any library.
-
-    Yields:
-        Nothing.
-    """
+    """Make standard output and error forgiving, for all that write to them: mrecg, Hydra, or any library."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -115,17 +108,13 @@ def lost(stream: TextIO) -> OSError | ValueError | None:
         stream: Standard output or error.
 
     Returns:
-        The first error; None where all was written, or nobody can tell.
+        The first error; None where all was written, or that is unknown.
     """
     return stream.failed if isinstance(stream, Forgiving) else None
 
 
 class Patience:
-    """Says on standard error how far something is that mostly takes no time, where it takes some.
-
-    Args:
-        what: Is going on.
-    """
+    """Says on standard error how far something is that mostly takes no time, where it takes some."""
 
     def __init__(self, what: str) -> None:
         self._what, self._begin = what, time.monotonic()

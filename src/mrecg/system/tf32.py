@@ -1,4 +1,4 @@
-"""What float32 means: by default cuDNN computes its convolutions in TF32, with 10 of the 23 bits of mantissa.
+"""Precision of float32: by default cuDNN computes its convolutions in TF32, with 10 of 23 bits of mantissa.
 
 Source: torch's documentation, "Numerical accuracy" and "CUDA semantics" (``fp32_precision``, from torch 2.9).
 """
@@ -29,7 +29,7 @@ def float32_flags() -> dict[str, str]:
 
 @contextmanager
 def float32_as(precision: int | str) -> Iterator[None]:
-    """Let torch compute with float32 as a run asks for, whatever the process has chosen.
+    """Let torch compute with float32 as the run's precision says, and not as the process has chosen.
 
     Args:
         precision: ``tf32``; else all bits (bf16 says how some layers are optimised: the others have all).
@@ -51,7 +51,7 @@ def float32_as(precision: int | str) -> Iterator[None]:
 
 
 def _older() -> tuple[str | None, bool | None]:
-    """What the older flags say of products of matrices and of cuDNN; None where torch cannot tell."""
+    """Read the older flags for products of matrices and for cuDNN; None where torch cannot tell."""
     matmul, cudnn = None, None
     with suppress(RuntimeError):
         matmul = torch.get_float32_matmul_precision()
@@ -71,10 +71,6 @@ def _set_older(matmul: str | None, cudnn: bool | None) -> None:
 def refuse_precision(precision: int | str, device: torch.device) -> None:
     """Refuse a precision that a device does not have, instead of computing in another.
 
-    Args:
-        precision: Of the run.
-        device: Where it takes place.
-
     Raises:
         ConfigError: TF32 is asked for where there is none.
     """
@@ -85,7 +81,7 @@ def refuse_precision(precision: int | str, device: torch.device) -> None:
 
 
 def has_tf32(device: torch.device) -> bool:
-    """Tell whether a device can compute in TF32."""
+    """Return whether a device can compute in TF32."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
 
 

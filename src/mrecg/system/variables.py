@@ -11,10 +11,10 @@ COMMAND = "MRECG_COMMAND"
 SECRETS = "MRECG_SECRETS"
 """The URLs that masks stand for, see `mrecg.system.redaction`; never written to a file."""
 WORKERS = "MRECG_WORKERS"
-"""How many jobs share this machine: they divide its processors and GPUs."""
+"""Number of jobs that share this machine: they divide its processors and GPUs."""
 
 SPIN, SPINS = "GOMP_SPINCOUNT", "5000"
-"""How long threads of OpenMP, which torch computes with, wait busily for more work: some ten microseconds. By
+"""Time that threads of OpenMP, used by torch, wait busily for more work: some ten microseconds. By
 default they do for about a millisecond, on the processors that our kernels' threads need then."""
 
 
@@ -26,15 +26,7 @@ def share_processors() -> None:
 
 @contextmanager
 def variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable inside the ``with`` block, and put back what was there.
-
-    Args:
-        name: Its name.
-        value: Its value.
-
-    Yields:
-        Nothing.
-    """
+    """Set an environment variable inside the ``with`` block, and put back what was there."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:

@@ -12,13 +12,12 @@ _CURVE_HEADER = [field.name for field in fields(CurvePoint)]
 
 
 class CsvFiles(Silent):
-    """Writes ``curves/<group>.csv`` and ``units.csv`` while the run goes on.
+    """Writes ``curves/<group>.csv`` and ``units.csv`` during the run.
 
     A second pass over the same group (brecq's) writes ``curves/<group>.<pass>.csv``.
 
     Args:
-        folder: The run folder.
-        keep: Names of curves there that are to stay; others are of an earlier run, and would go on in ours.
+        keep: Names of curves there that are to stay; others are of an earlier run and are removed.
     """
 
     def __init__(self, folder: Path, *, keep: Collection[str] = ()) -> None:
@@ -27,7 +26,7 @@ class CsvFiles(Silent):
         self._files: dict[tuple[int, str], Path] = {}
         (folder / CURVES).mkdir(parents=True, exist_ok=True)
         for stale in (folder / CURVES).glob("*.csv"):
-            if stale.name not in keep:  # of an earlier run in the same folder; its curves would go on in ours
+            if stale.name not in keep:  # of an earlier run in the same folder, whose rows would precede ours
                 stale.unlink()
         (folder / UNITS).unlink(missing_ok=True)
         with (folder / UNITS).open("w", newline="", encoding="utf-8") as file:

@@ -23,17 +23,16 @@ from mrecg.track.wandb_logger.wandb_run import WandbRun, quiet
 
 log = logging.getLogger(__name__)
 REMEDY = "pip install wandb, or logger=csv"
-"""What to do where the package is missing."""
+"""Remedy where the package is missing."""
 
 
 @dataclass
 class Trackers:
-    """Where curves, plan and summary go.
+    """Receives curves, plan and summary.
 
     Attributes:
         csv: The run folder's files.
         wandb: Sends to the W&B run; None where there is none.
-        folder: The run folder.
         summary: Filled when the run is complete.
     """
 
@@ -44,15 +43,11 @@ class Trackers:
 
     @property
     def listeners(self) -> list[Listener]:
-        """Those who follow the reconstruction."""
+        """The listeners of the reconstruction."""
         return [tracker for tracker in (self.csv, self.wandb) if tracker is not None]
 
     def plan(self, plan: Plan) -> None:
-        """Write the plan as soon as it is made.
-
-        Args:
-            plan: The plan.
-        """
+        """Write the plan as soon as it is made."""
         if self.folder is not None:
             content = json.dumps(plan.as_dict(), indent=2) + "\n"
             write_durably(self.folder / PLAN, content.encode())
@@ -62,11 +57,7 @@ class Trackers:
 
 @contextmanager
 def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
-    """Open the trackers of a run and close them whatever happens.
-
-    Args:
-        config: The configuration.
-        folder: The run folder.
+    """Open the trackers of a run, and close them at its end and after errors.
 
     Yields:
         The trackers.
@@ -92,7 +83,7 @@ def _sender(config: RunConfig, folder: Path) -> Sender | None:
     quiet(mode)  # here and not in the sender's thread: the environment belongs to all
     try:
         import wandb  # noqa: F401
-    except Exception as error:  # a broken installation raises whatever it likes
+    except Exception as error:  # a broken installation may raise anything
         missing = isinstance(error, ModuleNotFoundError) and error.name == "wandb"
         why = "is not installed" if missing else f"cannot be imported ({reason(error)})"
         log.warning("W&B: the package wandb %s: only the CSV files are written; %s", why, REMEDY)

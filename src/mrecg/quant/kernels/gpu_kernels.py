@@ -1,6 +1,6 @@
-"""What runs on the GPU: Triton's kernels, launched by `mrecg.quant.kernels.gpu`.
+"""Triton kernels, launched by `mrecg.quant.kernels.gpu`.
 
-A program takes 1024 elements of flat arrays as rows of 8: one row a random word. Whatever Triton's
+A program takes 1024 elements of flat arrays as rows of 8: one row for each random word. What Triton's
 interpreter lacks is not used, so that kernels can be tried without a GPU. Divisions are those of IEEE 754; a
 plain ``/`` would be approximate.
 """
@@ -41,7 +41,7 @@ def _rint(x):
 
 @triton.jit
 def _below(key, row, threshold, lies: tl.constexpr):
-    """Where the random byte is below the threshold: one word of SplitMix64 a row."""
+    """Compare the random byte with the threshold: one word of SplitMix64 per row."""
     word = tl.load(key) if lies else key
     z = word.to(tl.uint64) + (row + 1).to(tl.uint64) * _GOLDEN
     z = (z ^ (z >> 30)) * _FIRST

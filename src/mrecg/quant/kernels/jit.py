@@ -1,4 +1,4 @@
-"""How kernels are compiled, and how their work is divided among threads."""
+"""Compilation of kernels, and division of their work among threads."""
 
 import fcntl
 import os
@@ -83,7 +83,6 @@ def divide(run: Callable[[int, int], object], count: int, *, grain: int = GRAIN)
 
     Args:
         run: Does the pieces from its first argument up to, not including, its second.
-        count: How many there are.
         grain: Pieces a thread takes, at least.
     """
     threads = min(torch.get_num_threads(), count // max(1, grain))

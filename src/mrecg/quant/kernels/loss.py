@@ -1,4 +1,4 @@
-"""The reconstruction loss and its gradient in one pass, and the error behind a unit in another."""
+"""The reconstruction loss and its gradient in one pass, and the error after a unit in another."""
 
 import numpy as np
 from numpy.typing import NDArray

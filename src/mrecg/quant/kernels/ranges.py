@@ -75,10 +75,9 @@ def histogram(rows: Floats, low: Floats, high: Floats, bins: int) -> tuple[Doubl
         rows: Shape (C, N), C-contiguous, not empty.
         low: Left edge of the first bin, shape (C,).
         high: Right edge of the last bin, shape (C,).
-        bins: Number of bins.
 
     Returns:
-        Sums and counts, each of shape (C, bins). A value that is no number counts in the first bin.
+        Sums and counts, each of shape (C, bins). A value that is not a number counts in the first bin.
     """
     count, size = rows.shape
     length = max(PIECE, 64 * bins) if count == 1 else size
@@ -99,7 +98,7 @@ def histogram(rows: Floats, low: Floats, high: Floats, bins: int) -> tuple[Doubl
 
 @inline
 def _bin(x: Any, low: Any, width: Any, last: Any) -> Any:
-    """Number of the bin, in floating point; 0 for what is no number, before it becomes an index."""
+    """Number of the bin, in floating point; 0 for what is not a number, before it becomes an index."""
     at = (x - low) / width
     at = at if at > F(0) else F(0)
     return at if at < last else last
@@ -117,7 +116,7 @@ def _histogram(
     end: int,
 ) -> None:
     bins = sums.shape[1]
-    # Behind the bins: places for the values 0 and `high`, which ReLU and ReLU6 repeat. Additions to one place
+    # After the bins: places for the values 0 and `high`, which ReLU and ReLU6 repeat. Additions to one place
     # would wait for each other.
     sum_, count = np.empty(bins + 2 * _LANES), np.empty(bins + 2 * _LANES, np.int64)
     index = np.empty(_INDICES, np.uint32)  # unsigned: no indices from the end

@@ -1,4 +1,4 @@
-"""Whether fused kernels are used, and which."""
+"""Choice of the fused kernels."""
 
 import logging
 from collections.abc import Iterator
@@ -20,9 +20,6 @@ def fused(on: bool) -> Iterator[None]:
 
     Args:
         on: Whether the kernels are used where there is one; without, torch computes the same more slowly.
-
-    Yields:
-        Nothing.
     """
     token = _on.set(on)
     try:
@@ -51,7 +48,7 @@ def serving(*tensors: Tensor) -> Literal["numba", "triton"] | None:
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Tell whether Numba's kernels take these tensors: float32, on the CPU, and not switched off."""
+    """Return whether Numba's kernels take these tensors: float32, on the CPU, and not switched off."""
     return serving(*tensors) == "numba"
 
 

@@ -15,12 +15,12 @@ from mrecg.track.wandb_logger.account import has_key, server
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 60.0
-"""How long W&B may take for everything; its client itself would retry for much longer."""
+"""Seconds for everything that W&B does; its client itself would retry for much longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """Where the dashboard is.
+    """Addresses of the dashboard.
 
     Attributes:
         workspace: Address of the saved workspace.
@@ -37,9 +37,6 @@ def read(file: Path) -> dict[str, Any]:
     Args:
         file: What ``mrecg dashboard`` has written.
 
-    Returns:
-        The specification.
-
     Raises:
         DataError: It is missing or something else.
     """
@@ -54,7 +51,7 @@ def read(file: Path) -> dict[str, Any]:
         or values.get("kind") != KIND
         or not {"workspace", "report"} <= values.keys()
     ):
-        raise DataError(f"{file}: is no dashboard; mrecg dashboard DIR... writes one")
+        raise DataError(f"{file}: is not a dashboard; mrecg dashboard DIR... writes one")
     return values
 
 
@@ -73,9 +70,6 @@ def apply(
         project: W&B project; None: that of the specification.
         seconds: How long to wait for W&B in all.
 
-    Returns:
-        Where they are.
-
     Raises:
         ConfigError: The extra or a key is missing.
         DataError: The specification does not fit the installed package, or W&B refuses it or is not reached.
@@ -92,9 +86,7 @@ def rebuild(specification: dict[str, Any], *, entity: str, project: str) -> tupl
     """Make the package's own objects of a specification.
 
     Args:
-        specification: The specification.
         entity: W&B user or team.
-        project: W&B project.
 
     Returns:
         A workspace and a report, ready to save.
@@ -151,7 +143,7 @@ def _in_time(task: Callable[[], T], seconds: float) -> T:
     def work() -> None:
         try:
             outcome.append(task())
-        except BaseException as error:  # handed over to the caller's thread, whatever it is
+        except BaseException as error:  # of any kind: handed over to the caller's thread
             failure.append(error)
 
     thread = threading.Thread(target=work, name="wandb", daemon=True)

@@ -1,4 +1,4 @@
-"""What a dashboard needs to know about runs, from their folders: names of curves, what tells runs apart."""
+"""Facts about runs that a dashboard needs, from their folders: names of curves, keys that differ."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class Network:
         model: Name of the model.
         units: Its units in network order.
         places: For each quantity of the optimisation curves where one stands (`metrics.places`),
-            in network order, a later pass behind the first.
+            in network order, a later pass after the first.
     """
 
     model: str
@@ -42,10 +42,9 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What all runs together have.
+    """Facts about all runs together.
 
     Attributes:
-        runs: How many there are.
         project: W&B project that they were logged to.
         entity: W&B user or team; None where the configuration names none.
         networks: By model and units.
@@ -70,9 +69,6 @@ def gather(folders: Sequence[Path]) -> Facts:
 
     Args:
         folders: Run folders, or folders that hold some.
-
-    Returns:
-        The facts.
 
     Raises:
         DataError: There is no run, or a file is not what it should be.

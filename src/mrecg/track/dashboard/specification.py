@@ -16,7 +16,7 @@ from mrecg.track.wandb_logger.wandb_run import quiet
 
 PACKAGE = "wandb-workspaces"
 KIND = "mrecg-dashboard"
-"""What the first key of a specification says, so that another file is not applied by mistake."""
+"""Value of the first key of a specification, so that no other file is applied by mistake."""
 TITLE = "MRECG: oscillation and what merging does to it"
 
 COMPARED = (
@@ -49,7 +49,7 @@ def packages() -> tuple[Any, Any]:
         import wandb_workspaces.reports.v2 as reports
         from wandb_workspaces import workspaces
     except ImportError:
-        raise ConfigError(f"dashboard: needs {PACKAGE}; pip install 'mrecg[dashboard]'") from None
+        raise ConfigError(f"dashboard: requires {PACKAGE}; pip install 'mrecg[dashboard]'") from None
     return workspaces, reports
 
 
@@ -58,7 +58,6 @@ def specification(facts: Facts, *, project: str, entity: str) -> dict[str, Any]:
 
     Args:
         facts: What the runs have.
-        project: W&B project.
         entity: W&B user or team; may be empty until the specification is applied.
 
     Returns:
@@ -83,9 +82,6 @@ def write(specification: dict[str, Any], file: Path) -> Path:
     Args:
         specification: From `specification`.
         file: Where; its folder is made.
-
-    Returns:
-        The file.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     write_durably(file, (json.dumps(specification, indent=1) + "\n").encode())
@@ -152,7 +148,7 @@ def _report(facts: Facts, project: str, entity: str) -> Any:
         wr.TableOfContents(),
         wr.H2("Oscillation"),
         wr.P(
-            "Error and reconstruction loss behind each unit, in network order, with all units up to there "
+            "Error and reconstruction loss after each unit, in network order, with all units up to there "
             f"quantized. Runs are grouped by {names(facts.keys)}: a line is the mean of its group, its band "
             "reaches from the smallest to the largest."
         ),
@@ -184,8 +180,8 @@ def _report(facts: Facts, project: str, entity: str) -> Any:
 
 def _oscillation() -> list[Any]:
     return [
-        _line([metrics.ERROR], "Relative error behind each unit", metrics.UNIT),
-        _line([metrics.LOSS], "Reconstruction loss behind each unit", metrics.UNIT),
+        _line([metrics.ERROR], "Relative error after each unit", metrics.UNIT),
+        _line([metrics.LOSS], "Reconstruction loss after each unit", metrics.UNIT),
     ]
 
 
@@ -230,7 +226,7 @@ def _ablation() -> list[Any]:
 
 
 def _multiples(network: Network, quantity: str) -> list[Any]:
-    """One panel a unit; the curves of a later pass go into that of the first."""
+    """Make one panel for each unit; the curves of a later pass go into that of the first."""
     panels: dict[str, list[str]] = {}
     for place in network.places[quantity]:
         first = next((unit for unit in panels if place.startswith(f"{unit}_")), place)

@@ -1,4 +1,4 @@
-"""How far a reconstruction is, and how long the rest will take: numbers only, whoever shows them."""
+"""Progress of a reconstruction and prediction of the time left, as numbers."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +17,6 @@ class Stretch:
     """One group while it is optimised.
 
     Attributes:
-        ahead: What was announced.
         begun: When the one before it was through, s.
         done: Steps taken.
         total: Steps of the optimisation itself; those of a correction come before them.
@@ -36,7 +35,7 @@ class Stretch:
 
     @property
     def correcting(self) -> bool:
-        """Whether its activations are being corrected: its own steps have not begun."""
+        """Return whether its activations are being corrected: its own steps have not begun."""
         return self.since is None
 
     @property
@@ -48,7 +47,7 @@ class Stretch:
 class Course(Silent):
     """Follows a reconstruction of one or several passes.
 
-    Time is predicted from what was measured in this run: the current group at its own seconds a step, all
+    Time is predicted from what was measured in this run: the current group at its own seconds per step, all
     later ones at the mean seconds per step and cost (`Ahead.cost`) of those up to now.
 
     Args:
@@ -123,7 +122,7 @@ class Course(Silent):
 
     @property
     def sure(self) -> bool:
-        """Whether what is left was predicted from enough groups and work."""
+        """Return whether what is left was predicted from enough groups and work."""
         return self._place >= SURE_GROUPS and self.fraction >= SURE_SHARE
 
     @property
@@ -143,7 +142,7 @@ class Course(Silent):
     def _enter(self, name: str) -> Stretch:
         if self.current is not None and self.current.ahead.name == name:
             return self.current
-        if self.current is not None:  # a trial: nobody says when it is through
+        if self.current is not None:  # a trial: its end is not announced
             self._leave()
         while self._place < len(self._todo) - 1 and self._todo[self._place].name != name:
             self._place += 1

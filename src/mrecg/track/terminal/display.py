@@ -1,4 +1,4 @@
-"""Who shows how far a run is: a live display on a terminal, plain lines elsewhere, or nobody."""
+"""Display of a run's progress: live on a terminal, plain lines elsewhere, or none."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ TABLE_WIDTH = 140
 
 
 class _Console(Console):
-    """Prints whatever a name or file holds without letting it steer the terminal."""
+    """Prints names and contents of files without letting them control the terminal."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as rich does, without control characters but rich's own."""
@@ -54,14 +54,14 @@ def console_on(file: TextIO | None, *, width: int | None = None) -> Console:
 
 
 def results_console() -> Console:
-    """Where results are printed: standard output, where it is no terminal as wide as COLUMNS or a table."""
+    """Open standard output for results; if it is not a terminal, as wide as COLUMNS or a table."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
     wide = not terminal and not os.environ.get("COLUMNS", "").isdigit()
     return console_on(sys.stdout, width=TABLE_WIDTH if wide else None)
 
 
 class Display(Protocol):
-    """Whoever shows how far a run is."""
+    """Shows the progress of a run."""
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
         """Show a stage of ``total`` items; the function it gives is called with the number of items done."""
@@ -70,7 +70,7 @@ class Display(Protocol):
         """Say one line."""
 
     def reconstruction(self, name: str, *, lines: bool = True) -> AbstractContextManager[Listener]:
-        """Show a reconstruction; the listener it gives follows the steps. ``lines``: one a finished unit."""
+        """Show a reconstruction; its listener follows the steps. ``lines``: one per finished unit."""
 
 
 class Quiet:
@@ -91,14 +91,13 @@ class Quiet:
 
 
 class Screen:
-    """A live display on a terminal; elsewhere a line every ten seconds, and one a stage and finished unit.
+    """A live display on a terminal; elsewhere a line every ten seconds, and one per stage and finished unit.
 
     Args:
         title: Stands before every line, for example the run's name.
         console: Where to write; standard error by default, so that results can be piped.
 
     Attributes:
-        console: Where it writes.
         live: Whether it redraws: not where NO_COLOR is set, nor on a dumb terminal or one without Unicode.
     """
 
@@ -122,7 +121,7 @@ class Screen:
 
     @contextmanager
     def reconstruction(self, name: str, *, lines: bool = True) -> Iterator[Listener]:
-        """Show the steps of all groups, the loss of the current one and what was left behind each unit."""
+        """Show the steps of all groups, the loss of the current one and the error after each unit."""
         show = live_reconstruction if self.live else plain_reconstruction
         with show(self.console, name, Course(), lines=lines) as listener:
             yield listener

@@ -14,15 +14,16 @@ from rich.live import Live
 from rich.text import Text
 
 from mrecg.reconstruct.events import Ahead, Broadcast, GroupResult, Listener, Silent, UnitResult
+from mrecg.runs.text import memory, number, stopwatch
 from mrecg.system.process_memory import memory_in_use
 from mrecg.track.terminal import words
 from mrecg.track.terminal.course import Course, Stretch
 from mrecg.track.terminal.unit_lines import UnitLines
 
 BLUE, BROWN, GREEN = "color(31)", "color(130)", "color(28)"
-"""What goes on, what is merged, what is done."""
+"""Colours of what is running, merged and done."""
 REFRESH = 4
-"""Pictures a second."""
+"""Frames per second."""
 LABEL = 15
 """Columns of a stage's name."""
 WIDEST = 110
@@ -60,7 +61,7 @@ def row(left: Text, right: Text, width: int) -> Text:
 
 
 def _through(console: Console, name: str, what: str, seconds: float) -> None:
-    line = Text.assemble("  ", ("✓", GREEN), f" {name:<{LABEL - 1}} ", f"{what:<14}", words.duration(seconds))
+    line = Text.assemble("  ", ("✓", GREEN), f" {name:<{LABEL - 1}} ", f"{what:<14}", stopwatch(seconds))
     console.print(line, no_wrap=True, overflow="ellipsis")
 
 
@@ -76,8 +77,6 @@ def live_stage(console: Console, name: str, total: int) -> Iterator[Callable[[in
     """Show a stage as a bar, and leave one line.
 
     Args:
-        console: A terminal.
-        name: The stage.
         total: Items.
 
     Yields:
@@ -102,22 +101,19 @@ class _Stage:
             return
         spent = time.monotonic() - self.begin
         left = spent * (self.total - self.done) / self.done if self.done and spent > 1 else None
-        facts = [f"{self.done}/{self.total}", words.duration(spent)]
+        facts = [f"{self.done}/{self.total}", stopwatch(spent)]
         if left is not None and left > 1:
             facts.append(words.remaining(left, sure=self.done / self.total > 0.3))
-        facts.append(words.memory(memory_in_use()[0]))
+        facts.append(memory(memory_in_use()[0]))
         width = min(options.max_width - 1, WIDEST)
         yield _bar_line(self.name, self.done / self.total, facts, width)
 
 
 @contextmanager
 def live_reconstruction(console: Console, name: str, course: Course, *, lines: bool) -> Iterator[Listener]:
-    """Follow a reconstruction: three lines that are redrawn, and above them one a finished unit.
+    """Follow a reconstruction: three lines that are redrawn, and above them one for each finished unit.
 
     Args:
-        console: A terminal.
-        name: What it is called.
-        course: Keeps the numbers.
         lines: Whether each finished unit gets a line.
 
     Yields:
@@ -158,19 +154,19 @@ class _Groups(Silent):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         course, here = self.course, self.course.current
         width = min(options.max_width - 1, WIDEST)
-        facts = [f"{course.units_done}/{course.units} units", words.duration(course.seconds)]
+        facts = [f"{course.units_done}/{course.units} units", stopwatch(course.seconds)]
         facts.append(words.remaining(course.left, sure=course.sure))
         name = f"{self.name} {course.number}/{course.passes}" if course.passes > 1 else self.name
         yield Text("")
         yield _bar_line(name, course.fraction, facts, width)
         used, gpu = memory_in_use()
-        memory = words.memory(used) + (f" + {words.memory(gpu)} GPU" if gpu is not None else "")
+        in_use = memory(used) + (f" + {memory(gpu)} GPU" if gpu is not None else "")
         if here is None:
             yield row(Text("  passing the images on to the next unit", "dim"), Text(), width)
-            yield row(Text(""), Text(memory, "dim"), width)
+            yield row(Text(""), Text(in_use, "dim"), width)
             return
         yield _group_line(here, width)
-        yield _loss_line(here, memory, width)
+        yield _loss_line(here, in_use, width)
 
 
 def _group_line(here: Stretch, width: int) -> Text:
@@ -185,15 +181,15 @@ def _group_line(here: Stretch, width: int) -> Text:
     return row(Text.assemble("  ", word, (words.members(here.ahead.members, room), style)), right, width)
 
 
-def _loss_line(here: Stretch, memory: str, width: int) -> Text:
+def _loss_line(here: Stretch, in_use: str, width: int) -> Text:
     cells = max(8, min(32, width - 54))
     drawn = words.spark(here.curve, cells)
     text = Text.assemble("  ", (drawn, BLUE), ("·" * (cells - len(drawn)), "dim"), "  ")
     if here.losses:
         loss = here.losses[-1][1]
-        text.append_text(Text.assemble("loss ", (words.number(loss), "bold")))
+        text.append_text(Text.assemble("loss ", (number(loss), "bold")))
         if here.floor is not None:
-            text.append(f"   floor {words.number(here.floor)}")
+            text.append(f"   floor {number(here.floor)}")
             if here.floor > 0 and loss > 0:
                 text.append(f"   {loss / here.floor:.2f}×", "dim")
-    return row(text, Text(memory, "dim"), width)
+    return row(text, Text(in_use, "dim"), width)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from mrecg.reconstruct.events import Ahead, Broadcast, CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.runs.text import memory, number, stopwatch
 from mrecg.system.process_memory import memory_in_use
 from mrecg.track.terminal import words
 from mrecg.track.terminal.course import Course
@@ -25,8 +26,6 @@ def plain_stage(console: Console, name: str, total: int) -> Iterator[Callable[[i
     """Say how far a stage is, every ten seconds, and when it is through.
 
     Args:
-        console: Where to write.
-        name: The stage.
         total: Items.
 
     Yields:
@@ -36,7 +35,7 @@ def plain_stage(console: Console, name: str, total: int) -> Iterator[Callable[[i
     last = begin
 
     def line(now: float) -> str:
-        return f"{name}: {done}/{total} ({words.duration(now - begin)})"
+        return f"{name}: {done}/{total} ({stopwatch(now - begin)})"
 
     def advance(more: int) -> None:
         nonlocal done, last
@@ -56,9 +55,6 @@ def plain_reconstruction(console: Console, name: str, course: Course, *, lines: 
     """Follow a reconstruction in lines.
 
     Args:
-        console: Where to write.
-        name: What it is called.
-        course: Keeps the numbers.
         lines: Whether each finished unit gets a line.
 
     Yields:
@@ -68,7 +64,7 @@ def plain_reconstruction(console: Console, name: str, course: Course, *, lines: 
     yield Broadcast(course, view)
     done, total = (course.steps_done, course.steps) if course.steps else (course.units, course.units)
     what = "steps" if course.steps else "units"
-    _say(console, f"{name}: {done}/{total} {what} ({words.duration(course.seconds)})")
+    _say(console, f"{name}: {done}/{total} {what} ({stopwatch(course.seconds)})")
 
 
 class _Lines(Silent):
@@ -80,7 +76,7 @@ class _Lines(Silent):
         self.curves: list[tuple[float, float]] = []
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
-        # Before the first step, so that nobody has to wait to learn that this takes hours.
+        # Before the first step, so that the user sees at once if this will take hours.
         if self.course.steps:
             _say(self.console, f"{self.name}: {self.course.steps:,} steps in all")
 
@@ -98,11 +94,11 @@ class _Lines(Silent):
         parts.append(f"{course.units_done}/{course.units} units")
         parts.append(f"{'trying ' if here.ahead.trial else ''}{group} {here.done}/{here.ahead.steps}")
         if here.losses:
-            parts.append(f"loss {words.number(here.losses[-1][1])} (floor {words.number(here.floor)})")
-        parts.append(words.duration(course.seconds))
+            parts.append(f"loss {number(here.losses[-1][1])} (floor {number(here.floor)})")
+        parts.append(stopwatch(course.seconds))
         parts.append(words.remaining(course.left, sure=course.sure))
         used, gpu = memory_in_use()
-        parts.append(words.memory(used) + (f", GPU {words.memory(gpu)}" if gpu is not None else ""))
+        parts.append(memory(used) + (f", GPU {memory(gpu)}" if gpu is not None else ""))
         _say(self.console, f"{self.name}: {', '.join(parts)}")
 
     def unit(self, index: int, result: UnitResult) -> None:
@@ -116,13 +112,13 @@ class _Lines(Silent):
         place = f"unit {self.course.units_done}/{self.course.units}"
         if self.course.passes > 1:
             place = f"pass {self.course.number}/{self.course.passes}, {place}"
-        parts = [f"error {', '.join(words.number(unit.error) for unit in units)}"] if units else []
+        parts = [f"error {', '.join(number(unit.error) for unit in units)}"] if units else []
         if result.curve:
             first, last = (result.curve[i].reconstruction for i in (0, -1))
             drawn = "" if self.console.options.ascii_only else f"{words.spark(curve, SPARK_CELLS)} "
-            loss = f"loss {drawn}{words.number(first)} -> {words.number(last)}"
-            parts = [f"{loss}, floor {words.number(result.floor)}", *parts]
-        parts.append(words.duration(result.seconds))
+            loss = f"loss {drawn}{number(first)} -> {number(last)}"
+            parts = [f"{loss}, floor {number(result.floor)}", *parts]
+        parts.append(stopwatch(result.seconds))
         if not self.told and self.course.left is not None:
             self.told = True
             parts.append(words.remaining(self.course.left, sure=self.course.sure))

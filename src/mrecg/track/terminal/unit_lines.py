@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mrecg.reconstruct.events import GroupResult, UnitResult
+from mrecg.runs.text import number, stopwatch
 from mrecg.track.terminal import words
 
 SPARK, MERGED = "color(31)", "color(130)"
@@ -19,7 +20,6 @@ class UnitLines:
     """Prints finished groups.
 
     Args:
-        console: A terminal.
         longest: Characters of the longest name to come.
     """
 
@@ -30,7 +30,6 @@ class UnitLines:
         """Print a group.
 
         Args:
-            result: The group.
             units: Its units, measured; empty in a pass that measures none.
         """
         name, curve = _widths(self._console.width, self._longest)
@@ -45,13 +44,13 @@ class UnitLines:
             last = i == len(names) - 1
             drawn, change, floor, seconds = "", "", "", ""
             if last:
-                seconds = words.duration(result.seconds)
+                seconds = stopwatch(result.seconds)
             if last and result.curve:
                 points = [(point.step / result.steps, point.reconstruction) for point in result.curve]
                 drawn = words.spark(points, curve)
-                change = " → ".join(words.number(result.curve[j].reconstruction) for j in (0, -1))
-                floor = words.number(result.floor)
-            error = words.number(units[i].error) if units else ""
+                change = " → ".join(number(result.curve[j].reconstruction) for j in (0, -1))
+                floor = number(result.floor)
+            error = number(units[i].error) if units else ""
             line = _line(marks[i], (unit, drawn, change, floor, error, seconds), name, curve)
             if len(names) > 1:
                 line.stylize(MERGED, 2, 4 + name)

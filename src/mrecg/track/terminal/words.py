@@ -1,64 +1,13 @@
-"""What fits into a line of a terminal: short numbers, names and times, bars and spark lines."""
+"""Parts of a line on a terminal: names, times left, bars and spark lines."""
 
 import math
 from collections.abc import Sequence
 
+from mrecg.runs.text import stopwatch
+
 SPARKS = "▁▂▃▄▅▆▇█"
-NONE = "–"
-COLUMNS = 6
-"""Of a number."""
 LEAST_SPAN = 1.5
 """A spark line spans at least this factor, so that the noise of a flat curve looks flat."""
-
-
-def number(value: float | None) -> str:
-    """Write a number in six columns, as far as it goes.
-
-    Args:
-        value: A number of any size, or None.
-
-    Returns:
-        Three or four significant digits; a dash for None.
-
-    >>> [number(value) for value in (1234.5, 12.345, 0.7, 0.0351, 0.00123, 98765.0, None)]
-    ['1234', '12.35', '0.700', '0.0351', '1.2e-3', '9.88e4', '–']
-    """
-    if value is None:
-        return NONE
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    size = abs(value)
-    if 0.01 <= size < 9999.5:
-        return f"{value:#.4g}".rstrip(".") if size >= 1 else f"{value:#.3g}"
-    for digits in (2, 1):
-        mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
-        text = f"{mantissa}e{int(exponent)}"
-        if len(text) <= COLUMNS:
-            break
-    return text
-
-
-def duration(seconds: float) -> str:
-    """Write a time.
-
-    Args:
-        seconds: At least 0.
-
-    Returns:
-        Seconds with a tenth below ten, then whole ones, minutes, hours.
-
-    >>> [duration(seconds) for seconds in (4.25, 38.2, 83, 7500)]
-    ['4.2 s', '38 s', '1:23 min', '2:05 h']
-    """
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d} min"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours}:{minutes:02d} h"
 
 
 def remaining(seconds: float | None, *, sure: bool) -> str:
@@ -77,27 +26,17 @@ def remaining(seconds: float | None, *, sure: bool) -> str:
     if seconds is None:
         return "measuring"
     if sure:
-        return f"{duration(seconds)} left"
+        return f"{stopwatch(seconds)} left"
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size:
             return f"about {seconds / size:.0f} {unit} left"
     return f"about {max(5, 5 * round(seconds / 5))} s left"
 
 
-def memory(megabytes: float) -> str:
-    """Write an amount of memory.
-
-    >>> memory(812.3), memory(2150)
-    ('812 MB', '2.1 GB')
-    """
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1024:.1f} GB"
-
-
 def shorten(text: str, width: int) -> str:
     """Take the middle out of a name that is too long: its ends tell most.
 
     Args:
-        text: The name.
         width: Columns.
 
     Returns:
@@ -146,7 +85,7 @@ def brackets(count: int) -> list[str]:
         count: Lines.
 
     Returns:
-        One character a line; a blank for a single one.
+        One character for each line; a blank for a single one.
 
     >>> brackets(1), brackets(3)
     ([' '], ['┐', '│', '┘'])

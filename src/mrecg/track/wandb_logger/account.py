@@ -1,4 +1,4 @@
-"""Whether this machine has a W&B account: read from where W&B looks, without importing it."""
+"""The W&B account of this machine, read from where W&B looks, without importing it."""
 
 import netrc
 import os
@@ -10,7 +10,7 @@ PUBLIC_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
 
 def has_key() -> bool:
-    """Whether there is an API key, in the environment or in the file that ``wandb login`` writes.
+    """Return whether there is an API key, in the environment or in the file that ``wandb login`` writes.
 
     W&B itself would ask for one on a terminal.
     """
@@ -24,7 +24,7 @@ def has_key() -> bool:
 
 
 def server() -> str:
-    """How to name the W&B server in a message."""
+    """Return the name of the W&B server for a message."""
     return os.environ.get("WANDB_BASE_URL", "W&B")
 
 

@@ -1,4 +1,4 @@
-"""By what W&B finds a run again: its tags and its sweep."""
+"""Labels of a run at W&B: its tags and its sweep."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def sweep(folder: Path) -> str | None:
         folder: The run folder. Hydra writes its own settings into it before a run begins, by any launcher.
 
     Returns:
-        The name of the sweep's folder, behind its date if it lies below one; None outside of a sweep.
+        The name of the sweep's folder, after its date if it lies below one; None outside of a sweep.
     """
     file = folder / ".hydra" / "hydra.yaml"
     try:

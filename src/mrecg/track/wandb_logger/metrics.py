@@ -17,9 +17,9 @@ STEP = "step"
 UNIT = "unit"
 """Step axis of all curves over the units: 0 for the first. Hidden."""
 ERROR = "oscillation/error"
-"""Relative error behind each base unit."""
+"""Relative error after each base unit."""
 LOSS = "oscillation/loss"
-"""Reconstruction loss behind each base unit."""
+"""Reconstruction loss after each base unit."""
 
 CURVE = {
     "reconstruction": "reconstruction",
@@ -37,7 +37,7 @@ def curve_key(place: str, quantity: str) -> str:
     """Key of an optimisation curve.
 
     Args:
-        place: From `places`, with a later pass behind it where there is one (`with_pass`).
+        place: From `places`, with a later pass after it where there is one (`with_pass`).
         quantity: A key of `CURVE`.
 
     Returns:
@@ -61,13 +61,10 @@ def with_pass(place: str, task: str, count: int) -> str:
 
 
 def places(plan: Plan) -> dict[str, str]:
-    """Name every group by its last unit, behind which its loss is measured.
+    """Name every group by its last unit, after which its loss is measured.
 
     So the curves of a merged group and of its last unit alone are about the same tensor and share a panel,
     and a project has as many panels as the network has units, however many schedules are tried.
-
-    Args:
-        plan: The plan.
 
     Returns:
         For each group name (`group_name`) the number of its last unit and the unit's name, for example

@@ -2,89 +2,13 @@
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mrecg.errors import DataError
 from mrecg.system.checked_read import read_regular
-
-
-@dataclass(frozen=True, kw_only=True)
-class Definition:
-    """How W&B was told to show a curve.
-
-    Attributes:
-        axis: Its step axis; empty: none of its own.
-        hidden: Whether the default workspace has no panel for it.
-        in_summary: Whether its last value goes into the summary.
-    """
-
-    axis: str
-    hidden: bool
-    in_summary: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Artifact:
-    """Files that belong to a run.
-
-    Attributes:
-        name: Its name.
-        type: ``model`` for quantized weights.
-        files: Where each file lies on this machine, by its name in the artifact.
-    """
-
-    name: str
-    type: str
-    files: Mapping[str, Path]
-
-
-@dataclass(kw_only=True)
-class OfflineRun:
-    """All that an offline file says about a run.
-
-    Attributes:
-        name: Display name.
-        project: W&B project.
-        entity: W&B user or team; empty: the default of whoever syncs.
-        group: The sweep.
-        job_type: The verb.
-        tags: In W&B's order.
-        config: Nested.
-        summary: As the run left it, with W&B's own ``_step``, ``_timestamp`` and ``_runtime`` among the keys.
-        history: The logged rows, with the same keys of W&B's own.
-        definitions: By the exact name of the curve.
-        artifacts: In the order in which they were logged.
-        exit_code: None where the run did not come to its end.
-    """
-
-    name: str = ""
-    project: str = ""
-    entity: str = ""
-    group: str = ""
-    job_type: str = ""
-    tags: tuple[str, ...] = ()
-    config: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    definitions: dict[str, Definition] = field(default_factory=dict)
-    artifacts: list[Artifact] = field(default_factory=list)
-    exit_code: int | None = None
-
-    def curve(self, key: str) -> list[tuple[float, float]]:
-        """One curve as W&B draws it.
-
-        Args:
-            key: Its exact name.
-
-        Returns:
-            Pairs of its own step axis and its value, in the order of logging.
-        """
-        axis = self.definitions[key].axis
-        return [(row[axis], row[key]) for row in self.history if key in row]
 
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:
@@ -94,87 +18,35 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
         path: A ``.wandb`` file, or a folder that holds exactly one at any depth.
 
     Yields:
-        One dict a logged row, with W&B's own ``_step``, ``_timestamp`` and ``_runtime`` among the keys.
+        One dict per logged row, with W&B's own ``_step``, ``_timestamp`` and ``_runtime`` among the keys.
 
     Raises:
         DataError: There is no such file, or it does not begin as one.
     """
     for record in records(path):
         if record.WhichOneof("record_type") == "history":
-            yield _row(record.history.item)
-
-
-def read_run(path: Path | str) -> OfflineRun:
-    """Read everything back from the file that W&B leaves offline.
-
-    Args:
-        path: A ``.wandb`` file, or a folder that holds exactly one at any depth.
-
-    Returns:
-        The run, also where it was killed on the way.
-
-    Raises:
-        DataError: There is no such file, or it does not begin as one.
-    """
-    run = OfflineRun()
-    for record in records(Path(path)):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            part = record.run
-            run.name, run.project, run.entity = part.display_name, part.project, part.entity
-            run.group, run.job_type, run.tags = part.run_group, part.job_type, tuple(part.tags)
-            _update(run.config, part.config.update)
-        elif kind == "config":
-            _update(run.config, record.config.update)
-        elif kind == "summary":
-            _update(run.summary, record.summary.update)
-        elif kind == "history":
-            run.history.append(_row(record.history.item))
-        elif kind == "metric":
-            part = record.metric
-            run.definitions[part.name] = Definition(
-                axis=part.step_metric, hidden=part.options.hidden, in_summary=not part.summary.none
-            )
-        elif kind == "artifact":
-            part = record.artifact
-            files = {entry.path: Path(entry.local_path) for entry in part.manifest.contents}
-            run.artifacts.append(Artifact(name=part.name, type=part.type, files=files))
-        elif kind == "exit":
-            run.exit_code = record.exit.exit_code
-    return run
+            yield row_of(record.history.item)
 
 
 def rows_kept(folder: Path, run_id: str) -> int:
-    """Count the rows that the files of a W&B run hold, however many times it was begun.
-
-    Args:
-        folder: The run folder.
-        run_id: The W&B run.
+    """Count the rows in all files of a W&B run, which gets a file for each time it was started.
 
     Returns:
-        How many numbers of rows they take; nothing for a file that cannot be read.
+        How many row numbers they take; 0 for a file that cannot be read.
     """
     kept = 0
     for file in folder.glob(f"wandb/*run-*-{run_id}/run-{run_id}.wandb"):
         try:
             numbers = [row["_step"] for row in read_history(file)]
-        except Exception:  # whatever a damaged file makes of protobuf's messages; its rows are sent again
+        except Exception:  # protobuf raises many kinds for a damaged file; its rows are sent again
             continue
         kept += numbers[-1] - numbers[0] + 1 if numbers else 0
     return kept
 
 
-def _row(items: Iterable[Any]) -> dict[str, Any]:
+def row_of(items: Iterable[Any]) -> dict[str, Any]:
+    """Take a logged row from W&B's message."""
     return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
-
-
-def _update(values: dict[str, Any], items: Iterable[Any]) -> None:
-    for item in items:
-        *path, last = item.nested_key or [item.key]
-        inner = values
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = json.loads(item.value_json)
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -206,7 +78,7 @@ _FULL, _FIRST, _LAST = 1, 2, 4
 
 
 def log_records(path: Path) -> Iterator[bytes]:
-    """Split the file into records: LevelDB's log format behind a header of W&B's own.
+    """Split the file into records: LevelDB's log format after a header of W&B's own.
 
     Args:
         path: A ``.wandb`` file.

@@ -1,4 +1,4 @@
-"""Which W&B run a run folder belongs to: a run that is resumed goes on with the one that it began."""
+"""The W&B run of a run folder: a resumed run continues the W&B run that it began."""
 
 import json
 import logging
@@ -23,10 +23,6 @@ _ID = re.compile(r"[0-9a-f]{8}")
 def run_id(config: RunConfig, folder: Path) -> str | None:
     """Find the id of an interrupted run, or draw one and keep it.
 
-    Args:
-        config: The configuration.
-        folder: The run folder.
-
     Returns:
         8 hexadecimal digits; None where W&B's agent has chosen an id.
     """
@@ -46,11 +42,7 @@ def run_id(config: RunConfig, folder: Path) -> str | None:
 
 
 def forget(folder: Path) -> None:
-    """Give up the id: the run is complete, and what comes after it in its folder is another one.
-
-    Args:
-        folder: The run folder.
-    """
+    """Give up the id: the run is complete, and what comes after it in its folder is another one."""
     with suppress(OSError):  # what is left has the hash of its run
         (folder / FILE).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""W&B behind a thread of its own: nothing that it does, or fails to do, stops or fails the job."""
+"""W&B in a thread of its own, so that its failures never stop or fail the job."""
 
 import logging
 import shlex
@@ -18,18 +18,18 @@ from mrecg.track.wandb_logger.wandb_run import Mode
 log = logging.getLogger(__name__)
 
 FINISH_SECONDS = 60.0
-"""How long the end of a job waits for W&B: longer than W&B's own limit for uploads, so that it says why."""
+"""Seconds that the end of a job waits for W&B: more than W&B's own limit for uploads, so that it says why."""
 FAILED_SECONDS = 15.0
-"""The same where the job failed or was interrupted: whoever ended it is waiting, often to kill it."""
+"""The same where the job failed or was interrupted: the process is awaited, and often killed soon after."""
 LEAST_SECONDS = 2.0
 """The same where W&B has stood still for longer than these already."""
 
 
 class Tracked(Listener, Protocol):
-    """What is used of a W&B run."""
+    """The part of a W&B run that is used here."""
 
     local: Path
-    """What W&B keeps of it on this machine."""
+    """Folder of its local files."""
 
     def plan(self, plan: Plan) -> None:
         """Send the plan."""
@@ -57,7 +57,6 @@ class Sender(Silent):
     Args:
         start: Starts the W&B run in a mode.
         mode: ``offline`` or ``online``; where W&B does not start online, it is tried offline.
-        folder: The run folder.
         artifact: Whether the end of the run has an artifact.
         fallen_back: Whether online was asked for, and ``mode`` is the next best.
     """
@@ -92,7 +91,7 @@ class Sender(Silent):
         self._put(_Call("curve", (group, task, tuple(points), steps), len(points), group))
 
     def unit(self, index: int, result: UnitResult) -> None:
-        """Pass the error and the loss behind a unit on."""
+        """Pass the error and the loss after a unit on."""
         self._put(_Call("unit", (index, result), 1, result.name))
 
     def finished(self, result: GroupResult) -> None:
@@ -100,11 +99,7 @@ class Sender(Silent):
         self._put(_Call("finished", (result,)))
 
     def plan(self, plan: Plan) -> None:
-        """Pass the plan on.
-
-        Args:
-            plan: The plan of the run.
-        """
+        """Pass the plan on."""
         self._put(_Call("plan", (plan,), len(plan.units) if plan.criteria else 0, "the plan"))
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
@@ -125,7 +120,7 @@ class Sender(Silent):
             raise
         if not answered:
             self._give_up()
-            log.warning("W&B: no answer for %.0f s; it is not waited for any longer", max(limit, standing))
+            log.warning("W&B: no answer for %.0f s; no longer waiting for it", max(limit, standing))
         self._say_what_is_missing(failed)
 
     def _put(self, call: _Call) -> None:
@@ -148,7 +143,7 @@ class Sender(Silent):
             if not self._given_up:
                 where = f"at {self._at.place or 'its ' + self._at.method}" if self._at else "at its start"
                 log.warning(
-                    "W&B: sending stopped %s (%s); the run goes on with its CSV files", where, reason(error)
+                    "W&B: sending stopped %s (%s); the run continues with its CSV files", where, reason(error)
                 )
                 self._close(run)
         finally:
@@ -206,9 +201,6 @@ class Sender(Silent):
 
 def reason(error: BaseException) -> str:
     """Say an error in one line.
-
-    Args:
-        error: The error.
 
     Returns:
         Its type and its words, at most 300 characters.

@@ -1,4 +1,4 @@
-"""W&B: one run a job, every curve on its own step axis, offline unless asked otherwise."""
+"""W&B: one run per job, every curve on its own step axis, offline unless asked otherwise."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from mrecg.track.wandb_logger.offline import rows_kept
 
 Mode = Literal["offline", "online", "disabled"]
 FLUSH_SECONDS = 2.0
-"""How long W&B may hold records back; its default of 15 s loses a short run that is killed."""
+"""Seconds for which W&B may hold records back; its default of 15 s loses a short run that is killed."""
 START_SECONDS = 20.0
-"""How long W&B may try to reach its server before the run is written offline; its default is 90 s. Only the
+"""Seconds for W&B to reach its server before the run is written offline; its default is 90. Only the
 end of a short job waits for it."""
 UPLOAD_SECONDS = 45.0
-"""How long the end of a run may go on uploading; W&B's default is for ever. The rest stays on the disk."""
+"""Seconds for which the end of a run may upload; W&B's default is for ever. The rest stays on the disk."""
 JOB_TYPE = "quantize"
-"""W&B's job type of every run: the verb."""
+"""W&B's job type of every run: the command."""
 ARTIFACT_FILES = (WEIGHTS, PLAN, CONFIG, SUMMARY)
-"""What the artifact of a run holds."""
+"""Files in the artifact of a run."""
 
 
 class WandbRun(Silent):
@@ -37,7 +37,7 @@ class WandbRun(Silent):
         name: The run's name.
         settings: The run's whole configuration, as plain values.
         mode: W&B's mode; None: the configured one.
-        run_id: The W&B run to begin or to go on with; None: a new one, or what W&B's agent has chosen.
+        run_id: The W&B run to begin or to continue; None: a new one, or what W&B's agent has chosen.
 
     Attributes:
         local: What W&B keeps of the run on this machine.
@@ -93,22 +93,22 @@ class WandbRun(Silent):
         self._known: set[str] = set()
         self._places: dict[str, str] = {}
         self._passes = 0
-        # Rows are numbered, and a run that goes on tells of its finished groups again: the same rows under
+        # Rows are numbered, and a resumed run reports its finished groups again: the same rows under
         # the same numbers. What W&B has of them is left out. Offline, that is what the files before hold:
-        # `wandb sync` puts the files of a run behind each other and numbers on.
+        # `wandb sync` joins the files of a run and continues the numbers.
         self._row, self._shift = 0, kept
         self._known_rows = kept or int(self.run.starting_step)
         self._group_row = self._group_units = 0
 
     def _set(self, key: str, value: Mapping[str, Any]) -> None:
-        """Put something beside the configuration; a run that goes on may have had another value there."""
+        """Put something beside the configuration; a resumed run may have had another value there."""
         config: Any = self.run.config
         config.update({key: dict(value)}, allow_val_change=True)
 
     def _define(self, key: str, axis: str, *, hidden: bool = False) -> None:
         """Bind a curve to its axis, by its exact name: a pattern would lose against W&B's own rules.
 
-        The last value of a curve is no result, so the table of runs gets none of them.
+        The last value of a curve is not a result, so the table of runs gets none of them.
         """
         self.run.define_metric(key, step_metric=axis, step_sync=False, hidden=hidden, summary="none")
 
@@ -124,12 +124,12 @@ class WandbRun(Silent):
             self._log(metrics.STEP, point.step, row)
 
     def unit(self, index: int, result: UnitResult) -> None:
-        """Send the error and the loss behind a unit."""
+        """Send the error and the loss after a unit."""
         self._log(metrics.UNIT, index, {metrics.ERROR: result.error, metrics.LOSS: result.loss})
         self._group_units += 1
 
     def finished(self, result: GroupResult) -> None:
-        """Number the rows behind a group by what is known of it later, too.
+        """Number the rows after a group by what is known of it later, too.
 
         The points of an attempt that diverged are told once only, when they happen.
         """
@@ -138,11 +138,7 @@ class WandbRun(Silent):
         self._group_row, self._group_units = self._row, 0
 
     def plan(self, plan: Plan) -> None:
-        """Send capacities and differences as curves over the units, and the groups to the config.
-
-        Args:
-            plan: The plan of the run.
-        """
+        """Send capacities and differences as curves over the units, and the groups to the config."""
         self._places = metrics.places(plan)
         self._set("plan", plan.as_dict())
         for i in range(len(plan.units)):
@@ -155,7 +151,7 @@ class WandbRun(Silent):
         self._group_row = self._row
 
     def _log(self, axis: str, at: int, row: Mapping[str, float | None]) -> None:
-        """Send a row of curves that share an axis; None is no value."""
+        """Send a row of curves that share an axis; None is not a value."""
         values = {key: value for key, value in row.items() if value is not None}
         for key in values.keys() - self._known:
             hidden = any(key.startswith(f"{metrics.CURVE[quantity]}/") for quantity in metrics.HIDDEN)
