@@ -57,9 +57,6 @@ class Registry(Generic[T]):
             thing: What the name stands for. What the same script or package has registered under the name
                 before is replaced, as when a notebook's cell runs again.
 
-        Returns:
-            The thing.
-
         Raises:
             ConfigError: The name is no name, or one of this package's.
         """
@@ -78,12 +75,6 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """Find a thing, and import the module that registers it.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            The thing.
 
         Raises:
             ConfigError: There is none of that name, or its package cannot be loaded.

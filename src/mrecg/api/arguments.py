@@ -49,9 +49,6 @@ def checked_images(images: Tensor) -> Tensor:
     Args:
         images: What was given; shape (N, C, H, W) with at least one image.
 
-    Returns:
-        The images.
-
     Raises:
         DataError: They are something else.
     """
@@ -65,9 +62,6 @@ def checked_images(images: Tensor) -> Tensor:
 
 def refuse_without_values(model: nn.Module) -> None:
     """Refuse a network of which only the shapes are there.
-
-    Args:
-        model: The network.
 
     Raises:
         ConfigError: A tensor is on the meta device.
@@ -85,9 +79,6 @@ def named_group(choice: str | Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         choice: The name, or the values.
-
-    Returns:
-        The values.
     """
     return {"name": choice} if isinstance(choice, str) else dict(choice)
 
@@ -101,9 +92,6 @@ def config_with(
         values: By group, from the arguments that have names of their own.
         overrides: The other keyword arguments.
         function: Whose they are.
-
-    Returns:
-        The configuration.
 
     Raises:
         ConfigError: A keyword is unknown, or a value is wrong.

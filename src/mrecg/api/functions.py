@@ -132,15 +132,11 @@ def plan(
     """Plan which units to merge, without data: by module capacity, or by a published schedule.
 
     Args:
-        model: The network.
         weight_bits: 2 to 8, or 32.
         merge_count: Pairs of neighbours to merge at most; None: the schema's default.
         planner: ``modcap``, ``published``, or a criterion of another package that needs no probe.
         **overrides: Any other group of the configuration as a dict, for example
             ``model={"input_shape": (1, 28, 28)}``.
-
-    Returns:
-        The plan.
 
     Raises:
         ConfigError: The planner needs images; use `quantize`, whose result has the plan.

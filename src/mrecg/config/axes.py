@@ -49,7 +49,6 @@ def axes_of(
     A search chooses between the ends of an interval or a range, so that the ends stand for all values.
 
     Args:
-        overrides: The overrides.
         keep: Whether a plain one counts as an axis of one value.
         search: Whether they are those of a search; None: not known yet.
 

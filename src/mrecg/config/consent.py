@@ -88,9 +88,6 @@ class Consent:
 def asked(config: RunConfig) -> Iterator[str]:
     """List what takes consent to run a configuration that nobody has typed.
 
-    Args:
-        config: The configuration.
-
     Yields:
         What it would do, for example ``import and run model.target=mine.Net``.
     """
@@ -114,9 +111,6 @@ def import_paths(model: ModelConfig | None, data: DataConfig | None) -> dict[str
     Args:
         model: The model; None: it is not going to be built.
         data: The data; None: they are not going to be read.
-
-    Returns:
-        The import paths by key.
     """
     found = {}
     if model is not None and model.target is not None and not model.target.startswith(OWN_MODELS):

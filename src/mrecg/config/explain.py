@@ -18,9 +18,6 @@ _NOISE = re.compile(r"\s*(full_key: \S*|object_type=\S*|See https://hydra\.cc/\S
 def refuse_unreadable(overrides: Sequence[str]) -> None:
     """Refuse the first override that is no ``KEY=VALUE`` by Hydra's grammar.
 
-    Args:
-        overrides: The overrides.
-
     Raises:
         ConfigError: There is one; Hydra itself would not say which.
     """

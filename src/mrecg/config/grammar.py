@@ -37,9 +37,6 @@ def literal(text: str) -> str:
 def hydra_quoted(path: Path | str) -> str:
     """Write a path as a value of Hydra's grammar, whatever its name holds.
 
-    Args:
-        path: The path.
-
     Returns:
         The value, in quotes.
     """

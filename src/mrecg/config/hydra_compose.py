@@ -105,7 +105,6 @@ class Checked:
     """A command line that composes.
 
     Attributes:
-        configs: The configuration of every run.
         multirun: Whether Hydra will sweep.
         folder: The sweep's folder; None for a single run.
         run: The run's folder; None for a sweep.
@@ -228,9 +227,6 @@ def from_hydra(config: DictConfig) -> RunConfig:
     Args:
         config: The composed tree, without the hydra node.
 
-    Returns:
-        The configuration.
-
     Raises:
         ConfigError: A mandatory value is missing, or something is wrong with another.
     """
@@ -262,7 +258,6 @@ def run_composed(job: Any, tree: DictConfig, folder: Path) -> None:
     Args:
         job: The function of the verb, which takes Hydra's tree.
         tree: What `check` has composed.
-        folder: The run's folder.
 
     Raises:
         Exception: Whatever the job raised.

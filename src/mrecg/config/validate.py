@@ -206,7 +206,6 @@ def require_batch(config: RunConfig, images: int) -> None:
     """Check that there are enough images for a step, which takes each of them once.
 
     Args:
-        config: The configuration.
         images: How many calibration images there are.
 
     Raises:
@@ -276,7 +275,6 @@ def existing(path: Path, key: str) -> Path:
     """Check that a configured path is there.
 
     Args:
-        path: The path to check.
         key: The config key that holds it, for the message.
 
     Returns:

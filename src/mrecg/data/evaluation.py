@@ -153,11 +153,7 @@ class Evaluation:
         self._labels[:] = labels
 
     def draw(self) -> Draw:
-        """Record which images these are; labels that no pass has seen yet are read now.
-
-        Returns:
-            The draw.
-        """
+        """Record which images these are; labels that no pass has seen yet are read now."""
         if not self._labels:
             for _ in self.batches():
                 pass
@@ -218,7 +214,6 @@ def refuse_labels(labels: Sequence[int], outputs: int, source: str) -> None:
     """Refuse labels that are no index of a model's outputs.
 
     Args:
-        labels: The labels.
         outputs: How many outputs the model has.
         source: Where they are from, for the message.
 

@@ -22,7 +22,6 @@ class _Files:
     """Picture files and what they are made into.
 
     Attributes:
-        folder: Where they are.
         names: Their paths below it, with ``/``.
         labels: One a file; None where they have none.
         transform: Makes a picture into what the model takes.

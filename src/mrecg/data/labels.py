@@ -46,9 +46,6 @@ def sub_folders(folder: Path) -> list[str]:
 def are_numbers(names: Sequence[str]) -> bool:
     """Whether names of folders are whole numbers, all of them.
 
-    Args:
-        names: The names.
-
     Returns:
         Whether each is one; False where there is none.
 
@@ -64,9 +61,6 @@ def number_of(name: str, where: str) -> int:
     Args:
         name: Digits.
         where: For the message.
-
-    Returns:
-        The number.
 
     Raises:
         DataError: It is larger than any model's number of outputs.
@@ -124,7 +118,6 @@ def read_table(path: Path, folder: Path, classes: Sequence[str] | None) -> tuple
     indices, or all are names, which are then numbered as they sort.
 
     Args:
-        path: The CSV file.
         folder: The files' names are paths below it.
         classes: The model's classes in order; None: not known.
 

@@ -18,9 +18,6 @@ MOST_PIXELS = 89_478_485
 def read_picture(path: Path) -> Image.Image:
     """Decode a file.
 
-    Args:
-        path: The file.
-
     Returns:
         The picture as it is stored.
 

@@ -51,7 +51,6 @@ def draw(available: int, count: int, *, seed: int, what: str, every: str = "all"
     """Draw images without replacement.
 
     Args:
-        available: How many there are.
         count: How many are wanted.
         seed: Seed of the draw.
         what: The config key that asked, for the message.
@@ -71,12 +70,7 @@ def draw(available: int, count: int, *, seed: int, what: str, every: str = "all"
 
 
 def add_tensor(digest: Digest, tensor: Tensor) -> None:
-    """Let a hash go over a tensor: type, shape and values, whatever its device and its order in memory.
-
-    Args:
-        digest: The hash.
-        tensor: The tensor.
-    """
+    """Let a hash go over a tensor: type, shape and values, whatever its device and its order in memory."""
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     # A flat array is hashed in place; tobytes() would copy what may be a gigabyte of images.
     digest.update(tensor.detach().cpu().numpy().ravel())

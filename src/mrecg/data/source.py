@@ -18,7 +18,6 @@ class Labels:
     """Labels that are known before any image is read.
 
     Attributes:
-        values: One an image.
         source: Where they are from, for messages.
         classes: How many classes they were numbered by; None: each is a number itself.
         counted: What was counted, in the plural.
@@ -66,10 +65,6 @@ def register(name: str, source: Source) -> Source:
     Args:
         name: By which it is chosen: ``data=NAME``. It may use any key of the data group; keyword arguments of
             its own come in ``data.calibration_arguments`` and ``data.evaluation_arguments``.
-        source: The source.
-
-    Returns:
-        The source.
 
     Raises:
         ConfigError: The name is taken, or is no name.

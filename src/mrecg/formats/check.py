@@ -124,9 +124,6 @@ def compare(
         batches: Images of shape (B, C, H, W), with labels of shape (B,) where there are some.
         progress: Called behind each batch with the number of its images.
 
-    Returns:
-        One agreement a file.
-
     Raises:
         ExportError: A file differs from the network where nothing lies on an edge.
     """

@@ -69,7 +69,6 @@ def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocess
 
     Args:
         network: The hardened network.
-        config: The configuration of its run.
         preprocessing: What the run's images are made into, if that is known.
 
     Returns:
@@ -101,9 +100,6 @@ def load_file(file: Path, *, model: nn.Module | None = None, allow_import: bool 
             it is built from its name.
         allow_import: Whether the model's class may be imported, which runs its code, where the file names it
             by import path.
-
-    Returns:
-        The network.
 
     Raises:
         CheckpointError: The file is damaged, of another version, or does not fit the model.
@@ -143,9 +139,6 @@ def folds_affine(about: Mapping[str, Any]) -> bool:
 
 def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a ``quantized.safetensors`` of any version.
-
-    Args:
-        file: The file.
 
     Returns:
         Its description, empty for version 1, and its tensors by name, as `QuantizedNetwork.state` gave them.

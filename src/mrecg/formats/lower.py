@@ -155,10 +155,6 @@ def lower(model: nn.Module, form: Form) -> fx.GraphModule:
 def facts(quantized: Quantized, name: str) -> str:
     """Say what a file holds.
 
-    Args:
-        quantized: The network.
-        name: Its name.
-
     Returns:
         JSON with the name, the preprocessing if that is known, and the bits of every layer and activation.
     """
@@ -175,7 +171,6 @@ def refused(form: str, name: str, error: Exception) -> ExportError:
     """Build the error for a network that torch's exporter does not take.
 
     Args:
-        form: The format.
         name: The network's name.
         error: What torch has raised.
 

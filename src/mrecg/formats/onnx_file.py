@@ -80,7 +80,6 @@ def to_onnx(
 
     Args:
         quantized: The network, in float32.
-        name: Its name.
         shape: Channels, height and width of an image.
         opset: 18 to 25; None: see `opset_for`. Below 21 weights of fewer than 8 bits take 8, below 25 those
             of 2 take 4.

@@ -48,9 +48,6 @@ def with_integer_kernels(model: onnx.ModelProto, network: nn.Module) -> onnx.Mod
     Args:
         model: The model; it is changed.
         network: The network that it was written from, which `check_integer` has let pass.
-
-    Returns:
-        The model.
     """
     return _Rewriter(model, network).write()
 

@@ -39,9 +39,6 @@ def type_for(bits: int, opset: int) -> StoredType:
     Args:
         bits: Their bits, 2 to 8.
         opset: Of the file.
-
-    Returns:
-        The type.
     """
     return next(one for one in TYPES if one.bits >= bits and one.opset <= opset)
 

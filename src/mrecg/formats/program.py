@@ -18,8 +18,6 @@ def to_program(quantized: Quantized, *, name: str, shape: tuple[int, ...]) -> by
     """Write a quantized network as a program of torch.export.
 
     Args:
-        quantized: The network.
-        name: Its name.
         shape: Channels, height and width of an image.
 
     Returns:

@@ -70,10 +70,6 @@ def register(name: str, made: Format) -> Format:
 
     Args:
         name: By which it is chosen: ``mrecg export RUN format=NAME``.
-        made: The format.
-
-    Returns:
-        The format.
 
     Raises:
         ConfigError: The name is taken, or is no name.

@@ -68,11 +68,7 @@ class TorchSubject:
 
 
 class ModuleSubject:
-    """A network that was loaded again.
-
-    Args:
-        module: The network.
-    """
+    """A network that was loaded again."""
 
     what, bounds = "packed, reloaded", EXACT
 

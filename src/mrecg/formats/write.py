@@ -32,7 +32,6 @@ class Exported:
 
     Attributes:
         format: ``onnx``, ``onnx_int8`` (for integer kernels), ``pt2``, ``packed``, or another package's.
-        file: Where it is.
         bytes: Its size.
         by_bits: What the network takes by its bits alone, bytes (`mrecg.formats.checkpoint.quantized_bytes`).
         fp: What it took in float32, bytes.
@@ -64,7 +63,6 @@ def refuse(quantized: Quantized, form: str, opset: int | None = None) -> None:
     """See to what can be known before any work: whether a network can be written in a format.
 
     Args:
-        quantized: The network.
         form: ``onnx``, ``onnx_int8``, ``pt2``, ``packed``, or a format of another package.
         opset: That was asked for.
 
@@ -93,7 +91,6 @@ def export(
 
     Args:
         quantized: The hardened network, in float32, on the CPU.
-        config: The configuration of its run.
         file: Where to; its folder must be there.
         form: ``onnx``, ``onnx_int8``, ``pt2``, ``packed``, or a format of another package.
         batches: Images to compare on, of shape (B, C, H, W), preprocessed, with labels of shape (B,) where
@@ -140,9 +137,6 @@ def format_of(file: Path, form: str | None) -> str:
         file: The file to write.
         form: The format asked for; None: the first one with the file's ending.
 
-    Returns:
-        The format.
-
     Raises:
         ConfigError: The format or ending is unknown, or they do not go together.
     """
@@ -180,7 +174,6 @@ def images_of(
     """Take images to compare on: those for evaluation first, then those of the calibration.
 
     Args:
-        config: Where they are.
         preprocessing: What they are made into.
         count: How many, at most.
 

@@ -74,7 +74,6 @@ class LearnRounding:
         """Take the values from a method's hyper-parameters.
 
         Args:
-            config: The hyper-parameters.
             family: Of the network; decides an open lambda.
 
         Returns:
@@ -108,9 +107,6 @@ class LearnScales:
     @classmethod
     def of(cls, config: LearnedActivations) -> "LearnScales":
         """Take the values from a method's hyper-parameters.
-
-        Args:
-            config: The hyper-parameters.
 
         Returns:
             The record.

@@ -95,7 +95,6 @@ def comparable(left: UnitFacts, right: UnitFacts) -> str:
     """Say why two neighbours are not topologically homogeneous.
 
     Args:
-        left: A unit.
         right: The next one.
 
     Returns:

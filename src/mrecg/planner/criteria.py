@@ -23,7 +23,6 @@ class Measured(NamedTuple):
     Attributes:
         units: Facts of all units, in order.
         bits: Weight bits by layer name.
-        planner: The configured planner.
         probe: Numbers of a block-wise run; None where there is none.
     """
 

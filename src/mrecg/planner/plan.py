@@ -37,8 +37,6 @@ def make_plan(
     Args:
         units: Facts of all units in order.
         bits: Weight bits by layer name.
-        granularity: The configured granularity.
-        planner: The configured planner.
         model: Name of the model, by which published schedules are found.
         probe: Numbers of a plain run; needed when `needs_probe`.
         graph_notes: What is to be known about the units, for the plan's reader.
@@ -133,7 +131,6 @@ def allowed_pairs(units: Sequence[UnitFacts], planner: PlannerConfig) -> set[int
 
     Args:
         units: Facts of all units in order.
-        planner: The configured planner.
 
     Returns:
         Indices; pair i is units i and i + 1.

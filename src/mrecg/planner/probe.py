@@ -34,7 +34,6 @@ def check_probe(probe: Probe, units: int) -> None:
     """Check that a probe is about as many units as there are.
 
     Args:
-        probe: The probe.
         units: How many units there are.
 
     Raises:
@@ -56,10 +55,6 @@ def check_probe(probe: Probe, units: int) -> None:
 def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
     """Tell whether a plan needs the numbers of a probe run.
 
-    Args:
-        granularity: The configured granularity.
-        planner: The configured planner.
-
     Returns:
         True for mixed granularity by budget, by loss or by error (or by ModCap where the probe ranks pairs or
         finds how many to merge), unless nothing is to be merged anyway.
@@ -77,10 +72,6 @@ def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
 
 def needs_trials(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
     """Tell whether a plan needs trials of merges in its probe: its ``reach`` and ``pairs``.
-
-    Args:
-        granularity: The configured granularity.
-        planner: The configured planner.
 
     Returns:
         True for mixed granularity by budget.

@@ -245,7 +245,6 @@ def validate(units: Sequence[str], groups: Sequence[Sequence[str]]) -> None:
 
     Args:
         units: All unit names in order.
-        groups: The groups.
 
     Raises:
         PlanError: They do not.

@@ -76,9 +76,6 @@ class Store:
 
         Args:
             values: Shape (N, ...).
-
-        Returns:
-            The store.
         """
         return cls(_rows(values), device=values.device, dtype=values.dtype)
 

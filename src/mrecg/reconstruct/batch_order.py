@@ -13,9 +13,7 @@ class Order:
     """Draws the images of every step; a step's draw depends on the seed and the step's number alone.
 
     Args:
-        images: How many there are.
         batch: How many a step sees; no image twice.
-        seed: Of the group.
         device: Where the indices are needed.
     """
 
@@ -26,9 +24,6 @@ class Order:
 
     def at(self, step: int) -> Tensor:
         """The images of a step.
-
-        Args:
-            step: Its number.
 
         Returns:
             Indices of shape (batch,).

@@ -19,9 +19,6 @@ from mrecg.system.variables import WORKERS
 def device_of(config: RunConfig) -> torch.device:
     """Find the device of a run.
 
-    Args:
-        config: The configuration.
-
     Returns:
         The device, or the first of several.
 
@@ -41,9 +38,6 @@ def computing(*, threads: int | None, kernels: str, precision: Precision = 32) -
         threads: How many threads it uses; None: as it is, or its part where jobs share the machine.
         kernels: ``fused`` or ``plain``.
         precision: What float32 means; see `mrecg.system.tf32`.
-
-    Yields:
-        Nothing.
     """
     before = torch.get_num_threads()
     workers = int(os.environ.get(WORKERS, "1"))
@@ -60,9 +54,6 @@ def computing(*, threads: int | None, kernels: str, precision: Precision = 32) -
 def computing_as(config: RunConfig) -> AbstractContextManager[None]:
     """Choose how torch computes as a configuration says.
 
-    Args:
-        config: The configuration.
-
     Returns:
         The context of `computing`.
     """
@@ -75,9 +66,6 @@ def keeping_draws() -> Iterator[None]:
     """Leave the global generators of torch, numpy and Python after the ``with`` block as they were before.
 
     Nothing here draws from them, but a DataLoader does when an iteration begins, and so may a data set.
-
-    Yields:
-        Nothing.
     """
     plain, arrays = random.getstate(), np.random.get_state()
     begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]

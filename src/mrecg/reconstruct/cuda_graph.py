@@ -92,9 +92,6 @@ class Replay:
     def step(self, step: int) -> Losses:
         """Run one optimisation step.
 
-        Args:
-            step: Its number.
-
         Returns:
             Its losses, on the device.
         """

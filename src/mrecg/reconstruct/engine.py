@@ -29,7 +29,6 @@ def reconstruct(
     """Optimise a calibrated network, in place.
 
     Args:
-        network: The calibrated network.
         images: Calibration images of shape (N, C, H, W), on the network's device; the cache reads them where
             they are.
         plan: Which units are optimised jointly; made for the network's units.

@@ -291,7 +291,6 @@ class GroupReconstruction(L.LightningModule):
         """Put a step's losses together.
 
         Args:
-            step: Its number.
             outputs: Those of `compute`.
 
         Returns:

@@ -45,12 +45,8 @@ class GroupRecord:
         """Say how the group went.
 
         Args:
-            name: Its name.
             task: The pass's name.
             steps: Optimisation steps.
-
-        Returns:
-            The result.
         """
         return GroupResult(
             name=name,
@@ -92,7 +88,6 @@ class Finished(Protocol):
         """Say which group is next.
 
         Args:
-            task: The pass.
             members: Names of the group's units.
             steps: Optimisation steps; 0 where there is nothing to learn.
         """
@@ -101,11 +96,7 @@ class Finished(Protocol):
         """Find the record of the group that was announced; None where there is none."""
 
     def keep(self, record: GroupRecord) -> None:
-        """Keep the record of the group that was announced.
-
-        Args:
-            record: The record.
-        """
+        """Keep the record of the group that was announced."""
 
     def recall_partial(self, name: str) -> Partial | None:
         """Find what an interrupted run has left of a group that it was optimising.

@@ -111,7 +111,6 @@ class Team:
         """Run a job on all devices.
 
         Args:
-            job: The job.
             network: The calibrated network, changed in place.
             images: All calibration images.
             listener: Who is told of every chunk and unit.

@@ -25,10 +25,8 @@ def fit_in_chunks(
     """Let Lightning run the steps of a group, a chunk of them as one batch.
 
     Args:
-        module: The group.
         steps: Numbers of the optimisation steps; those before the first were taken by an interrupted run.
         chunk: Steps a batch.
-        device: Where the group is.
         ranks: The processes that learn it together, each on a device of its own; None: this one alone.
     """
     edges = torch.tensor([(begin, min(begin + chunk, steps.stop)) for begin in steps[::chunk]])
@@ -104,9 +102,6 @@ def learning(units: Sequence[nn.Module], scales: LearnScales | None) -> Iterator
     Args:
         units: Quantized units.
         scales: What is learned; None: nothing.
-
-    Yields:
-        Nothing.
     """
     quantizers = [q for unit in units for q in activations_of(unit)] if scales else []
     shifts = scales is not None and scales.zero_point_lr is not None

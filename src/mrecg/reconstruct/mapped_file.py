@@ -19,7 +19,6 @@ def mapped(folder: Path | None, size: int, dtype: torch.dtype) -> Tensor:
     Args:
         folder: Where the file takes its room; None: the system's temporary folder.
         size: Bytes, > 0.
-        dtype: Of the tensor.
 
     Returns:
         A tensor of one dimension, not initialised.

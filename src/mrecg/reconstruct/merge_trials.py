@@ -97,7 +97,6 @@ class PairTrials:
         Args:
             context: What the reconstruction works with; its plan has one unit a group.
             index: The unit.
-            pass_: Which pass.
             learned: What the unit will learn from.
         """
         if index + 1 == len(context.network.units):

@@ -35,7 +35,6 @@ def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache,
     Args:
         context: What the reconstruction works with.
         members: Its units.
-        pass_: Which pass.
         learned: Inputs and targets as they are.
         steps: Optimisation steps.
 
@@ -118,7 +117,6 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
     Args:
         context: What the reconstruction works with.
         members: Its units.
-        pass_: Which pass.
         cache: What it learns from.
         steps: Optimisation steps.
 

@@ -35,9 +35,6 @@ class Keeper:
 def learned_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Copy what an optimiser learns.
 
-    Args:
-        optimizer: The optimiser.
-
     Returns:
         By the parameter's place.
     """
@@ -46,9 +43,6 @@ def learned_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Copy an optimiser's state.
-
-    Args:
-        optimizer: The optimiser.
 
     Returns:
         By the parameter's place and the name.
@@ -65,7 +59,6 @@ def load_learned(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> 
     """Put what is learned into a state.
 
     Args:
-        optimizer: The optimiser.
         state: What `learned_of` and `optimizer_state` gave.
 
     Returns:

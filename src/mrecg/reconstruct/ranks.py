@@ -22,7 +22,6 @@ class Ranks:
 
     Attributes:
         rank: Its number, from 0.
-        world: How many there are.
     """
 
     rank: int = 0
@@ -117,7 +116,6 @@ class Shard:
 
     Attributes:
         images: How many images all processes have together.
-        ranks: The processes.
         block: Images that stay together.
     """
 

@@ -47,7 +47,6 @@ def advance(unit: nn.Module, values: Store, cache: Cache, *, batch: int, grid: G
     """Run a unit over all images.
 
     Args:
-        unit: The unit.
         values: What enters it, shape (N, ...).
         cache: Keeps what leaves it.
         batch: Images a forward pass.

@@ -28,14 +28,7 @@ def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int
 
 
 def ranges_of(plan: Plan) -> list[range]:
-    """Indices of the units of each group.
-
-    Args:
-        plan: The plan.
-
-    Returns:
-        One range a group.
-    """
+    """Indices of the units of each group."""
     ends = [0, *accumulate(len(group) for group in plan.groups)]
     return [range(begin, end) for begin, end in pairwise(ends)]
 
@@ -44,7 +37,6 @@ class Steps:
     """Counts the steps of groups.
 
     Args:
-        network: The network.
         trainer: Steps a unit.
         images: Calibration images.
     """
@@ -56,7 +48,6 @@ class Steps:
         """Optimisation steps of a group.
 
         Args:
-            task: The pass.
             members: Its units.
 
         Returns:
@@ -82,7 +73,6 @@ class Steps:
         """Say what a pass will do.
 
         Args:
-            task: The pass.
             groups: Units of each group.
             tried: Units of each trial; it comes before its first unit's group.
 

@@ -16,7 +16,6 @@ class Losses(NamedTuple):
     """The losses of a step, where they were computed.
 
     Attributes:
-        step: Its number.
         reconstruction: One number.
         prediction: One number; None where it does not count.
         rounding: One number; None while the regulariser is off.
@@ -35,9 +34,6 @@ def read(logged: Sequence[Losses]) -> list[CurvePoint]:
 
     Args:
         logged: The steps.
-
-    Returns:
-        A point each.
     """
     if not logged:
         return []

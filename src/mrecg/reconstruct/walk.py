@@ -43,7 +43,6 @@ class Walk:
         """Walk over all groups once.
 
         Args:
-            pass_: Which pass.
             report_units: Whether the listener is told of the units' errors: in the last pass.
             trials: Merges to be tried on the way; the plan has one unit a group then.
 
