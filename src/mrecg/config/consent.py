@@ -1,6 +1,6 @@
 """Consent: what a run folder or a file asks for beyond computing is done only where the user has said so.
 
-What a user types on a command line is consent. What stands in somebody's run folder is not.
+What a user types on a command line is consent. What stands in a run folder from elsewhere is not.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Consent:
             raise self.refusal(f"import and run {named}")
 
     def to_run(self, config: RunConfig, recorded: RunConfig | None = None) -> None:
-        """Refuse to compute what somebody else has configured, where that takes more than computing.
+        """Refuse to compute what another person has configured, where that takes more than computing.
 
         Args:
             config: What is going to be run.
@@ -86,7 +86,7 @@ class Consent:
 
 
 def asked(config: RunConfig) -> Iterator[str]:
-    """List what takes consent to run a configuration that nobody has typed.
+    """List what takes consent to run a configuration that was not typed.
 
     Yields:
         What it would do, for example ``import and run model.target=mine.Net``.

@@ -234,7 +234,7 @@ def from_hydra(config: DictConfig) -> RunConfig:
     assert isinstance(values, dict)
     if missing := sorted(_missing(values)):
         raise ConfigError(f"{missing[0]}: needs a value, for example {missing[0]}=...")
-    # Groups that only overlay others leave nothing behind but, where none is chosen, no key at all.
+    # Groups that only overlay others leave nothing but, where none is chosen, no key at all.
     made = run_config(
         {str(key): value for key, value in values.items() if key not in ("experiment", "sweep")}
     )

@@ -1,4 +1,4 @@
-"""The schema's groups of what a run leaves: what is shared, what it goes on from, where curves go."""
+"""The schema's groups of what a run leaves: what is shared, what it resumes from, where curves go."""
 
 import re
 from pathlib import Path
@@ -56,10 +56,10 @@ class SharedConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CheckpointConfig:
-    """What a run keeps in its folder to go on from, should it be interrupted. Finished groups always are."""
+    """What a run keeps in its folder to resume from if it is interrupted. Finished groups always are."""
 
     every_steps: Annotated[int, Field(ge=0)] = 1000
-    """Steps of a group between two records of its state; 0: a group that is interrupted begins anew."""
+    """Steps of a group between two records of its state; 0: a group that is interrupted begins again."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -141,7 +141,7 @@ class PlannerConfig:
     (squared, where b < a) for loss, rise for error, gain for budget; null: squared, fall, rise and gain, in
     this order."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
-    """Steps a unit of the probe run behind loss, error and budget; null: as many as trainer.steps, for budget
+    """Steps a unit of the probe run for loss, error and budget; null: as many as trainer.steps, for budget
     a quarter of them, but 100; 0: round to nearest."""
     schedule: str | None = None
     """For planner=published: name of the schedule; null: the model's name or the beginning of it."""
@@ -216,7 +216,7 @@ class CacheConfig:
     """float32; uint8-exact (quantized activations as integers of their grid, read back without a loss, the
     rest as float32); or bfloat16 (everything rounded: half the memory, with a loss)."""
     device: Literal["auto", "cuda", "cpu", "disk"] = "auto"
-    """Where the cache begins; what is over budget goes on from cuda to cpu to disk. auto: where the network
+    """Where the cache begins; what is over budget moves on from cuda to cpu to disk. auto: where the network
     is."""
     budget_mb: Annotated[int, Field(ge=0)] | None = None
     """Memory of the cache in each of cuda and cpu, MB; null: 60 % of what is available at the start."""
@@ -250,18 +250,18 @@ class RunConfig:
     shared: SharedConfig = Field(default_factory=SharedConfig)
     """What runs share."""
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
-    """What an interrupted run goes on from."""
+    """What an interrupted run resumes from."""
     logger: LoggerConfig = Field(default_factory=LoggerConfig)
     """Where curves go."""
     reuse: Literal["prefix", "none"] = "prefix"
-    """prefix: groups that another run has optimised, behind the same beginning and with the same settings,
+    """prefix: groups that another run has optimised, after the same beginning and with the same settings,
     are taken from shared.folder, bit by bit; none: only calibrations and probes are."""
     on_divergence: Literal["stop", "retry"] = "stop"
     """What to do with a group whose loss is not finite, or exploded: stop, or try it again from its start
     with half the learning rates, at most twice, which the summary says."""
     resume: Literal["auto", "never"] = "auto"
-    """auto: a run whose folder holds an interrupted one with the same settings goes on with that; never: it
-    begins anew. On the command line also a run folder: that run goes on with its own settings."""
+    """auto: a run whose folder holds an interrupted one with the same settings resumes that one; never: it
+    begins again. On the command line also a run folder: that run is resumed with its own settings."""
     name: str = "run"
     """Name of the run, in its folder and in W&B."""
     precision: Precision = 32

@@ -97,7 +97,7 @@ def _label(label: Any, name: str) -> int:
 
 
 def _short(number: int) -> str:
-    """A number, unless Python would refuse to write it, or nobody would read it."""
+    """A number, unless Python would refuse to write it, or it would be too long to read."""
     return str(number) if number.bit_length() <= 64 else f"of {number.bit_length():,} bits"
 
 

@@ -1,4 +1,4 @@
-"""Calibration and evaluation images behind one record, whatever their source."""
+"""Calibration and evaluation images in one record, from any source."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -185,7 +185,7 @@ def _evaluation(config: DataConfig, preprocessing: Preprocessing) -> Evaluation 
         indices = draw(available, config.evaluation_images, seed=config.seed, what=what, every="null")
     chosen = Chosen(f"data={config.name}", part, tuple(indices), preprocessing.input_shape)
     if len(chosen):
-        chosen.read(0)  # a wrong shape shows now, and not behind the reconstruction
+        chosen.read(0)  # a wrong shape shows now, and not after the reconstruction
     return Evaluation(chosen, available, seed, chosen.names, config.batch_size, config.workers, chosen.labels)
 
 

@@ -168,7 +168,7 @@ def _numbering(rows: Sequence[_Row], classes: Sequence[str] | None, path: Path) 
     for label, row in first.items():
         where = f"data.labels_path: {path} line {row.line}: label"
         if label in names:
-            # "1.0" would be numbered as text, behind "0.0" and before "10.0".
+            # "1.0" would be numbered as text, after "0.0" and before "10.0".
             if classes is None and re.fullmatch(r"[+-]?\d*\.\d*(e[+-]?\d+)?", label):
                 raise DataError(f"{where} {label!r} is no name and no index; write a whole number")
             number[label] = names[label]

@@ -25,7 +25,7 @@ def read_picture(path: Path) -> Image.Image:
         DataError: It is no picture, a damaged one, one of another format, or one of absurd size.
     """
     try:
-        # What Pillow warns of is metadata, which nobody looks at here, and size, which is checked below.
+        # What Pillow warns of is metadata, which is not used here, and size, which is checked below.
         with warnings.catch_warnings(), open_regular(path) as stream:
             warnings.simplefilter("ignore")
             with Image.open(stream, formats=FORMATS) as picture:

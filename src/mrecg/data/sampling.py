@@ -13,7 +13,7 @@ from mrecg.errors import DataError
 
 
 class Digest(Protocol):
-    """A hash that goes on, for example ``hashlib.sha256()``."""
+    """A running hash, for example ``hashlib.sha256()``."""
 
     def update(self, data: Any, /) -> None:
         """Take more bytes in."""
@@ -70,7 +70,7 @@ def draw(available: int, count: int, *, seed: int, what: str, every: str = "all"
 
 
 def add_tensor(digest: Digest, tensor: Tensor) -> None:
-    """Let a hash go over a tensor: type, shape and values, whatever its device and its order in memory."""
+    """Hash a tensor: type, shape and values, whatever its device and its order in memory."""
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     # A flat array is hashed in place; tobytes() would copy what may be a gigabyte of images.
     digest.update(tensor.detach().cpu().numpy().ravel())

@@ -122,7 +122,7 @@ def compare(
         network: The hardened network, on the CPU.
         subjects: What runs the files.
         batches: Images of shape (B, C, H, W), with labels of shape (B,) where there are some.
-        progress: Called behind each batch with the number of its images.
+        progress: Called after each batch with the number of its images.
 
     Raises:
         ExportError: A file differs from the network where nothing lies on an edge.

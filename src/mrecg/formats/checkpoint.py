@@ -28,7 +28,7 @@ from mrecg.system.checked_read import DAMAGED, read_regular
 from mrecg.version import __version__
 
 _UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
-"""Of a model's configuration: where its full-precision weights came from, which nobody needs any more."""
+"""Of a model's configuration: where its full-precision weights came from, which is not needed any more."""
 _WIDTHS = TypeAdapter(dict[str, int])
 AFFINE = "affine_folded"
 """Key of the description: constants are folded into layers. Version 0.1.0 folded BatchNorms only."""

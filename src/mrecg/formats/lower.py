@@ -29,7 +29,7 @@ class Form(Protocol):
 class IntegerLayer(nn.Module):
     """A weight layer whose weight comes from another module.
 
-    The bias is added behind the layer: ONNX Runtime would otherwise round it to the grid of input times
+    The bias is added after the layer: ONNX Runtime would otherwise round it to the grid of input times
     weight, which is coarse at low bits.
 
     Args:

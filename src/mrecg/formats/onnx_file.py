@@ -1,8 +1,8 @@
 """ONNX in QDQ form: integers of the narrowest type as initialisers, activations on their grids.
 
 The graph is one that ONNX Runtime computes alike at every level of its optimisations: weights are stored
-quantized, behind a DequantizeLinear alone; activations below 8 bits are clipped to their grid and then
-quantized in UINT8; biases are added in float32 behind their layer. Written otherwise, the default
+quantized, after a DequantizeLinear alone; activations below 8 bits are clipped to their grid and then
+quantized in UINT8; biases are added in float32 after their layer. Written otherwise, the default
 optimisations round biases to a coarse grid and refuse graphs with 2- and 4-bit activations.
 """
 

@@ -20,7 +20,7 @@ from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer
 _MIDDLE = 128
 """Zero point of a symmetric grid of 8 bits; INT8 has it at 0."""
 _SAME_GRID = ("MaxPool", "Flatten", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Transpose")
-"""Nodes behind which values stand on the grid on which they stood before."""
+"""Nodes after which values stand on the grid on which they stood before."""
 _LAYERS = ("Conv", "Gemm")
 
 

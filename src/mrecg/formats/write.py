@@ -96,7 +96,7 @@ def export(
         batches: Images to compare on, of shape (B, C, H, W), preprocessed, with labels of shape (B,) where
             there are some.
         opset: For ``onnx``: 18 to 25; None: the lowest with a type as narrow as there is for every weight.
-        progress: Called behind each batch with the number of its images.
+        progress: Called after each batch with the number of its images.
         named: Whether the user has named this very file, see `write_durably`.
 
     Returns:

@@ -52,7 +52,7 @@ class LearnRounding:
         lr: Adam's learning rate.
         regulariser: Lambda.
         warmup: Fraction of the steps without regulariser.
-        beta_start: Exponent behind the warm-up.
+        beta_start: Exponent after the warm-up.
         beta_end: Exponent at the end.
         beta_decay: ``linear`` or ``cosine``.
         cosine: Whether the learning rate falls to 0 by a cosine.
@@ -153,7 +153,7 @@ class Pass:
         steps: Optimisation steps, as a fraction of ``trainer.steps``.
         activations: Whether activations are quantized in this walk, inside the group and before it.
         keep: Probability that an element is quantized while a group is optimised, in its input and in every
-            activation quantizer; 1 behind the group.
+            activation quantizer; 1 after the group.
         rounding: How the rounding is learned; None: it is not.
         scales: How the activation steps are learned; None: they are not.
         loss: ``mse`` or ``fisher_diag``.

@@ -1,6 +1,6 @@
 """The partition with the smallest predicted error within a budget of time and memory.
 
-A trial says what merging a pair takes off the difference of the network's predictions when all behind the
+A trial says what merging a pair takes off the difference of the network's predictions when all after the
 pair is in full precision. Reconstruction heals part of what reaches a unit, so less of it is left at the end:
 a unit is taken to pass on the fraction by which the block-wise difference falls at it, and all of it where
 that rises. What several merges take off multiplies. Both are assumptions. Times are counted, not measured:
@@ -65,7 +65,7 @@ def trial_gains(probe: Probe) -> Criterion | None:
         return None
     reach, passed, gains = probe.reach, 1.0, list[float]()
     tiny = sys.float_info.min
-    for i in reversed(range(len(probe.pairs))):  # passed: from behind unit i + 1 to the end
+    for i in reversed(range(len(probe.pairs))):  # passed: from after unit i + 1 to the end
         gain = passed * (reach[i + 1] - probe.pairs[i]) / max(reach[-1], tiny)
         gains.append(gain if math.isfinite(gain) else 0.0)
         passed *= min(1.0, reach[i + 1] / max(reach[i], tiny))

@@ -80,7 +80,7 @@ def rises(errors: Sequence[float]) -> list[float]:
     """How much the error rises from each unit to the next; 0 where it falls.
 
     Args:
-        errors: Relative error behind each unit.
+        errors: Relative error after each unit.
 
     Returns:
         One number a neighbouring pair.

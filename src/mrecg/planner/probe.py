@@ -12,14 +12,14 @@ class Probe:
     """What a plain block-wise run found; input of the data-dependent criteria.
 
     Attributes:
-        losses: Reconstruction loss behind each unit.
-        errors: Relative error behind each unit.
+        losses: Reconstruction loss after each unit.
+        errors: Relative error after each unit.
         steps: Optimisation steps a unit that the run took.
         reach: For each unit how far the network's predictions are off (Kullback-Leibler divergence; relative
             error of an output that is no logits) when all units up to it are quantized, reconstructed block
-            by block, and all behind it are in full precision; None: not measured.
-        pairs: For each pair of neighbours the same number behind its second unit, when the two were
-            reconstructed jointly, in as many steps in all and behind the same quantized prefix; not a number
+            by block, and all after it are in full precision; None: not measured.
+        pairs: For each pair of neighbours the same number after its second unit, when the two were
+            reconstructed jointly, in as many steps in all and after the same quantized prefix; not a number
             where the pair was not tried; None: no pair was.
     """
 

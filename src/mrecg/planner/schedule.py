@@ -78,7 +78,7 @@ class Plan:
         criteria: Every criterion that was computed, the deciding one first.
         not_comparable: For each neighbouring pair the property in which the two differ; empty when they are
             topologically homogeneous.
-        note: What a reader should know: the probe behind the numbers, how many merges were chosen and why,
+        note: What a reader should know: the probe that gave the numbers, how many merges were chosen and why,
             the predicted error, or fewer merges than asked for.
         graph_notes: What a reader should know about the units: layers untied, large units cut, the trace.
         facts: What each unit consists of, in order; empty in a plan that an earlier version wrote.

@@ -263,7 +263,7 @@ def _order(config: CacheConfig, device: torch.device) -> list[torch.device]:
 
 
 def _limit(config: CacheConfig, device: torch.device, sharers: int) -> float:
-    own = SHARE / (sharers if device.type == "cpu" else 1)  # a GPU is nobody else's
+    own = SHARE / (sharers if device.type == "cpu" else 1)  # a GPU is shared with no other process
     return own * available_memory(device) if config.budget_mb is None else config.budget_mb * MB
 
 
@@ -272,7 +272,7 @@ def _give_back(place: _Place, size: int) -> None:
 
 
 def _integers(values: Tensor, grid: Grid) -> Tensor | None:
-    """Find the integers of a grid behind values; None where one of them would not read back equal."""
+    """Find the integers of the grid on which values lie; None where one of them would not read back equal."""
     scale, zero, top = grid
     integers = values.div(scale).round_().add_(zero).clamp_(0, top).to(torch.uint8)
     return integers if torch.equal(_values(integers, grid, values.dtype), values) else None

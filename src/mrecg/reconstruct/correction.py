@@ -41,7 +41,7 @@ def correct(
         correction: Learning rate and strength.
         steps: Optimisation steps on each batch of 32 images.
         cache: Keeps the outcome.
-        report: Called with the number of steps behind each batch.
+        report: Called with the number of steps after each batch.
 
     Returns:
         The corrected activations, shape of ``full``.

@@ -1,4 +1,4 @@
-"""What a reconstruction reports: curves, unit errors, and the protocol of whoever listens."""
+"""What a reconstruction reports: curves, unit errors, and the protocol of its listeners."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitResult:
-    """The quantized network measured behind one base unit, with all units up to there quantized and hardened.
+    """The quantized network measured after one base unit, with all units up to there quantized and hardened.
 
     Attributes:
         name: The unit.
@@ -53,10 +53,10 @@ class GroupResult:
         steps: Optimisation steps taken.
         seconds: Wall time, the advance of the cache included.
         curve: The logged points.
-        floor: The loss of the group in full precision behind the quantized prefix, see
+        floor: The loss of the group in full precision after the quantized prefix, see
             `mrecg.reconstruct.loss_floor`; None where nothing was optimised.
         reused: Whether another run had optimised it before: its seconds were spent there.
-        retries: How often it began anew with half the learning rates, because its loss had diverged.
+        retries: How often it began again with half the learning rates, because its loss had diverged.
     """
 
     name: str

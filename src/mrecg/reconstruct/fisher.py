@@ -27,7 +27,7 @@ def fisher_weights(
 
     Args:
         units: The group's quantized units in order, before their optimisation.
-        tail: The full-precision units behind them in order.
+        tail: The full-precision units after them in order.
         entering: Output of the quantized prefix, shape (N, ...).
         target: Full-precision output of the group, shape (N, C, ...).
         cache: Keeps the weights.

@@ -148,7 +148,7 @@ class GroupReconstruction(L.LightningModule):
         """Run one chunk of optimisation steps.
 
         Args:
-            chunk: First step and the step behind the last, shape (2,).
+            chunk: First step and the step after the last, shape (2,).
         """
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)

@@ -1,4 +1,4 @@
-"""Groups that are through a pass: what is kept of them, so that nobody has to optimise them again.
+"""State of finished groups, for resume and reuse.
 
 A group's outcome follows from the network, the images, the settings and all groups before it. So its record
 is found by a chain of these: two runs share the records of their common beginning, and no more.
@@ -19,15 +19,15 @@ from mrecg.reconstruct.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True)
 class GroupRecord:
-    """A group behind a pass.
+    """A group after a pass.
 
     Attributes:
         state: That of the group's quantizers, see `state_of`.
-        measured: Error and loss behind each of its units, as in `mrecg.reconstruct.events.UnitResult`.
+        measured: Error and loss after each of its units, as in `mrecg.reconstruct.events.UnitResult`.
         seconds: What it took.
         curve: The logged points.
         floor: Of its loss; None where nothing was optimised.
-        retries: How often it began anew, see `GroupResult`.
+        retries: How often it began again, see `GroupResult`.
         noted: What the trials on the way noted, as plain values.
         reused: Whether it comes from another run.
     """

@@ -109,6 +109,6 @@ def leave(*, broken: bool) -> None:
         broken: Whether another one has ended.
     """
     if broken and dist.distributed_c10d.is_nccl_available() and "nccl" in dist.get_backend_config():
-        dist.distributed_c10d._abort_process_group()  # what waits for the others would go on waiting
+        dist.distributed_c10d._abort_process_group()  # what waits for the others would wait forever
     else:
         dist.destroy_process_group()

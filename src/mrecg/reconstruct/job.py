@@ -62,7 +62,7 @@ class Job:
         """Do this process's part.
 
         Args:
-            network: The calibrated network, changed in place; equal in all processes, before and behind.
+            network: The calibrated network, changed in place; equal in all processes, before and after.
             images: The calibration images that the process owns.
             shard: Which of all images these are.
             listener: Who is told of every chunk and unit.

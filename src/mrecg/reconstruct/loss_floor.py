@@ -20,7 +20,7 @@ less than a hundredth of its time; one batch it is always."""
 def loss_floor(
     units: Sequence[nn.Module], learned: GroupCache, *, batch: int, seen: int, shard: Shard | None = None
 ) -> float:
-    """Compute the loss that a group would have in full precision behind the quantized prefix.
+    """Compute the loss that a group would have in full precision after the quantized prefix.
 
     Training may go below it, because the group can correct part of what it inherits. Nothing is drawn and
     nothing is changed.

@@ -24,7 +24,7 @@ from mrecg.reconstruct.rolling_cache import GroupCache
 
 HELD_OUT, HELD_OUT_SHARE = 256, 4
 """Images on which the network's output is compared: every fourth one, and no more than so many, because each
-trial runs all that is behind it."""
+trial runs all that is after it."""
 
 
 class Trials(Protocol):
@@ -50,7 +50,7 @@ class Trials(Protocol):
 
 
 class PairTrials:
-    """Tries pairs during a block-wise walk, and puts everything back behind each trial.
+    """Tries pairs during a block-wise walk, and puts everything back after each trial.
 
     Args:
         candidates: Indices of the pairs to try; pair i is units i and i + 1.
@@ -58,7 +58,7 @@ class PairTrials:
     Attributes:
         reach: For each unit `output_difference` of the network when the units up to it are quantized, block
             by block, and the rest is in full precision; on images that were held out.
-        pairs: For each neighbouring pair the same number behind its second unit when both were optimised
+        pairs: For each neighbouring pair the same number after its second unit when both were optimised
             jointly; NaN where the pair was not tried.
     """
 

@@ -39,7 +39,7 @@ def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache,
         steps: Optimisation steps.
 
     Returns:
-        The logged points, the floor of their loss, and how often it began anew.
+        The logged points, the floor of their loss, and how often it began again.
 
     Raises:
         DivergenceError: The loss is not finite, or exploded, after as many tries as the settings allow.
@@ -103,7 +103,7 @@ class Learned(NamedTuple):
     Attributes:
         curve: The logged points.
         floor: Of their loss.
-        retries: How often it began anew with half the learning rates.
+        retries: How often it began again with half the learning rates.
     """
 
     curve: list[CurvePoint]

@@ -12,7 +12,7 @@ class Keeper:
     """Keeps what a group learns from time to time, and takes up what was kept.
 
     Args:
-        keep: Called with it, behind a chunk of steps.
+        keep: Called with it, after a chunk of steps.
         every: Steps between two times, at least; 0: never.
         left: What an interrupted run has left; it has been loaded but for the optimiser's state.
     """

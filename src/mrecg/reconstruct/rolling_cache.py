@@ -26,7 +26,7 @@ class GroupCache:
         full: Output of the full-precision prefix, same shape.
         target: Full-precision output of the group's last unit, shape (N, ...).
         weight: Of each square of the loss, shape of ``target``; None: 1.
-        logits: Full-precision output of the network, shape (N, classes); None where nobody asks for it.
+        logits: Full-precision output of the network, shape (N, classes); None where it is not needed.
     """
 
     quantized: Store

@@ -23,7 +23,7 @@ class Settings:
         seed: Of all draws.
         eval_batch: Images a forward pass when the cache advances.
         model: The network's name, by which methods find what papers choose for its family.
-        retries: How often a group may begin anew, with half the learning rates, after its loss diverged.
+        retries: How often a group may begin again, with half the learning rates, after its loss diverged.
     """
 
     method: MethodSettings
