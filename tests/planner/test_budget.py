@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, PlanError
 from mrecg.graph.unit_facts import LayerFacts, UnitFacts
@@ -113,8 +113,7 @@ def plan(
         planner=PlannerConfig(**{"name": "budget", **planner}),
         model="tiny",
         probe=probe,
-        steps_per=steps_per,
-        batch_size=32,
+        trainer=TrainerConfig(steps_per=steps_per),
     )
 
 

@@ -206,8 +206,7 @@ def plan_units(
         planner=planner,
         model=config.model.name,
         probe=probe,
-        graph_notes=notes,
-        steps_per=config.trainer.steps_per,
-        batch_size=config.trainer.batch_size,
+        trainer=config.trainer,
     )
+    made = replace(made, graph_notes=notes)
     return replace(made, planner=config.planner.name, note=RTN) if idle else made

@@ -11,15 +11,12 @@ import math
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from mrecg.config.schema import PlannerConfig
+from mrecg.config.schema import PlannerConfig, TrainerConfig
 from mrecg.errors import PlanError
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.probe import Probe
 from mrecg.planner.schedule import Criterion, chain
-
-StepsPer = Literal["unit", "group"]
 
 MEMORY_FACTOR = 20
 """Multiply-accumulates in the time that one element of an activation takes. A rough balance of machines: at
@@ -83,10 +80,9 @@ def plan_within_budget(
     units: Sequence[UnitFacts],
     gains: Criterion,
     planner: PlannerConfig,
+    trainer: TrainerConfig,
     *,
     allowed: Collection[int],
-    steps_per: StepsPer = "unit",
-    batch_size: int | None = None,
 ) -> tuple[list[int], str]:
     """Choose the pairs to merge.
 
@@ -94,9 +90,8 @@ def plan_within_budget(
         units: Facts of all units in order, with their work.
         gains: As `trial_gains` gives them.
         planner: Budgets, the smallest gain that counts and the longest group.
+        trainer: Whether a group of m units gets m times the steps, or as many as one unit; images a step.
         allowed: Indices of the pairs that may be merged at all.
-        steps_per: Whether a group of m units gets m times the steps, or as many as one unit.
-        batch_size: Images a step; needed for a memory budget.
 
     Returns:
         Indices of the pairs, ascending, and what a reader should know.
@@ -110,7 +105,7 @@ def plan_within_budget(
             "set model.input_shape"
         )
     costs = [step_cost(unit) for unit in units]
-    room = _room(units, planner, batch_size)
+    room = _room(units, planner, trainer.batch_size)
     real = [
         -math.log1p(-min(gain, LARGEST_GAIN)) if i in allowed and gain >= planner.min_gain else 0.0
         for i, gain in enumerate(gains.differences)
@@ -122,7 +117,7 @@ def plan_within_budget(
         time_limit=planner.time_budget * sum(costs),
         room=room,
         max_group_size=planner.max_group_size,
-        repeat=steps_per == "unit",
+        repeat=trainer.steps_per == "unit",
     )
     before = gains.capacities[-1]
     if not pairs:
@@ -135,7 +130,7 @@ def plan_within_budget(
         )
         return [], f"Predicted final error {before:.3g}. Nothing is merged: {why}."
     time = sum(
-        (len(group) if steps_per == "unit" else 1) * sum(costs[i] for i in group)
+        (len(group) if trainer.steps_per == "unit" else 1) * sum(costs[i] for i in group)
         for group in chain(len(units), pairs)
     )
     after = before * math.exp(-sum(real[pair] for pair in pairs))
@@ -145,12 +140,10 @@ def plan_within_budget(
     )
 
 
-def _room(units: Sequence[UnitFacts], planner: PlannerConfig, batch_size: int | None) -> float:
+def _room(units: Sequence[UnitFacts], planner: PlannerConfig, batch_size: int) -> float:
     """Elements per image that a group may keep."""
     if planner.memory_budget_mb is None:
         return math.inf
-    if batch_size is None:
-        raise PlanError("planner.memory_budget_mb needs the number of images a step: trainer.batch_size")
     room = planner.memory_budget_mb * MB / (ELEMENT * batch_size)
     for unit in units:
         if unit.activations > room:

@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig, differences_of
+from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig, differences_of
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.unit_facts import UnitFacts
-from mrecg.planner.budget import StepsPer, plan_within_budget, trial_gains
+from mrecg.planner.budget import plan_within_budget, trial_gains
 from mrecg.planner.capacity import comparable
 from mrecg.planner.criteria import Measured, criterion
 from mrecg.planner.oscillation import auto_count
@@ -28,9 +28,7 @@ def make_plan(
     planner: PlannerConfig,
     model: str,
     probe: Probe | None = None,
-    graph_notes: Sequence[str] = (),
-    steps_per: StepsPer = "unit",
-    batch_size: int | None = None,
+    trainer: TrainerConfig | None = None,
 ) -> Plan:
     """Decide which units are optimised jointly.
 
@@ -39,9 +37,8 @@ def make_plan(
         bits: Weight bits by layer name.
         model: Name of the model, by which published schedules are found.
         probe: Numbers of a plain run; needed when `needs_probe`.
-        graph_notes: What is to be known about the units, for the plan's reader.
-        steps_per: As the trainer counts steps: what a merged group costs under a budget.
-        batch_size: Images a step; needed for a memory budget.
+        trainer: How steps are counted, and images a step: what a merged group costs under a budget; None: by
+            the schema's defaults.
 
     Returns:
         The plan, with every criterion that could be computed.
@@ -67,9 +64,8 @@ def make_plan(
             criteria = [decider, *criteria]
         allowed = allowed_pairs(units, planner)
         if planner.name == "budget":
-            pairs, note = plan_within_budget(
-                units, decider, planner, allowed=allowed, steps_per=steps_per, batch_size=batch_size
-            )
+            work = trainer or TrainerConfig()
+            pairs, note = plan_within_budget(units, decider, planner, work, allowed=allowed)
             choice = _Choice(pairs=pairs, asked=len(pairs), decider=decider, note=note)
         else:
             choice = _largest(decider, allowed, planner, probe)
@@ -83,7 +79,6 @@ def make_plan(
         criteria=tuple(sorted(criteria, key=lambda criterion: criterion is not choice.decider)),
         not_comparable=differing,
         note=f"{choice.note} {_about(probe)}".strip(),
-        graph_notes=tuple(graph_notes),
         facts=tuple(units),
     )
 
