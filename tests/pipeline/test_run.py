@@ -14,6 +14,7 @@ from torch import nn
 
 import mrecg
 from mrecg.config.schema import RunConfig
+from mrecg.data import kept_batches
 from mrecg.errors import CheckpointError, DataError
 from mrecg.pipeline import evaluate
 from mrecg.pipeline import run as pipeline
@@ -160,3 +161,28 @@ def test_evaluating_needs_no_calibration_images(tiny_config: Configure) -> None:
     config = tiny_config(data={"calibration_path": None})
     what, found = evaluate.evaluate(config)
     assert what == "tiny (FP)" and found.images == 12
+
+
+class Counting(torch.utils.data.Dataset[Any]):
+    """Counts how often an image is read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        self.reads += 1
+        return torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(index)), index % 3
+
+
+def test_evaluation_images_are_read_once_for_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for share, reads in ((kept_batches.SHARE, 6), (0.0, 12)):
+        monkeypatch.setattr(kept_batches, "SHARE", share)
+        images = Counting()
+        result = mrecg.quantize(model(), **{**given(), "evaluation": images})
+        assert images.reads == reads + 1  # the first one is looked at before all else
+        found.append((result.summary["fp"], result.summary["quantized"], result.decisions.tolist()))
+    assert found[0] == found[1]

@@ -1,5 +1,6 @@
 """The stages of a run: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.config.validate import require_batch
 from mrecg.data import images as data
 from mrecg.data.images import Images
+from mrecg.data.kept_batches import Batch, KeptBatches
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import build
@@ -144,8 +146,9 @@ def quantize(
         for note in notes:
             display.note(note)
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
-    measure = partial(_accuracy, images=images, device=device, clock=clock, display=display)
-    full = measure(nn.Sequential(*network.full), "evaluate FP")
+    measure = partial(_accuracy, count=len(images), device=device, clock=clock, display=display)
+    kept = KeptBatches(images.batches, len(images))
+    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
@@ -167,7 +170,7 @@ def quantize(
             )
             sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
             probe_run.keep(network, config, sharing, plan, outcome)
-    low = measure(network.model, "evaluate")
+    low = measure(network.model, "evaluate", kept.second())
     return Result(
         model=network.model,
         plan=plan,
@@ -198,12 +201,18 @@ def quantize(
 
 
 def _accuracy(
-    model: nn.Module, stage: str, *, images: Images, device: torch.device, clock: Clock, display: Display
+    model: nn.Module,
+    stage: str,
+    batches: Iterator[Batch],
+    *,
+    count: int,
+    device: torch.device,
+    clock: Clock,
+    display: Display,
 ) -> Accuracy | None:
     """Measure one of the two networks; None without evaluation images."""
-    with clock("evaluate"), display.stage(stage, len(images)) as advance:
-        batches = images.batches()
-        return accuracy(model, batches, device=device, progress=advance) if len(images) else None
+    with clock("evaluate"), display.stage(stage, count) as advance:
+        return accuracy(model, batches, device=device, progress=advance) if count else None
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
