@@ -43,6 +43,8 @@ process are what counts.
 - **Loss**: optimisation steps of the first unit with two or more layers until the loss of the hardened unit
   is down to a fraction of that of nearest rounding. (The loss inside a step would not do: soft rounding
   begins at the full-precision weights.)
+- **Serial**: a time T with p threads is taken for s + (T(1) - s) / p, the serial part s from one and two
+  threads; step / floor with 16 threads follows. Noise counts double in it.
 - **Growth**: whole reconstructions of chains of equal residual blocks, each block a unit of its own. Memory
   is the peak of the cache, and of one step what is learned (with gradients and moments) and what waits for
   the backward pass, without the calibration images.
@@ -95,6 +97,13 @@ COSTS: Columns = (
     ("memory MB (before)", lambda found: f"{found['peak_memory_mb']} ({found['memory_before_mb']})"),
     ("loss", lambda found: _goal(found["steps_to_loss"])),
 )
+SCALING: Columns = (
+    ("network", lambda found: f"`{found['name']}`"),
+    ("steps of all units ms, one and two threads", lambda found: "{:.0f}, {:.0f}".format(*found["step"])),
+    ("floors ms", lambda found: "{:.0f}, {:.0f}".format(*found["floor"])),
+    ("serial: step, floor ms", lambda found: f"{found['step'][2]:.0f}, {found['floor'][2]:.0f}"),
+    ("step / floor, 16 threads", lambda found: f"{found['step'][3] / found['floor'][3]:.2f}"),
+)
 LINES: Columns = (
     ("time against", lambda line: line["axis"]),
     ("held", lambda line: line["held"]),
@@ -122,10 +131,31 @@ def page(machines: Sequence[tuple[str, Numbers]], growth: tuple[str, Numbers] | 
         Markdown.
     """
     parts = [HEAD, *(section(file, content) for file, content in machines)]
+    parts += scaling([content for _, content in machines])
     parts.append(engine(found_in(FOLDER)))
     if growth:
         parts.append(growth_section(*growth, picture))
     return "\n".join(parts)
+
+
+def scaling(machines: Sequence[Numbers]) -> Iterator[str]:
+    """Tell how step and floor go with the number of threads, for a machine measured with one and two."""
+    for one in machines:
+        for two in machines:
+            names = {content["device"]["device_name"] for content in (one, two)}
+            if len(names) == 1 and (one["device"]["threads"], two["device"]["threads"]) == (1, 2):
+                shared = [name for name in one["networks"] if name in two["networks"]]
+                rows = [_scaled(name, one["networks"][name], two["networks"][name]) for name in shared]
+                yield f"## {names.pop()}, one and two threads\n\n{table(SCALING, rows)}\n"
+
+
+def _scaled(name: str, one: Numbers, two: Numbers, threads: int = 16) -> Numbers:
+    found: Numbers = {"name": name}
+    for kind in ("step", "floor"):
+        first, second = _sum(one, f"{kind}_ms"), _sum(two, f"{kind}_ms")
+        serial = min(first, max(0.0, 2 * second - first))
+        found |= {kind: (first, second, serial, serial + (first - serial) / threads)}
+    return found
 
 
 def section(file: str, content: Numbers) -> str:

@@ -41,7 +41,7 @@ class Target:
 
 
 TARGETS = (
-    Target("overhead", "step / floor", 1.6, 1.5),
+    Target("overhead", "step / floor", 1.3, 1.5),
     Target("lightning_share", "Lightning", 0.03, 0.05, factor=100, unit=" %"),
     Target("calibration_passes", "activation ranges, passes", 4.0, 4.0),
     Target("weight_ranges_s", "weight ranges", 3.0, 3.0, unit=" s", only="efficientnet_lite0"),

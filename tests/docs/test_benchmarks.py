@@ -15,11 +15,13 @@ def test_the_page_is_up_to_date() -> None:
     growth = ("growth.json", json.loads((NUMBERS / "growth.json").read_text()))
     made = page(machines, growth, "images/growth.png")
     assert (DOCS / "benchmarks.md").read_text() == made, (
-        "run python -m benchmarks.report docs/benchmarks/cpu.json --growth docs/benchmarks/growth.json"
+        "run python -m benchmarks.report docs/benchmarks/cpu*.json --growth docs/benchmarks/growth.json"
     )
     assert (DOCS / "images" / "growth.png").is_file()
 
 
 def test_all_networks_are_there() -> None:
-    networks = json.loads((NUMBERS / "cpu.json").read_text())["networks"]
-    assert list(networks) == ["embedded", "efficientnet_lite0", "resnet18", "resnet50"]
+    for file, threads in (("cpu.json", 1), ("cpu_two_threads.json", 2)):
+        content = json.loads((NUMBERS / file).read_text())
+        assert content["device"]["threads"] == threads
+        assert list(content["networks"]) == ["embedded", "efficientnet_lite0", "resnet18", "resnet50"]
