@@ -1,12 +1,12 @@
 """How far a job of a sweep is, from its run folder alone."""
 
 from pathlib import Path
-from typing import Any
 
 from mrecg.errors import ConfigError
 from mrecg.runs.identity import identity_of, read_config
 from mrecg.runs.layout import CHECKPOINT, COMPLETED, CONFIG, FAILED, OPEN, PAGE, RUNNING, SUMMARY
 from mrecg.runs.lock import locked
+from mrecg.runs.summary import RunSummary
 from mrecg.system.checked_read import json_object, read_regular
 
 
@@ -19,10 +19,9 @@ def state(folder: Path) -> str:
     Returns:
         ``completed``, ``failed``, ``running`` or ``open``: not begun, or interrupted.
     """
-    summary = _summary(folder)
-    status = summary.get("status")
-    if status in (COMPLETED, FAILED):
-        return str(status)
+    found = _summary(folder)
+    if found is not None and found.status in (COMPLETED, FAILED):
+        return found.status
     return RUNNING if locked(folder) else OPEN
 
 
@@ -58,7 +57,8 @@ def held(folder: Path) -> str | None:
 
 def reason(folder: Path) -> str:
     """Say why a job failed, as far as it could still say it."""
-    return str(_summary(folder).get("error", ""))
+    found = _summary(folder)
+    return found.error if found else ""
 
 
 def begun(folder: Path) -> bool:
@@ -66,8 +66,10 @@ def begun(folder: Path) -> bool:
     return (folder / CONFIG).exists()
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _summary(folder: Path) -> RunSummary | None:
+    """The summary; None where there is none, or one that does not say how the run ended."""
     try:
-        return json_object(read_regular(folder / SUMMARY))
+        found = RunSummary.readable(json_object(read_regular(folder / SUMMARY)))
     except (OSError, ValueError):
-        return {}
+        return None
+    return found if "status" in found.model_fields_set else None
