@@ -53,6 +53,11 @@ def _fraction(value: Any) -> float | None:
     return None if value is None else within(float(value), 0, 1)
 
 
+def _memory(value: Any) -> int | float:
+    within(float(value), 0, LONGEST)
+    return value if type(value) is int else float(value)
+
+
 def _mapping(value: Any) -> dict[str, Any]:
     return {**value}
 
@@ -213,7 +218,7 @@ class RunSummary(BaseModel):
     """Seconds of each stage: plan, calibrate, reconstruct, evaluate."""
     reused_s: Seconds = {}
     """Seconds that other runs had spent on what this run took from them, by stage."""
-    peak_memory_mb: Annotated[Number, _read(lambda mb: within(float(mb), 0, LONGEST))] = 0
+    peak_memory_mb: Annotated[Number, _read(_memory)] = 0
     """Largest memory in use, MB: the GPU's, or on the CPU the process's."""
     size_bytes: Annotated[Mapping[str, int], _read(whole)] = {}
     """Bytes of the weights: ``fp`` before, ``quantized`` after; old runs do not have it."""
@@ -277,22 +282,24 @@ class RunSummary(BaseModel):
         return found
 
     @classmethod
-    def readable(cls, values: Mapping[str, Any]) -> Self:
+    def readable(cls, values: Mapping[str, Any], *, units: bool = True) -> Self:
         """Read as much as can be read: of a file that is damaged, or by a display that stops for nothing.
 
         Args:
             values: The content of a summary.json.
+            units: Whether to read the records of units and groups, which are most of it.
 
         Returns:
             The summary; keys whose values are not as expected are left out.
         """
-        given = _given(clean(values))
+        kept = values if units else {key: value for key, value in values.items() if key not in _RECORDS}
+        given = _given(clean(kept))
         try:
             return cls.model_validate(given, context=_READING)
         except ValidationError as error:
             wrong = {one["loc"][0] for one in error.errors(include_url=False, include_input=False)}
-            kept = {key: value for key, value in given.items() if key not in wrong}
-            return cls.model_validate(kept, context=_READING)
+            right = {key: value for key, value in given.items() if key not in wrong}
+            return cls.model_validate(right, context=_READING)
 
     @property
     def completed(self) -> bool:
@@ -333,6 +340,7 @@ class RunSummary(BaseModel):
         return str((self.evaluation or {}).get("sha256", ""))
 
 
+_RECORDS = ("units", "groups", "group_results")
 _NEEDED = ("model", "data", "method", "granularity", "bits", "seed", "steps", "units", "oscillation")
 
 

@@ -146,7 +146,7 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
     try:
         values = json_object(read(place / SUMMARY))
         refuse_newer(values, Path(SUMMARY))
-        found = RunSummary.readable(values) if values else None
+        found = RunSummary.readable(values, units=False) if values else None
         broken = "" if values else "summary.json is empty"
     except (FileNotFoundError, NotADirectoryError):
         pass

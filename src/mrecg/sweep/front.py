@@ -173,7 +173,7 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
         return None, " ".join(reason(folder).split()) or "its process was killed"
     try:
         summary = json_object(read_regular(folder / SUMMARY))
-        found = RunSummary.readable(summary)
+        found = RunSummary.readable(summary, units=False)
         total = found.total_seconds if found.timing_s else None
     except (OSError, *DAMAGED) as error:
         return None, f"{SUMMARY} is not readable: {error}"

@@ -69,7 +69,7 @@ def begun(folder: Path) -> bool:
 def _summary(folder: Path) -> RunSummary | None:
     """The summary; None where there is none, or one that does not say how the run ended."""
     try:
-        found = RunSummary.readable(json_object(read_regular(folder / SUMMARY)))
+        found = RunSummary.readable(json_object(read_regular(folder / SUMMARY)), units=False)
     except (OSError, ValueError):
         return None
     return found if "status" in found.model_fields_set else None
