@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import tiny_net
 import torch
 from hypothesis import settings
 from PIL import Image
+from run_folders import MERGED, UNITS, make_plan, write_failed, write_run
 from torch import Tensor, fx, nn
 from torchvision.models import get_model
 
@@ -205,3 +207,11 @@ def small(pictures: Path) -> list[str]:
         *("data.calibration_images=12", "calibration.candidates=4", "calibration.bins=64", "logger=csv"),
         *("trainer.steps=2", "trainer.batch_size=4", "trainer.log_every=1", "planner.merge_boundary=true"),
     ]
+
+
+@pytest.fixture(scope="session")
+def folders() -> SimpleNamespace:
+    """What writes run folders, and the names in them."""
+    return SimpleNamespace(
+        write_run=write_run, write_failed=write_failed, units=UNITS, merged=MERGED, plan=make_plan
+    )

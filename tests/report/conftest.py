@@ -1,17 +1,7 @@
 """Fixtures of run folders; tests/assets/run_folders.py writes them."""
 
-from types import SimpleNamespace
-
 import pytest
-from run_folders import MERGED, UNITS, make_plan, write_failed, write_run
-
-
-@pytest.fixture(scope="session")
-def folders():
-    """What writes run folders, and the names in them."""
-    return SimpleNamespace(
-        write_run=write_run, write_failed=write_failed, units=UNITS, merged=MERGED, plan=make_plan
-    )
+from run_folders import MERGED, write_failed, write_run
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Which runs are set against which, and what is said about them."""
 
-from dataclasses import replace
-
 import pytest
 
 from mrecg.report import find_runs, load_run
 from mrecg.report.compare import findings, panels
 from mrecg.report.narrative import headline, reproduce
+from mrecg.runs.summary import Bits
 
 
 @pytest.fixture
@@ -27,8 +26,8 @@ def test_seeds_of_one_configuration_are_one_series(runs):
 
 def test_bit_widths_and_units_do_not_share_axes(runs):
     done = [run for run in runs if run.completed]
-    other = replace(done[0], weight_bits=4)
-    layers = replace(done[0], units=done[0].units[:5], granularity="layer")
+    other = done[0].model_copy(update={"bits": Bits(weight=4, activation=4)})
+    layers = done[0].model_copy(update={"units": done[0].units[:5], "granularity": "layer"})
     titles = [panel.title for panel in panels([*done, other, layers])]
     assert titles == [
         "mobilenet_v2_digits on digits, W4A4",
@@ -65,7 +64,8 @@ def test_a_finding_is_the_mean_of_the_common_seeds(runs):
 def test_every_granularity_that_merges_is_compared(runs, granularity):
     """Compared like the planned one, and in its place in the order of the table."""
     swapped = [
-        replace(r, granularity=granularity, planner="") if r.granularity == "mixed" else r for r in runs
+        r.model_copy(update={"granularity": granularity, "planner": ""}) if r.granularity == "mixed" else r
+        for r in runs
     ]
     assert len(findings(panels(swapped))) == len(findings(panels(runs))) == 2
     assert headline(findings(panels(swapped)), swapped)
@@ -87,7 +87,7 @@ def test_only_common_seeds_count(runs):
     "change", [{"steps": 400}, {"calibration_images": 64}, {"stem_output": "high"}, {"method": "adaround"}]
 )
 def test_another_budget_is_not_compared(runs, change):
-    changed = [replace(run, **change) if run.granularity == "mixed" else run for run in runs]
+    changed = [run.model_copy(update=change) if run.granularity == "mixed" else run for run in runs]
     assert findings(panels(changed)) == []
     assert "nothing to conclude" in headline([], changed)
 
@@ -95,7 +95,9 @@ def test_another_budget_is_not_compared(runs, change):
 def test_what_got_worse_is_said_as_plainly(runs):
     swap = {"block": "mixed", "mixed": "block"}
     swapped = [
-        replace(r, granularity=swap[r.granularity], merge_count=0, planner="") for r in runs if r.completed
+        r.model_copy(update={"granularity": swap[r.granularity], "merge_count": 0, "planner": ""})
+        for r in runs
+        if r.completed
     ]
     found = findings(panels(swapped))
     assert found[0].top1.change < 0 < found[0].index.change
@@ -104,7 +106,7 @@ def test_what_got_worse_is_said_as_plainly(runs):
 
 
 def test_no_evaluation_leaves_the_oscillation(runs):
-    blind = [replace(run, fp=None, quantized=None) for run in runs]
+    blind = [run.model_copy(update={"fp": None, "quantized": None}) for run in runs]
     found = findings(panels(blind))[:1]
     assert found[0].top1 is None and found[0].index is not None and found[0].peak is not None
     assert "top-1" not in headline(found, blind)
@@ -120,10 +122,13 @@ def test_one_run_is_summed_up_alone(runs):
 
 def test_the_recorded_command_wins(runs):
     run = runs[0]
-    assert reproduce(replace(run, command="mrecg quantize -m seed=0,1")) == "mrecg quantize -m seed=0,1"
-    made = reproduce(replace(run, command="script.py"))
+    assert (
+        reproduce(run.model_copy(update={"command": "mrecg quantize -m seed=0,1"}))
+        == "mrecg quantize -m seed=0,1"
+    )
+    made = reproduce(run.model_copy(update={"command": "script.py"}))
     assert made.startswith("mrecg quantize ")
     assert "seed=0" in made
     assert "bits.weight=2" in made
-    fixed = replace(run, granularity="fixed", groups=(("a", "b"), ("c",)))
+    fixed = run.model_copy(update={"granularity": "fixed", "groups": (("a", "b"), ("c",))})
     assert "'granularity.groups=[[a,b]]'" in reproduce(fixed)

@@ -68,7 +68,7 @@ def test_every_panel_has_its_best_and_their_baseline(many):
     chosen = choose(load_runs(find_runs([many])), MOST)
     assert len(chosen) == len({run.path for run in chosen}) == MOST
     for bits in ("W2A4", "W4A4"):
-        own = [run for run in chosen if run.bits == bits]
+        own = [run for run in chosen if run.widths == bits]
         assert len(own) == MOST // 2
         assert {run.granularity for run in own} == {"block", "mixed"}
     assert all(run.completed for run in chosen)
@@ -126,7 +126,7 @@ def test_the_terminal_gets_the_best_and_a_count(many, monkeypatch):
     assert len(re.findall(r"run \d+", long)) == 24 and "--all" not in long
     for bits in ("W2A4", "W4A4"):
         best = max(
-            (run for run in runs if run.completed and run.bits == bits), key=lambda run: run.quantized.top1
+            (run for run in runs if run.completed and run.widths == bits), key=lambda run: run.quantized.top1
         )
         assert best.name in short
 

@@ -15,8 +15,9 @@ ELSEWHERE = {
     *((f"{module}.py", "config.yaml") for module in ("config/paths", "config/hydra_compose", "cli/help")),
     ("config/hydra_compose.py", "multirun.yaml"),
     ("report/page/write.py", "curves"),
+    ("runs/load.py", "curves"),
 }
-"""The package's own configuration, what Hydra writes below `runs`, and a section of the page."""
+"""The package's own configuration, what Hydra writes below `runs`, a section of the page, and a field."""
 
 
 def test_no_other_module_spells_the_name_of_a_file() -> None:

@@ -46,7 +46,7 @@ def test_a_run_is_read_whole(tmp_path, folders):
     assert run.completed
     assert run.unit_names == folders.units
     assert run.merged == folders.merged
-    assert run.bits == "W2A4"
+    assert run.widths == "W2A4"
     assert run.total_seconds == pytest.approx(1.5 + 3.25 + 83 + 4)
     assert run.plan is not None
     assert run.plan.groups == run.groups

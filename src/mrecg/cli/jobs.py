@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -73,7 +74,8 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
     from mrecg.report import load_run, only_a_warning, terminal_table
-    from mrecg.runs.layout import FAILED, LOG, PAGE, SUMMARY
+    from mrecg.runs.layout import LOG, PAGE, SUMMARY
+    from mrecg.runs.summary import RunSummary
 
     (folder / SUMMARY).unlink(missing_ok=True)  # of an attempt that failed
     display = Screen(f"{_title(folder)}: {config.name}")
@@ -99,22 +101,21 @@ def _quantize(config: RunConfig, folder: Path) -> None:
         if _sweeps():  # the sweep continues; its table comes much later
             where = "" if expected else f" (see {_short(folder / LOG)})"
             sys.stderr.write(f"mrecg: {_title(folder)} failed: {' '.join(reason.split())}{where}\n")
-        failed = {"schema_version": 1, "run_name": config.name, "status": FAILED, "error": reason}
         with suppress(OSError):  # on a full disk it is the error on the screen that counts
-            write_json(folder / SUMMARY, failed)
+            write_json(folder / SUMMARY, RunSummary.failed(config.name, reason).as_dict())
         if found is not None:
             raise found from raised
         raise
     if result.plan.note:
         display.console.print(f"  plan: {result.plan.note}", highlight=False, soft_wrap=True)
-    summary = result.summary
-    for note in summary["notes"]:
+    summary = RunSummary.model_validate(result.summary)
+    for note in summary.notes or ():
         log.info("%s", note)
     log.info(
         "quantized %s, oscillation %s, seconds %s",
-        summary["quantized"],
-        summary["oscillation"],
-        summary["timing_s"],
+        summary.quantized and asdict(summary.quantized),
+        summary.oscillation and asdict(summary.oscillation),
+        dict(summary.timing_s),
     )
     if not _sweeps():
         console = results_console()

@@ -87,7 +87,7 @@ class _Pixels:
         for channel in range(images.shape[1]):
             values = images[:, channel]
             low, high = (float(value) for value in values.aminmax())
-            levels = values.flatten()[: 1 << 16].unique()
+            levels = torch.unique(values.flatten()[: 1 << 16])
             step = float(levels.diff().min()) if len(levels) > 1 else 1.0
             if not high - low < step * (LEVELS - 0.5):  # NaN is neither
                 return None

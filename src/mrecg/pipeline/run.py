@@ -22,7 +22,7 @@ from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, pl
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
 from mrecg.pipeline.reuse import Sharing
-from mrecg.pipeline.summary import Clock, summarise
+from mrecg.pipeline.summary import Clock, Inputs, Measured, summarise
 from mrecg.planner.schedule import Plan
 from mrecg.quant.bit_widths import policy
 from mrecg.reconstruct import computing
@@ -178,18 +178,19 @@ def quantize(
         groups=outcome.groups,
         summary=summarise(
             network,
-            images=images,
-            config=config,
+            config,
             plan=plan,
             outcome=outcome,
-            accuracies=(full, low),
-            clock=clock,
-            device=device,
-            weights=weights,
-            preprocessing=preprocessing,
-            saved=sharing.saved,
-            notes=(*network.notes, *notes),
-        ),
+            inputs=Inputs(
+                images=images,
+                weights=weights,
+                preprocessing=preprocessing,
+                notes=(*network.notes, *notes),
+            ),
+            measured=Measured(
+                full=full, quantized=low, seconds=clock.seconds, reused=sharing.saved, device=device
+            ),
+        ).as_dict(),
         config=config,
         environment=machine.describe(device, config.trainer.devices),
         network=network,

@@ -20,8 +20,11 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.size import quantized_bytes
 from mrecg.reconstruct.events import GroupResult
 from mrecg.reconstruct.job import Reconstruction
+from mrecg.runs import summary
 from mrecg.runs.layout import COMPLETED
+from mrecg.runs.summary import Bits, GroupSummary, Oscillation, RunSummary, UnitResult
 from mrecg.system import memory
+from mrecg.system.checked_read import SCHEMA
 
 
 @dataclass
@@ -81,109 +84,137 @@ def options_of(config: RunConfig) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a network was quantized on.
+
+    Attributes:
+        images: What it was tuned and measured on.
+        weights: Where the model's weights come from; None: given in Python.
+        preprocessing: How the images were prepared; None: given in Python.
+        notes: What a reader should know about the graph and the labels.
+    """
+
+    images: Images
+    weights: Weights | None = None
+    preprocessing: Preprocessing | None = None
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured beside the units.
+
+    Attributes:
+        full: Accuracy of the full-precision network; None without evaluation images.
+        quantized: Likewise of the quantized one.
+        seconds: Of each stage.
+        reused: Seconds of each stage that other runs had spent on what this one took from them.
+        device: Where the run took place.
+    """
+
+    full: Accuracy | None
+    quantized: Accuracy | None
+    seconds: Mapping[str, float]
+    reused: Mapping[str, float]
+    device: torch.device
+
+
 def summarise(
     network: QuantizedNetwork,
-    *,
-    images: Images,
     config: RunConfig,
+    *,
     plan: Plan,
     outcome: Reconstruction,
-    accuracies: tuple[Accuracy | None, Accuracy | None],
-    clock: Clock,
-    device: torch.device,
-    weights: Weights | None = None,
-    preprocessing: Preprocessing | None = None,
-    saved: Mapping[str, float] | None = None,
-    notes: Sequence[str] = (),
-) -> dict[str, Any]:
+    inputs: Inputs,
+    measured: Measured,
+) -> RunSummary:
     """Make the content of summary.json; other programs rely on its keys.
 
     Args:
         network: The finished network.
-        images: What it was tuned and measured on.
         config: The configuration.
         plan: The plan.
         outcome: Unit errors and curves.
-        accuracies: Of the FP and of the quantized network; None without evaluation images.
-        clock: Seconds by stage.
-        device: Where the run took place.
-        weights: Where the model's weights come from; None: given in Python.
-        preprocessing: How the images were prepared; None: given in Python.
-        saved: Seconds of each stage that other runs had spent on what this one took from them.
-        notes: What a reader should know about the graph and the labels.
+        inputs: What the network was quantized on.
+        measured: Accuracies and costs.
 
     Returns:
-        Plain values.
+        The summary.
     """
+    images, weights, preprocessing = inputs.images, inputs.weights, inputs.preprocessing
     errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]
-    full, low = ({"top1": a.top1, "top5": a.top5} if a else None for a in accuracies)
     draws = {part: drawn.brief() if drawn else None for part, drawn in images.draws.items()}
-    return {
-        "schema_version": 1,
-        "run_name": config.name,
-        "model": config.model.name,
-        "data": images.name,
-        "bits": {"weight": config.bits.weight, "activation": config.bits.activation},
-        "boundary_bits": config.bits.boundary,
-        "stem_output": config.bits.stem_output,
-        "method": config.method.name,
-        "options": options_of(config),
-        "granularity": config.granularity.name,
-        "planner": plan.planner,
-        "merge_count": plan.merge_count,
-        "merged_pairs": len(plan.merges),
-        "groups": [list(group) for group in plan.groups],
-        "seed": config.seed,
-        "precision": config.precision,
-        "steps": config.trainer.steps,
-        "steps_per": config.trainer.steps_per,
-        "optimisation_steps": sum(group.steps for group in outcome.groups),
-        "batch_size": config.trainer.batch_size,
-        "calibration_images": len(images.calibration),
-        "calibration": draws["calibration"],
-        "weights": weights.facts() if weights else {"origin": "python"},
-        "preprocessing": asdict(preprocessing) if preprocessing else None,
-        "device": str(device),
-        "devices": config.trainer.devices,
-        "fp": full,
-        "quantized": low,
-        "evaluation_images": len(images),
-        "evaluation": draws["evaluation"],
-        "oscillation": {
-            "error_index": oscillation(errors),
-            "error_peak": max(errors),
-            "loss_index": oscillation(losses),
-            "loss_peak": max(losses),
-        },
-        "units": [
-            {"name": unit.name, "group": unit.group, "error": unit.error, "loss": unit.loss}
+    return RunSummary(
+        schema_version=SCHEMA,
+        run_name=config.name,
+        model=config.model.name,
+        data=images.name,
+        bits=Bits(weight=config.bits.weight, activation=config.bits.activation),
+        boundary_bits=config.bits.boundary,
+        stem_output=config.bits.stem_output,
+        method=config.method.name,
+        options=options_of(config),
+        granularity=config.granularity.name,
+        planner=plan.planner,
+        merge_count=plan.merge_count,
+        merged_pairs=len(plan.merges),
+        groups=plan.groups,
+        seed=config.seed,
+        precision=config.precision,
+        steps=config.trainer.steps,
+        steps_per=config.trainer.steps_per,
+        optimisation_steps=sum(group.steps for group in outcome.groups),
+        batch_size=config.trainer.batch_size,
+        calibration_images=len(images.calibration),
+        calibration=draws["calibration"],
+        weights=weights.facts() if weights else {"origin": "python"},
+        preprocessing=asdict(preprocessing) if preprocessing else None,
+        device=str(measured.device),
+        devices=config.trainer.devices,
+        fp=_accuracy(measured.full),
+        quantized=_accuracy(measured.quantized),
+        evaluation_images=len(images),
+        evaluation=draws["evaluation"],
+        oscillation=Oscillation(
+            error_index=oscillation(errors),
+            error_peak=max(errors),
+            loss_index=oscillation(losses),
+            loss_peak=max(losses),
+        ),
+        units=tuple(
+            UnitResult(name=unit.name, group=unit.group, error=unit.error, loss=unit.loss)
             for unit in outcome.units
-        ],
-        "group_results": [_group(group) for group in outcome.groups],
-        "timing_s": {
-            key: round(clock.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
+        ),
+        group_results=tuple(map(_group, outcome.groups)),
+        timing_s={
+            key: round(measured.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
         },
-        "reused_s": {key: round(value, 3) for key, value in (saved or {}).items()},
-        "peak_memory_mb": memory.peak_memory_mb(device),
-        "size_bytes": quantized_bytes(network),
-        "unquantized": [asdict(part) for part in network.unquantized],
-        "cache": asdict(outcome.cache),
-        "notes": list(notes),
-        "status": COMPLETED,
-    }
+        reused_s={key: round(value, 3) for key, value in measured.reused.items()},
+        peak_memory_mb=memory.peak_memory_mb(measured.device),
+        size_bytes=quantized_bytes(network),
+        unquantized=tuple(asdict(part) for part in network.unquantized),
+        cache=asdict(outcome.cache),
+        notes=tuple(inputs.notes),
+        status=COMPLETED,
+    )
 
 
-def _group(group: GroupResult) -> dict[str, Any]:
+def _accuracy(found: Accuracy | None) -> summary.Accuracy | None:
+    return summary.Accuracy(top1=found.top1, top5=found.top5) if found else None
+
+
+def _group(group: GroupResult) -> GroupSummary:
     """How a group went in a pass; what was not optimised has neither losses nor a floor."""
     losses = [point.reconstruction for point in group.curve]
-    return {
-        "name": group.name,
-        "pass": group.task,
-        "steps": group.steps,
-        "floor": group.floor,
-        "first_loss": losses[0] if losses else None,
-        "last_loss": losses[-1] if losses else None,
-        "seconds": round(group.seconds, 3),
-        "reused": group.reused,
-        "retries": group.retries,
-    }
+    return GroupSummary(
+        name=group.name,
+        task=group.task,
+        steps=group.steps,
+        floor=group.floor,
+        first_loss=losses[0] if losses else None,
+        last_loss=losses[-1] if losses else None,
+        seconds=round(group.seconds, 3),
+        reused=group.reused,
+        retries=group.retries,
+    )

@@ -114,8 +114,8 @@ def sort_key(run: Run) -> tuple[object, ...]:
         not run.completed,
         run.model,
         run.data,
-        -run.weight_bits,
-        -run.activation_bits,
+        -run.bits.weight,
+        -run.bits.activation,
         *_rank(METHODS, run.method),
         *_rank(GRANULARITIES, run.granularity),
         run.merge_count,
@@ -136,7 +136,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     """Group the completed runs by what can share axes; panels and their series stand in table order."""
     by_panel: dict[tuple[object, ...], dict[tuple[object, ...], list[Run]]] = {}
     for run in sorted((run for run in runs if run.completed and run.units), key=sort_key):
-        place = (run.model, run.data, run.weight_bits, run.activation_bits, run.unit_names)
+        place = (run.model, run.data, run.bits.weight, run.bits.activation, run.unit_names)
         by_panel.setdefault(place, {}).setdefault(_configuration(run), []).append(run)
     titles = [_title(next(iter(series.values()))[0]) for series in by_panel.values()]
     found = []
@@ -230,7 +230,7 @@ def _configuration(run: Run) -> tuple[object, ...]:
 
 
 def _title(run: Run) -> str:
-    return f"{run.model} on {run.data}, {run.bits}"
+    return f"{run.model} on {run.data}, {run.widths}"
 
 
 def _finding(panel: Panel, baseline: Series, series: Series) -> Finding:

@@ -63,7 +63,7 @@ def reproduce(run: Run) -> str:
         words += [f"planner={run.planner}", f"planner.merge_count={run.merge_count}"]
     if run.granularity == "fixed":
         words.append(f"granularity.groups=[{','.join('[' + ','.join(group) + ']' for group in run.merged)}]")
-    words += [f"bits.weight={run.weight_bits}", f"bits.activation={run.activation_bits}"]
+    words += [f"bits.weight={run.bits.weight}", f"bits.activation={run.bits.activation}"]
     words += [f"bits.stem_output={run.stem_output}", f"trainer.steps={run.steps}"]
     words += [f"trainer.steps_per={run.steps_per}", f"seed={run.seed}"]
     if run.calibration_images:

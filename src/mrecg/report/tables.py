@@ -1,7 +1,7 @@
 """The comparison table: one row a run, the same values for the page and the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
@@ -9,8 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mrecg.report.compare import index, peak, sort_key, top1
+from mrecg.report.compare import sort_key, top1
 from mrecg.report.labels import differing
+from mrecg.runs import metrics
+from mrecg.runs.metrics import Metric, Place, named
 from mrecg.runs.records import Run, short_groups
 
 NONE = "–"
@@ -49,7 +51,7 @@ class Row:
     best: bool
 
 
-COLUMNS: dict[str, str] = {
+SETTINGS: dict[str, str] = {
     "run": "Run",
     "method": "Method",
     "granularity": "Granularity",
@@ -58,18 +60,22 @@ COLUMNS: dict[str, str] = {
     "bits": "Bits",
     "seed": "Seed",
     "steps": "Steps",
-    "top1_fp": "Top-1 FP",
-    "top1": "Top-1 quantized",
-    "index": "Oscillation index",
-    "peak": "Peak error",
-    "loss_index": "Loss index",
-    "seconds": "Seconds",
-    "size": "Size",
 }
-"""Titles by column key, in order."""
+"""Titles of the columns that say what was run, by key, in order."""
 
-NUMERIC = frozenset({"seed", "steps", "top1_fp", "top1", "index", "peak", "loss_index", "seconds", "size"})
-"""Keys of the columns that hold numbers."""
+
+def columns(place: Place = "table") -> dict[str, str]:
+    """Titles by column key, in order: settings first, then the metrics.
+
+    Args:
+        place: Whose headings.
+    """
+    return SETTINGS | {metric.key: title for title, metric in named(place).items()}
+
+
+def numeric() -> frozenset[str]:
+    """Keys of the columns that hold numbers."""
+    return frozenset({"seed", "steps", *(metric.key for metric in metrics.METRICS)})
 
 
 def comparison_rows(runs: Sequence[Run], shown: Sequence[Run] | None = None) -> list[Row]:
@@ -114,31 +120,31 @@ def terminal_table(runs: Sequence[Run], *, every: bool = False) -> Table:
     rows = comparison_rows(runs, shown)
     settings = differing([row.run for row in rows])
     subjects = {f"{row.run.model} on {row.run.data}, {row.cells['bits'].text}" for row in rows}
-    columns = {
+    shown_columns = {
         **({} if len(subjects) == 1 else {"run": "run", "bits": "bits"}),
         "method": "method",
         "granularity": "granu-\nlarity",
         **({"settings": "settings"} if any(settings) else {}),
         **({} if len({row.run.seed for row in rows}) == 1 else {"seed": "seed"}),
-        **{"top1_fp": "top-1\nFP", "top1": "top-1\nquant."},
-        **{"index": "error\nindex", "peak": "error\npeak", "loss_index": "loss\nindex"},
-        **{"seconds": "time\n(s)", "merged": "merged groups"},
+        **{metric.key: title for title, metric in named("terminal").items()},
+        "merged": "merged groups",
     }
     title = Text(subjects.pop()) if len(subjects) == 1 else None
     caption = "error and loss: how they oscillate along the units (index: 0 where monotone)" + note
     table = Table(
         title=title, caption=caption, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for key, name in columns.items():
+    numbers = numeric()
+    for key, name in shown_columns.items():
         table.add_column(
             name,
-            justify="right" if key in NUMERIC else "left",
+            justify="right" if key in numbers else "left",
             overflow="fold",
             no_wrap=key not in ("merged", "settings"),
         )
     for row, said in zip(rows, settings, strict=True):
         # As Text, what comes from a run folder is never read as rich's markup.
-        texts = {key: Text(said if key == "settings" else row.cells[key].text) for key in columns}
+        texts = {key: Text(said if key == "settings" else row.cells[key].text) for key in shown_columns}
         if row.best:
             texts["top1"].stylize("bold green")
         if not row.run.completed:
@@ -219,15 +225,14 @@ def _is_best(run: Run, highest: float | None) -> bool:
 
 
 def _rivals(run: Run) -> tuple[object, ...]:
-    return (run.model, run.data, run.weight_bits, run.activation_bits)
+    return (run.model, run.data, run.bits.weight, run.bits.activation)
 
 
 def _cells(run: Run) -> dict[str, Cell]:
-    fp = run.fp.top1 if run.fp else None
-    loss_index = run.oscillation.loss_index if run.oscillation else None
     merged, known = run.merged, run.steps > 0
-    saved = f"{size(run.size_fp)} in floating point" if run.size_fp else ""
+    size_fp = f"{size(run.size_fp)} in floating point" if run.size_fp else ""
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in run.seconds.items())
+    notes = {"seconds": stages, "size": size_fp}
     return {
         "run": Cell(text=run.name, sort=run.name.lower(), note="/".join(run.path.parts[-3:])),
         "method": Cell(text=run.method or NONE, sort=run.method or None),
@@ -239,9 +244,9 @@ def _cells(run: Run) -> dict[str, Cell]:
             note="; ".join("+".join(group) for group in merged),
         ),
         "bits": Cell(
-            text=run.bits or NONE,
-            sort=100.0 * run.weight_bits + run.activation_bits or None,
-            note=f"output of the first layer: {stem_bits(run)}" if run.bits else "",
+            text=run.widths or NONE,
+            sort=100.0 * run.bits.weight + run.bits.activation or None,
+            note=f"output of the first layer: {stem_bits(run)}" if run.widths else "",
         ),
         "seed": Cell(text=str(run.seed) if known else NONE, sort=float(run.seed) if known else None),
         "steps": Cell(
@@ -249,17 +254,7 @@ def _cells(run: Run) -> dict[str, Cell]:
             sort=float(run.steps) if known else None,
             note=f"per {run.steps_per}" if known else "",
         ),
-        "top1_fp": Cell(text=percent(fp), sort=fp),
-        "top1": Cell(text=percent(top1(run)), sort=top1(run)),
-        "index": _number(index(run)),
-        "peak": _number(peak(run)),
-        "loss_index": Cell(text=compact(loss_index), sort=_sortable(loss_index)),
-        "seconds": Cell(
-            text=f"{run.total_seconds:.1f}" if run.seconds else NONE,
-            sort=run.total_seconds if run.seconds else None,
-            note=stages,
-        ),
-        "size": Cell(text=size(run.size_quantized), sort=float(run.size_quantized) or None, note=saved),
+        **{metric.key: _measured(metric, run, notes.get(metric.key, "")) for metric in metrics.METRICS},
     }
 
 
@@ -272,14 +267,23 @@ def stem_bits(run: Run) -> str:
     Returns:
         "low (QDrop setting)" or "high (BRECQ setting)".
     """
-    setting = {"low": "QDrop setting", "high": "BRECQ setting", "8": "BRECQ setting"}.get(run.stem_output)
-    return f"{run.stem_output} ({setting})" if setting else run.stem_output
+    said = str(run.stem_output)
+    setting = {"low": "QDrop setting", "high": "BRECQ setting", "8": "BRECQ setting"}.get(said)
+    return f"{said} ({setting})" if setting else said
 
 
-def _number(value: float | None) -> Cell:
-    text = NONE if value is None or math.isnan(value) else f"{value:.3f}"
-    return Cell(text=text, sort=_sortable(value))
+def _measured(metric: Metric, run: Run, note: str) -> Cell:
+    value = metric.value(run)
+    text = NONE if value is None else _FORMATS[metric.format](value)
+    return Cell(text=text, sort=value, note=note if value is not None else "")
 
 
-def _sortable(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+_FORMATS: dict[str, Callable[[float], str]] = {
+    "percent": percent,
+    "fixed": lambda value: f"{value:.3f}",
+    "compact": compact,
+    "seconds": lambda value: f"{value:.1f}",
+    "bytes": size,
+    "megabytes": lambda value: size(1e6 * value),
+    "count": lambda value: f"{value:,.0f}",
+}

@@ -4,55 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field, SkipValidation
+
 from mrecg.planner.schedule import Plan
-from mrecg.runs.layout import COMPLETED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Accuracy on the evaluation images.
-
-    Attributes:
-        top1: Fraction of 1.
-        top5: Fraction of 1; None where it was not computed.
-    """
-
-    top1: float
-    top5: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Oscillation:
-    """How far the curves along the units are from monotone.
-
-    Attributes:
-        error_index: Of the relative error; 0 exactly when its curve is monotone.
-        error_peak: Largest relative error.
-        loss_index: Likewise for the reconstruction loss.
-        loss_peak: Likewise.
-    """
-
-    error_index: float
-    error_peak: float
-    loss_index: float
-    loss_peak: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitResult:
-    """What was measured behind one unit; not a number where it was not finite.
-
-    Attributes:
-        name: The unit's name.
-        group: Index of the group that it was optimised in.
-        error: Relative error.
-        loss: Reconstruction loss.
-    """
-
-    name: str
-    group: int
-    error: float
-    loss: float
+from mrecg.runs.summary import RunSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,95 +36,29 @@ class Curve:
         return self.values["reconstruction"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One run folder.
+class Run(RunSummary):
+    """One run folder: its summary, and what else is in it."""
 
-    Attributes:
-        path: The folder.
-        name: The run's name.
-        status: "completed" or "failed".
-        error: Why it failed; empty where that is not known.
-        model: Name of the model.
-        data: Name of the images.
-        method: Name of the method.
-        granularity: Name of the granularity.
-        planner: What chose the merges; empty where the granularity alone decides.
-        merge_count: Pairs asked for.
-        weight_bits: Bits of a weight; 0 when not known, as all else that a failed run did not write.
-        activation_bits: Bits of an activation.
-        stem_output: "low", "high" or "8": the convention for the first layer's output.
-        options: What else differs from the defaults, by dotted key.
-        batch_size: Images a step; 0 when not known.
-        precision: Of the convolutions in the optimisation.
-        seed: Seed of the optimisation.
-        steps: Optimisation steps a unit or group.
-        steps_per: "unit" or "group".
-        device: What it ran on.
-        calibration_images: Images that were optimised on.
-        evaluation_images: Images behind the accuracies.
-        evaluation_set: Digest of which images these are; empty when not known.
-        fp: Accuracy in floating point; None without evaluation images.
-        quantized: Accuracy after quantization; None likewise.
-        oscillation: None where the run did not get that far.
-        units: One record a base unit, in network order.
-        groups: Unit names by group.
-        seconds: Seconds of each stage.
-        peak_memory_mb: Largest memory in use, MB.
-        size_fp: Bytes of the weights in floating point; 0 when unknown.
-        size_quantized: Bytes of the weights after quantization; 0 when unknown.
-        plan: None where the run did not get that far.
-        curves: In network order; empty for methods without an optimisation.
-        command: The command line that was recorded; empty when none was.
-        config: Text of config.yaml; empty when missing.
-        environment: Versions, device and the like.
-        detailed: Whether all of the folder was read; else plan, curves, command, config and environment are
-            empty, whatever the folder holds.
-    """
-
-    path: Path
-    name: str
-    status: str
-    error: str
-    model: str
-    data: str
-    method: str
-    granularity: str
-    planner: str
-    merge_count: int
-    weight_bits: int
-    activation_bits: int
-    stem_output: str
-    options: Mapping[str, str]
-    batch_size: int
-    precision: str
-    seed: int
-    steps: int
-    steps_per: str
-    device: str
-    calibration_images: int
-    evaluation_images: int
-    evaluation_set: str
-    fp: Accuracy | None
-    quantized: Accuracy | None
-    oscillation: Oscillation | None
-    units: tuple[UnitResult, ...]
-    groups: tuple[tuple[str, ...], ...]
-    seconds: Mapping[str, float]
-    peak_memory_mb: float
-    size_fp: int
-    size_quantized: int
-    plan: Plan | None
-    curves: tuple[Curve, ...]
-    command: str
-    config: str
-    environment: Mapping[str, str]
-    detailed: bool = True
+    path: SkipValidation[Path]
+    """The folder."""
+    plan: SkipValidation[Plan | None] = None
+    """None where the run did not get that far."""
+    curves: SkipValidation[tuple[Curve, ...]] = ()
+    """In network order; empty for methods without an optimisation."""
+    command: SkipValidation[str] = ""
+    """The command line that was recorded; empty when none was."""
+    config: SkipValidation[str] = ""
+    """Text of config.yaml; empty when missing."""
+    environment: SkipValidation[Mapping[str, str]] = Field(default_factory=dict)
+    """Versions, device and the like."""
+    detailed: SkipValidation[bool] = True
+    """Whether all of the folder was read; else plan, curves, command, config and environment are empty,
+    whatever the folder holds."""
 
     @property
-    def completed(self) -> bool:
-        """Whether the run reached its end."""
-        return self.status == COMPLETED
+    def name(self) -> str:
+        """The run's name; that of its folder where it has none."""
+        return self.run_name or self.path.resolve().name
 
     @property
     def unit_names(self) -> tuple[str, ...]:
@@ -180,16 +69,6 @@ class Run:
     def merged(self) -> tuple[tuple[str, ...], ...]:
         """The groups with more than one unit."""
         return tuple(group for group in self.groups if len(group) > 1)
-
-    @property
-    def bits(self) -> str:
-        """The bit widths as the field writes them, for example W2A4; empty when not known."""
-        return "" if self.weight_bits == 0 else f"W{self.weight_bits}A{self.activation_bits}"
-
-    @property
-    def total_seconds(self) -> float:
-        """Seconds of all stages together."""
-        return sum(self.seconds.values())
 
 
 def short_group(names: Sequence[str]) -> str:

@@ -2,20 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from mrecg.errors import DataError
 from mrecg.runs.find import natural, runs_below
 from mrecg.runs.index import Read
-from mrecg.runs.layout import COMPLETED, CONFIG, HYDRA, LOCK, MANIFEST, SUMMARY
+from mrecg.runs.layout import CONFIG, HYDRA, LOCK, MANIFEST, SUMMARY
 from mrecg.runs.lock import locked
 from mrecg.runs.manifest import read_manifest
 from mrecg.runs.reader import Reader
+from mrecg.runs.summary import RunSummary
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
 
 DONE, FAILED, RUNNING, INTERRUPTED, MISSING = STATUSES = (
@@ -142,20 +141,21 @@ def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]
 
 
 def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: Read) -> JobStatus:
-    values: Mapping[str, Any] = {}
+    found: RunSummary | None = None
     broken = ""
     try:
         values = json_object(read(place / SUMMARY))
         refuse_newer(values, Path(SUMMARY))
+        found = RunSummary.readable(values, units=False) if values else None
         broken = "" if values else "summary.json is empty"
     except (FileNotFoundError, NotADirectoryError):
         pass
     except DataError as error:
-        values, broken = {}, str(error)
+        broken = str(error)
     except (OSError, ValueError) as error:
         broken = f"summary.json is not readable: {error}"
-    if values:
-        status = DONE if values.get("status", COMPLETED) == COMPLETED else FAILED
+    if found is not None:
+        status = DONE if found.completed else FAILED
     elif locked(place):
         status = RUNNING  # also while its summary is being written
     elif broken:
@@ -164,45 +164,22 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
         # A folder that nobody has ever locked was made by the engine, for a job that has not begun.
         begun = (place / LOCK).exists() or (place / CONFIG).exists()
         status = INTERRUPTED if begun else MISSING
-    reason = broken or str(values.get("error") or "no reason was recorded")
+    reason = broken or (found and found.error) or "no reason was recorded"
     return JobStatus(
         number=number,
         folder=name,
         overrides=overrides,
         status=status,
-        subject=_subject(values),
-        top1=_top1(values),
-        seconds=_elapsed(place) if status == RUNNING else _seconds(values),
+        subject=f"{found.model} on {found.data}, {found.widths}" if found and found.widths else "",
+        top1=found.quantized.top1 if found and found.quantized else None,
+        seconds=_elapsed(place) if status == RUNNING else _seconds(found),
         reason=" ".join(reason.split()) if status == FAILED else "",
     )
 
 
-def _subject(values: Mapping[str, Any]) -> str:
-    bits = values.get("bits")
-    if not isinstance(bits, dict) or "model" not in values:
-        return ""
-    widths = f"W{bits.get('weight')}A{bits.get('activation')}"
-    return f"{values['model']} on {values.get('data')}, {widths}"
-
-
-def _top1(values: Mapping[str, Any]) -> float | None:
-    quantized = values.get("quantized")
-    top1 = quantized.get("top1") if isinstance(quantized, dict) else None
-    return _finite(top1)
-
-
-def _seconds(values: Mapping[str, Any]) -> float | None:
-    times = values.get("timing_s")
-    found = map(_finite, times.values()) if isinstance(times, dict) else ()
-    known = [value for value in found if value is not None]
-    return sum(known) if known else None
-
-
-def _finite(value: object) -> float | None:
-    try:
-        return float(value) if isinstance(value, int | float) else None
-    except OverflowError:  # an integer of hundreds of digits
-        return None
+def _seconds(found: RunSummary | None) -> float | None:
+    """What the run itself took, without what it took from others."""
+    return sum(found.timing_s.values()) if found and found.timing_s else None
 
 
 def _elapsed(place: Path) -> float | None:

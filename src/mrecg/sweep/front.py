@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mrecg.errors import DataError
 from mrecg.runs.layout import COMPLETED, SUMMARY
+from mrecg.runs.summary import RunSummary
 from mrecg.runs.text import NONE, compact, plural
 from mrecg.sweep.job_state import reason, state
 from mrecg.system.atomic_write import write_durably
@@ -157,22 +158,19 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
         return None, " ".join(reason(folder).split()) or "its process was killed"
     try:
         summary = json_object(read_regular(folder / SUMMARY))
-        seconds = _seconds(summary)
+        found = RunSummary.readable(summary, units=False)
+        total = found.total_seconds if found.timing_s else None
     except (OSError, *DAMAGED) as error:
         return None, f"{SUMMARY} is not readable: {error}"
     values = []
     for one in objectives:
-        value = seconds if one.key == SECONDS else _select(summary, one.key)
+        # Any key may be an objective, so it is looked up by its name.
+        value = total if one.key == SECONDS else _select(summary, one.key)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             shown = "missing" if value is None else f"{value!r}, which is not a finite number"
             return None, f"{one.key}: is {shown} in its summary.json"
         values.append(float(value))
     return values, ""
-
-
-def _seconds(summary: Mapping[str, Any]) -> float | None:
-    times = [*(summary.get("timing_s") or {}).values(), *(summary.get("reused_s") or {}).values()]
-    return sum(map(float, times)) if times else None
 
 
 def _select(values: Any, key: str) -> Any:

@@ -1,12 +1,12 @@
 """State of a job of a sweep, from its run folder alone."""
 
 from pathlib import Path
-from typing import Any
 
 from mrecg.errors import ConfigError
 from mrecg.runs.identity import identity_of, read_config
 from mrecg.runs.layout import CHECKPOINT, COMPLETED, CONFIG, FAILED, OPEN, PAGE, RUNNING, SUMMARY
 from mrecg.runs.lock import locked
+from mrecg.runs.summary import RunSummary
 from mrecg.system.checked_read import json_object, read_regular
 
 
@@ -16,10 +16,9 @@ def state(folder: Path) -> str:
     Returns:
         ``completed``, ``failed``, ``running`` or ``open``: not begun, or interrupted.
     """
-    summary = _summary(folder)
-    status = summary.get("status")
-    if status in (COMPLETED, FAILED):
-        return str(status)
+    found = _summary(folder)
+    if found is not None and found.status in (COMPLETED, FAILED):
+        return found.status
     return RUNNING if locked(folder) else OPEN
 
 
@@ -51,7 +50,8 @@ def held(folder: Path) -> str | None:
 
 def reason(folder: Path) -> str:
     """Say why a job failed, as far as it could still say it."""
-    return str(_summary(folder).get("error", ""))
+    found = _summary(folder)
+    return found.error if found else ""
 
 
 def begun(folder: Path) -> bool:
@@ -59,8 +59,10 @@ def begun(folder: Path) -> bool:
     return (folder / CONFIG).exists()
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _summary(folder: Path) -> RunSummary | None:
+    """The summary; None where there is none, or one that does not say how the run ended."""
     try:
-        return json_object(read_regular(folder / SUMMARY))
+        found = RunSummary.readable(json_object(read_regular(folder / SUMMARY)), units=False)
     except (OSError, ValueError):
-        return {}
+        return None
+    return found if "status" in found.model_fields_set else None

@@ -100,8 +100,8 @@ def _who(run: Run, label: str) -> Row:
     return {
         "network": run.model,
         "data": run.data,
-        "weight_bits": run.weight_bits,
-        "activation_bits": run.activation_bits,
+        "weight_bits": run.bits.weight,
+        "activation_bits": run.bits.activation,
         "configuration": label,
         "method": run.method,
         "granularity": run.granularity,

@@ -175,7 +175,7 @@ def stems(shown: Sequence[Panel]) -> list[str]:
         One beginning of a file name each; no two are the same, also where a file system takes "A" for "a".
     """
     firsts = [panel.series[0].first for panel in shown]
-    names = [f"{slug(run.model)}-{slug(run.data)}-{slug(run.bits.lower())}"[:80] for run in firsts]
+    names = [f"{slug(run.model)}-{slug(run.data)}-{slug(run.widths.lower())}"[:80] for run in firsts]
     folded = [name.casefold() for name in names]
     marks = [_digest(repr((panel.title, panel.units))) for panel in shown]
     return [

@@ -20,6 +20,7 @@ from mrecg.report.palette import looks
 from mrecg.report.reasons import criterion_title, reason
 from mrecg.runs.index import Read
 from mrecg.runs.load import BrokenRunsError
+from mrecg.runs.metrics import Metric, named
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import read_regular
 
@@ -97,6 +98,7 @@ class Document:
             "networks": list(self.networks.values()),
             "configurations": configurations,
             "runs": runs,
+            "metrics": _metrics(),
             "plans": list(self.plans.values()),
             "left_out": left_out(runs_of),
             "provenance": provenance({key: run for key, run in self.runs.items() if run.detailed}),
@@ -118,7 +120,7 @@ class Document:
                 {
                     "id": names[id(one)],
                     "network": self._network(run),
-                    "bits": run.bits,
+                    "bits": run.widths,
                     "label": one.label,
                     "method": run.method,
                     "granularity": run.granularity,
@@ -153,7 +155,7 @@ class Document:
         if plan is None:
             return None
         shown = (plan.groups, plan.planner, plan.criteria[:1])
-        key = (run.model, run.data, run.bits, plan.granularity, *shown)
+        key = (run.model, run.data, run.widths, plan.granularity, *shown)
         if key not in self.plans:
             self.plans[key] = {
                 "id": f"p{len(self.plans)}",
@@ -183,8 +185,6 @@ class Document:
         elif top1 is not None and full is not None and run.evaluation_images:
             to_fp = decisions.unpaired(full, top1, run.evaluation_images)
         place = {name: i for i, name in enumerate(run.unit_names)}
-        oscillation = asdict(run.oscillation) if run.oscillation else {}
-        measures = ("error_index", "error_peak", "loss_index", "loss_peak")
         return {
             "name": run.name,
             "folder": str(run.path),
@@ -193,13 +193,10 @@ class Document:
             "error": run.error,
             "model": run.model,
             "data": run.data,
-            "bits": run.bits,
+            "bits": run.widths,
             "method": run.method,
             "device": run.device,
-            "top1": top1,
-            "top5": run.quantized.top5 if run.quantized else None,
-            "fp_top1": full,
-            "fp_top5": run.fp.top5 if run.fp else None,
+            **{name: _measured(metric, run) for name, metric in named("page").items()},
             "images": run.evaluation_images,
             "standard_error": decisions.standard_error(top1, run.evaluation_images)
             if top1 is not None and run.evaluation_images
@@ -207,13 +204,8 @@ class Document:
             "to_fp": to_fp,
             "paired": kept is not None,
             "detailed": run.detailed,
-            **{measure: significant(oscillation.get(measure)) for measure in measures},
             "last_error": significant(run.units[-1].error) if run.units else None,
             "seconds": dict(run.seconds),
-            "total_seconds": run.total_seconds if run.seconds else None,
-            "memory_mb": run.peak_memory_mb or None,
-            "size_fp": run.size_fp or None,
-            "size": run.size_quantized or None,
             "errors": [significant(unit.error, 5) for unit in run.units],
             "losses": [significant(unit.loss, 5) for unit in run.units],
             "groups": [[place[name] for name in group if name in place] for group in run.groups],
@@ -244,13 +236,26 @@ class Document:
         return {"run": ids[id(other)], **found}
 
 
+def _metrics() -> list[dict[str, Any]]:
+    """The columns of the table of every run."""
+    return [
+        {"key": metric.name("page"), "title": title, "format": metric.format, "better": metric.better}
+        for title, metric in named("runs").items()
+    ]
+
+
+def _measured(metric: Metric, run: Run) -> float | None:
+    value = metric.value(run)
+    return significant(value) if metric.format in ("fixed", "compact") else value
+
+
 def _details(run: Run) -> dict[str, str]:
     found = {
         "steps": f"{run.steps:,} per {run.steps_per}",
         "calibration images": f"{run.calibration_images:,}",
         "batch size": str(run.batch_size),
-        "precision": run.precision,
-        "first layer's output": run.stem_output,
+        "precision": str(run.precision),
+        "first layer's output": str(run.stem_output),
     }
     return found | dict(run.options)
 

@@ -12,7 +12,7 @@ from mrecg.report import compare, narrative
 from mrecg.report.figures.single import oscillation_figure, plan_figure
 from mrecg.report.page.static import HEIGHT, WIDTH, charts, picture, write_text
 from mrecg.report.page.templating import asset, template
-from mrecg.report.tables import COLUMNS, NUMERIC, comparison_rows
+from mrecg.report.tables import columns, comparison_rows, numeric
 from mrecg.runs.records import Run
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -57,8 +57,8 @@ def render_light(runs: Sequence[Run], folders: Sequence[Path]) -> str:
         version=version("mrecg"),
         headline=narrative.headline(compare.findings(shown), runs),
         failed=[run for run in runs if not run.completed],
-        columns=COLUMNS,
-        numeric=NUMERIC,
+        columns=columns(),
+        numeric=numeric(),
         rows=rows[:MOST_ROWS],
         more=max(0, len(rows) - MOST_ROWS),
         oscillation=picture(partial(oscillation_figure, list(runs))) if shown else "",

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mrecg.planner.schedule import Criterion, Plan, group_name
+from mrecg.runs.metrics import named
+from mrecg.runs.summary import RunSummary
 
 STEP = "step"
 """Step axis of all optimisation curves: 0 for a group's first step. Hidden."""
@@ -133,20 +135,10 @@ def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         One level of plain numbers and texts; what the run has not measured is left out.
     """
-    found: dict[str, Any] = {"status": summary.get("status")}
-    full, low = summary.get("fp") or {}, summary.get("quantized") or {}
-    for key in ("top1", "top5"):
-        found[key], found[f"{key}_fp"] = low.get(key), full.get(key)
-        if None not in (low.get(key), full.get(key)):
-            found[f"{key}_difference"] = low[key] - full[key]
-    found |= {f"oscillation_{key}": value for key, value in summary.get("oscillation", {}).items()}
-    seconds = summary.get("timing_s", {})
-    found |= {f"seconds_{key}": value for key, value in seconds.items()}
-    found["seconds"] = sum(seconds.values()) if seconds else None
-    size = summary.get("size_bytes", {})
-    found |= {"size_bytes": size.get("quantized"), "size_bytes_fp": size.get("fp")}
-    for key in ("merged_pairs", "optimisation_steps", "peak_memory_mb", "evaluation_images"):
-        found[key] = summary.get(key)
+    run = RunSummary.readable(summary, units=False)
+    found: dict[str, Any] = {"status": run.status}
+    found |= {f"seconds_{stage}": seconds for stage, seconds in run.timing_s.items()}
+    found |= {key: metric.get(run) for key, metric in named("wandb").items()}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -178,17 +178,27 @@ function change(pooledChange) {
   return { text: signed(100 * mean, 2), sort: mean, small };
 }
 
+/** How a metric of `doc.metrics` is written. */
+const METRIC_FORMATS = {
+  percent: (v) => percent(v),
+  fixed: (v) => fixed(v, 3),
+  compact: (v) => short(v),
+  seconds: (v) => seconds(v),
+  bytes: (v) => bytes(v),
+  megabytes: (v) => bytes(isNumber(v) ? v * 1e6 : null),
+  count: (v) => (isNumber(v) ? v.toLocaleString("en") : NONE),
+};
+
 function runTable(orders) {
   const columns = [
-    { title: "Run" }, { title: "Configuration" }, { title: "Bits" }, { title: "Seed", number: true, rising: true }, { title: "Top-1", number: true },
-    { title: "Top-5", number: true }, { title: "Index", number: true, rising: true }, { title: "Peak", number: true, rising: true },
-    { title: "Time", number: true, rising: true }, { title: "Memory", number: true, rising: true }, { title: "Device" }, { title: "Folder" },
+    { title: "Run" }, { title: "Configuration" }, { title: "Bits" }, { title: "Seed", number: true, rising: true },
+    ...doc.metrics.map(({ title, better }) => ({ title, number: true, rising: better === "lower" })),
+    { title: "Device" }, { title: "Folder" },
   ];
   const number = (value, write) => ({ text: write(value), sort: value ?? null });
   const rows = visibleRuns().map((run) => [
-    { text: run.name }, { text: run.of.label }, { text: run.of.bits }, number(run.seed, String), number(run.top1, percent),
-    number(run.top5, percent), number(run.error_index, (v) => fixed(v, 3)), number(run.error_peak, (v) => fixed(v, 3)),
-    number(run.total_seconds, seconds), number(run.memory_mb, (v) => bytes(isNumber(v) ? v * 1e6 : null)), { text: run.device }, { text: run.folder },
+    { text: run.name }, { text: run.of.label }, { text: run.of.bits }, number(run.seed, String),
+    ...doc.metrics.map(({ key, format }) => number(run[key], METRIC_FORMATS[format])), { text: run.device }, { text: run.folder },
   ]);
   if (!orders.has("runs")) orders.set("runs", { at: -1, down: false });
   return sortableTable("Every run", { columns, rows }, orders.get("runs"));

@@ -1,0 +1,222 @@
+"""The one list of the numbers that runs are compared by; tables, page and W&B go over it.
+
+A new metric is computed in `mrecg.pipeline.summary`, has a field in `RunSummary`, and an entry here.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mrecg.runs.summary import Accuracy, RunSummary
+
+Number = int | float
+Place = Literal["table", "terminal", "page", "runs", "wandb"]
+"""Where a metric appears: the comparison table of the small page, the table on the terminal, the data of the
+page, the page's table of every run, the summary of W&B."""
+Format = Literal["percent", "fixed", "compact", "seconds", "bytes", "megabytes", "count"]
+"""How it is written: a fraction as percent, three decimals, three digits, one decimal, kB or MB of bytes, the
+same of megabytes, a whole number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number of a run.
+
+    Attributes:
+        key: Its name.
+        title: As a heading.
+        get: Reads it from a summary; None where it was not measured.
+        unit: Of the number that ``get`` gives; empty for one without.
+        better: Which of two runs is the better one, where that can be said.
+        format: How it is written.
+        shown: Its heading, or in the data of the page and in W&B its key, by the place where it appears;
+            None: everywhere, by ``title`` and ``key``.
+    """
+
+    key: str
+    title: str
+    get: Callable[[RunSummary], Number | None]
+    unit: str = ""
+    better: Literal["higher", "lower"] | None = None
+    format: Format = "compact"
+    shown: Mapping[Place, str] | None = None
+
+    def name(self, place: Place) -> str | None:
+        """Its heading or key in a place; None where it does not appear."""
+        if self.shown is not None:
+            return self.shown.get(place)
+        return self.key if place in ("page", "wandb") else self.title
+
+    def value(self, run: RunSummary) -> Number | None:
+        """The number; None where it was not measured or is not a number."""
+        found = self.get(run)
+        return None if found is None or math.isnan(found) else found
+
+
+def _accuracies(at: Literal["top1", "top5"], title: str, **shown: Mapping[Place, str]) -> list[Metric]:
+    """An accuracy after quantization, in full precision, and the difference."""
+
+    def of(found: Accuracy | None) -> float | None:
+        return getattr(found, at) if found else None
+
+    def difference(run: RunSummary) -> float | None:
+        full, low = of(run.fp), of(run.quantized)
+        return None if full is None or low is None else low - full
+
+    return [
+        Metric(
+            key=f"{at}_fp",
+            title=f"{title} FP",
+            get=lambda run: of(run.fp),
+            format="percent",
+            better="higher",
+            shown={"page": f"fp_{at}", "wandb": f"{at}_fp", **shown.get("fp", {})},
+        ),
+        Metric(
+            key=at,
+            title=f"{title} quantized",
+            get=lambda run: of(run.quantized),
+            format="percent",
+            better="higher",
+            shown={"page": at, "runs": title, "wandb": at, **shown.get("quantized", {})},
+        ),
+        Metric(
+            key=f"{at}_difference",
+            title=f"{title} to FP",
+            get=difference,
+            format="percent",
+            better="higher",
+            shown={"wandb": f"{at}_difference"},
+        ),
+    ]
+
+
+METRICS: tuple[Metric, ...] = (
+    *_accuracies(
+        "top1",
+        "Top-1",
+        fp={"table": "Top-1 FP", "terminal": "top-1\nFP"},
+        quantized={"table": "Top-1 quantized", "terminal": "top-1\nquant."},
+    ),
+    *_accuracies("top5", "Top-5"),
+    Metric(
+        key="index",
+        title="Oscillation index",
+        get=lambda run: run.oscillation.error_index if run.oscillation else None,
+        better="lower",
+        format="fixed",
+        shown={
+            "table": "Oscillation index",
+            "terminal": "error\nindex",
+            "page": "error_index",
+            "runs": "Index",
+            "wandb": "oscillation_error_index",
+        },
+    ),
+    Metric(
+        key="peak",
+        title="Peak error",
+        get=lambda run: run.oscillation.error_peak if run.oscillation else None,
+        better="lower",
+        format="fixed",
+        shown={
+            "table": "Peak error",
+            "terminal": "error\npeak",
+            "page": "error_peak",
+            "runs": "Peak",
+            "wandb": "oscillation_error_peak",
+        },
+    ),
+    Metric(
+        key="loss_index",
+        title="Loss index",
+        get=lambda run: run.oscillation.loss_index if run.oscillation else None,
+        better="lower",
+        shown={
+            "table": "Loss index",
+            "terminal": "loss\nindex",
+            "page": "loss_index",
+            "wandb": "oscillation_loss_index",
+        },
+    ),
+    Metric(
+        key="loss_peak",
+        title="Peak loss",
+        get=lambda run: run.oscillation.loss_peak if run.oscillation else None,
+        better="lower",
+        shown={"page": "loss_peak", "wandb": "oscillation_loss_peak"},
+    ),
+    Metric(
+        key="seconds",
+        title="Seconds",
+        unit="s",
+        get=lambda run: run.total_seconds if run.timing_s else None,
+        better="lower",
+        format="seconds",
+        shown={"table": "Seconds", "terminal": "time\n(s)", "page": "total_seconds", "runs": "Time"},
+    ),
+    Metric(
+        key="own_seconds",
+        title="Seconds of the run itself",
+        unit="s",
+        get=lambda run: sum(run.timing_s.values()) if run.timing_s else None,
+        better="lower",
+        format="seconds",
+        shown={"wandb": "seconds"},
+    ),
+    Metric(
+        key="memory",
+        title="Peak memory",
+        unit="MB",
+        get=lambda run: run.peak_memory_mb or None,
+        better="lower",
+        format="megabytes",
+        shown={"page": "memory_mb", "runs": "Memory", "wandb": "peak_memory_mb"},
+    ),
+    Metric(
+        key="size_fp",
+        title="Size FP",
+        unit="bytes",
+        get=lambda run: run.size_fp or None,
+        format="bytes",
+        shown={"page": "size_fp", "wandb": "size_bytes_fp"},
+    ),
+    Metric(
+        key="size",
+        title="Size",
+        unit="bytes",
+        get=lambda run: run.size_quantized or None,
+        better="lower",
+        format="bytes",
+        shown={"table": "Size", "page": "size", "wandb": "size_bytes"},
+    ),
+    Metric(
+        key="merged_pairs",
+        title="Merged pairs",
+        get=lambda run: run.merged_pairs,
+        format="count",
+        shown={"wandb": "merged_pairs"},
+    ),
+    Metric(
+        key="optimisation_steps",
+        title="Optimisation steps",
+        get=lambda run: run.optimisation_steps,
+        better="lower",
+        format="count",
+        shown={"wandb": "optimisation_steps"},
+    ),
+    Metric(
+        key="evaluation_images",
+        title="Evaluation images",
+        get=lambda run: run.evaluation_images if "evaluation_images" in run.model_fields_set else None,
+        format="count",
+        shown={"wandb": "evaluation_images"},
+    ),
+)
+"""In the order of the tables."""
+
+
+def named(place: Place) -> dict[str, Metric]:
+    """The metrics of a place by their heading or key there, in order."""
+    return {name: metric for metric in METRICS if (name := metric.name(place)) is not None}

@@ -1,0 +1,358 @@
+"""The record of a run's outcome, summary.json: each of its keys is named here alone.
+
+A run writes it as it is. What is read may come from elsewhere, so it is converted and checked: a value that
+is read by some function of this package and is not as expected is refused; others are left out.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+
+from mrecg.errors import DataError
+from mrecg.runs.layout import COMPLETED, FAILED
+from mrecg.runs.values import LONGEST, clean, count, number, strings, times, whole, within
+from mrecg.system.checked_read import DAMAGED, SCHEMA
+
+REMEDY = "repeat the run, or leave its folder out of the report"
+_READING = {"reading": True}
+_R = TypeVar("_R", bound="RunSummary")
+
+
+def _read(convert: Callable[[Any], Any]) -> BeforeValidator:
+    """Convert what is read, and refuse what cannot be; what a run writes stays as it is."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if info.context is None:
+            return value
+        try:
+            return convert(value)
+        except DAMAGED as error:
+            raise ValueError(repr(error)) from error
+
+    return BeforeValidator(check)
+
+
+def _or_none(convert: Callable[[Any], Any]) -> BeforeValidator:
+    """Convert what is read; None where it cannot be, because no comparison needs it."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if info.context is None:
+            return value
+        try:
+            return convert(value)
+        except DAMAGED:
+            return None
+
+    return BeforeValidator(check)
+
+
+def _fraction(value: Any) -> float | None:
+    return None if value is None else within(float(value), 0, 1)
+
+
+def _memory(value: Any) -> int | float:
+    within(float(value), 0, LONGEST)
+    return value if type(value) is int else float(value)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return {**value}
+
+
+Number = int | float
+"""A whole number stays one in the file."""
+Text = Annotated[str, _read(str)]
+Count = Annotated[int, _read(count)]
+Measure = Annotated[Number, _read(number)]
+Fraction = Annotated[float, _read(_fraction)]
+Seconds = Annotated[Mapping[str, Number], _read(times)]
+Values = Annotated[Mapping[str, Any] | None, _or_none(_mapping)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bits:
+    """Bit widths; 0 where they are not known."""
+
+    weight: Annotated[int, _read(lambda value: count(value or 0))] = 0
+    activation: Annotated[int, _read(lambda value: count(value or 0))] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Accuracy on the evaluation images, fractions of 1; top-5 is None where it was not computed."""
+
+    top1: Fraction
+    top5: Annotated[float | None, _read(_fraction)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oscillation:
+    """How far the curves along the units are from monotone.
+
+    Attributes:
+        error_index: Of the relative error; 0 exactly when its curve is monotone.
+        error_peak: Largest relative error.
+        loss_index: Likewise for the reconstruction loss.
+        loss_peak: Likewise.
+    """
+
+    error_index: Measure
+    error_peak: Measure
+    loss_index: Measure
+    loss_peak: Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitResult:
+    """What was measured after one unit; not a number where it was not finite.
+
+    Attributes:
+        name: The unit's name.
+        group: Index of the group that it was optimised in.
+        error: Relative error.
+        loss: Reconstruction loss.
+    """
+
+    name: Text
+    group: Annotated[int, _read(int)]
+    error: Measure
+    loss: Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSummary:
+    """How a group went in one pass.
+
+    Attributes:
+        name: Its units joined by "+".
+        task: Name of the pass; ``pass`` in the file.
+        steps: Optimisation steps.
+        floor: Reconstruction loss that the group has in full precision after the quantized units; None where
+            it was not measured.
+        first_loss: None where nothing was optimised.
+        last_loss: Likewise.
+        seconds: Time of the optimisation.
+        reused: Whether it was taken from another run.
+        retries: How often it was repeated with smaller learning rates.
+    """
+
+    name: Text
+    task: Annotated[str, Field(alias="pass"), _read(str)]
+    steps: Annotated[int | None, _or_none(count)] = None
+    floor: Annotated[Number | None, _read(lambda value: None if value is None else number(value))] = None
+    first_loss: Annotated[Number | None, _or_none(number)] = None
+    last_loss: Annotated[Number | None, _or_none(number)] = None
+    seconds: Annotated[Number | None, _or_none(number)] = None
+    reused: Annotated[bool | None, _or_none(bool)] = None
+    retries: Annotated[int | None, _or_none(count)] = None
+
+
+class RunSummary(BaseModel):
+    """The content of summary.json, in the order of the file.
+
+    What a failed or an old run has not written has the default that is given here.
+    """
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    schema_version: Annotated[int | None, _or_none(count)] = SCHEMA
+    """Version of this record; a newer one is refused."""
+    run_name: Text = ""
+    model: Text = ""
+    data: Text = ""
+    """Name of the images."""
+    bits: Annotated[Bits, _read(dict)] = Bits()
+    boundary_bits: Annotated[int | None, _or_none(count)] = None
+    """Bits of the first and the last layer."""
+    stem_output: Annotated[int | str, _read(str)] = "low"
+    """"low", "high" or "8": the convention for the first layer's output; old runs: low."""
+    method: Text = ""
+    options: Annotated[Mapping[str, Any], _read(strings)] = {}
+    """What else decides the numbers and is not the default, by dotted key; as text where it was read."""
+    granularity: Text = ""
+    planner: Text = ""
+    """What chose the merges; empty where the granularity alone decides."""
+    merge_count: Count = 0
+    """Pairs asked for."""
+    merged_pairs: Annotated[int | None, _or_none(count)] = None
+    """Pairs that were merged."""
+    groups: Annotated[tuple[tuple[str, ...], ...], _read(lambda v: [[*map(str, g)] for g in v])] = ()
+    """Unit names by group; old runs have them in plan.json alone."""
+    seed: Count = 0
+    """Seed of the optimisation."""
+    precision: Annotated[int | str, _read(str)] = "32"
+    """Of the convolutions in the optimisation; as text where it was read."""
+    steps: Count = 0
+    """Optimisation steps a unit or group."""
+    steps_per: Text = "unit"
+    """"unit" or "group"."""
+    optimisation_steps: Annotated[int | None, _or_none(count)] = None
+    """Steps of all groups in all passes together."""
+    batch_size: Count = 0
+    """Images a step; 0 when not known."""
+    calibration_images: Count = 0
+    calibration: Values = None
+    """Which images these are: number, choice and digest."""
+    weights: Values = None
+    """Where the full-precision weights come from."""
+    preprocessing: Values = None
+    """How images were prepared; None where they were passed from Python."""
+    device: Text = ""
+    devices: Annotated[int | None, _or_none(count)] = None
+    fp: Annotated[Accuracy | None, _read(_mapping)] = None
+    """Accuracy in floating point; None without evaluation images."""
+    quantized: Annotated[Accuracy | None, _read(_mapping)] = None
+    """Accuracy after quantization; None likewise."""
+    evaluation_images: Count = 0
+    evaluation: Annotated[Mapping[str, Any] | None, _read(_mapping)] = None
+    """As ``calibration``, of the images behind the accuracies; old runs do not have it."""
+    oscillation: Oscillation | None = None
+    units: tuple[UnitResult, ...] = ()
+    """One record a base unit, in network order."""
+    group_results: tuple[GroupSummary, ...] = ()
+    """One record a group and pass, in the order of the optimisation; old runs do not have it."""
+    timing_s: Seconds = {}
+    """Seconds of each stage: plan, calibrate, reconstruct, evaluate."""
+    reused_s: Seconds = {}
+    """Seconds that other runs had spent on what this run took from them, by stage."""
+    peak_memory_mb: Annotated[Number, _read(_memory)] = 0
+    """Largest memory in use, MB: the GPU's, or on the CPU the process's."""
+    size_bytes: Annotated[Mapping[str, int], _read(whole)] = {}
+    """Bytes of the weights: ``fp`` before, ``quantized`` after; old runs do not have it."""
+    unquantized: Annotated[tuple[Any, ...] | None, _or_none(tuple)] = None
+    """What of the network stays in floating point."""
+    cache: Values = None
+    """Type and peak size of the cached activations."""
+    notes: Annotated[tuple[str, ...] | None, _or_none(lambda notes: tuple(map(str, notes)))] = ()
+    """What a reader should know about the graph and the labels."""
+    status: Text = COMPLETED
+    """"completed" or "failed"."""
+    error: Text = ""
+    """Why the run failed."""
+
+    @classmethod
+    def failed(cls, name: str, reason: str) -> Self:
+        """The summary of a run that failed.
+
+        Args:
+            name: The run's name.
+            reason: Why.
+
+        Returns:
+            A summary without results.
+        """
+        return cls(schema_version=SCHEMA, run_name=name, status=FAILED, error=reason)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What was set, as plain values by the keys of the file."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @classmethod
+    def read(cls: type[_R], values: Mapping[str, Any], file: Path, **own: Any) -> _R:
+        """Read what a file holds.
+
+        Args:
+            values: Its content.
+            file: For messages.
+            own: Values that do not come from it; they are not converted.
+
+        Returns:
+            The summary. That of a run that did not complete may lack results.
+
+        Raises:
+            DataError: A value is missing, or not as expected.
+        """
+        given = _given(values)
+        if str(given.get("status", COMPLETED)) == COMPLETED:
+            for key in _NEEDED:
+                if key not in given:
+                    raise DataError(f"{file}: key {key!r} is missing; {REMEDY}")
+        try:
+            found = cls.model_validate({**given, **own}, context=_READING)
+        except ValidationError as error:
+            key, reason = _first(error)
+            raise DataError(f"{file}: key {key!r} is not as expected ({reason}); {REMEDY}") from error
+        if found.completed:
+            for key, bits in (("weight", found.bits.weight), ("activation", found.bits.activation)):
+                if bits == 0 and dict(given["bits"]).get(key) is None:
+                    raise DataError(f"{file}: key {key!r} is missing; {REMEDY}")
+        return found
+
+    @classmethod
+    def readable(cls, values: Mapping[str, Any], *, units: bool = True) -> Self:
+        """Read as much as can be read: of a file that is damaged, or by a display that stops for nothing.
+
+        Args:
+            values: The content of a summary.json.
+            units: Whether to read the records of units and groups, which are most of it.
+
+        Returns:
+            The summary; keys whose values are not as expected are left out.
+        """
+        kept = values if units else {key: value for key, value in values.items() if key not in _RECORDS}
+        given = _given(clean(kept))
+        try:
+            return cls.model_validate(given, context=_READING)
+        except ValidationError as error:
+            wrong = {one["loc"][0] for one in error.errors(include_url=False, include_input=False)}
+            right = {key: value for key, value in given.items() if key not in wrong}
+            return cls.model_validate(right, context=_READING)
+
+    @property
+    def completed(self) -> bool:
+        """Whether the run reached its end."""
+        return self.status == COMPLETED
+
+    @property
+    def widths(self) -> str:
+        """The bit widths as the field writes them, for example W2A4; empty when not known."""
+        return f"W{self.bits.weight}A{self.bits.activation}" if self.bits.weight else ""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage.
+
+        What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
+        """
+        return {key: own + self.reused_s.get(key, 0.0) for key, own in self.timing_s.items()}
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of all stages together."""
+        return sum(self.seconds.values())
+
+    @property
+    def size_fp(self) -> int:
+        """Bytes of the weights in floating point; 0 when unknown."""
+        return self.size_bytes.get("fp", 0)
+
+    @property
+    def size_quantized(self) -> int:
+        """Bytes of the weights after quantization; 0 when unknown."""
+        return self.size_bytes.get("quantized", 0)
+
+    @property
+    def evaluation_set(self) -> str:
+        """Digest of which images were evaluated on; empty when not known."""
+        return str((self.evaluation or {}).get("sha256", ""))
+
+
+_RECORDS = ("units", "groups", "group_results")
+_NEEDED = ("model", "data", "method", "granularity", "bits", "seed", "steps", "units", "oscillation")
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there; null means that it is not, but for the status, which then is none of ours."""
+    return {key: value for key, value in values.items() if value is not None or key == "status"}
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """The key of the first fault, and what is wrong, in a line of moderate length."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key, *place = first["loc"]
+    reason = str(first.get("ctx", {}).get("error", first["msg"]))
+    where = f"{'.'.join(map(str, place))}: " if place else ""
+    return str(key), f"{where}{reason}"[:300]
