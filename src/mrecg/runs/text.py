@@ -61,7 +61,7 @@ def size(count: float) -> str:
     """
     if not count:
         return NONE
-    return f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.2f} MB"
+    return f"{count / 1e3:.0f} kB" if count < 999_500 else f"{count / 1e6:.2f} MB"
 
 
 def memory(megabytes: float) -> str:
