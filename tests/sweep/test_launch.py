@@ -131,7 +131,7 @@ def test_jobs_keep_their_numbers_and_folders(tmp_path: Path) -> None:
     assert [(job.number, job.folder) for job in first] == [(0, "0-one"), (1, "1-two-..-é")]
     write_jobs(tmp_path, first, command="mrecg", verb="quantize", arguments=["x=1,2"])
     known = read_jobs(tmp_path)
-    assert known == first
+    assert list(known) == first
     again = number_jobs(known, [("c" * 16, "three", ()), ("b" * 16, "renamed", ("x=2",))])
     assert [(job.number, job.folder) for job in again] == [(2, "2-three"), (1, "1-two-..-é")]
 

@@ -37,10 +37,6 @@ def borrowed(model: nn.Module, device: torch.device) -> Iterator[None]:
 
     Args:
         model: Somebody's model. Its parts may be in different modes, and its tensors on different devices.
-        device: The device.
-
-    Yields:
-        Nothing.
     """
     modes = [(part, part.training) for part in model.modules()]
     held = [

@@ -67,7 +67,6 @@ class GroupShelf:
     """Records of groups on shelves; see `mrecg.reconstruct.group_state.Finished`.
 
     Args:
-        shelves: The shelves.
         root: Where the chain of keys begins.
         every_steps: See `Finished`; only the run's own shelf keeps groups in the middle of their steps.
     """

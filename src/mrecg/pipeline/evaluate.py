@@ -22,7 +22,6 @@ def evaluate(config: RunConfig, *, display: Display | None = None) -> tuple[str,
     """Measure the configured FP model, the run that ``config.run`` names, or the file at ``config.path``.
 
     Args:
-        config: The configuration.
         display: Shows progress.
 
     Returns:

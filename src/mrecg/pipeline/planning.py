@@ -102,7 +102,6 @@ def check_fit(network: QuantizedNetwork, images: Tensor) -> Tensor:
     """Show the model one image before the work begins.
 
     Args:
-        network: The network.
         images: Calibration images on its device.
 
     Returns:
@@ -151,9 +150,6 @@ def make_schedule(
         sharing: What runs share.
         team: The devices that run the probe.
         display: Shows the probe's progress.
-
-    Returns:
-        The plan.
     """
     probe: Probe | None = None
     if probed(config):
@@ -192,9 +188,6 @@ def plan_units(
         config: Granularity, planner, and the trainer's steps and batch size.
         probe: Numbers of a plain run.
         notes: What is to be known about the units.
-
-    Returns:
-        The plan.
     """
     # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
     idle = config.method.name == "rtn" and needs_probe(config.granularity, config.planner)

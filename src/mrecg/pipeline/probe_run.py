@@ -46,8 +46,6 @@ def alone(network: QuantizedNetwork, config: RunConfig, sharing: Sharing) -> Abs
     """Let no other process run the same probe meanwhile.
 
     Args:
-        network: The network.
-        config: The configuration.
         sharing: What runs share.
 
     Returns:
@@ -61,8 +59,6 @@ def find(network: QuantizedNetwork, config: RunConfig, sharing: Sharing) -> Prob
     """Find the probe that an earlier run left.
 
     Args:
-        network: The network.
-        config: The configuration.
         sharing: What runs share.
 
     Returns:
@@ -89,9 +85,6 @@ def run(
         sharing: What runs share.
         team: The devices that run it.
         listener: Follows the reconstruction.
-
-    Returns:
-        The probe.
     """
     begin = time.perf_counter()
     copy = QuantizedNetwork(network.traced, network.units, network.bits, chosen=network.policy)
@@ -135,8 +128,6 @@ def keep(
     """Keep the numbers of a finished run, if it was block-wise.
 
     Args:
-        network: The network.
-        config: The configuration.
         sharing: What runs share.
         plan: The run's plan.
         outcome: What it measured.

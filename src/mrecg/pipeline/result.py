@@ -52,7 +52,6 @@ class Result(Quantized):
         units: Error and loss behind each base unit.
         groups: The optimisation curve of each group; empty in a result that was loaded, which has `curves`.
         summary: The content of summary.json.
-        config: The configuration.
         environment: The content of environment.json.
         images: The content of images.json: which images were drawn, by name; empty where a loaded folder has
             none.
@@ -99,9 +98,6 @@ class Result(Quantized):
 
         Args:
             folder: Where; made if it is not there.
-
-        Returns:
-            The folder.
         """
         folder = Path(folder)
         (folder / CURVES).mkdir(parents=True, exist_ok=True)
@@ -146,7 +142,6 @@ def write_decisions(folder: Path, decisions: Tensor | None) -> None:
     """Write decisions.csv.
 
     Args:
-        folder: The run folder.
         decisions: See `Result`; None: nothing to write.
     """
     if decisions is not None:
@@ -159,7 +154,6 @@ def write_weights(folder: Path, result: Result) -> None:
     """Write quantized.safetensors.
 
     Args:
-        folder: The run folder.
         result: The hardened network and its configuration.
     """
     write_durably(folder / WEIGHTS, dump(result.network, result.config, result.preprocessing))
@@ -169,7 +163,6 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
     """Load a saved run.
 
     Args:
-        folder: The run folder.
         model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
             it is built from the run's own config, without its weights, which do not matter.
         allow_import: Whether the model's class may be imported, which runs its code, where the folder names

@@ -20,10 +20,6 @@ from mrecg.system.content_store import Shelf
 def begin(config: RunConfig, folder: Path) -> Shelf:
     """Make a run folder, or take up one that was left in the middle.
 
-    Args:
-        config: The configuration.
-        folder: The run folder.
-
     Returns:
         The run's own shelf.
 
@@ -44,7 +40,6 @@ def finish(folder: Path, *, light: bool = False) -> None:
     """Leave a complete run folder, once its summary is written: the page, and nothing kept for going on.
 
     Args:
-        folder: The run folder.
         light: Whether the page is a small one.
     """
     with only_a_warning(folder):

@@ -42,7 +42,6 @@ class Sharing:
     """What a run has kept itself, and what runs share.
 
     Args:
-        config: The configuration.
         network: The network, not yet calibrated.
         images: Calibration images on its device.
         own: The run's own shelf, from which it goes on when it was interrupted; None: it has none.
@@ -75,9 +74,6 @@ class Sharing:
         Args:
             what: ``calibration`` or ``probe``.
             decisive: What decides it.
-
-        Yields:
-            Nothing.
         """
         if self._shared is None:
             yield
@@ -92,9 +88,6 @@ class Sharing:
 
     def recall_calibration(self, network: QuantizedNetwork) -> bool:
         """Put a network into the state that an earlier calibration found.
-
-        Args:
-            network: The network.
 
         Returns:
             Whether there was one.
@@ -138,7 +131,6 @@ class Sharing:
         """Keep a probe.
 
         Args:
-            probe: The probe.
             seconds: What it took.
             decisive: What decides it besides the run's own settings.
         """

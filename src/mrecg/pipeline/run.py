@@ -45,7 +45,6 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
     A run that was interrupted goes on where it was; its outcome has the same bits.
 
     Args:
-        config: The configuration.
         folder: The run folder; new, or that of the same run before.
         display: Shows progress.
         light: Whether report.html is a small page without interaction, as for the many jobs of a sweep.
@@ -88,7 +87,6 @@ def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | 
     """Read the configured images.
 
     Args:
-        config: The configuration.
         preprocessing: What the model wants its images to be.
         display: Shows progress.
 
@@ -123,9 +121,6 @@ def quantize(
         weights: Where the model's weights come from; None: they were given in Python.
         preprocessing: How the images were prepared; None: they were given in Python.
         own: Keeps what is finished, and may have some of it from before; None: nothing is kept.
-
-    Returns:
-        The result.
 
     Raises:
         MrecgError: Whatever a user can cause and mend.
@@ -220,11 +215,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     """Plan without quantizing; images are read only where the planner needs a probe run.
 
     Args:
-        config: The configuration.
         display: Shows the probe's progress.
-
-    Returns:
-        The plan.
     """
     built = build(config.model, seed=config.seed)
     shape = built.preprocessing.input_shape

@@ -54,9 +54,6 @@ _SAID_ELSEWHERE = {
 def options_of(config: RunConfig) -> dict[str, Any]:
     """List what decides a run's numbers, is not the default, and has no key of its own in summary.json.
 
-    Args:
-        config: The configuration.
-
     Returns:
         Values by dotted key, for example ``method.loss``.
     """
@@ -133,14 +130,9 @@ def summarise(
 
     Args:
         network: The finished network.
-        config: The configuration.
-        plan: The plan.
         outcome: Unit errors and curves.
         inputs: What the network was quantized on.
         measured: Accuracies and costs.
-
-    Returns:
-        The summary.
     """
     images, weights, preprocessing = inputs.images, inputs.weights, inputs.preprocessing
     errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]

@@ -23,7 +23,6 @@ class Series:
 
     Attributes:
         label: Short name, unambiguous within the panel.
-        runs: By seed.
     """
 
     label: str
@@ -104,9 +103,6 @@ class Finding:
 def sort_key(run: Run) -> tuple[object, ...]:
     """Order of runs in every table and legend.
 
-    Args:
-        run: A run.
-
     Returns:
         A key: runs that completed first; then by network, bits, method, granularity, merges, planner, seed.
     """
@@ -159,9 +155,6 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
 def findings(shown: Sequence[Panel]) -> list[Finding]:
     """Compare every merged granularity with the block-wise run of the same method and budget.
 
-    Args:
-        shown: The panels.
-
     Returns:
         One finding for each configuration that has a block-wise counterpart on the same base units.
     """
@@ -176,10 +169,6 @@ def findings(shown: Sequence[Panel]) -> list[Finding]:
 
 def baseline_of(panel: Panel, series: Series) -> Series | None:
     """Find the block-wise configuration of the same method and budget.
-
-    Args:
-        panel: The panel.
-        series: One of its configurations.
 
     Returns:
         The other configuration; None where there is none, or it is this one.

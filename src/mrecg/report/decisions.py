@@ -26,7 +26,6 @@ def read_decisions(run: Run, *, read: Read = read_regular) -> Decisions | None:
     """Read decisions.csv of a run.
 
     Args:
-        run: The run.
         read: How its files are read.
 
     Returns:
@@ -111,7 +110,6 @@ def right(decisions: Decisions, column: int) -> NDArray[np.bool_]:
     """Tell which images were classified correctly.
 
     Args:
-        decisions: The decisions.
         column: 1 in full precision, 2 after quantization.
 
     Returns:
@@ -125,7 +123,6 @@ def flips(decisions: Decisions, names: Mapping[int, str]) -> dict[str, Any]:
     """Count where the quantized network decides otherwise.
 
     Args:
-        decisions: The decisions.
         names: Of classes by label; a label that is missing is named by its number.
 
     Returns:

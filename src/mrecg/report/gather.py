@@ -26,7 +26,6 @@ def load_runs(
     """Load runs, of many only the chosen ones whole.
 
     Args:
-        found: Run folders.
         read: How their files are read.
         broken: Gets the errors of runs that cannot be loaded, which are then left out; None: the first such
             error is raised.

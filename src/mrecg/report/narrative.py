@@ -44,9 +44,6 @@ def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
 def reproduce(run: Run) -> str:
     """Write the command that repeats a run.
 
-    Args:
-        run: A run.
-
     Returns:
         The command line that the run recorded, for a sweep that of the whole sweep; for a run from Python the
         command line that does the same. Empty for a run that failed before it recorded anything.

@@ -100,9 +100,6 @@ def colour_rule(panels: Sequence[Panel]) -> str:
 def kind(series: Series) -> str:
     """Name what made a configuration's groups.
 
-    Args:
-        series: A configuration.
-
     Returns:
         Its planner where it has one, else its granularity.
     """
@@ -142,9 +139,6 @@ def looks(panels: Sequence[Panel]) -> dict[str, Look]:
 def looks_by_panel(panels: Sequence[Panel]) -> list[tuple[dict[str, Look], str]]:
     """Choose looks for figures that stand alone: what one network's panels need does not bind another's.
 
-    Args:
-        panels: The panels.
-
     Returns:
         For each panel the looks and the `colour_rule`; panels of one network share both.
     """
@@ -164,9 +158,6 @@ def look_of(method: str, made_by: str, *, rule: str, variant: int = 0) -> Look:
         made_by: The `kind`.
         rule: What the hue means, as of `colour_rule`.
         variant: How many of the same method and kind came before.
-
-    Returns:
-        The looks.
     """
     hue, shade, dash, marker = _KINDS.get(made_by, _OTHER)
     if rule == "method":

@@ -29,10 +29,6 @@ def criterion_title(criterion: Criterion) -> str:
 def reason(plan: Plan, merge: Merge) -> str:
     """Say why a pair is merged.
 
-    Args:
-        plan: The plan.
-        merge: One of its merges.
-
     Returns:
         A phrase: what differs between the two, its place among all pairs, and in which property they are not
         comparable.

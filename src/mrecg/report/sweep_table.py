@@ -31,7 +31,6 @@ def sweep_table(sweep: Sweep, *, every: bool = False) -> Group:
     """Make the table of a sweep.
 
     Args:
-        sweep: The sweep.
         every: Whether to list all jobs however many they are.
 
     Returns:
@@ -55,9 +54,6 @@ def sweep_table(sweep: Sweep, *, every: bool = False) -> Group:
 
 def sweep_values(sweep: Sweep) -> dict[str, Any]:
     """Describe a sweep for other programs.
-
-    Args:
-        sweep: The sweep.
 
     Returns:
         Plain values that JSON can hold.

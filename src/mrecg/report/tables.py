@@ -40,7 +40,6 @@ class Row:
     """One run.
 
     Attributes:
-        run: The run.
         cells: By column key.
         best: Whether no other run of the same network, images and bit widths has a higher quantized top-1;
             False where there is no other.
@@ -260,9 +259,6 @@ def _cells(run: Run) -> dict[str, Cell]:
 
 def stem_bits(run: Run) -> str:
     """Say the convention for the first layer's output.
-
-    Args:
-        run: A run.
 
     Returns:
         "low (QDrop setting)" or "high (BRECQ setting)".

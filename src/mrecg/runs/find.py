@@ -69,9 +69,6 @@ def natural(path: Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     Args:
         path: Any path.
 
-    Returns:
-        The key.
-
     >>> [path.name for path in sorted(map(Path, ["10", "2-b", "2", "a"]), key=natural)]
     ['2', '2-b', '10', 'a']
     """

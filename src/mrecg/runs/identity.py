@@ -20,9 +20,6 @@ _PLACE = ("device", "budget_mb", "folder")
 def identity_of(config: RunConfig) -> str:
     """Hash what a run will do: its resolved configuration, without where its curves go.
 
-    Args:
-        config: The configuration.
-
     Returns:
         16 hexadecimal digits.
     """
@@ -34,7 +31,6 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
 
     Args:
         old: One.
-        new: The other.
 
     Returns:
         For each key ``key: OLD there, NEW here``; empty for the same run.
@@ -52,7 +48,6 @@ def refuse_other(config: RunConfig, folder: Path) -> None:
     """See to it that an interrupted run is not lost to another one in its folder.
 
     Args:
-        config: The configuration.
         folder: The run folder that it is going to use; it need not be there.
 
     Raises:
@@ -68,7 +63,6 @@ def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
     Args:
         old: What the folder says.
         new: What is going to be run.
-        folder: The run folder.
 
     Raises:
         ConfigError: They stand for other runs; names the first difference.
@@ -83,12 +77,6 @@ def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
 
 def read_config(folder: Path) -> RunConfig:
     """Read the configuration of a run folder.
-
-    Args:
-        folder: The run folder.
-
-    Returns:
-        The configuration.
 
     Raises:
         ConfigError: There is none, or none that can be read.

@@ -33,7 +33,6 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
     """Read a run folder.
 
     Args:
-        path: The folder.
         read: How its files are read.
         detailed: Whether to read more than summary.json: plan, curves, settings and environment.
 

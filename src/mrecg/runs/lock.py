@@ -67,9 +67,6 @@ def run_lock(
         doing: What the other process does, for the error.
         advice: What to do about it.
 
-    Yields:
-        Nothing.
-
     Raises:
         InUseError: Another process works there; names it.
     """
@@ -83,9 +80,6 @@ def run_lock(
 
 def locked(folder: Path) -> bool:
     """Whether a process works in a run folder.
-
-    Args:
-        folder: The folder.
 
     Returns:
         False also where there is no such folder, or no lock can be had at all.

@@ -56,7 +56,6 @@ class Manifest:
     """What sweep.json holds besides the configurations that jobs have in common.
 
     Attributes:
-        jobs: The jobs.
         typed: The command line as it was typed; empty where that is not known.
     """
 
@@ -66,9 +65,6 @@ class Manifest:
 
 def read_manifest(folder: Path) -> Manifest | None:
     """Read what a sweep has recorded.
-
-    Args:
-        folder: The sweep's folder.
 
     Returns:
         The record; None where there is no sweep.json.
@@ -85,8 +81,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         jobs = tuple(
             Job(
                 number=int(job["number"]),
-                identity=str(job["identity"]),
                 folder=_inside(str(job["folder"])),
+                identity=str(job["identity"]),
                 overrides=tuple(map(str, job["overrides"])),
                 config=_recorded(content, job),
             )
@@ -121,13 +117,6 @@ def _changes(common: Mapping[str, Any], config: Mapping[str, Any] | None) -> dic
 def read_config_of(folder: Path, run: Path) -> RunConfig:
     """Read the configuration that a sweep has recorded for a job.
 
-    Args:
-        folder: The sweep's folder.
-        run: The job's folder.
-
-    Returns:
-        The configuration.
-
     Raises:
         DataError: There is no such job, or none of its configuration.
         ConfigError: It is not right.
@@ -160,9 +149,6 @@ def recorded_config(job: Job, folder: Path) -> RunConfig:
 def read_launch(folder: Path) -> Launch:
     """Read how a sweep is launched.
 
-    Args:
-        folder: The sweep's folder.
-
     Returns:
         What is recorded of it; nothing in a sweep of an earlier version.
 
@@ -184,9 +170,6 @@ def read_launch(folder: Path) -> Launch:
 
 def read_command(folder: Path) -> tuple[str, list[str]]:
     """Read what started a sweep.
-
-    Args:
-        folder: The sweep's folder.
 
     Returns:
         The verb and its overrides, without the sweep's folder.
@@ -218,10 +201,7 @@ def write_jobs(
     """Write the jobs of a sweep.
 
     Args:
-        folder: The sweep's folder.
-        jobs: The jobs.
         command: The command line as it was typed.
-        verb: Its verb.
         arguments: What followed the verb, without flags and the sweep's folder.
         launch: How it is launched.
     """

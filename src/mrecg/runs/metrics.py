@@ -24,7 +24,6 @@ class Metric:
     """A number of a run.
 
     Attributes:
-        key: Its name.
         title: As a heading.
         get: Reads it from a summary; None where it was not measured.
         unit: Of the number that ``get`` gives; empty for one without.

@@ -255,7 +255,6 @@ class RunSummary(BaseModel):
         """Read what a file holds.
 
         Args:
-            values: Its content.
             file: For messages.
             own: Values that do not come from it; they are not converted.
 

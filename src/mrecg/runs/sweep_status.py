@@ -58,7 +58,6 @@ class Sweep:
     """A sweep and how far it is.
 
     Attributes:
-        folder: Its folder.
         command: What started it; empty where that is not known.
         jobs: In the order of their numbers.
     """
@@ -109,9 +108,6 @@ def read_sweep(folder: Path) -> Sweep:
 
     Args:
         folder: The sweep's folder. Without sweep.json its jobs are the run folders in it.
-
-    Returns:
-        The sweep.
 
     Raises:
         DataError: There is no such folder, nothing of a sweep in it, or its sweep.json is broken.

@@ -79,9 +79,6 @@ class CountLine:
 def count_lines(panel: Panel) -> list[CountLine]:
     """Find what can be drawn against the number of merges.
 
-    Args:
-        panel: The panel.
-
     Returns:
         One line for each method, planner and budget whose mixed runs differ in their merges; empty where none
         does.

@@ -62,9 +62,7 @@ def legend_above(
     """Put a legend above everything, in as few rows as the width allows.
 
     Args:
-        figure: The figure.
         handles: What to explain.
-        labels: The words.
         title: Above them; empty for none.
 
     Returns:
@@ -114,7 +112,6 @@ def log_ticks(axes: "Axes", low: float, high: float) -> None:
     """Make a logarithmic axis with numbers that can be read, also where it spans less than a decade or two.
 
     Args:
-        axes: The axes.
         low: Lower end.
         high: Upper end.
     """
@@ -137,7 +134,6 @@ def value_axis(axes: "Axes", values: Sequence[float], *, log: bool, headroom: fl
     """Set the range of a vertical axis: from zero when linear, around the values when logarithmic.
 
     Args:
-        axes: The axes.
         values: All that is drawn.
         log: Whether the axis is logarithmic.
         headroom: Fraction of the height that stays free above.

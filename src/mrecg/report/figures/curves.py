@@ -233,9 +233,6 @@ def _name_spikes(axes: "Axes", panel: Panel, *, inches: float) -> None:
 def spikes(panel: Panel) -> list[int]:
     """Find the units where the error stands out from both neighbours.
 
-    Args:
-        panel: The panel.
-
     Returns:
         Their indices, the most prominent first; by the block-wise configurations where there are some. A
         spike below another line that has none there is left out: its name would stand at the wrong line.

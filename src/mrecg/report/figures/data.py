@@ -21,7 +21,6 @@ def write_rows(rows: Sequence[Row], path: Path) -> Path:
 
     Args:
         rows: At least one, with the same keys.
-        path: The file.
 
     Returns:
         The file. What is missing or not finite is left empty.

@@ -54,9 +54,6 @@ def search_figure(trials: Sequence[Trial], objectives: Sequence[str], maximize: 
         maximize: Whether more is better in the first.
         path: The file to write, with the ending .png, .svg or .pdf.
 
-    Returns:
-        The file.
-
     Raises:
         DataError: Another ending, or the file cannot be written.
     """

@@ -23,9 +23,6 @@ def plan_figure(plan: Plan, path: Path) -> Path:
         plan: Any plan, also one without merges or without capacities.
         path: The file to write, with the ending .png, .svg or .pdf; its folder is made.
 
-    Returns:
-        The file.
-
     Raises:
         DataError: Another ending, or the file cannot be written.
     """
@@ -45,9 +42,6 @@ def oscillation_figure(runs: Sequence[Run], path: Path) -> Path:
         runs: Runs of one or several configurations; those that did not complete are passed over. Of several
             networks or bit widths each gets its own axes; of many configurations the best are drawn.
         path: The file to write, with the ending .png, .svg or .pdf; its folder is made.
-
-    Returns:
-        The file.
 
     Raises:
         DataError: No run completed, another ending, or the file cannot be written.

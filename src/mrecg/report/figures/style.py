@@ -125,9 +125,6 @@ def save(figure: "Figure", path: Path, *, title: str, caption: str = "") -> Path
         title: Goes into the file's metadata.
         caption: Likewise.
 
-    Returns:
-        The file.
-
     Raises:
         DataError: The file cannot be written.
     """
@@ -159,9 +156,6 @@ def writing(path: Path) -> Iterator[None]:
     Args:
         path: What is written.
 
-    Yields:
-        Nothing.
-
     Raises:
         DataError: It cannot be written.
     """
@@ -175,9 +169,6 @@ def writing(path: Path) -> Iterator[None]:
 
 def line_style(look: Look) -> dict[str, Any]:
     """Say in matplotlib's words how a configuration looks.
-
-    Args:
-        look: Its looks.
 
     Returns:
         Arguments of a line. Filled markers have a white rim, which parts those that overlap.

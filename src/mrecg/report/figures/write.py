@@ -153,9 +153,6 @@ def _plans(panel: Panel) -> dict[str, Plan]:
 def slug(text: str) -> str:
     """Make a part of a file name that every system takes.
 
-    Args:
-        text: Anything.
-
     Returns:
         Letters, digits, dots, underscores and hyphens of it.
 
@@ -167,9 +164,6 @@ def slug(text: str) -> str:
 
 def stems(shown: Sequence[Panel]) -> list[str]:
     """Name the files of panels: network, images and bits.
-
-    Args:
-        shown: All panels.
 
     Returns:
         One beginning of a file name each; no two are the same, also where a file system takes "A" for "a".

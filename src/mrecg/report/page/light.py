@@ -28,9 +28,6 @@ def write_light(runs: Sequence[Run], folders: Sequence[Path], out: Path) -> Path
         runs: Runs that are loaded, usually one. Loss curves, plan and settings are shown of a single one.
         folders: The folders that were named.
         out: The HTML file to write; its folder is made.
-
-    Returns:
-        The file.
     """
     return write_text(Path(out), render_light(runs, folders))
 

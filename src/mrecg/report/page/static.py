@@ -26,7 +26,6 @@ class Chart:
         line: The loss on a logarithmic scale, as the ``d`` of a path.
         floor: Height of the loss in full precision; None where it was not measured or lies outside.
         first: The first loss, as text.
-        last: The last.
     """
 
     title: str
@@ -40,12 +39,8 @@ def write_text(out: Path, text: str, *, named: bool = False) -> Path:
     """Write a file, and make its folder; it is there whole, or as it was before.
 
     Args:
-        out: The file.
         text: What to write.
         named: Whether the user has named this very file, see `write_durably`.
-
-    Returns:
-        The file.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     content = text.encode(errors="replace")  # a folder's name need not be UTF-8
@@ -73,7 +68,6 @@ def charts(curves: Sequence[Curve], groups: Sequence[Sequence[str]]) -> list[Cha
 
     Args:
         curves: Of one run.
-        groups: Its groups.
 
     Returns:
         One chart each; curves without a loss above zero have none.

@@ -12,9 +12,6 @@ def template(name: str) -> Template:
 
     Args:
         name: Its file in ``templates/``.
-
-    Returns:
-        The template.
     """
     environment = Environment(
         loader=PackageLoader("mrecg.report.page"),

@@ -91,9 +91,6 @@ def write_report(folders: Sequence[Path], out: Path, *, light: bool = False) -> 
         light: Whether to write the small page of a job: without scripts, pictures drawn beforehand, and the
             command that makes the full page.
 
-    Returns:
-        The file.
-
     Raises:
         DataError: There is no run, or one that is broken.
     """
@@ -109,14 +106,10 @@ def write_page(
     """Write the full page of runs that are loaded.
 
     Args:
-        runs: The runs.
         folders: The folders that were named.
         out: The HTML file to write; its folder is made.
         read: How the runs' files are read.
         named: Whether the user has named this very file, see `write_durably`.
-
-    Returns:
-        The file.
 
     Raises:
         DataError: A run's decisions are broken.
@@ -128,7 +121,6 @@ def page_of(runs: Sequence[Run], folders: Sequence[Path], *, read: Read = read_r
     """Make the full page of runs that are loaded.
 
     Args:
-        runs: The runs.
         folders: The folders that were named.
         read: How the runs' files are read.
 
