@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from mrecg.cli.doctor import OPTIONAL
-from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct import optimise
 from mrecg.reconstruct.context import Context
+from mrecg.reconstruct.helpers import Team
 from mrecg.runs.lock import locked
 from mrecg.system.machine import PACKAGES
 
@@ -218,7 +218,7 @@ def test_a_defect_is_one_line_and_leaves_its_traceback_and_a_summary(
     def fail(*arguments: object, **more: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(pipeline, "reconstruct", fail)
+    monkeypatch.setattr(Team, "reconstruct", fail)
     monkeypatch.setenv("MRECG_DEBUG", debug)
     code, out, err = mrecg("quantize", *small, "granularity=block")
     assert code == 1 and err.splitlines()[-1] == (

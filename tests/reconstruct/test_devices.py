@@ -78,14 +78,14 @@ def run(
     merged: bool = True,
     finished: Finished | None = None,
 ) -> Reconstruction:
-    return reconstruct(
+    start = reconstruct if team is None else team.reconstruct
+    return start(
         network,
         images,
         plan_of(network, (("first", "second"),) if merged else ()),
         Settings(method=method, trainer=trainer(), cache=CacheConfig(), precision=32, seed=3, eval_batch=5),
         trials=trials,
         finished=finished,
-        team=team,
     )
 
 

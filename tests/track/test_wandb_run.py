@@ -23,6 +23,7 @@ from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.result import Result
 from mrecg.planner.schedule import Criterion, Plan
 from mrecg.reconstruct.events import CurvePoint
+from mrecg.reconstruct.helpers import Team
 from mrecg.track.wandb_logger import metrics
 from mrecg.track.wandb_logger.wandb_run import WandbRun
 
@@ -176,7 +177,7 @@ def test_a_failed_run_says_so(
     def fail(*arguments: object, **more: object) -> None:
         raise RuntimeError("on the way")
 
-    monkeypatch.setattr(pipeline, "reconstruct", fail)
+    monkeypatch.setattr(Team, "reconstruct", fail)
     logger = {"wandb": "offline", "artifact": True}
     with pytest.raises(RuntimeError, match="on the way"):
         pipeline.run(tiny_config(logger=logger, granularity={"name": "block"}), tmp_path)

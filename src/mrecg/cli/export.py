@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,11 @@ from mrecg.errors import ConfigError, MrecgError, one_of
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import Tensor
 
     from mrecg.formats.write import Exported
+
+    Batch = tuple[Tensor, Tensor | None]
 
 KEYS = {
     "format": "onnx, onnx_int8 (integer kernels), pt2 (torch.export), packed; several with commas",
@@ -121,6 +124,13 @@ def _record(earlier: Mapping[str, Any], form: str, outcome: "Exported | Exceptio
     return {**record, **({FAILED: failed} if failed else {})}
 
 
+def _shown(batches: "Iterable[Batch]", advance: Callable[[int], None]) -> "Iterator[Batch]":
+    """Show how far batches are: each counts when the next one is asked for."""
+    for batch in batches:
+        yield batch
+        advance(len(batch[0]))
+
+
 def _outcomes(
     folder: Path, forms: Sequence[str], values: Mapping[str, str], words: Sequence[str]
 ) -> "Iterator[tuple[str, Exported | Exception]]":
@@ -156,9 +166,8 @@ def _outcomes(
                     result.config,
                     Path(values["out"]) if "out" in values else folder / format_named(form).file,
                     form=form,
-                    batches=images_of(config, result.preprocessing, count),
+                    batches=_shown(images_of(config, result.preprocessing, count), advance),
                     opset=opsets[form],
-                    progress=advance,
                     named="out" in values,
                 )
         except (MrecgError, OSError) as error:

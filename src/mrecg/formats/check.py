@@ -7,7 +7,7 @@ from one by looking at the first grid where the two differ: every value that dif
 edge.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -113,8 +113,6 @@ def compare(
     network: nn.Module,
     subjects: Sequence[Subject],
     batches: Iterable[tuple[Tensor, Tensor | None]],
-    *,
-    progress: Callable[[int], None] | None = None,
 ) -> list[Agreement]:
     """Compare files with the network that they were made of.
 
@@ -122,7 +120,6 @@ def compare(
         network: The hardened network, on the CPU.
         subjects: What runs the files.
         batches: Images of shape (B, C, H, W), with labels of shape (B,) where there are some.
-        progress: Called after each batch with the number of its images.
 
     Raises:
         ExportError: A file differs from the network where nothing lies on an edge.
@@ -137,8 +134,6 @@ def compare(
             expected.append(network(x.contiguous(memory_format=torch.channels_last)))
             for subject, outputs in zip(subjects, found, strict=True):
                 outputs.append(subject.logits(x))
-        if progress is not None:
-            progress(len(batch))
     wanted, right = torch.cat(expected), torch.cat(labels)
     return [
         _agreement(network, subject, images, logits=(wanted, torch.cat(outputs)), labels=right)

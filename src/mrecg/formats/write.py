@@ -84,7 +84,6 @@ def export(
     form: str,
     batches: Iterable[tuple[Tensor, Tensor | None]],
     opset: int | None = None,
-    progress: Callable[[int], None] | None = None,
     named: bool = False,
 ) -> Exported:
     """Write a network to a file, after the file's content was run and compared with the network.
@@ -96,7 +95,6 @@ def export(
         batches: Images to compare on, of shape (B, C, H, W), preprocessed, with labels of shape (B,) where
             there are some.
         opset: For ``onnx``: 18 to 25; None: the lowest with a type as narrow as there is for every weight.
-        progress: Called after each batch with the number of its images.
         named: Whether the user has named this very file, see `write_durably`.
 
     Returns:
@@ -115,7 +113,7 @@ def export(
     chosen = format_named(form)
     shown = quantized if chosen.keeps_images else _told(quantized, config)
     made = chosen.make(shown, config, tuple(first[0].shape[1:]), opset)
-    agreements = compare(quantized.model, made.subjects, chain([first], batches), progress=progress)
+    agreements = compare(quantized.model, made.subjects, chain([first], batches))
     write_durably(file, made.content, follow=named)
     sizes = quantized_bytes(quantized.network)
     return Exported(

@@ -18,7 +18,6 @@ from mrecg.pipeline.reuse import Sharing
 from mrecg.planner.plan import Probe, allowed_pairs, make_plan, needs_trials
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Listener
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.job import Reconstruction
@@ -94,7 +93,7 @@ def run(
     units = [unit.facts for unit in network.units]
     trials = PairTrials(allowed_pairs(units, config.planner)) if _trials(config) else None
     decisive = _decisive(network, config, steps, trials=trials is not None)
-    outcome = reconstruct(
+    outcome = team.reconstruct(
         copy,
         images,
         make_plan(
@@ -113,7 +112,6 @@ def run(
         trials=trials,
         # A plain probe is the beginning of any plain run, so both have the same chain.
         finished=sharing.groups(steps=steps, **({"trials": decisive["trials"]} if trials else {})),
-        team=team,
     )
     probe = _probe(outcome, steps)
     if trials is not None:

@@ -14,8 +14,7 @@ from mrecg.data.images import Images
 from mrecg.data.kept_batches import Batch, KeptBatches
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
-from mrecg.models.build import build
-from mrecg.models.weights_record import Weights
+from mrecg.models.build import Given, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, plan_units, probed, units_of
@@ -27,7 +26,6 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.bit_widths import policy
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.activation_cache import check as check_cache
-from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Broadcast
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.settings import Settings
@@ -64,16 +62,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         display.note(note)
     images = read(config, built.preprocessing, display=display)
     with tracked(config, folder) as trackers:
-        result = quantize(
-            built.model,
-            images,
-            config,
-            display=display,
-            trackers=trackers,
-            weights=built.weights,
-            preprocessing=built.preprocessing,
-            own=own,
-        )
+        result = quantize(built.given, images, config, display=display, trackers=trackers, own=own)
         write_json(folder / IMAGES, result.images)
         write_decisions(folder, result.decisions)
         write_weights(folder, result)
@@ -100,31 +89,28 @@ def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | 
 
 
 def quantize(
-    model: nn.Module,
+    given: Given,
     images: Images,
     config: RunConfig,
     *,
     display: Display | None = None,
     trackers: Trackers | None = None,
-    weights: Weights | None = None,
-    preprocessing: Preprocessing | None = None,
     own: Shelf | None = None,
 ) -> Result:
     """Quantize a model.
 
     Args:
-        model: The full-precision network; it is not changed.
+        given: The full-precision network.
         images: Calibration and evaluation images.
         config: The configuration; its model and data groups are not looked at any more.
         display: Shows progress.
         trackers: Gets plan, curves and unit errors while the run goes on.
-        weights: Where the model's weights come from; None: they were given in Python.
-        preprocessing: How the images were prepared; None: they were given in Python.
         own: Keeps what is finished, and may have some of it from before; None: nothing is kept.
 
     Raises:
         MrecgError: Whatever a user can cause and mend.
     """
+    model, weights, preprocessing = given
     display, trackers = display or Quiet(), trackers or Trackers()
     device = computing.device_of(config)
     check_cache(config.cache, device)
@@ -154,14 +140,13 @@ def quantize(
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
         with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
-            outcome = reconstruct(
+            outcome = team.reconstruct(
                 network,
                 calibration,
                 plan,
                 Settings.of(config),
                 listener=Broadcast(progress, *trackers.listeners),
                 finished=sharing.groups(),
-                team=team,
             )
             sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
             probe_run.keep(network, config, sharing, plan, outcome)

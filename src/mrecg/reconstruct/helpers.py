@@ -16,17 +16,21 @@ from multiprocessing.context import SpawnProcess
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
 from mrecg.config.schema import Precision, TrainerConfig
 from mrecg.errors import ConfigError, DeviceError
+from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
-from mrecg.reconstruct.events import Listener
+from mrecg.reconstruct.events import Listener, Silent
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.helper_process import HOST, Call, HelperSettings, join, leave, serve
 from mrecg.reconstruct.job import Job, Reconstruction
+from mrecg.reconstruct.merge_trials import Trials
 from mrecg.reconstruct.ranks import Ranks, Shard
+from mrecg.reconstruct.settings import Settings
 
 _PATIENCE = 5.0
 """Seconds in which a helper whose connection broke is seen to have ended."""
@@ -98,6 +102,26 @@ class Team:
         if self._connected:
             leave(broken=kind is not None)
         self._helpers, self._connected = [], False
+
+    def reconstruct(
+        self,
+        network: QuantizedNetwork,
+        images: Tensor,
+        plan: Plan,
+        settings: Settings,
+        *,
+        listener: Listener | None = None,
+        trials: Trials | None = None,
+        finished: Finished | None = None,
+    ) -> Reconstruction:
+        """Optimise a network on all devices; else as `mrecg.reconstruct.engine.reconstruct`.
+
+        Raises:
+            ConfigError: Also where there are fewer images than devices.
+            DeviceError: A helper has ended.
+        """
+        job = Job.of(network, plan, settings, trials=trials)
+        return self.run(job, network, Store.of(images), listener=listener or Silent(), finished=finished)
 
     def run(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mrecg.errors import ConfigError
 from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -44,6 +45,23 @@ class Job:
     passes: tuple[Pass, ...]
     settings: Settings
     trials: Trials | None = None
+
+    @classmethod
+    def of(
+        cls, network: QuantizedNetwork, plan: Plan, settings: Settings, *, trials: Trials | None = None
+    ) -> "Job":
+        """Make the job of a whole reconstruction; see `mrecg.reconstruct.engine.reconstruct`.
+
+        Raises:
+            ConfigError: CUDA graphs are asked for, and the network is not on a GPU.
+        """
+        device = next(iter(network.model.state_dict().values())).device
+        if settings.trainer.cuda_graphs and device.type != "cuda":
+            raise ConfigError(
+                f"trainer.cuda_graphs: needs a GPU, the network is on {device}; set it to false"
+            )
+        depthwise = any(layer.kind == "depthwise" for unit in network.units for layer in unit.facts.layers)
+        return cls(plan=plan, passes=settings.passes(depthwise=depthwise), settings=settings, trials=trials)
 
     @property
     def block(self) -> int:
