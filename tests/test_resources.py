@@ -29,7 +29,7 @@ from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.runs.layout import CHECKPOINT
 from mrecg.runs.lock import InUseError, run_lock
 from mrecg.runs.sweep_status import _elapsed
-from mrecg.system.content_store import MB, Entry, Shelf
+from mrecg.system.content_store import MB, ContentStore, Entry
 
 FILES = ("quantized.safetensors", "units.csv", "plan.json", "decisions.csv", "images.json")
 TIMES = ("timing_s", "reused_s", "peak_memory_mb", "cache")
@@ -445,23 +445,23 @@ def test_clocks_that_jump_change_nothing(words: list[str], whole: Path, tmp_path
 
 
 def test_what_was_used_under_a_wrong_clock_ages_like_the_rest(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, limit_mb=3)
+    store = ContentStore(tmp_path, limit_mb=3)
     keys = [f"group-{i:032x}" for i in range(5)]
     entry = Entry({}, {"x": torch.zeros(MB // 4 - 200)})  # 1 MB
     for key in keys[:2]:
-        shelf.put(key, entry)
+        store.put(key, entry)
         os.utime(
             tmp_path / f"{key}.entry", (time.time() + DAY, time.time() + DAY)
         )  # the clock was a day ahead
-    shelf.put(keys[2], entry)
+    store.put(keys[2], entry)
     for key in keys[:2]:
         assert (tmp_path / f"{key}.entry").stat().st_mtime <= time.time()
     time.sleep(0.02)
-    assert shelf.get(keys[2]) is not None  # in use
-    shelf.put(keys[3], entry)
+    assert store.get(keys[2]) is not None  # in use
+    store.put(keys[3], entry)
     time.sleep(0.02)
-    shelf.put(keys[4], entry)
-    assert [shelf.has(key) for key in keys] == [False, False, True, True, True]
+    store.put(keys[4], entry)
+    assert [store.has(key) for key in keys] == [False, False, True, True, True]
 
 
 def test_an_owner_from_the_future_is_an_owner(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from mrecg.formats.runners import PROPERTY, open_file
 from mrecg.formats.write import export
 from mrecg.models.checkpoint_file import locate, read
 from mrecg.pipeline import run as pipeline
-from mrecg.pipeline.checkpoint import GroupShelf, Shelves
+from mrecg.pipeline.checkpoint import GroupStore, Stores
 from mrecg.pipeline.result import Result, _decisions, _read, _valid
 from mrecg.planner.schedule import Plan
 from mrecg.report.decisions import class_folders, read_decisions
@@ -35,7 +35,7 @@ from mrecg.runs.manifest import Job, read_command, read_jobs, read_launch, recor
 from mrecg.runs.sweep_status import read_sweep
 from mrecg.sweep.front import Found, Objective, measure
 from mrecg.sweep.job_state import state
-from mrecg.system.content_store import _MAGIC, Entry, Shelf, _content
+from mrecg.system.content_store import _MAGIC, ContentStore, Entry, _content
 
 KEY = "probe-" + "0" * 32
 ONNX, PACKED = "quantized.onnx", "quantized.safetensors"
@@ -58,7 +58,7 @@ class Reader(NamedTuple):
 
 
 def readers(folder: Path) -> dict[str, Reader]:
-    """Make a finished run, a sweep, a search and a shelf, and say who reads them.
+    """Make a finished run, a sweep, a search and a store, and say who reads them.
 
     Args:
         folder: An empty folder.
@@ -160,7 +160,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "checkpoint": ("w.pth", lambda p: locate(read(p / "w.pth"), None, "w.pth")),
     }
     made = {name: Reader(file, (folder / file).read_bytes(), how) for name, (file, how) in found.items()}
-    made["shelf"] = Reader(f"{KEY}.entry", entry[len(_MAGIC) + 32 :], _shelf)
+    made["store"] = Reader(f"{KEY}.entry", entry[len(_MAGIC) + 32 :], _shelf)
     return made
 
 
@@ -270,12 +270,12 @@ def _shelf(folder: Path) -> None:
     """Read an entry as it is, and as one whose sum is right."""
     file = folder / f"{KEY}.entry"
     body = file.read_bytes()
-    Shelf(folder).get(KEY)
-    shelf = GroupShelf(Shelves(Shelf(folder), None), "root")
-    shelf._key = KEY
+    ContentStore(folder).get(KEY)
+    store = GroupStore(Stores(ContentStore(folder), None), "root")
+    store._key = KEY
     file.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
-    shelf.recall()
-    shelf.recall_partial("a")
+    store.recall()
+    store.recall_partial("a")
 
 
 def _made(folder: Path) -> Path:

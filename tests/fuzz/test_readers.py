@@ -18,7 +18,7 @@ _SPEC.loader.exec_module(fuzz)
 
 NAMES = (
     *("plan", "summary", "environment", "images", "config", "curve", "decisions", "weights"),
-    *("sweep", "search", "checkpoint", "shelf", "packed", "description", "onnx", "metadata", "export"),
+    *("sweep", "search", "checkpoint", "store", "packed", "description", "onnx", "metadata", "export"),
 )
 HOSTILE = [b"", b"\0", b"[]", b"{}", b"null", b"\xff" * 9, b"[" * 100_000, b'{"a":' * 100_000, b"- " * 3000]
 

@@ -17,7 +17,7 @@ from mrecg.errors import ConfigError, RunError
 from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.runs.layout import CHECKPOINT
-from mrecg.system.content_store import Shelf
+from mrecg.system.content_store import ContentStore
 
 Config = Callable[..., RunConfig]
 FILES = ("quantized.safetensors", "units.csv", "plan.json", "decisions.csv", "config.yaml", "images.json")
@@ -140,16 +140,16 @@ def test_a_full_disk_loses_nothing_and_says_how_to_go_on(
 ) -> None:
     config = tiny_config(granularity={"name": "block"})
     pipeline.run(config, tmp_path / "whole")
-    real, puts = Shelf.put, list[str]()
+    real, puts = ContentStore.put, list[str]()
 
-    def put(shelf: Shelf, key: str, entry: Any) -> None:
+    def put(store: ContentStore, key: str, entry: Any) -> None:
         if len(puts) == 3:
             raise OSError(28, "No space left on device")
         puts.append(key)
-        real(shelf, key, entry)
+        real(store, key, entry)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Shelf, "put", put)
+        patched.setattr(ContentStore, "put", put)
         with pytest.raises(RunError, match=r"No space left.*make room, and go on with resume="):
             pipeline.run(config, tmp_path / "full")
     pipeline.run(config, tmp_path / "full")

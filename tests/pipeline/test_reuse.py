@@ -15,7 +15,7 @@ from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.result import Result
 from mrecg.reconstruct import optimise
 from mrecg.reconstruct.context import Context
-from mrecg.system.content_store import Shelf
+from mrecg.system.content_store import ContentStore
 
 Config = Callable[..., RunConfig]
 BLOCK = {"granularity": {"name": "block"}}
@@ -168,14 +168,14 @@ def test_a_damaged_record_is_optimised_again(run: Callable[..., Result], spy: Sp
 def test_a_shelf_without_room_costs_no_run(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = Shelf.put
+    real = ContentStore.put
 
-    def put(shelf: Shelf, *arguments: Any) -> None:
-        if shelf.folder.name == "shared":
+    def put(store: ContentStore, *arguments: Any) -> None:
+        if store.folder.name == "shared":
             raise OSError(28, "No space left on device")
-        real(shelf, *arguments)
+        real(store, *arguments)
 
-    monkeypatch.setattr(Shelf, "put", put)
+    monkeypatch.setattr(ContentStore, "put", put)
     assert run("first", **BLOCK).summary["status"] == "completed"
     assert "shared.folder" in caplog.text and "No space left" in caplog.text
 

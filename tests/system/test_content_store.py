@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrecg.system.atomic_write import write_durably
-from mrecg.system.content_store import Entry, Shelf
+from mrecg.system.content_store import ContentStore, Entry
 
 KEY, OTHER, THIRD = (f"group-{digit * 32}" for digit in "abc")
 
@@ -23,40 +23,40 @@ def entry(value: float = 1.5, size: int = 4) -> Entry:
 
 
 def test_what_is_put_comes_back_in_every_bit(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "new" / "shelf")
-    assert shelf.get(KEY) is None
+    store = ContentStore(tmp_path / "new" / "store")
+    assert store.get(KEY) is None
     values = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
-    shelf.put(KEY, Entry({"x": 0.1 + 0.2, "deep": {"y": None}}, {"v": values, "i": values.to(torch.uint8)}))
-    found = shelf.get(KEY)
+    store.put(KEY, Entry({"x": 0.1 + 0.2, "deep": {"y": None}}, {"v": values, "i": values.to(torch.uint8)}))
+    found = store.get(KEY)
     assert found is not None and found.facts == {"x": 0.1 + 0.2, "deep": {"y": None}}
     assert torch.equal(found.tensors["v"], values) and found.tensors["i"].dtype == torch.uint8
-    assert [path.suffix for path in shelf.folder.iterdir()] == [".entry"]
+    assert [path.suffix for path in store.folder.iterdir()] == [".entry"]
 
 
 @pytest.mark.parametrize("key", ["", "../group", "group-xyz", "group-" + "a" * 31, "a/b-" + "a" * 32])
 def test_a_key_cannot_leave_the_folder(key: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a key"):
-        Shelf(tmp_path).get(key)
+        ContentStore(tmp_path).get(key)
 
 
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_damaged_file_is_no_entry_and_goes(
     at: int, bit: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
-    shelf.put(KEY, entry())
-    file = shelf.folder / f"{KEY}.entry"
+    store = ContentStore(tmp_path_factory.mktemp("store"))
+    store.put(KEY, entry())
+    file = store.folder / f"{KEY}.entry"
     content = bytearray(file.read_bytes())
     content[at % len(content)] ^= 1 << bit
     file.write_bytes(content)
-    assert shelf.get(KEY) is None and not file.exists()
+    assert store.get(KEY) is None and not file.exists()
 
 
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_read_without_harm(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
-    (shelf.folder / f"{KEY}.entry").write_bytes(b"mrecg shelf 1\n" + content)
-    assert shelf.get(KEY) is None
+    store = ContentStore(tmp_path_factory.mktemp("store"))
+    (store.folder / f"{KEY}.entry").write_bytes(b"mrecg shelf 1\n" + content)
+    assert store.get(KEY) is None
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "pipe"])
@@ -91,16 +91,16 @@ def test_new_files_have_the_rights_of_new_files(tmp_path: Path) -> None:
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, limit_mb=1)
+    store = ContentStore(tmp_path, limit_mb=1)
     big = 50_000  # 0.4 MB an entry
     for age, key in ((300, KEY), (200, OTHER)):
-        shelf.put(key, entry(size=big))
-        os.utime(shelf.folder / f"{key}.entry", (time.time() - age,) * 2)
-    assert shelf.get(KEY) is not None  # used now, so OTHER is the older one
-    shelf.put(THIRD, entry(size=big))
-    assert [shelf.get(key) is not None for key in (KEY, OTHER, THIRD)] == [True, False, True]
-    Shelf(tmp_path, limit_mb=1).put(KEY, entry(size=200_000))  # larger than the limit: it stays alone
-    assert [shelf.get(key) is not None for key in (KEY, OTHER, THIRD)] == [True, False, False]
+        store.put(key, entry(size=big))
+        os.utime(store.folder / f"{key}.entry", (time.time() - age,) * 2)
+    assert store.get(KEY) is not None  # used now, so OTHER is the older one
+    store.put(THIRD, entry(size=big))
+    assert [store.get(key) is not None for key in (KEY, OTHER, THIRD)] == [True, False, True]
+    ContentStore(tmp_path, limit_mb=1).put(KEY, entry(size=200_000))  # larger than the limit: it stays alone
+    assert [store.get(key) is not None for key in (KEY, OTHER, THIRD)] == [True, False, False]
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,11 +118,11 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def _count(folder: Path) -> None:
     """Read a number, wait, write it back plus one: wrong unless one process at a time does so."""
-    shelf = Shelf(folder)
-    with shelf.lock(KEY):
-        found = shelf.get(KEY)
+    store = ContentStore(folder)
+    with store.lock(KEY):
+        found = store.get(KEY)
         time.sleep(0.02)
-        shelf.put(KEY, Entry({"n": 1 if found is None else found.facts["n"] + 1}))
+        store.put(KEY, Entry({"n": 1 if found is None else found.facts["n"] + 1}))
 
 
 def test_one_process_at_a_time_works_under_a_lock(tmp_path: Path) -> None:
@@ -132,14 +132,14 @@ def test_one_process_at_a_time_works_under_a_lock(tmp_path: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join(30)
-    found = Shelf(tmp_path).get(KEY)
+    found = ContentStore(tmp_path).get(KEY)
     assert found is not None and found.facts == {"n": 8}
     assert [path.suffix for path in tmp_path.iterdir()] == [".entry"]
 
 
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     def hold(ready: object) -> None:
-        with Shelf(tmp_path).lock(KEY):
+        with ContentStore(tmp_path).lock(KEY):
             ready.set()  # type: ignore[attr-defined]
             time.sleep(60)
 
@@ -150,15 +150,15 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     assert ready.wait(10)
     holder.kill()
     begin = time.monotonic()
-    with Shelf(tmp_path).lock(KEY):
+    with ContentStore(tmp_path).lock(KEY):
         assert time.monotonic() - begin < 10
     holder.join()
 
 
 def test_locks_and_temporary_files_of_killed_processes_go(tmp_path: Path) -> None:
     """Those of processes that are alive stay: what is being written, and what is locked."""
-    shelf = Shelf(tmp_path, limit_mb=1)
-    with shelf.lock(KEY):
+    store = ContentStore(tmp_path, limit_mb=1)
+    with store.lock(KEY):
         assert (tmp_path / f"{KEY}.lock").exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -173,7 +173,7 @@ def test_locks_and_temporary_files_of_killed_processes_go(tmp_path: Path) -> Non
             ready.set()  # type: ignore[attr-defined]
             time.sleep(60)
 
-        with Shelf(tmp_path).lock(THIRD):
+        with ContentStore(tmp_path).lock(THIRD):
             os.fsync = slow  # in this process alone
             write_durably(tmp_path / f"{THIRD}.entry", b"half")
 
@@ -182,14 +182,14 @@ def test_locks_and_temporary_files_of_killed_processes_go(tmp_path: Path) -> Non
     holder = context.Process(target=hold, args=(ready,))
     holder.start()
     assert ready.wait(10)
-    shelf.put(KEY, entry())
+    store.put(KEY, entry())
     left = {path.name for path in tmp_path.iterdir()} - {f"{KEY}.entry", mine.name, f"{THIRD}.lock"}
     (writing,) = left
     assert writing.startswith(f".{THIRD}.entry.")
 
     holder.kill()
     holder.join()
-    Shelf(tmp_path).put(KEY, entry())
+    ContentStore(tmp_path).put(KEY, entry())
     assert {path.name for path in tmp_path.iterdir()} == {f"{KEY}.entry", mine.name}
 
 
@@ -198,7 +198,7 @@ def test_whoever_waits_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mrecg.system.content_store.SAY_AGAIN_SECONDS", 0.1)
 
     def hold(ready: object) -> None:
-        with Shelf(tmp_path).lock(KEY):
+        with ContentStore(tmp_path).lock(KEY):
             ready.set()  # type: ignore[attr-defined]
             time.sleep(60)
 
@@ -215,7 +215,7 @@ def test_whoever_waits_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyP
         if len(said) == 2:
             holder.kill()
 
-    with Shelf(tmp_path).lock(KEY, waiting=waiting):
+    with ContentStore(tmp_path).lock(KEY, waiting=waiting):
         holder.join()
     assert len(said) == 2
     assert re.fullmatch(rf"process {holder.pid} on \S+ \(since \S+ UTC\), which is stopped,", said[0])
@@ -224,8 +224,8 @@ def test_whoever_waits_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_nobody_waits_where_no_lock_can_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with Shelf(blocked).lock(KEY):
+    with ContentStore(blocked).lock(KEY):
         pass
-    assert Shelf(blocked).get(KEY) is None
+    assert ContentStore(blocked).get(KEY) is None
     with pytest.raises(OSError, match="file"):
-        Shelf(blocked).put(KEY, entry())
+        ContentStore(blocked).put(KEY, entry())

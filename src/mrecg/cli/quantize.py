@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrecg.cli.default_planner import WITHOUT_IMAGES, plans_without_images
-from mrecg.cli.resume import check_jobs, recorded, say_unshared, shell, stand_in, strange_shelf, unshared
+from mrecg.cli.resume import check_jobs, recorded, say_unshared, shell, stand_in, strange_store, unshared
 from mrecg.cli.words import key_words
 from mrecg.errors import Interrupted, MrecgError
 from mrecg.system.redaction import conceal
@@ -73,7 +73,7 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         consent.to_run(config, before.config)
         if config.resume != "never":
             refuse_differences(before.config, config, before.folder)
-        if not consent.given and config.shared == before.config.shared and strange_shelf(config):
+        if not consent.given and config.shared == before.config.shared and strange_store(config):
             say_unshared(before.folder, config)
             words = in_order(words, "shared.folder=null")
             checked = hydra_compose.check(words, values)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STAND_IN = "mrecg-stand-in-"
 """Beginning of a folder's name that holds a link to another one."""
-_OF_A_SHELF = re.compile(r"\.?[a-z]+-[0-9a-f]{32}\.(entry|lock)(\.\w+)?")
+_OF_A_STORE = re.compile(r"\.?[a-z]+-[0-9a-f]{32}\.(entry|lock)(\.\w+)?")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def stand_in(folder: Path) -> Iterator[Path]:
         yield link
 
 
-def strange_shelf(config: "RunConfig") -> bool:
+def strange_store(config: "RunConfig") -> bool:
     """Return whether a recorded configuration would share its results in a place that was not named.
 
     Args:
@@ -112,12 +112,12 @@ def strange_shelf(config: "RunConfig") -> bool:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:
         return True
-    return not names or not all(map(_OF_A_SHELF.fullmatch, names))
+    return not names or not all(map(_OF_A_STORE.fullmatch, names))
 
 
 def unshared(config: "RunConfig") -> "RunConfig":
-    """Take away a strange place, see `strange_shelf`: a run without it has the same outcome."""
-    return replace(config, shared=replace(config.shared, folder=None)) if strange_shelf(config) else config
+    """Take away a strange place, see `strange_store`: a run without it has the same outcome."""
+    return replace(config, shared=replace(config.shared, folder=None)) if strange_store(config) else config
 
 
 def say_unshared(where: Path, config: "RunConfig") -> None:
@@ -141,6 +141,6 @@ def check_jobs(folder: Path, configs: Sequence["RunConfig"], consent: "Consent")
     """
     for config in configs:
         consent.to_run(config)
-    strange = [config for config in configs if not consent.given and strange_shelf(config)]
+    strange = [config for config in configs if not consent.given and strange_store(config)]
     if strange:
         say_unshared(folder, strange[0])

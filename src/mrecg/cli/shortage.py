@@ -86,7 +86,7 @@ def shortage(
     cause = error.__cause__
     if isinstance(error, ConfigError) and isinstance(cause, OSError) and cause.errno in FULL:  # the cache's
         return RunError(f"{error}; {kept}: continue with {go_on}")
-    if isinstance(error, RunError) and isinstance(cause, OSError):  # the run's own shelf, which knows less
+    if isinstance(error, RunError) and isinstance(cause, OSError):  # the run's own store, which knows less
         error = cause
     if not isinstance(error, OSError) or (remedy := _REMEDY.get(error.errno or 0)) is None:
         return None

@@ -1,4 +1,4 @@
-"""Records of groups on shelves: the run's own, from which it goes on, and the one that runs share."""
+"""Records of groups on stores: the run's own, from which it goes on, and the one that runs share."""
 
 import hashlib
 import json
@@ -12,17 +12,17 @@ from mrecg.methods.passes import Pass
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.group_state import GroupRecord, Partial
 from mrecg.system.checked_read import DAMAGED
-from mrecg.system.content_store import Entry, Shelf
+from mrecg.system.content_store import ContentStore, Entry
 
 log = logging.getLogger(__name__)
 _POINT = [field.name for field in fields(CurvePoint)]
 
 
-class Shelves(NamedTuple):
-    """A run's own shelf, which must not lose anything, and the shared one, which may."""
+class Stores(NamedTuple):
+    """A run's own store, which must not lose anything, and the shared one, which may."""
 
-    own: Shelf | None
-    shared: Shelf | None
+    own: ContentStore | None
+    shared: ContentStore | None
 
     def get(self, key: str) -> Entry | None:
         """Find an entry; one that comes from another run says ``reused``."""
@@ -50,7 +50,7 @@ class Shelves(NamedTuple):
                 self.shared.complained = True
 
     def replace(self, key: str, entry: Entry) -> None:
-        """Keep an entry on the own shelf alone, whatever was there under its key."""
+        """Keep an entry on the own store alone, whatever was there under its key."""
         if self.own is None:
             return
         try:
@@ -63,17 +63,17 @@ class Shelves(NamedTuple):
             ) from error
 
 
-class GroupShelf:
-    """Records of groups on shelves; see `mrecg.reconstruct.group_state.Finished`.
+class GroupStore:
+    """Records of groups on stores; see `mrecg.reconstruct.group_state.Finished`.
 
     Args:
         root: Where the chain of keys begins.
-        every_steps: See `Finished`; only the run's own shelf keeps groups in the middle of their steps.
+        every_steps: See `Finished`; only the run's own store keeps groups in the middle of their steps.
     """
 
-    def __init__(self, shelves: Shelves, root: str, *, every_steps: int = 0) -> None:
-        self._shelves, self._key = shelves, root
-        self.every_steps = every_steps if shelves.own is not None else 0
+    def __init__(self, stores: Stores, root: str, *, every_steps: int = 0) -> None:
+        self._stores, self._key = stores, root
+        self.every_steps = every_steps if stores.own is not None else 0
         self._partials: set[str] = set()
 
     def announce(self, task: Pass, members: Sequence[str], steps: int) -> None:
@@ -83,7 +83,7 @@ class GroupShelf:
 
     def recall(self) -> GroupRecord | None:
         """Find the record of the group that was announced."""
-        entry = self._shelves.get(self._key)
+        entry = self._stores.get(self._key)
         try:
             return None if entry is None else record_of(entry)
         except DAMAGED:  # then it is optimised again
@@ -91,13 +91,13 @@ class GroupShelf:
 
     def keep(self, record: GroupRecord) -> None:
         """Keep the record of the group that was announced."""
-        self._shelves.put(self._key, entry_of(record))
+        self._stores.put(self._key, entry_of(record))
         while self._partials:  # it is through, and so are the trials before it
             self._drop(self._partials.pop())
 
     def recall_partial(self, name: str) -> Partial | None:
         """Find what an interrupted run has left of a group."""
-        own, key = self._shelves.own, self._partial_key(name)
+        own, key = self._stores.own, self._partial_key(name)
         if own is None or (entry := own.get(key)) is None:
             return None
         try:
@@ -112,18 +112,18 @@ class GroupShelf:
         key = self._partial_key(name)
         facts = {"steps": partial.steps, "curve": [astuple(point) for point in partial.curve]}
         self._partials.add(key)
-        self._shelves.replace(key, Entry(facts, dict(partial.state)))
+        self._stores.replace(key, Entry(facts, dict(partial.state)))
 
     def _partial_key(self, name: str) -> str:
         return f"partial-{hashlib.sha256(json.dumps([self._key, name]).encode()).hexdigest()[:32]}"
 
     def _drop(self, key: str) -> None:
-        if self._shelves.own is not None:
-            self._shelves.own.drop(key)
+        if self._stores.own is not None:
+            self._stores.own.drop(key)
 
 
 def entry_of(record: GroupRecord) -> Entry:
-    """Turn a group's record into what a shelf keeps."""
+    """Turn a group's record into what a store keeps."""
     facts = {
         "measured": record.measured,
         "seconds": record.seconds,
@@ -137,7 +137,7 @@ def entry_of(record: GroupRecord) -> Entry:
 
 
 def record_of(entry: Entry) -> GroupRecord:
-    """Turn what a shelf has kept into a group's record."""
+    """Turn what a store has kept into a group's record."""
     facts = entry.facts
     return GroupRecord(
         state=entry.tensors,

@@ -14,7 +14,7 @@ from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
 from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.pipeline import probe_run
-from mrecg.pipeline.reuse import Sharing
+from mrecg.pipeline.reuse import Reuse
 from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -69,7 +69,7 @@ def calibrate(
     network: QuantizedNetwork,
     images: Tensor,
     config: RunConfig,
-    sharing: Sharing,
+    sharing: Reuse,
     *,
     progress: Callable[[int], None] | None = None,
 ) -> None:
@@ -136,7 +136,7 @@ def make_schedule(
     network: QuantizedNetwork,
     images: Tensor,
     config: RunConfig,
-    sharing: Sharing,
+    sharing: Reuse,
     team: Team,
     *,
     display: Display | None = None,

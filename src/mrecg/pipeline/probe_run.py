@@ -14,7 +14,7 @@ from torch import Tensor
 from mrecg.config.schema import GranularityConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.methods.rtn import Rtn
-from mrecg.pipeline.reuse import Sharing
+from mrecg.pipeline.reuse import Reuse
 from mrecg.planner.plan import Probe, allowed_pairs, make_plan, needs_trials
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -41,7 +41,7 @@ def _trials(config: RunConfig) -> bool:
     return needs_trials(config.granularity, config.planner)
 
 
-def alone(network: QuantizedNetwork, config: RunConfig, sharing: Sharing) -> AbstractContextManager[None]:
+def alone(network: QuantizedNetwork, config: RunConfig, sharing: Reuse) -> AbstractContextManager[None]:
     """Let no other process run the same probe meanwhile.
 
     Args:
@@ -54,7 +54,7 @@ def alone(network: QuantizedNetwork, config: RunConfig, sharing: Sharing) -> Abs
     return sharing.alone("probe", **decisive)
 
 
-def find(network: QuantizedNetwork, config: RunConfig, sharing: Sharing) -> Probe | None:
+def find(network: QuantizedNetwork, config: RunConfig, sharing: Reuse) -> Probe | None:
     """Find the probe that an earlier run left.
 
     Args:
@@ -70,7 +70,7 @@ def run(
     network: QuantizedNetwork,
     images: Tensor,
     config: RunConfig,
-    sharing: Sharing,
+    sharing: Reuse,
     *,
     team: Team,
     listener: Listener,
@@ -121,7 +121,7 @@ def run(
 
 
 def keep(
-    network: QuantizedNetwork, config: RunConfig, sharing: Sharing, plan: Plan, outcome: Reconstruction
+    network: QuantizedNetwork, config: RunConfig, sharing: Reuse, plan: Plan, outcome: Reconstruction
 ) -> None:
     """Keep the numbers of a finished run, if it was block-wise.
 

@@ -1,6 +1,6 @@
 """A run folder that was left in the middle: what is kept there, and when a run goes on with it.
 
-Finished stages and groups lie on the run's own shelf until the run is complete. Each is found by the hash of
+Finished stages and groups lie on the run's own store until the run is complete. Each is found by the hash of
 all that decides it, so what is taken up again is what would have been computed.
 """
 
@@ -14,14 +14,14 @@ from mrecg.report import only_a_warning, write_report
 from mrecg.runs.identity import refuse_other
 from mrecg.runs.layout import CHECKPOINT, CONFIG, PAGE
 from mrecg.system.atomic_write import sweep_up
-from mrecg.system.content_store import Shelf
+from mrecg.system.content_store import ContentStore
 
 
-def begin(config: RunConfig, folder: Path) -> Shelf:
+def begin(config: RunConfig, folder: Path) -> ContentStore:
     """Make a run folder, or take up one that was left in the middle.
 
     Returns:
-        The run's own shelf.
+        The run's own store.
 
     Raises:
         ConfigError: The folder is that of another run, which was interrupted.
@@ -33,7 +33,7 @@ def begin(config: RunConfig, folder: Path) -> Shelf:
         shutil.rmtree(kept, ignore_errors=True)
     refuse_other(config, folder)
     write_yaml(folder / CONFIG, plain(config))
-    return Shelf(kept)
+    return ContentStore(kept)
 
 
 def finish(folder: Path, *, light: bool = False) -> None:

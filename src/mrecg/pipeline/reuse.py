@@ -1,7 +1,7 @@
 """What runs share: calibration, probes and groups that are through, by the hash of all that decides them.
 
 Two runs that agree in model, images, bits and everything else of a stage get the very same bits from that
-stage, so the second one takes them from a shelf. Code and versions belong to the hash: other code, other
+stage, so the second one takes them from a store. Code and versions belong to the hash: other code, other
 results.
 """
 
@@ -19,12 +19,12 @@ from torch import Tensor
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.sampling import add_tensor
-from mrecg.pipeline.checkpoint import GroupShelf, Shelves
+from mrecg.pipeline.checkpoint import GroupStore, Stores
 from mrecg.planner.plan import Probe
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.group_state import restore, state_of
 from mrecg.system.checked_read import DAMAGED
-from mrecg.system.content_store import Entry, Shelf
+from mrecg.system.content_store import ContentStore, Entry
 from mrecg.system.devices import processor
 from mrecg.system.machine import installed
 from mrecg.system.tf32 import float32_flags
@@ -38,13 +38,13 @@ _NO_MATTER = ("chunk", "log_every", "steps", "steps_per", "device", "threads")
 """Settings of the trainer that decide no number, or go into the hash in another way."""
 
 
-class Sharing:
+class Reuse:
     """What a run has kept itself, and what runs share.
 
     Args:
         network: The network, not yet calibrated.
         images: Calibration images on its device.
-        own: The run's own shelf, from which it goes on when it was interrupted; None: it has none.
+        own: The run's own store, from which it goes on when it was interrupted; None: it has none.
         say: Shows a line, for whoever wonders why nothing goes on.
 
     Attributes:
@@ -57,14 +57,14 @@ class Sharing:
         network: QuantizedNetwork,
         images: Tensor,
         *,
-        own: Shelf | None = None,
+        own: ContentStore | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.config, self._say = config, say
         self.saved: dict[str, float] = {"plan": 0.0, "calibrate": 0.0, "reconstruct": 0.0}
         folder, limit = config.shared.folder, config.shared.limit_mb
         self._own = own
-        self._shared = None if folder is None else Shelf(folder, limit)
+        self._shared = None if folder is None else ContentStore(folder, limit)
         self._base = "" if own is None and self._shared is None else _base(config, network, images)
 
     @contextmanager
@@ -124,7 +124,7 @@ class Sharing:
             return None
         try:
             return _probe(entry.facts)
-        except DAMAGED:  # nobody has to believe what is on a shelf that others write to
+        except DAMAGED:  # nobody has to believe what is in a store that others write to
             return None
 
     def keep_probe(self, probe: Probe, seconds: float, **decisive: Any) -> None:
@@ -145,7 +145,7 @@ class Sharing:
         }
         self._put(self._key("probe", **decisive), Entry(facts))
 
-    def groups(self, **decisive: Any) -> "GroupShelf | None":
+    def groups(self, **decisive: Any) -> "GroupStore | None":
         """Open the records of groups.
 
         Args:
@@ -157,14 +157,14 @@ class Sharing:
         if not self._base:
             return None
         shared = self._shared if self.config.reuse == "prefix" else None
-        return GroupShelf(
-            Shelves(self._own, shared),
+        return GroupStore(
+            Stores(self._own, shared),
             self._key("groups", **decisive),
             every_steps=self.config.checkpoint.every_steps,
         )
 
     def _get(self, key: str, stage: str) -> Entry | None:
-        entry = Shelves(self._own, self._shared).get(key)
+        entry = Stores(self._own, self._shared).get(key)
         if entry is not None and entry.facts.get("reused"):
             try:
                 self.saved[stage] += float(entry.facts["seconds"])
@@ -175,7 +175,7 @@ class Sharing:
         return entry
 
     def _put(self, key: str, entry: Entry) -> None:
-        Shelves(self._own, self._shared).put(key, entry)
+        Stores(self._own, self._shared).put(key, entry)
 
     def _key(self, what: str, **decisive: Any) -> str:
         config = self.config

@@ -20,7 +20,7 @@ from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, plan_units, probed, units_of
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
-from mrecg.pipeline.reuse import Sharing
+from mrecg.pipeline.reuse import Reuse
 from mrecg.pipeline.summary import Clock, Inputs, Measured, summarise
 from mrecg.planner.schedule import Plan
 from mrecg.quant.bit_widths import policy
@@ -32,7 +32,7 @@ from mrecg.reconstruct.settings import Settings
 from mrecg.report.tables import percent
 from mrecg.runs.layout import ENVIRONMENT, IMAGES, SUMMARY, WEIGHTS_ORIGIN
 from mrecg.system import machine, memory
-from mrecg.system.content_store import Shelf
+from mrecg.system.content_store import ContentStore
 from mrecg.track.terminal import Display, Quiet
 from mrecg.track.trackers import Trackers, tracked
 
@@ -95,7 +95,7 @@ def quantize(
     *,
     display: Display | None = None,
     trackers: Trackers | None = None,
-    own: Shelf | None = None,
+    own: ContentStore | None = None,
 ) -> Result:
     """Quantize a model.
 
@@ -120,7 +120,7 @@ def quantize(
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         outputs = check_fit(network, calibration)
-        sharing = Sharing(config, network, calibration, own=own, say=display.note)
+        sharing = Reuse(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
         notes = images.check_labels(outputs_of(outputs)) if len(images) else ()
@@ -216,7 +216,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
         check_fit(network, calibration)
     except (ConfigError, DataError) as error:
         raise type(error)(f"{error}; planner=modcap plans without images") from error
-    sharing = Sharing(config, network, calibration, say=display.note if display else None)
+    sharing = Reuse(config, network, calibration, say=display.note if display else None)
     build_again = partial(cut, built.model, config, shape)
     with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
         calibrate(network, calibration, config, sharing)

@@ -51,7 +51,7 @@ class Entry:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Shelf:
+class ContentStore:
     """A folder of entries.
 
     Args:
