@@ -15,7 +15,8 @@ from mrecg.config.validate import plain, saved_config
 from mrecg.errors import DataError, MrecgError
 from mrecg.methods.registry import METHODS
 from mrecg.runs.load import load_run
-from mrecg.runs.records import Accuracy, Run
+from mrecg.runs.records import Run
+from mrecg.runs.summary import Accuracy
 from results.records import Content, Record, identity, order
 
 DIGITS = 6
@@ -109,7 +110,7 @@ def record(folder: Path) -> Record:
         raise DataError(f"{folder}: not completed ({why}); repeat the run, or leave it out")
     if not run.units or not run.oscillation:
         raise DataError(f"{folder}/summary.json: no units in it; repeat the run, or leave it out")
-    summary, config = json.loads((folder / "summary.json").read_text()), _config(run)
+    config = _config(run)
     method, mixed = config.method.name, config.granularity.name == "mixed"
     bits = config.bits
     rounded: Record = _rounded(
@@ -124,8 +125,8 @@ def record(folder: Path) -> Record:
             "planner": _planner(config.planner) if mixed else {},
             "groups": [list(group) for group in run.merged],
             "seed": config.seed,
-            "settings": _settings(config, summary),
-            "environment": _environment(run, summary),
+            "settings": _settings(config, run),
+            "environment": _environment(run),
             "units": list(run.unit_names),
             "fp_top1": _top1(run.fp),
             "top1": _top1(run.quantized),
@@ -151,10 +152,10 @@ def _config(run: Run) -> RunConfig:
         raise DataError(f"{file}: {' '.join(str(error).split())[:300]}") from error
 
 
-def _settings(config: RunConfig, summary: Mapping[str, Any]) -> Record:
+def _settings(config: RunConfig, run: Run) -> Record:
     values, defaults = dict(_flat(plain(config))), dict(_flat(plain(RunConfig())))
-    preprocessing, weights = summary.get("preprocessing") or {}, summary.get("weights") or {}
-    values["data.evaluated_images"] = summary.get("evaluation_images", 0)
+    preprocessing, weights = run.preprocessing or {}, run.weights or {}
+    values["data.evaluated_images"] = run.evaluation_images
     values["model.input_shape"] = preprocessing.get("input_shape", values["model.input_shape"])
     kept = {
         key: value
@@ -183,11 +184,11 @@ def _planner(config: PlannerConfig) -> Record:
     return found | ({"schedule": config.schedule} if config.name == "published" and config.schedule else {})
 
 
-def _environment(run: Run, summary: Mapping[str, Any]) -> Record:
+def _environment(run: Run) -> Record:
     keys = ("mrecg", "torch", "device", "device_name", "threads")
     found: Record = {key: run.environment[key] for key in keys if key in run.environment}
-    for key in ("calibration", "evaluation"):
-        sha = (summary.get(key) or {}).get("sha256")
+    for key, drawn in (("calibration", run.calibration), ("evaluation", run.evaluation)):
+        sha = (drawn or {}).get("sha256")
         found |= {f"{key}_sha256": sha[:SHA]} if sha else {}
     return found
 

@@ -6,6 +6,7 @@ import pytest
 from run_folders import UNITS, write_failed, write_run
 
 from mrecg.report import write_report
+from mrecg.runs import metrics
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -170,6 +171,7 @@ def test_names_are_shown_as_they_are(visit, hostile, show):
     assert page.locator("main img, main u, main svg a, .tip img").count() == 0
 
 
+<<<<<<< HEAD
 def test_a_panel_takes_a_script_and_an_entry(monkeypatch, tmp_path, sweep, browser):
     from mrecg.report.page import write
 
@@ -184,3 +186,22 @@ def test_a_panel_takes_a_script_and_an_entry(monkeypatch, tmp_path, sweep, brows
     page.wait_for_selector("html[data-ready]")
     assert page.inner_text("#greeting-body") == "drawn by its own script"
     assert page.locator("nav a[data-section=greeting]").count() == 1
+=======
+@pytest.mark.slow
+def test_a_metric_that_is_added_has_a_column_in_both_tables(visit, tmp_path, monkeypatch):
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), seed=seed)
+    energy = metrics.Metric(
+        key="energy", title="Energy", format="count", get=lambda run: 1000 + 500 * run.seed
+    )
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, energy))
+    page = visit(write_report([tmp_path], tmp_path / "report.html")).page
+    table = page.locator("#headline .tables .panel")
+    assert table.locator("thead th").last.inner_text() == "Energy"
+    assert "1,250" in table.locator("tbody tr > :last-child").inner_text()
+    page.locator("#headline .every > summary").click()
+    rows = page.locator("#headline .every tbody tr")
+    rows.first.wait_for()
+    assert "Energy" in page.locator("#headline .every thead").inner_text()
+    assert ["1,000" in rows.first.inner_text(), "1,500" in rows.last.inner_text()] == [True, True]
+>>>>>>> summary

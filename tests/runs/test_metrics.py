@@ -42,7 +42,8 @@ def test_a_metric_is_added_by_one_entry(
     text = printed([*runs])
     assert "Energy" in text and "1,234" in text and "1,236" in text
     values = json.loads(json.dumps(document(runs, command="", version="")))
-    assert {"key": "energy", "title": "Energy", "format": "count", "better": "lower"} in values["metrics"]
+    (entry,) = [one for one in values["metrics"] if one["key"] == "energy"]
+    assert (entry["runs"], entry["configurations"], entry["better"]) == ("Energy", "Energy", "lower")
     assert sorted(str(run["energy"]) for run in values["runs"]) == ["1234", "1236", "None"]
     light = render_light(runs, [tmp_path])
     assert "<button" not in light and ">Energy<" in light and ">1,236<" in light
@@ -53,6 +54,7 @@ def test_a_metric_is_added_by_one_entry(
 
 def test_what_is_shown_is_what_it_always_was(tmp_path: Path, folders: SimpleNamespace) -> None:
     assert list(columns())[8:] == ["top1_fp", "top1", "index", "peak", "loss_index", "seconds", "size"]
+    assert [*named("configurations")] == ["Index", "Peak", "Time", "Size"]
     assert [*named("runs")] == ["Top-1", "Top-5", "Index", "Peak", "Time", "Memory"]
     folder = folders.write_run(tmp_path / "run", bits=(2, 4), seconds=80.0)
     summary = json.loads((folder / "summary.json").read_text())
@@ -80,6 +82,6 @@ def test_what_is_shown_is_what_it_always_was(tmp_path: Path, folders: SimpleName
 
 def test_names_are_told_apart() -> None:
     assert len({metric.key for metric in METRICS}) == len(METRICS)
-    for place in ("table", "terminal", "page", "runs", "wandb"):
+    for place in ("table", "terminal", "page", "configurations", "runs", "wandb"):
         names = [name for metric in METRICS if (name := metric.name(place)) is not None]
         assert len(set(names)) == len(names)

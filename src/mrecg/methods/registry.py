@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import PlainValidator, SerializeAsAny, TypeAdapter
@@ -26,15 +27,13 @@ class Method(NamedTuple):
     passes: PassBuilder
 
 
+_FIRST = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
+_NONE = ("__init__", "hyperparameters", "passes", "registry")
+_FOUND = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _NONE)
 METHODS: Registry[Method] = Registry(
-    "method",
-    "mrecg.methods",
-    {
-        name: f"mrecg.methods.{name}"
-        for name in ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
-    },
+    "method", "mrecg.methods", {name: f"mrecg.methods.{name}" for name in dict.fromkeys((*_FIRST, *_FOUND))}
 )
-"""The package's own methods come first, in the order in which tables list them."""
+"""The published methods in the order in which tables list them, then every other file beside this one."""
 
 
 def register(settings: type[MethodSettings]) -> Callable[[Build], Build]:

@@ -11,9 +11,9 @@ from typing import Literal
 from mrecg.runs.summary import Accuracy, RunSummary
 
 Number = int | float
-Place = Literal["table", "terminal", "page", "runs", "wandb"]
+Place = Literal["table", "terminal", "page", "configurations", "runs", "wandb"]
 """Where a metric appears: the comparison table of the small page, the table on the terminal, the data of the
-page, the page's table of every run, the summary of W&B."""
+page, the page's tables of configurations and of every run, the summary of W&B."""
 Format = Literal["percent", "fixed", "compact", "seconds", "bytes", "megabytes", "count"]
 """How it is written: a fraction as percent, three decimals, three digits, one decimal, kB or MB of bytes, the
 same of megabytes, a whole number."""
@@ -29,6 +29,7 @@ class Metric:
         unit: Of the number that ``get`` gives; empty for one without.
         better: Which of two runs is the better one, where that can be said.
         format: How it is written.
+        note: Explains it.
         shown: Its heading, or in the data of the page and in W&B its key, by the place where it appears;
             None: everywhere, by ``title`` and ``key``.
     """
@@ -39,6 +40,7 @@ class Metric:
     unit: str = ""
     better: Literal["higher", "lower"] | None = None
     format: Format = "compact"
+    note: str = ""
     shown: Mapping[Place, str] | None = None
 
     def name(self, place: Place) -> str | None:
@@ -102,6 +104,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         key="index",
         title="Oscillation index",
+        note="Oscillation index of the relative error: 0 where it only rises",
         get=lambda run: run.oscillation.error_index if run.oscillation else None,
         better="lower",
         format="fixed",
@@ -109,6 +112,7 @@ METRICS: tuple[Metric, ...] = (
             "table": "Oscillation index",
             "terminal": "error\nindex",
             "page": "error_index",
+            "configurations": "Index",
             "runs": "Index",
             "wandb": "oscillation_error_index",
         },
@@ -116,6 +120,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         key="peak",
         title="Peak error",
+        note="Largest relative error behind a unit",
         get=lambda run: run.oscillation.error_peak if run.oscillation else None,
         better="lower",
         format="fixed",
@@ -123,6 +128,7 @@ METRICS: tuple[Metric, ...] = (
             "table": "Peak error",
             "terminal": "error\npeak",
             "page": "error_peak",
+            "configurations": "Peak",
             "runs": "Peak",
             "wandb": "oscillation_error_peak",
         },
@@ -149,11 +155,18 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         key="seconds",
         title="Seconds",
+        note="Seconds of all stages",
         unit="s",
         get=lambda run: run.total_seconds if run.timing_s else None,
         better="lower",
         format="seconds",
-        shown={"table": "Seconds", "terminal": "time\n(s)", "page": "total_seconds", "runs": "Time"},
+        shown={
+            "table": "Seconds",
+            "terminal": "time\n(s)",
+            "page": "total_seconds",
+            "configurations": "Time",
+            "runs": "Time",
+        },
     ),
     Metric(
         key="own_seconds",
@@ -184,11 +197,12 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         key="size",
         title="Size",
+        note="Bytes of the weights",
         unit="bytes",
         get=lambda run: run.size_quantized or None,
         better="lower",
         format="bytes",
-        shown={"table": "Size", "page": "size", "wandb": "size_bytes"},
+        shown={"table": "Size", "page": "size", "configurations": "Size", "wandb": "size_bytes"},
     ),
     Metric(
         key="merged_pairs",

@@ -237,10 +237,13 @@ class Document:
 
 
 def _metrics() -> list[dict[str, Any]]:
-    """The columns of the table of every run."""
+    """The columns of the tables of configurations and of every run."""
     return [
-        {"key": metric.name("page"), "title": title, "format": metric.format, "better": metric.better}
-        for title, metric in named("runs").items()
+        {
+            **{"key": key, "format": metric.format, "better": metric.better, "note": metric.note},
+            **{"runs": metric.name("runs"), "configurations": metric.name("configurations")},
+        }
+        for key, metric in named("page").items()
     ]
 
 

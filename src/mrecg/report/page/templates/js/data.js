@@ -165,6 +165,7 @@ function summary(runs) {
     seconds: of("total_seconds"),
     size: of("size"),
     sizeFp: of("size_fp"),
+    metrics: Object.fromEntries(doc.metrics.map(({ key }) => [key, of(key)])),
     images: runs[0].images,
     standardError: of("standard_error").mean,
     toFp: pooled(runs.map((run) => run.to_fp && { ...run.to_fp, paired: run.paired })),

@@ -110,18 +110,17 @@ function card(title, value, unit, values, note, gain) {
 
 const RANGE = (value, write) => (value.n > 1 && value.low !== value.high ? `${write(value.low)} – ${write(value.high)}` : "");
 
-const COLUMNS = [
+const FIRST_COLUMNS = [
   { title: "Configuration" },
   { title: "Seeds", number: true },
   { title: "Top-1", number: true, note: "Mean over the seeds; below it the least and the largest" },
   { title: "To FP", number: true, note: "Points of top-1 against full precision, with the standard error over images" },
   { title: "To block", number: true, note: "Points of top-1 against the block-wise run of the same seed, with the standard error over images" },
-  { title: "Index", number: true, rising: true, note: "Oscillation index of the relative error: 0 where it only rises" },
-  { title: "Peak", number: true, rising: true, note: "Largest relative error behind a unit" },
-  { title: "Merges", number: true },
-  { title: "Time", number: true, rising: true, note: "Seconds of all stages" },
-  { title: "Size", number: true, rising: true, note: "Bytes of the weights" },
 ];
+/** The metric that the number of merges stands after. */
+const BEFORE_MERGES = "error_peak";
+/** Equal in nearly all rows of a table, so none is marked as the best. */
+const UNMARKED = "size";
 
 /** Of many networks and bit widths each table begins with few rows, so that the figures are not far below. */
 const MANY_PLACES = 4;
@@ -134,10 +133,14 @@ function placeTable(place, orders) {
     const values = found.map(pick).filter(isNumber);
     return values.length > 1 ? (least ? Math.min(...values) : Math.max(...values)) : null;
   };
-  const [top, index, peak, time, size] = [
-    best((c) => c.top1.mean, false), best((c) => c.index.mean, true), best((c) => c.peak.mean, true),
-    best((c) => c.seconds.mean, true), null,
-  ];
+  const top = best((c) => c.top1.mean, false);
+  const metrics = doc.metrics.filter((metric) => metric.configurations).map((metric) => {
+    const { key, better, configurations: title, note } = metric;
+    const marked = better && key !== UNMARKED ? best((c) => c.metrics[key].mean, better === "lower") : null;
+    return { key, marked, write: METRIC_FORMATS[metric.format], column: { title, note, number: true, rising: better === "lower" } };
+  });
+  const withMerges = (make, merges) => metrics.flatMap((metric) => (metric.key === BEFORE_MERGES ? [make(metric), merges] : [make(metric)]));
+  const columns = [...FIRST_COLUMNS, ...withMerges(({ column }) => column, { title: "Merges", number: true })];
   const cell = (value, write, bestValue) => ({
     text: write(value.mean), sort: value.mean, small: RANGE(value, write), best: bestValue !== null && value.mean === bestValue,
   });
@@ -147,11 +150,10 @@ function placeTable(place, orders) {
     cell(c.top1, percent, top),
     change(c.toFp),
     change(c.toBaseline),
-    cell(c.index, (v) => fixed(v, 3), index),
-    cell(c.peak, (v) => fixed(v, 3), peak),
-    cell(c.merges, (v) => fixed(v, Number.isInteger(v) ? 0 : 1), null),
-    cell(c.seconds, seconds, time),
-    cell(c.size, bytes, size),
+    ...withMerges(
+      ({ key, write, marked }) => cell(c.metrics[key], write, marked),
+      cell(c.merges, (v) => fixed(v, Number.isInteger(v) ? 0 : 1), null),
+    ),
   ]);
   const [network, bits] = split(place);
   const images = [...new Set(found.map((c) => c.images))].filter(Boolean);
@@ -166,7 +168,7 @@ function placeTable(place, orders) {
     { class: "panel" },
     h("h3", {}, title),
     h("p", { class: "basis" }, basis.filter(Boolean).join(" · ")),
-    sortableTable(title, { columns: COLUMNS, rows }, orders.get(place), visiblePlaces().length > MANY_PLACES ? FEW_ROWS : FIRST_ROWS),
+    sortableTable(title, { columns, rows }, orders.get(place), visiblePlaces().length > MANY_PLACES ? FEW_ROWS : FIRST_ROWS),
   );
 }
 
@@ -190,15 +192,16 @@ const METRIC_FORMATS = {
 };
 
 function runTable(orders) {
+  const metrics = doc.metrics.filter((metric) => metric.runs);
   const columns = [
     { title: "Run" }, { title: "Configuration" }, { title: "Bits" }, { title: "Seed", number: true, rising: true },
-    ...doc.metrics.map(({ title, better }) => ({ title, number: true, rising: better === "lower" })),
+    ...metrics.map(({ runs, better }) => ({ title: runs, number: true, rising: better === "lower" })),
     { title: "Device" }, { title: "Folder" },
   ];
   const number = (value, write) => ({ text: write(value), sort: value ?? null });
   const rows = visibleRuns().map((run) => [
     { text: run.name }, { text: run.of.label }, { text: run.of.bits }, number(run.seed, String),
-    ...doc.metrics.map(({ key, format }) => number(run[key], METRIC_FORMATS[format])), { text: run.device }, { text: run.folder },
+    ...metrics.map(({ key, format }) => number(run[key], METRIC_FORMATS[format])), { text: run.device }, { text: run.folder },
   ]);
   if (!orders.has("runs")) orders.set("runs", { at: -1, down: false });
   return sortableTable("Every run", { columns, rows }, orders.get("runs"));
