@@ -1,4 +1,4 @@
-"""Every Triton kernel against plain torch: the tests of ``tests/quant/kernels/test_gpu.py``, on the device."""
+"""Every Triton kernel against plain torch: ``tests/quant/kernels/test_gpu.py``, on the device."""
 
 import os
 import subprocess

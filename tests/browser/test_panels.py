@@ -171,7 +171,7 @@ def test_names_are_shown_as_they_are(visit, hostile, show):
     assert page.locator("main img, main u, main svg a, .tip img").count() == 0
 
 
-<<<<<<< HEAD
+@pytest.mark.slow
 def test_a_panel_takes_a_script_and_an_entry(monkeypatch, tmp_path, sweep, browser):
     from mrecg.report.page import write
 
@@ -186,7 +186,8 @@ def test_a_panel_takes_a_script_and_an_entry(monkeypatch, tmp_path, sweep, brows
     page.wait_for_selector("html[data-ready]")
     assert page.inner_text("#greeting-body") == "drawn by its own script"
     assert page.locator("nav a[data-section=greeting]").count() == 1
-=======
+
+
 @pytest.mark.slow
 def test_a_metric_that_is_added_has_a_column_in_both_tables(visit, tmp_path, monkeypatch):
     for seed in (0, 1):
@@ -204,4 +205,3 @@ def test_a_metric_that_is_added_has_a_column_in_both_tables(visit, tmp_path, mon
     rows.first.wait_for()
     assert "Energy" in page.locator("#headline .every thead").inner_text()
     assert ["1,000" in rows.first.inner_text(), "1,500" in rows.last.inner_text()] == [True, True]
->>>>>>> summary
