@@ -16,7 +16,7 @@ from mrecg.quant.modules import activations_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.events import CurvePoint
-from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.rolling_cache import GroupCache
@@ -77,15 +77,8 @@ def module_of(
     return (
         Counted(
             units,
-            task=task,
-            cache=cache,
-            steps=STEPS,
-            batch=BATCH,
-            log_every=log_every,
-            precision=32,
-            graphs=False,
-            seed=SEED,
-            report=report,
+            GroupTask(pass_=task, cache=cache, steps=STEPS, batch=BATCH, seed=SEED, log_every=log_every),
+            report,
         ),
         points,
         chunks,
