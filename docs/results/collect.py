@@ -16,7 +16,7 @@ from mrecg.errors import DataError, MrecgError
 from mrecg.methods.registry import METHODS
 from mrecg.runs.load import load_run
 from mrecg.runs.records import Run
-from mrecg.runs.summary import Accuracy
+from mrecg.runs.summary_parts import Accuracy
 from results.records import Content, Record, identity, order
 
 DIGITS = 6

@@ -5,7 +5,7 @@ import pytest
 from mrecg.report import find_runs, load_run
 from mrecg.report.compare import findings, panels
 from mrecg.report.narrative import headline, reproduce
-from mrecg.runs.summary import Bits
+from mrecg.runs.summary_parts import Bits
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from mrecg.errors import DataError
 from mrecg.runs import summary
-from mrecg.runs.summary import Accuracy, Bits, RunSummary
+from mrecg.runs.summary import RunSummary
+from mrecg.runs.summary_parts import Accuracy, Bits
 
 FILE = Path("summary.json")
 RECORDED = (Path(__file__).parents[1] / "assets" / "recorded_summary.json").read_text()

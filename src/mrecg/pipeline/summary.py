@@ -20,9 +20,10 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.size import quantized_bytes
 from mrecg.reconstruct.events import GroupResult
 from mrecg.reconstruct.job import Reconstruction
-from mrecg.runs import summary
+from mrecg.runs import summary_parts
 from mrecg.runs.layout import COMPLETED
-from mrecg.runs.summary import Bits, GroupSummary, Oscillation, RunSummary, UnitResult
+from mrecg.runs.summary import RunSummary
+from mrecg.runs.summary_parts import Bits, GroupSummary, Oscillation, UnitResult
 from mrecg.system import memory
 from mrecg.system.checked_read import SCHEMA
 
@@ -192,8 +193,8 @@ def summarise(
     )
 
 
-def _accuracy(found: Accuracy | None) -> summary.Accuracy | None:
-    return summary.Accuracy(top1=found.top1, top5=found.top5) if found else None
+def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:
+    return summary_parts.Accuracy(top1=found.top1, top5=found.top5) if found else None
 
 
 def _group(group: GroupResult) -> GroupSummary:

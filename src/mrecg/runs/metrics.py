@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mrecg.runs.summary import Accuracy, RunSummary
+from mrecg.runs.summary import RunSummary
+from mrecg.runs.summary_parts import Accuracy, Number
 
-Number = int | float
 Place = Literal["table", "terminal", "page", "configurations", "runs", "wandb"]
 """Where a metric appears: the comparison table of the small page, the table on the terminal, the data of the
 page, the page's tables of configurations and of every run, the summary of W&B."""

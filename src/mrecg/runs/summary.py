@@ -4,150 +4,36 @@ A run writes it as it is. What is read may come from elsewhere, so it is convert
 is read by some function of this package and is not as expected is refused; others are left out.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mrecg.errors import DataError
 from mrecg.runs.layout import COMPLETED, FAILED
-from mrecg.runs.values import LONGEST, clean, count, number, strings, times, whole, within
-from mrecg.system.checked_read import DAMAGED, SCHEMA
+from mrecg.runs.summary_parts import (
+    Accuracy,
+    Bits,
+    Count,
+    GroupSummary,
+    Number,
+    Oscillation,
+    Seconds,
+    Text,
+    UnitResult,
+    Values,
+    checked,
+    mapping,
+    memory,
+    or_none,
+)
+from mrecg.runs.values import clean, count, strings, whole
+from mrecg.system.checked_read import SCHEMA
 
 REMEDY = "repeat the run, or leave its folder out of the report"
 _READING = {"reading": True}
 _R = TypeVar("_R", bound="RunSummary")
-
-
-def _read(convert: Callable[[Any], Any]) -> BeforeValidator:
-    """Convert what is read, and refuse what cannot be; what a run writes stays as it is."""
-
-    def check(value: Any, info: ValidationInfo) -> Any:
-        if info.context is None:
-            return value
-        try:
-            return convert(value)
-        except DAMAGED as error:
-            raise ValueError(repr(error)) from error
-
-    return BeforeValidator(check)
-
-
-def _or_none(convert: Callable[[Any], Any]) -> BeforeValidator:
-    """Convert what is read; None where it cannot be, because no comparison needs it."""
-
-    def check(value: Any, info: ValidationInfo) -> Any:
-        if info.context is None:
-            return value
-        try:
-            return convert(value)
-        except DAMAGED:
-            return None
-
-    return BeforeValidator(check)
-
-
-def _fraction(value: Any) -> float | None:
-    return None if value is None else within(float(value), 0, 1)
-
-
-def _memory(value: Any) -> int | float:
-    within(float(value), 0, LONGEST)
-    return value if type(value) is int else float(value)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return {**value}
-
-
-Number = int | float
-"""A whole number stays one in the file."""
-Text = Annotated[str, _read(str)]
-Count = Annotated[int, _read(count)]
-Measure = Annotated[Number, _read(number)]
-Fraction = Annotated[float, _read(_fraction)]
-Seconds = Annotated[Mapping[str, Number], _read(times)]
-Values = Annotated[Mapping[str, Any] | None, _or_none(_mapping)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bits:
-    """Bit widths; 0 where they are not known."""
-
-    weight: Annotated[int, _read(lambda value: count(value or 0))] = 0
-    activation: Annotated[int, _read(lambda value: count(value or 0))] = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Accuracy on the evaluation images, fractions of 1; top-5 is None where it was not computed."""
-
-    top1: Fraction
-    top5: Annotated[float | None, _read(_fraction)] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Oscillation:
-    """How far the curves along the units are from monotone.
-
-    Attributes:
-        error_index: Of the relative error; 0 exactly when its curve is monotone.
-        error_peak: Largest relative error.
-        loss_index: Likewise for the reconstruction loss.
-        loss_peak: Likewise.
-    """
-
-    error_index: Measure
-    error_peak: Measure
-    loss_index: Measure
-    loss_peak: Measure
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitResult:
-    """What was measured after one unit; not a number where it was not finite.
-
-    Attributes:
-        name: The unit's name.
-        group: Index of the group that it was optimised in.
-        error: Relative error.
-        loss: Reconstruction loss.
-    """
-
-    name: Text
-    group: Annotated[int, _read(int)]
-    error: Measure
-    loss: Measure
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupSummary:
-    """How a group went in one pass.
-
-    Attributes:
-        name: Its units joined by "+".
-        task: Name of the pass; ``pass`` in the file.
-        steps: Optimisation steps.
-        floor: Reconstruction loss that the group has in full precision after the quantized units; None where
-            it was not measured.
-        first_loss: None where nothing was optimised.
-        last_loss: Likewise.
-        seconds: Time of the optimisation.
-        reused: Whether it was taken from another run.
-        retries: How often it was repeated with smaller learning rates.
-    """
-
-    name: Text
-    task: Annotated[str, Field(alias="pass"), _read(str)]
-    steps: Annotated[int | None, _or_none(count)] = None
-    floor: Annotated[Number | None, _read(lambda value: None if value is None else number(value))] = None
-    first_loss: Annotated[Number | None, _or_none(number)] = None
-    last_loss: Annotated[Number | None, _or_none(number)] = None
-    seconds: Annotated[Number | None, _or_none(number)] = None
-    reused: Annotated[bool | None, _or_none(bool)] = None
-    retries: Annotated[int | None, _or_none(count)] = None
 
 
 class RunSummary(BaseModel):
@@ -158,38 +44,38 @@ class RunSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
-    schema_version: Annotated[int | None, _or_none(count)] = SCHEMA
+    schema_version: Annotated[int | None, or_none(count)] = SCHEMA
     """Version of this record; a newer one is refused."""
     run_name: Text = ""
     model: Text = ""
     data: Text = ""
     """Name of the images."""
-    bits: Annotated[Bits, _read(dict)] = Bits()
-    boundary_bits: Annotated[int | None, _or_none(count)] = None
+    bits: Annotated[Bits, checked(dict)] = Bits()
+    boundary_bits: Annotated[int | None, or_none(count)] = None
     """Bits of the first and the last layer."""
-    stem_output: Annotated[int | str, _read(str)] = "low"
+    stem_output: Annotated[int | str, checked(str)] = "low"
     """"low", "high" or "8": the convention for the first layer's output; old runs: low."""
     method: Text = ""
-    options: Annotated[Mapping[str, Any], _read(strings)] = {}
+    options: Annotated[Mapping[str, Any], checked(strings)] = {}
     """What else decides the numbers and is not the default, by dotted key; as text where it was read."""
     granularity: Text = ""
     planner: Text = ""
     """What chose the merges; empty where the granularity alone decides."""
     merge_count: Count = 0
     """Pairs asked for."""
-    merged_pairs: Annotated[int | None, _or_none(count)] = None
+    merged_pairs: Annotated[int | None, or_none(count)] = None
     """Pairs that were merged."""
-    groups: Annotated[tuple[tuple[str, ...], ...], _read(lambda v: [[*map(str, g)] for g in v])] = ()
+    groups: Annotated[tuple[tuple[str, ...], ...], checked(lambda v: [[*map(str, g)] for g in v])] = ()
     """Unit names by group; old runs have them in plan.json alone."""
     seed: Count = 0
     """Seed of the optimisation."""
-    precision: Annotated[int | str, _read(str)] = "32"
+    precision: Annotated[int | str, checked(str)] = "32"
     """Of the convolutions in the optimisation; as text where it was read."""
     steps: Count = 0
     """Optimisation steps a unit or group."""
     steps_per: Text = "unit"
     """"unit" or "group"."""
-    optimisation_steps: Annotated[int | None, _or_none(count)] = None
+    optimisation_steps: Annotated[int | None, or_none(count)] = None
     """Steps of all groups in all passes together."""
     batch_size: Count = 0
     """Images a step; 0 when not known."""
@@ -201,13 +87,13 @@ class RunSummary(BaseModel):
     preprocessing: Values = None
     """How images were prepared; None where they were passed from Python."""
     device: Text = ""
-    devices: Annotated[int | None, _or_none(count)] = None
-    fp: Annotated[Accuracy | None, _read(_mapping)] = None
+    devices: Annotated[int | None, or_none(count)] = None
+    fp: Annotated[Accuracy | None, checked(mapping)] = None
     """Accuracy in floating point; None without evaluation images."""
-    quantized: Annotated[Accuracy | None, _read(_mapping)] = None
+    quantized: Annotated[Accuracy | None, checked(mapping)] = None
     """Accuracy after quantization; None likewise."""
     evaluation_images: Count = 0
-    evaluation: Annotated[Mapping[str, Any] | None, _read(_mapping)] = None
+    evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
     """As ``calibration``, of the images behind the accuracies; old runs do not have it."""
     oscillation: Oscillation | None = None
     units: tuple[UnitResult, ...] = ()
@@ -218,15 +104,15 @@ class RunSummary(BaseModel):
     """Seconds of each stage: plan, calibrate, reconstruct, evaluate."""
     reused_s: Seconds = {}
     """Seconds that other runs had spent on what this run took from them, by stage."""
-    peak_memory_mb: Annotated[Number, _read(_memory)] = 0
+    peak_memory_mb: Annotated[Number, checked(memory)] = 0
     """Largest memory in use, MB: the GPU's, or on the CPU the process's."""
-    size_bytes: Annotated[Mapping[str, int], _read(whole)] = {}
+    size_bytes: Annotated[Mapping[str, int], checked(whole)] = {}
     """Bytes of the weights: ``fp`` before, ``quantized`` after; old runs do not have it."""
-    unquantized: Annotated[tuple[Any, ...] | None, _or_none(tuple)] = None
+    unquantized: Annotated[tuple[Any, ...] | None, or_none(tuple)] = None
     """What of the network stays in floating point."""
     cache: Values = None
     """Type and peak size of the cached activations."""
-    notes: Annotated[tuple[str, ...] | None, _or_none(lambda notes: tuple(map(str, notes)))] = ()
+    notes: Annotated[tuple[str, ...] | None, or_none(lambda notes: tuple(map(str, notes)))] = ()
     """What a reader should know about the graph and the labels."""
     status: Text = COMPLETED
     """"completed" or "failed"."""

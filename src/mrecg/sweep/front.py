@@ -159,7 +159,8 @@ def measure(folder: Path, objectives: Sequence[Objective]) -> tuple[list[float] 
     try:
         summary = json_object(read_regular(folder / SUMMARY))
         found = RunSummary.readable(summary, units=False)
-        total = found.total_seconds if found.timing_s else None
+        times = [*found.timing_s.values(), *found.reused_s.values()]
+        total = sum(times) if times else None
     except (OSError, *DAMAGED) as error:
         return None, f"{SUMMARY} is not readable: {error}"
     values = []

@@ -15,12 +15,13 @@ from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
 from mrecg.report.gather import left_out
 from mrecg.report.page.curves import significant, with_ids
+from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.provenance import provenance
 from mrecg.report.palette import looks
 from mrecg.report.reasons import criterion_title, reason
 from mrecg.runs.index import Read
 from mrecg.runs.load import BrokenRunsError
-from mrecg.runs.metrics import Metric, named
+from mrecg.runs.metrics import named
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import read_regular
 
@@ -98,7 +99,7 @@ class Document:
             "networks": list(self.networks.values()),
             "configurations": configurations,
             "runs": runs,
-            "metrics": _metrics(),
+            "metrics": metric_columns(),
             "plans": list(self.plans.values()),
             "left_out": left_out(runs_of),
             "provenance": provenance({key: run for key, run in self.runs.items() if run.detailed}),
@@ -196,7 +197,7 @@ class Document:
             "bits": run.widths,
             "method": run.method,
             "device": run.device,
-            **{name: _measured(metric, run) for name, metric in named("page").items()},
+            **{name: measured(metric, run) for name, metric in named("page").items()},
             "images": run.evaluation_images,
             "standard_error": decisions.standard_error(top1, run.evaluation_images)
             if top1 is not None and run.evaluation_images
@@ -234,22 +235,6 @@ class Document:
         else:
             found = decisions.unpaired(before, after, min(run.evaluation_images, other.evaluation_images))
         return {"run": ids[id(other)], **found}
-
-
-def _metrics() -> list[dict[str, Any]]:
-    """The columns of the tables of configurations and of every run."""
-    return [
-        {
-            **{"key": key, "format": metric.format, "better": metric.better, "note": metric.note},
-            **{"runs": metric.name("runs"), "configurations": metric.name("configurations")},
-        }
-        for key, metric in named("page").items()
-    ]
-
-
-def _measured(metric: Metric, run: Run) -> float | None:
-    value = metric.value(run)
-    return significant(value) if metric.format in ("fixed", "compact") else value
 
 
 def _details(run: Run) -> dict[str, str]:

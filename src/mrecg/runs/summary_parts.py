@@ -1,0 +1,144 @@
+"""The records inside a run's summary, and how their values are read.
+
+What a run writes is not converted; what is read (with a context) may come from elsewhere, and is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo
+
+from mrecg.runs.values import LONGEST, count, number, times, within
+from mrecg.system.checked_read import DAMAGED
+
+
+def checked(convert: Callable[[Any], Any]) -> BeforeValidator:
+    """Convert what is read, and refuse what cannot be; what a run writes stays as it is."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if info.context is None:
+            return value
+        try:
+            return convert(value)
+        except DAMAGED as error:
+            raise ValueError(repr(error)) from error
+
+    return BeforeValidator(check)
+
+
+def or_none(convert: Callable[[Any], Any]) -> BeforeValidator:
+    """Convert what is read; None where it cannot be, because no comparison needs it."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if info.context is None:
+            return value
+        try:
+            return convert(value)
+        except DAMAGED:
+            return None
+
+    return BeforeValidator(check)
+
+
+def _fraction(value: Any) -> float | None:
+    return None if value is None else within(float(value), 0, 1)
+
+
+def memory(value: Any) -> int | float:
+    """Megabytes; a whole number stays one."""
+    within(float(value), 0, LONGEST)
+    return value if type(value) is int else float(value)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Values by name; nothing else has them."""
+    return {**value}
+
+
+Number = int | float
+"""A whole number stays one in the file."""
+Text = Annotated[str, checked(str)]
+Count = Annotated[int, checked(count)]
+Measure = Annotated[Number, checked(number)]
+Fraction = Annotated[float, checked(_fraction)]
+Seconds = Annotated[Mapping[str, Number], checked(times)]
+Values = Annotated[Mapping[str, Any] | None, or_none(mapping)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bits:
+    """Bit widths; 0 where they are not known."""
+
+    weight: Annotated[int, checked(lambda value: count(value or 0))] = 0
+    activation: Annotated[int, checked(lambda value: count(value or 0))] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Accuracy on the evaluation images, fractions of 1; top-5 is None where it was not computed."""
+
+    top1: Fraction
+    top5: Annotated[float | None, checked(_fraction)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oscillation:
+    """How far the curves along the units are from monotone.
+
+    Attributes:
+        error_index: Of the relative error; 0 exactly when its curve is monotone.
+        error_peak: Largest relative error.
+        loss_index: Likewise for the reconstruction loss.
+        loss_peak: Likewise.
+    """
+
+    error_index: Measure
+    error_peak: Measure
+    loss_index: Measure
+    loss_peak: Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitResult:
+    """What was measured after one unit; not a number where it was not finite.
+
+    Attributes:
+        name: The unit's name.
+        group: Index of the group that it was optimised in.
+        error: Relative error.
+        loss: Reconstruction loss.
+    """
+
+    name: Text
+    group: Annotated[int, checked(int)]
+    error: Measure
+    loss: Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSummary:
+    """How a group went in one pass.
+
+    Attributes:
+        name: Its units joined by "+".
+        task: Name of the pass; ``pass`` in the file.
+        steps: Optimisation steps.
+        floor: Reconstruction loss that the group has in full precision after the quantized units; None where
+            it was not measured.
+        first_loss: None where nothing was optimised.
+        last_loss: Likewise.
+        seconds: Time of the optimisation.
+        reused: Whether it was taken from another run.
+        retries: How often it was repeated with smaller learning rates.
+    """
+
+    name: Text
+    task: Annotated[str, Field(alias="pass"), checked(str)]
+    steps: Annotated[int | None, or_none(count)] = None
+    floor: Annotated[Number | None, checked(lambda value: None if value is None else number(value))] = None
+    first_loss: Annotated[Number | None, or_none(number)] = None
+    last_loss: Annotated[Number | None, or_none(number)] = None
+    seconds: Annotated[Number | None, or_none(number)] = None
+    reused: Annotated[bool | None, or_none(bool)] = None
+    retries: Annotated[int | None, or_none(count)] = None
