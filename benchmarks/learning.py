@@ -8,7 +8,8 @@ from benchmarks.networks import BATCH, PRECISION, Subject
 from mrecg.methods.qdrop import QDrop
 from mrecg.methods.registry import passes_of
 from mrecg.quant.modules import activations_of, layers_of
-from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
+from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.group_task import GroupTask
 
 
 @contextmanager

@@ -22,10 +22,12 @@ from mrecg.reconstruct import cuda_graph
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint
-from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask, Outputs
+from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.group_task import GroupTask
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.rolling_cache import GroupCache
 from mrecg.reconstruct.settings import Settings
+from mrecg.reconstruct.step_losses import Outputs
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [

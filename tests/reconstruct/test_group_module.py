@@ -16,7 +16,8 @@ from mrecg.quant.modules import activations_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.events import CurvePoint
-from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
+from mrecg.reconstruct.group_module import GroupReconstruction
+from mrecg.reconstruct.group_task import GroupTask
 from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.rolling_cache import GroupCache

@@ -5,7 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,11 @@ from mrecg.config.axes import axes_of, searches, sweep_params
 from mrecg.config.combine import Combiner
 from mrecg.config.explain import explain, refuse_unreadable
 from mrecg.config.grammar import hydra_quoted, in_order, literal, parsed
-from mrecg.config.paths import CONF
+from mrecg.config.paths import CONF, brought
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain, require_batch, run_config
 from mrecg.errors import ConfigError
 from mrecg.methods.registry import METHODS
-from mrecg.registry import CRITERIA, DATA
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED
 from mrecg.system.redaction import without_secrets
@@ -57,20 +56,6 @@ def register(recorded: Mapping[str, Any] | None = None) -> None:
             store.store(group="schema/method", name=name, node=plain(METHODS.get(name).settings()))
     for group, node in brought():
         store.store(group=group, name=node["name"], node=node)
-
-
-def brought() -> Iterator[tuple[str, dict[str, Any]]]:
-    """List the choices that other packages and scripts bring; they need no files of their own.
-
-    Yields:
-        A config group, and the values of the choice. A package that cannot be loaded brings nothing: what is
-        wrong with it is said where its name is chosen.
-    """
-    for name in METHODS.others():
-        with suppress(ConfigError):
-            yield "method", plain(METHODS.get(name).settings())
-    yield from (("planner", {"name": name}) for name in CRITERIA.others())
-    yield from (("data", {"source": name, "name": name}) for name in DATA.others())
 
 
 def _open(values: Mapping[str, Any]) -> DictConfig:

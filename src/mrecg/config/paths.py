@@ -1,8 +1,12 @@
 """Where the config files are: inside an installed package, or at the top of a checkout."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from mrecg.config.validate import plain
+from mrecg.errors import ConfigError
 from mrecg.methods.registry import METHODS
 from mrecg.registry import CRITERIA, DATA
 
@@ -44,3 +48,17 @@ def files(group: str, own: Iterable[Path | str] = ()) -> dict[str, Path]:
     """
     folders = [Path(root) / group for root in (CONF, *reversed(list(own)))]
     return {path.stem: path for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")}
+
+
+def brought() -> Iterator[tuple[str, dict[str, Any]]]:
+    """List the choices that other packages and scripts bring; they need no files of their own.
+
+    Yields:
+        A config group, and the values of the choice. A package that cannot be loaded brings nothing: what is
+        wrong with it is said where its name is chosen.
+    """
+    for name in METHODS.others():
+        with suppress(ConfigError):
+            yield "method", plain(METHODS.get(name).settings())
+    yield from (("planner", {"name": name}) for name in CRITERIA.others())
+    yield from (("data", {"source": name, "name": name}) for name in DATA.others())

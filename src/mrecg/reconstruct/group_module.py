@@ -7,24 +7,21 @@ generator has a state to keep.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import Precision
-from mrecg.methods.passes import Pass
 from mrecg.quant.drop import Drop
 from mrecg.quant.modules import activations_of, layers_of, quantization, zero_points_of
 from mrecg.quant.rounding import beta_at
 from mrecg.reconstruct.batch_order import Order
 from mrecg.reconstruct.cuda_graph import Replay
 from mrecg.reconstruct.events import CurvePoint
+from mrecg.reconstruct.group_task import GroupTask
 from mrecg.reconstruct.loss import prediction_difference, reconstruction_loss
 from mrecg.reconstruct.optimiser_state import Keeper
-from mrecg.reconstruct.ranks import Part, Shard
-from mrecg.reconstruct.rolling_cache import GroupCache
+from mrecg.reconstruct.ranks import Part
 from mrecg.reconstruct.scales import LearnedScales
 from mrecg.reconstruct.soft_rounding import SoftRounding
 from mrecg.reconstruct.step_losses import Losses, Outputs, read
@@ -36,37 +33,6 @@ class _Adam(torch.optim.Adam):
     def _cuda_graph_capture_health_check(self) -> None:
         if any(p.is_cuda for group in self.param_groups for p in group["params"]):
             super()._cuda_graph_capture_health_check()
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupTask:
-    """What one group learns, from what, and in how many steps.
-
-    Attributes:
-        pass_: What the method's pass learns, and how.
-        cache: Inputs and targets, on the device of the optimisation.
-        steps: Optimisation steps.
-        batch: Images a step.
-        seed: Seed of this group's draws.
-        log_every: Steps between two points of the curve.
-        precision: Of convolutions and linear layers.
-        graphs: Whether steps are recorded as CUDA graphs and replayed.
-        tail: The full-precision units after it in order; needed where the network's prediction counts.
-        images: Learn from the first so many of the cache; None: from all.
-        shard: The images that this process owns of all, where several share the work; the cache holds these.
-    """
-
-    pass_: Pass
-    cache: GroupCache
-    steps: int
-    batch: int
-    seed: int
-    log_every: int
-    precision: Precision = 32
-    graphs: bool = False
-    tail: Sequence[nn.Module] = ()
-    images: int | None = None
-    shard: Shard | None = None
 
 
 class GroupReconstruction(L.LightningModule):

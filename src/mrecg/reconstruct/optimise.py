@@ -16,8 +16,9 @@ from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.fisher import fisher_weights
-from mrecg.reconstruct.group_module import GroupReconstruction, GroupTask
+from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.group_state import Partial, agree, restore, state_of
+from mrecg.reconstruct.group_task import GroupTask
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, learning
 from mrecg.reconstruct.loss_floor import loss_floor
 from mrecg.reconstruct.optimiser_state import Keeper, load_learned
