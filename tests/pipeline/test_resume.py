@@ -150,7 +150,7 @@ def test_a_full_disk_loses_nothing_and_says_how_to_go_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(ContentStore, "put", put)
-        with pytest.raises(RunError, match=r"No space left.*make room, and go on with resume="):
+        with pytest.raises(RunError, match=r"No space left.*make room, and continue with resume="):
             pipeline.run(config, tmp_path / "full")
     pipeline.run(config, tmp_path / "full")
     assert content(tmp_path / "full") == content(tmp_path / "whole")

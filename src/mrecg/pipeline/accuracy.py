@@ -71,7 +71,7 @@ def accuracy(
         model: Returns logits of shape (B, classes); on ``device`` and in evaluation mode.
         batches: Images of shape (B, C, H, W) and labels of shape (B,).
         device: Where the model is.
-        progress: Called behind each batch with the number of its images.
+        progress: Called after each batch with the number of its images.
 
     Returns:
         The accuracies; top-5 counts all classes where there are fewer than five.

@@ -1,4 +1,4 @@
-"""Records of groups on stores: the run's own, from which it goes on, and the one that runs share."""
+"""Records of groups in stores: the run's own, from which it resumes, and the one that runs share."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ class Stores(NamedTuple):
         return None
 
     def put(self, key: str, entry: Entry) -> None:
-        """Keep an entry; without room for others the run goes on, only they will not profit."""
+        """Keep an entry; without room in the shared store the run continues, and others do not profit."""
         if self.own is not None and not self.own.has(key):
             self.replace(key, entry)
         if self.shared is not None and not entry.facts.get("reused"):
@@ -42,7 +42,7 @@ class Stores(NamedTuple):
             except OSError as error:
                 if not self.shared.complained:
                     log.warning(
-                        "shared.folder: %s cannot be written to (%s): this run goes on, others will have "
+                        "shared.folder: %s cannot be written to (%s): this run continues, others will have "
                         "nothing of it; name another folder, or shared.folder=null",
                         self.shared.folder,
                         error.strerror or error,
@@ -59,7 +59,7 @@ class Stores(NamedTuple):
             folder = self.own.folder
             raise RunError(
                 f"{folder}: cannot be written to ({error.strerror or error}); what is finished is kept: "
-                f"make room, and go on with resume={folder.parent}"
+                f"make room, and continue with resume={folder.parent}"
             ) from error
 
 

@@ -49,7 +49,7 @@ class Result(Quantized):
 
     Attributes:
         plan: Which units were merged, and why.
-        units: Error and loss behind each base unit.
+        units: Error and loss after each base unit.
         groups: The optimisation curve of each group; empty in a result that was loaded, which has `curves`.
         summary: The content of summary.json.
         environment: The content of environment.json.

@@ -1,4 +1,4 @@
-"""A run folder that was left in the middle: what is kept there, and when a run goes on with it.
+"""An interrupted run folder: what is kept there, and when a run resumes from it.
 
 Finished stages and groups lie on the run's own store until the run is complete. Each is found by the hash of
 all that decides it, so what is taken up again is what would have been computed.

@@ -44,8 +44,8 @@ class Reuse:
     Args:
         network: The network, not yet calibrated.
         images: Calibration images on its device.
-        own: The run's own store, from which it goes on when it was interrupted; None: it has none.
-        say: Shows a line, for whoever wonders why nothing goes on.
+        own: The run's own store, from which it resumes; None: it has none.
+        say: Shows a line where another process is waited for.
 
     Attributes:
         saved: Seconds that other runs had spent on what this one took from them, by stage.
@@ -124,7 +124,7 @@ class Reuse:
             return None
         try:
             return _probe(entry.facts)
-        except DAMAGED:  # nobody has to believe what is in a store that others write to
+        except DAMAGED:  # others write to the store, so it is not believed
             return None
 
     def keep_probe(self, probe: Probe, seconds: float, **decisive: Any) -> None:

@@ -40,7 +40,7 @@ from mrecg.track.trackers import Trackers, tracked
 def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
     """Quantize the configured model and leave a complete run folder.
 
-    A run that was interrupted goes on where it was; its outcome has the same bits.
+    An interrupted run is resumed; its outcome has the same bits.
 
     Args:
         folder: The run folder; new, or that of the same run before.
@@ -104,7 +104,7 @@ def quantize(
         images: Calibration and evaluation images.
         config: The configuration; its model and data groups are not looked at any more.
         display: Shows progress.
-        trackers: Gets plan, curves and unit errors while the run goes on.
+        trackers: Gets plan, curves and unit errors during the run.
         own: Keeps what is finished, and may have some of it from before; None: nothing is kept.
 
     Raises:

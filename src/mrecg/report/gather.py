@@ -67,7 +67,7 @@ def choose(runs: Sequence[Run], most: int) -> list[Run]:
         most: How many to choose.
 
     Returns:
-        In turn of every network and pair of bit widths, the best configurations before others, each behind
+        In turn of every network and pair of bit widths, the best configurations before others, each after
         its block-wise counterpart: of each the run of the lowest seed, and the most accurate one.
     """
     chosen: dict[int, Run] = {}

@@ -95,7 +95,7 @@ def _differs(key: str, runs: Sequence[Run]) -> bool:
 
 
 def open_count(run: Run) -> bool:
-    """Tell whether the planner decided how many pairs to merge, for each seed anew.
+    """Tell whether the planner decided how many pairs to merge, for each seed again.
 
     Args:
         run: Any run.

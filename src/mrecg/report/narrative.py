@@ -82,7 +82,7 @@ def _result(run: Run) -> str:
         worst = max(errors, key=lambda name: errors[name])
         said.append(
             f"The oscillation index is {run.oscillation.error_index:.3f}; "
-            f"the relative error is largest behind {worst} ({errors[worst]:.3f})."
+            f"the relative error is largest after {worst} ({errors[worst]:.3f})."
         )
     said.append("Name several runs to compare them: mrecg report DIR DIR ...")
     return " ".join(said).replace(" %", "\u00a0%")

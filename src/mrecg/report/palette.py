@@ -29,7 +29,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 """Every line pattern, by Plotly's names."""
 
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "star")
-"""Every filled marker, by Plotly's names; with ``-open`` behind it the marker is an outline."""
+"""Every filled marker, by Plotly's names; with ``-open`` after it the marker is an outline."""
 
 MAX_VARIANTS = 3
 """Configurations of one kind that a hue can hold; with more of them each configuration has its own hue."""

@@ -14,7 +14,7 @@ from mrecg.system.checked_read import read_regular, yaml_mapping
 _NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "allow_import")
 """Groups of the configuration that do not make another run."""
 _PLACE = ("device", "budget_mb", "folder")
-"""Of the cache: where it lies, which changes no bit. A run that was out of memory may go on with less."""
+"""Of the cache: where it lies, which changes no bit. A run that was out of memory may resume with less."""
 
 
 def identity_of(config: RunConfig) -> str:
@@ -58,7 +58,7 @@ def refuse_other(config: RunConfig, folder: Path) -> None:
 
 
 def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
-    """Refuse to go on with another run than the folder's.
+    """Refuse to resume another run than the folder's.
 
     Args:
         old: What the folder says.
@@ -70,7 +70,7 @@ def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
     if other := differences(old, new):
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
         raise ConfigError(
-            f"{folder}: holds an interrupted run with other settings ({other[0]}){more}; go on with that by "
+            f"{folder}: holds an interrupted run with other settings ({other[0]}){more}; continue with it by "
             f"resume={folder}, choose another folder, or give it up by resume=never"
         )
 

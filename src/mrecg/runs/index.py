@@ -57,7 +57,7 @@ class Index:
 
     @property
     def works(self) -> bool:
-        """Whether there is an index behind it."""
+        """Whether it has an index."""
         return self._base is not None
 
     def holds(self, file: Path) -> bool:
@@ -173,7 +173,7 @@ class Index:
         return None
 
     def give_up(self, error: sqlite3.Error) -> None:
-        """Go on without the index; a broken one is removed, so that the next process makes it anew.
+        """Continue without the index; a broken one is removed, so that the next process makes a new one.
 
         Args:
             error: What SQLite said.

@@ -14,7 +14,7 @@ from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
 
 VERB = "quantize"
-"""The one whose sweeps can be gone on with."""
+"""The one whose sweeps can be resumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(jobs=jobs, typed=str(content.get("command", "")))
     except (OSError, *DAMAGED) as error:
         raise DataError(
-            f"{file}: not the list of a sweep's jobs ({error!r}); remove it to begin the sweep anew"
+            f"{file}: not the list of a sweep's jobs ({error!r}); remove it to begin the sweep again"
         ) from error
 
 
@@ -135,7 +135,7 @@ def recorded_config(job: Job, folder: Path) -> RunConfig:
         folder: The sweep's folder, for the message.
 
     Returns:
-        The configuration; the job goes on with what it has, whatever it was told when it began.
+        The configuration; the job resumes with what it has, not with what it was told when it began.
 
     Raises:
         ConfigError: It is not right.

@@ -120,7 +120,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         key="peak",
         title="Peak error",
-        note="Largest relative error behind a unit",
+        note="Largest relative error after a unit",
         get=lambda run: run.oscillation.error_peak if run.oscillation else None,
         better="lower",
         format="fixed",

@@ -20,7 +20,7 @@ class Curve:
         steps: Steps at which a point was logged.
         values: By quantity, one value a step: ``reconstruction``, and those of ``rounding``, ``total``,
             ``beta`` and ``prediction`` that were logged; not a number while one is off.
-        floor: Reconstruction loss that the group has in full precision behind the quantized units; None where
+        floor: Reconstruction loss that the group has in full precision after the quantized units; None where
             it was not measured.
     """
 

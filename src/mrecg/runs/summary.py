@@ -94,7 +94,7 @@ class RunSummary(BaseModel):
     """Accuracy after quantization; None likewise."""
     evaluation_images: Count = 0
     evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
-    """As ``calibration``, of the images behind the accuracies; old runs do not have it."""
+    """As ``calibration``, of the images that accuracies were measured on; old runs do not have it."""
     oscillation: Oscillation | None = None
     units: tuple[UnitResult, ...] = ()
     """One record a base unit, in network order."""

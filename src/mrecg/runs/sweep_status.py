@@ -157,7 +157,7 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
     elif broken:
         status = FAILED
     else:
-        # A folder that nobody has ever locked was made by the engine, for a job that has not begun.
+        # A folder that was never locked was made by the engine, for a job that has not begun.
         begun = (place / LOCK).exists() or (place / CONFIG).exists()
         status = INTERRUPTED if begun else MISSING
     reason = broken or (found and found.error) or "no reason was recorded"

@@ -31,7 +31,7 @@ SECTIONS = (
     (
         "oscillation",
         "Oscillation",
-        "The relative error between the quantized and the full-precision network behind every unit. What a "
+        "The relative error between the quantized and the full-precision network after every unit. What a "
         "spike destroys never comes back; merging its neighbours shall remove it.",
     ),
     (

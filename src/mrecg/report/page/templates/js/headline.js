@@ -61,7 +61,7 @@ function pairCards(pair) {
     cards.push(card(title, a > 0 ? signed((100 * (b - a)) / a, 0) : NONE, "%", `${write(a)} → ${write(b)}`, note, a - b));
   };
   relative("index", "Oscillation index", "of the relative error; 0 where it only rises");
-  relative("peak", "Largest error", `behind ${worstUnit(both(pair.runs))}`);
+  relative("peak", "Largest error", `after ${worstUnit(both(pair.runs))}`);
   relative("seconds", "Time", "of all stages together", seconds);
   return cards;
 }
@@ -82,7 +82,7 @@ function aloneCards() {
     cards.push(card("Top-1 accuracy", fixed(100 * best.top1.mean, 2), "%", `full precision ${percent(best.fp.mean)}`, doubt(best), 0));
   }
   cards.push(card("Oscillation index", short(best.index.mean), "", best.label, "of the relative error; 0 where it only rises", 0));
-  cards.push(card("Largest error", short(best.peak.mean), "", `behind ${worstUnit(best.runs)}`, "relative, behind one unit", 0));
+  cards.push(card("Largest error", short(best.peak.mean), "", `after ${worstUnit(best.runs)}`, "relative, after one unit", 0));
   if (isNumber(best.size.mean)) {
     cards.push(card("Size", bytes(best.size.mean), "", `${bytes(best.sizeFp.mean)} in full precision`, `${seconds(best.seconds.mean)} for all stages`, 0));
   }

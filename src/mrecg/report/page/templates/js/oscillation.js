@@ -1,5 +1,5 @@
 /**
- * The oscillation figure: the error behind every unit along the network.
+ * The oscillation figure: the error after every unit along the network.
  */
 
 const MEASURES = {
@@ -9,7 +9,7 @@ const MEASURES = {
 
 function buildOscillation() {
   const chart = new Chart({
-    title: "Error behind every unit",
+    title: "Error after every unit",
     height: (width) => (width < 600 ? 420 : 460),
     draw: drawOscillation,
     controls: [
@@ -40,7 +40,7 @@ function oscillationScale() {
   return state.measure === "loss" ? "log" : "linear";
 }
 
-/** Mean, least and largest value behind each unit. */
+/** Mean, least and largest value after each unit. */
 function unitSpread(configuration, key) {
   const units = networkById.get(configuration.network).units.length;
   return Array.from({ length: units }, (_, i) => spread(configuration.runs.map((run) => run[key][i])));
@@ -129,7 +129,7 @@ function oscillationWords(series, network, focus, common, title) {
   const said = series.slice(0, 3).map(({ configuration, values }) => {
     const means = values.map((v) => v.mean ?? -Infinity);
     const worst = means.indexOf(Math.max(...means));
-    return `${configuration.label}: largest ${short(means[worst])} behind ${network.units[worst].name}, ${short(means.at(-1))} at the end`;
+    return `${configuration.label}: largest ${short(means[worst])} after ${network.units[worst].name}, ${short(means.at(-1))} at the end`;
   });
   const more = series.length > 3 ? ` and ${series.length - 3} more` : "";
   const merged = common.groups.filter((group) => group.length > 1).map((group) => groupName(group.map((i) => network.units[i].name)));
