@@ -186,7 +186,7 @@ def test_a_chart_is_saved_as_a_picture(visit, sweep, show, tmp_path):
             page.locator("#oscillation .downloads").get_by_text(kind).click()
         file = tmp_path / download.value.suggested_filename
         download.value.save_as(file)
-        assert file.name == f"error-behind-every-unit.{kind.lower()}"
+        assert file.name == f"error-after-every-unit.{kind.lower()}"
         assert file.read_bytes().startswith(start)
 
 
