@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import mrecg as api
 from mrecg import registry
@@ -63,8 +64,9 @@ def example(site: Path) -> Path:
 
 def test_the_page_shows_the_files_as_they_are() -> None:
     blocks = re.findall(r"```(?:python|toml)\n(.*?)```", (DOCS / "extending.md").read_text(), re.S)
-    files = [(DOCS / "plugin" / name).read_text() for name in ("mrecg_example.py", "pyproject.toml")]
-    assert blocks[:2] == files
+    names = ("mrecg_example.py", "pyproject.toml", "noise_and_state.py")
+    files = [(DOCS / "plugin" / name).read_text() for name in names]
+    assert blocks[:3] == files
     assert len(files[0].splitlines()) <= 40
 
 
@@ -187,3 +189,23 @@ def test_names() -> None:
     assert METHODS.get("mine") is METHODS.get("qdrop") and METHODS.names()[-1] == "mine"
     with pytest.raises(ConfigError, match=r"'nime' is not a choice.*rtn, adaround, .*mine"):
         METHODS.get("nime")
+
+
+def test_a_format_and_a_source_of_images(mrecg: Call, small: list[str], site: Path, tmp_path: Path) -> None:
+    module = DOCS / "plugin" / "noise_and_state.py"
+    points = {"mrecg.formats": {"state": module.stem}, "mrecg.data": {"noise": module.stem}}
+    install(site, module, {"name": "noise-and-state", "version": "1", "entry-points": points})
+    words = [word for word in small if not word.startswith("data") or "calibration_images" in word]
+    words += ["data=noise", "data.calibration_arguments={images:20,classes:3}"]
+    words += ["granularity=block", "hydra.run.dir=run"]
+    code, _, err = mrecg("quantize", *words)
+    assert code == 0, err
+    run = load_run(Path("run"))
+    assert (run.data, run.calibration_images, run.evaluation_images) == ("noise", 12, 0)
+    code, out, err = mrecg("export", "run", "format=state", "images=4", "--allow-import")
+    assert code == 0 and "state.pt" in out, err
+    assert torch.load(Path("run", "state.pt"), weights_only=True).keys()
+    code, _, err = mrecg("export", "run", "format=stat", "--allow-import")
+    assert code == 2 and "did you mean 'state'?" in err
+    code, _, err = mrecg("evaluate", "run/state.pt", *words[:5])
+    assert code == 2 and "is no file that can be evaluated; choose from .onnx, .pt2, .safetensors" in err

@@ -20,7 +20,7 @@ from mrecg.methods.registry import register
 class GenieM(QDrop):
     """QDrop, with the steps of the weight grids learned over the floor of the first ones."""
 
-    name: Literal["genie_m"] = "genie_m"  # type: ignore[assignment]
+    name: Literal["genie_m"] = "genie_m"
     regulariser: Annotated[float, Field(ge=0)] | None = 1.0
     """Lambda of the rounding regulariser; null: 0.01, with depthwise convolutions 0.1, for MNasNet 0.2."""
     lr_weight_scale: Annotated[float, Field(gt=0, le=1)] = 1e-4

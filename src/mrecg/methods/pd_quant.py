@@ -21,7 +21,7 @@ from mrecg.methods.registry import register
 class PdQuant(QDrop):
     """QDrop, and the network's prediction through its full-precision rest (KL divergence)."""
 
-    name: Literal["pd_quant"] = "pd_quant"  # type: ignore[assignment]
+    name: Literal["pd_quant"] = "pd_quant"
     lr_rounding: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Adam's learning rate for the rounding variables."""
     prediction_weight: Annotated[float, Field(ge=0)] = 10.0

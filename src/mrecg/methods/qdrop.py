@@ -3,7 +3,7 @@
 Source: Wei et al., QDrop: Randomly Dropping Quantization, arXiv 2203.05740.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -17,7 +17,7 @@ from mrecg.methods.registry import register
 class QDrop(LearnedActivations):
     """BRECQ in one pass, with the quantization of activations dropped element by element at random."""
 
-    name: Literal["qdrop"] = "qdrop"
+    name: str = "qdrop"
     keep_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability that an element is quantized, in the input and in every activation quantizer; a multiple
     of 1/256."""
