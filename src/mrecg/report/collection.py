@@ -110,7 +110,11 @@ def record(run: Run, *, read: Read = read_regular) -> dict[str, Any]:
     whole = run if run.detailed else load_run(run.path, read=read)
     _check_groups(whole, whole.path)
     summary = whole.model_dump(
-        mode="json", by_alias=True, exclude_unset=True, include=set(RunSummary.model_fields)
+        mode="json",
+        by_alias=True,
+        exclude_unset=True,
+        exclude_none=True,
+        include=set(RunSummary.model_fields),
     )
     summary |= {"run_name": whole.name, "options": public_options(whole.options)}
     found = {
@@ -131,7 +135,10 @@ def read_collection(file: Path) -> list[Run]:
     Raises:
         DataError: The file is missing, is another one, is damaged, or was made by a newer version.
     """
-    return list(_runs(file))
+    found = list(_runs(file))
+    if not found:
+        raise DataError(f"{file}: no run in it; {ELSE}")
+    return found
 
 
 def public_options(options: Mapping[str, Any]) -> dict[str, Any]:

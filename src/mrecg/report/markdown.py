@@ -12,16 +12,17 @@ from mrecg.report.compare import Panel, Series, findings, panels, sort_key, top1
 from mrecg.report.decisions import standard_error
 from mrecg.report.labels import SETTINGS, differing, open_count
 from mrecg.report.narrative import headline, sentence
-from mrecg.report.tables import FORMATS, NONE, compact, percent
+from mrecg.report.tables import FORMATS, NONE, percent
 from mrecg.runs.metrics import METRICS, Metric
 from mrecg.runs.records import Run, short_groups
+from mrecg.runs.text import number
 
 Row = Mapping[str, str]
 _FORMATS: Mapping[str, Callable[[float], str]] = {
     **FORMATS,
-    "compact": lambda value: f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else compact(value),
+    "compact": lambda value: f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else number(value),
 }
-"""A page has room for whole numbers where a terminal has not."""
+"""A page has room for digits where a terminal has not."""
 _LONGEST = 300
 
 
@@ -41,7 +42,8 @@ def markdown(
     """
     own = [run.model_copy(update={"options": public_options(run.options)}) for run in runs]
     shown, pictures = panels(own), pictures or {}
-    parts = [plain(headline(findings(shown), own)), *_pictures(pictures, [""])]
+    found = findings(shown)
+    parts = [plain(headline(found, own)) if found or len(own) == 1 else "", *_pictures(pictures, [""])]
     if any(len(series.runs) > 1 for panel in shown for series in panel.series):
         parts.append("Of several seeds: the mean, with the least and the largest in parentheses.")
     for subject, members in _grouped(shown, lambda panel: _subject(panel.series[0].first)).items():
@@ -156,8 +158,8 @@ def _shared(members: Sequence[Panel]) -> str:
     """What all runs of a network and images have in common, as a list."""
     runs = [run for panel in members for series in panel.series for run in series.runs]
     lines = [
-        _joined(f"{_in_common(len(run.units) for run in runs)} units", _weights(runs), _pixels(runs)),
-        _joined(*_settings(runs), *_options(runs), _seeds(runs)),
+        _joined(_units(runs), _weights(runs), _pixels(runs)),
+        _joined(*_settings(runs), *_options(runs), _seeds(members)),
         _full_precision(runs),
         _joined(*_machine(runs)),
     ]
@@ -171,7 +173,11 @@ def _in_common(values: Iterable[Any]) -> Any:
 
 
 def _joined(*texts: str | None) -> str:
-    return ", ".join(text for text in texts if text and not text.startswith("None "))
+    return ", ".join(filter(None, texts))
+
+
+def _units(runs: Sequence[Run]) -> str:
+    return f"{' or '.join(map(str, sorted({len(run.units) for run in runs})))} units"
 
 
 def _weights(runs: Sequence[Run]) -> str:
@@ -188,7 +194,8 @@ def _pixels(runs: Sequence[Run]) -> str:
 
 def _settings(runs: Sequence[Run]) -> list[str | None]:
     found = [_in_common(say(run) for run in runs) for say in SETTINGS]
-    return [said for said in found if said not in ("0 images", "batches of 0")]  # not known
+    known = [said for said in found if said not in ("0 images", "batches of 0")]
+    return [said and re.sub(r"(?<=\d) images$", " calibration images", said) for said in known]
 
 
 def _options(runs: Sequence[Run]) -> list[str]:
@@ -197,9 +204,9 @@ def _options(runs: Sequence[Run]) -> list[str]:
     return [f"{key} {value}" for key, value in found.items() if value is not None]
 
 
-def _seeds(runs: Sequence[Run]) -> str:
-    seed = _in_common(run.seed for run in runs)
-    return "" if seed is None else f"seed {seed}"
+def _seeds(members: Sequence[Panel]) -> str:
+    seeds = _in_common([run.seed for run in one.runs] for panel in members for one in panel.series)
+    return f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}" if seeds else ""
 
 
 def _full_precision(runs: Sequence[Run]) -> str:
