@@ -155,6 +155,11 @@ def of_run(**changes):
         (lambda values: values["runs"][1]["plan"].update(units=[]), "run 2: "),
         (lambda values: values["runs"][1]["plan"].update(code="x"), "run 2: plan"),
         (
+            lambda values: values["runs"][1]["plan"]["criteria"][0].update(capacities=[1.0]),
+            "has 1 capacities",
+        ),
+        (lambda values: values["runs"][1]["plan"]["criteria"][0].update(differences=[]), "and 0 differences"),
+        (
             lambda values: values["runs"][1]["summary"]["units"][0].update(group=99),
             "it names a group that is not",
         ),
@@ -167,6 +172,12 @@ def test_a_damaged_file_is_one_line(file, change, why, capsys):
     assert str(refused.value).startswith(f"{file}: ") and why in str(refused.value)
     assert "\n" not in str(refused.value) and "folder out of the report" not in str(refused.value)
     assert capsys.readouterr().out == ""
+
+
+def test_a_summary_decides_nothing_but_its_own_keys(file):
+    edited(file, of_run(path="/etc", detailed=False, curves=[1], config=[2], command=3, plan=4))
+    run = read_collection(file)[1]
+    assert run.path.parent == file and run.detailed and run.plan and run.curves == () and run.config == ""
 
 
 @pytest.mark.parametrize(

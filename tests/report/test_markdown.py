@@ -29,20 +29,25 @@ def cells(text, number):
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", lines[number])[1:-1]]
 
 
-def test_folders_and_their_file_give_the_same_text(runs_root, tmp_path, capsys):
-    file, figures, picture = tmp_path / "runs.json", tmp_path / "figures", tmp_path / "all curves.svg"
+def test_folders_and_their_file_give_the_same_text(runs_root, text, tmp_path, capsys):
+    file, out = tmp_path / "runs.json", tmp_path / "out" / "runs.md"
     main([str(runs_root), "--json", str(file)])
-    texts = []
-    for source in (runs_root, file):
-        out = tmp_path / "out" / f"{source.name}.md"
-        main([str(source), "--markdown", str(out), "--figures", str(figures), "--picture", str(picture)])
-        texts.append(out.read_text())
-        assert f"markdown: {out}\n" in capsys.readouterr().out
-    assert texts[0] == texts[1]
-    links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", texts[0])
-    assert len(links) == 5 and links[0] == "../all%20curves.svg"
-    assert all((tmp_path / "out" / link.replace("%20", " ")).is_file() for link in links)
+    assert capsys.readouterr().out.endswith(f"numbers: {file}\n")
+    main([str(file), "--markdown", str(out)])
+    assert capsys.readouterr().out.endswith(f"markdown: {out}\n")
+    assert out.read_text() == text
     assert not (runs_root / "report.html").exists()
+
+
+def test_pictures_that_are_drawn_are_linked_from_where_the_text_is(tmp_path, folders):
+    folders.write_run(tmp_path / "runs" / "0", units=folders.units[:5])
+    out, figures, picture = tmp_path / "out" / "a.md", tmp_path / "figures", tmp_path / "all curves.svg"
+    options = ["--markdown", str(out), "--figures", str(figures), "--picture", str(picture)]
+    main([str(tmp_path / "runs"), *options])
+    links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", out.read_text())
+    assert links[0] == "../all%20curves.svg" and len(links) == 3
+    assert links[1] == "../figures/mobilenet_v2_digits-digits-w2a4-oscillation.svg"
+    assert all((out.parent / link.replace("%20", " ")).is_file() for link in links)
 
 
 def test_without_a_file_the_markdown_is_all_that_is_printed(runs_root, text, capsys):
