@@ -139,6 +139,14 @@ def test_plan_survives_json() -> None:
     assert Plan.from_dict(values) == replace(plan(), facts=())
 
 
+@pytest.mark.parametrize("key", ["capacities", "differences"])
+def test_a_criterion_of_other_units_is_refused(key: str) -> None:
+    values = json.loads(json.dumps(plan().as_dict()))
+    values["criteria"][0][key].append(1.0)
+    with pytest.raises(PlanError, match=r"criteria: modcap has \d capacities and \d differences, .* 5 units"):
+        Plan.from_dict(values)
+
+
 def test_plan_looks_up_groups() -> None:
     assert plan().merged == (("a.0", "a.1"),)
     assert [plan().group_of(unit) for unit in UNITS] == [0, 1, 1, 2, 3]

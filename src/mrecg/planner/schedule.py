@@ -129,11 +129,19 @@ class Plan:
             if key not in cls.__dataclass_fields__:
                 raise one_of("plan", key, cls.__dataclass_fields__, error=PlanError)
         try:
-            return _adapter().validate_python(values)
+            plan = _adapter().validate_python(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "plan"
             raise PlanError(f"{where}: {str(first['input'])[:80]!r} is not right: {first['msg']}") from None
+        for criterion in plan.criteria:
+            found = (len(criterion.capacities), len(criterion.differences))
+            if found != (len(plan.units), len(plan.units) - 1):
+                raise PlanError(
+                    f"criteria: {criterion.name} has {found[0]} capacities and {found[1]} differences, which "
+                    f"does not fit {len(plan.units)} units"
+                )
+        return plan
 
 
 @cache

@@ -42,7 +42,7 @@ def read_decisions(run: Run, *, read: Read = read_regular) -> Decisions | None:
         rows = _rows(lines[1:])
         if len(rows) != run.evaluation_images:
             raise ValueError(f"it has {len(rows)} images, summary.json {run.evaluation_images}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter of a run in a file of numbers
         return None
     except (OSError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: {error}; repeat the run, or remove the file") from error

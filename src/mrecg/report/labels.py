@@ -51,11 +51,12 @@ def series_labels(runs: Sequence[Run]) -> list[str]:
     return labels
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
+def differing(runs: Sequence[Run], *, merges: bool = True) -> list[str]:
     """Say of each run of a table all that differs between them, but for what has columns of its own.
 
     Args:
         runs: The runs in order; those that did not complete have no settings.
+        merges: Whether to say who chose the merges, and how many; else they have a column, too.
 
     Returns:
         A text a run, without method, granularity and seed; empty where nothing else differs.
@@ -64,9 +65,11 @@ def differing(runs: Sequence[Run]) -> list[str]:
     rivals: dict[tuple[str, str], list[Run]] = {}
     for run in done:
         rivals.setdefault((run.method, run.granularity), []).append(run)
-    planned = {key: [say for say in _PLANNED if _vary(say, members)] for key, members in rivals.items()}
+    said_here = _PLANNED if merges else ()
+    planned = {key: [say for say in said_here if _vary(say, members)] for key, members in rivals.items()}
     settings = [say for say in SETTINGS if _vary(say, done)]
-    options = [key for key in sorted({key for run in done for key in run.options}) if _differs(key, done)]
+    keys = {key for run in done for key in run.options} - (set() if merges else {"planner.merge_count"})
+    options = [key for key in sorted(keys) if _differs(key, done)]
     with_option = {(run.method, key) for run in done for key in run.options}
 
     def option(key: str, run: Run) -> str:

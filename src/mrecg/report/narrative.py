@@ -29,7 +29,7 @@ def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
             "bits and steps."
         )
     if len(found) == 1:
-        return _sentence(found[0])
+        return sentence(found[0])
     top = [f.top1.change for f in found if f.top1]
     index = [f.index.change for f in found if f.index]
     said = []
@@ -92,7 +92,8 @@ def _count(changes: Sequence[float], sign: int) -> str:
     return str(sum(1 for change in changes if change * sign > 0))
 
 
-def _sentence(finding: Finding) -> str:
+def sentence(finding: Finding) -> str:
+    """Compare a configuration with the block-wise one."""
     run = finding.series.first
     said = []
     if finding.top1:

@@ -270,11 +270,11 @@ def stem_bits(run: Run) -> str:
 
 def _measured(metric: Metric, run: Run, note: str) -> Cell:
     value = metric.value(run)
-    text = NONE if value is None else _FORMATS[metric.format](value)
+    text = NONE if value is None else FORMATS[metric.format](value)
     return Cell(text=text, sort=value, note=note if value is not None else "")
 
 
-_FORMATS: dict[str, Callable[[float], str]] = {
+FORMATS: dict[str, Callable[[float], str]] = {
     "percent": percent,
     "fixed": lambda value: f"{value:.3f}",
     "compact": compact,
@@ -283,3 +283,4 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "megabytes": lambda value: size(1e6 * value),
     "count": lambda value: f"{value:,.0f}",
 }
+"""How numbers are written, by `Metric.format`."""

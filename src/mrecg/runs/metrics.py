@@ -11,9 +11,10 @@ from typing import Literal
 from mrecg.runs.summary import RunSummary
 from mrecg.runs.summary_parts import Accuracy, Number
 
-Place = Literal["table", "terminal", "page", "configurations", "runs", "wandb"]
-"""Where a metric appears: the comparison table of the small page, the table on the terminal, the data of the
-page, the page's tables of configurations and of every run, the summary of W&B."""
+Place = Literal["table", "terminal", "markdown", "page", "configurations", "runs", "wandb"]
+"""Where a metric appears: the comparison table of the small page, the table on the terminal, that of Markdown
+(which has the terminal's, too), the data of the page, the page's tables of configurations and of every run, the
+summary of W&B."""
 Format = Literal["percent", "fixed", "compact", "seconds", "bytes", "megabytes", "count"]
 """How it is written: a fraction as percent, three decimals, three digits, one decimal, kB or MB of bytes, the
 same of megabytes, a whole number."""
@@ -46,7 +47,8 @@ class Metric:
     def name(self, place: Place) -> str | None:
         """Its heading or key in a place; None where it does not appear."""
         if self.shown is not None:
-            return self.shown.get(place)
+            narrow = self.shown.get("terminal", "") if place == "markdown" else ""
+            return self.shown.get(place, narrow.replace("\n", " ") or None)
         return self.key if place in ("page", "wandb") else self.title
 
     def value(self, run: RunSummary) -> Number | None:
@@ -151,6 +153,13 @@ METRICS: tuple[Metric, ...] = (
         get=lambda run: run.oscillation.loss_peak if run.oscillation else None,
         better="lower",
         shown={"page": "loss_peak", "wandb": "oscillation_loss_peak"},
+    ),
+    Metric(
+        key="last_error",
+        title="Last error",
+        get=lambda run: run.units[-1].error if run.units else None,
+        better="lower",
+        shown={"markdown": "last error"},
     ),
     Metric(
         key="seconds",

@@ -230,8 +230,9 @@ _NEEDED = ("model", "data", "method", "granularity", "bits", "seed", "steps", "u
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is there; null means that it is not, but for the status, which then is none of ours."""
-    return {key: value for key, value in values.items() if value is not None or key == "status"}
+    """What is there of our keys; null: it is not, but for the status, which then is none of ours."""
+    given = {key: value for key, value in values.items() if value is not None or key == "status"}
+    return {key: given[key] for key in given if key in RunSummary.model_fields}
 
 
 def _first(error: ValidationError) -> tuple[str, str]:

@@ -61,6 +61,30 @@ def paper_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
     return written
 
 
+def figures_by_panel(shown: Sequence[Panel], written: Sequence[Path]) -> dict[str, list[Path]]:
+    """Tell which figures show what.
+
+    Args:
+        shown: The panels of the runs that were drawn.
+        written: What `paper_figures` gave.
+
+    Returns:
+        The SVG files by the title of their panel.
+    """
+    return {
+        panel.title: [
+            path
+            for path in written
+            if path.suffix == ".svg" and re.match(rf"{re.escape(stem)}-(?:{'|'.join(_KINDS)})", path.name)
+        ]
+        for panel, stem in zip(shown, stems(shown), strict=True)
+    }
+
+
+_KINDS = ("oscillation", "ablation", "plan")
+"""How the names of figures begin, after their panel's."""
+
+
 class _Pages:
     """The files of one panel."""
 
