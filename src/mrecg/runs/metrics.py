@@ -13,8 +13,8 @@ from mrecg.runs.summary_parts import Accuracy, Number
 
 Place = Literal["table", "terminal", "markdown", "page", "configurations", "runs", "wandb"]
 """Where a metric appears: the comparison table of the small page, the table on the terminal, that of Markdown
-(which has the terminal's, too), the data of the page, the page's tables of configurations and of every run, the
-summary of W&B."""
+(which has the terminal's, too), the data of the page, the page's tables of configurations and of every run,
+the summary of W&B."""
 Format = Literal["percent", "fixed", "compact", "seconds", "bytes", "megabytes", "count"]
 """How it is written: a fraction as percent, three decimals, three digits, one decimal, kB or MB of bytes, the
 same of megabytes, a whole number."""
