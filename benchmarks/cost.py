@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mrecg.report.collection import read_collection
+
 ROOT = Path(__file__).parents[1]
 CPU, METHODS_OF = (
     ROOT / "docs" / "benchmarks" / "cpu.json",
@@ -20,11 +22,10 @@ SPEEDUPS = (20, 50, 100)
 
 def method_factors() -> dict[str, float]:
     """Time of the reconstruction of each method over that of qdrop, ResNet-20, equal steps."""
-    runs = json.loads(METHODS_OF.read_text())["runs"]
     seconds: dict[str, float] = {}
-    for run in runs:
-        if run["granularity"] in ("block", "layer"):
-            seconds.setdefault(run["method"], run["timing_s"]["reconstruct"])
+    for run in sorted(read_collection(METHODS_OF), key=lambda run: len(run.options)):  # defaults first
+        if run.granularity in ("block", "layer"):
+            seconds.setdefault(run.method, run.seconds["reconstruct"])
     return {method: value / seconds["qdrop"] for method, value in seconds.items()}
 
 

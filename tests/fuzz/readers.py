@@ -27,7 +27,9 @@ from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.checkpoint import GroupStore, Stores
 from mrecg.pipeline.result import Result, _decisions, _read, _valid
 from mrecg.planner.schedule import Plan
+from mrecg.report.collection import described, read_collection, write_collection
 from mrecg.report.decisions import class_folders, read_decisions
+from mrecg.report.markdown import markdown
 from mrecg.report.page.provenance import provenance
 from mrecg.runs.identity import read_config
 from mrecg.runs.load import load_run
@@ -141,7 +143,10 @@ def readers(folder: Path) -> dict[str, Reader]:
         opened, _ = open_file(place / "run" / ONNX)
         opened(picture)
 
+    write_collection(described([load_run(run)]), folder / "numbers.json")
+
     found = {
+        "numbers": ("numbers.json", lambda p: markdown(read_collection(p / "numbers.json"))),
         "plan": ("run/plan.json", plan),
         "summary": ("run/summary.json", summary),
         "environment": ("run/environment.json", lambda p: load_run(p / "run")),

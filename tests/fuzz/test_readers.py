@@ -17,7 +17,7 @@ sys.modules[_SPEC.name] = fuzz
 _SPEC.loader.exec_module(fuzz)
 
 NAMES = (
-    *("plan", "summary", "environment", "images", "config", "curve", "decisions", "weights"),
+    *("numbers", "plan", "summary", "environment", "images", "config", "curve", "decisions", "weights"),
     *("sweep", "search", "checkpoint", "store", "packed", "description", "onnx", "metadata", "export"),
 )
 HOSTILE = [b"", b"\0", b"[]", b"{}", b"null", b"\xff" * 9, b"[" * 100_000, b'{"a":' * 100_000, b"- " * 3000]
