@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _TEMPORARY = re.compile(
-    r"\..+\.(csv|entry|html|journal|json|onnx|pdf|png|pt2|safetensors|svg|yaml)\.[a-z0-9_]{8}"
+    r"\..+\.(csv|entry|html|journal|json|md|onnx|pdf|png|pt2|safetensors|svg|yaml)\.[a-z0-9_]{8}"
 )
 """Name of a file that is being written; its ending is that of the file which it is to become."""
 _OLD_SECONDS = 3600.0
