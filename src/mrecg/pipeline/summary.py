@@ -84,10 +84,9 @@ def options_of(config: RunConfig) -> dict[str, Any]:
     if config.cache.dtype == "bfloat16":
         found["cache.dtype"] = config.cache.dtype
     if config.finish.name != "none":
-        usual_finish = plain(FinishConfig())
-        found |= {
-            f"finish.{key}": value for key, value in values["finish"].items() if value != usual_finish[key]
-        }
+        own, defaults = values["finish"], plain(FinishConfig(name=config.finish.name))
+        found["finish"] = config.finish.name
+        found |= {f"finish.{key}": value for key, value in own.items() if value != defaults[key]}
     return found
 
 
