@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.config.schema import BitsConfig, CalibrationConfig, TrainerConfig
+from mrecg.config.schema import BitsConfig, CalibrationConfig, Precision, TrainerConfig
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.methods.rtn import Rtn
@@ -24,9 +24,16 @@ from mrecg.reconstruct.settings import Settings
 from mrecg.testing.network import images, network
 
 
-def finished(net: QuantizedNetwork, x: Tensor | None = None, *, chunk: int = 50, **values: Any) -> Finishing:
+def finished(
+    net: QuantizedNetwork,
+    x: Tensor | None = None,
+    *,
+    chunk: int = 50,
+    precision: Precision = 32,
+    **values: Any,
+) -> Finishing:
     config = FinishConfig(**{"name": "network", "steps": 20, "lr": 1e-2, "held_out": 0.25, **values})
-    settings = Settings(method=Rtn(), trainer=TrainerConfig(chunk=chunk), eval_batch=5)
+    settings = Settings(method=Rtn(), trainer=TrainerConfig(chunk=chunk), precision=precision, eval_batch=5)
     return finish(net, images() if x is None else x, config, settings)
 
 
@@ -60,7 +67,9 @@ def test_integers_and_zero_points_stay_and_held_out_images_gain() -> None:
     assert found.chosen.held_out == pytest.approx(divergence(net, held_out), rel=0.02)
     assert [check.step for check in found.checks] == list(range(0, 21, 2))
     for quantizer in activations_of(net.model):
-        assert float(quantizer.scale) > 0 and not quantizer.scale.requires_grad and quantizer.scale.grad is None
+        assert (
+            float(quantizer.scale) > 0 and not quantizer.scale.requires_grad and quantizer.scale.grad is None
+        )
 
 
 def test_what_does_not_help_leaves_every_bit() -> None:
@@ -72,6 +81,12 @@ def test_what_does_not_help_leaves_every_bit() -> None:
     assert equal(before, net.state()) == set(before)
     other = network()
     assert torch.equal(net.model(images()), other.model(images()))
+
+
+def test_steps_in_bfloat16_are_measured_in_float32() -> None:
+    exact, coarse = finished(network()), finished(network(), precision="bf16")
+    assert coarse.checks[0] == exact.checks[0] and coarse.checks[1] != exact.checks[1]
+    assert coarse.chosen.held_out < coarse.checks[0].held_out
 
 
 def test_nothing_to_learn_is_no_fault() -> None:
@@ -99,7 +114,9 @@ def test_held_out_images_are_not_learned_from() -> None:
     assert all(a.held_out != b.held_out for a, b in zip(one.checks, two.checks, strict=True))
 
 
-@pytest.mark.parametrize(("count", "fraction", "held"), [(2, 0.1, 1), (2, 0.5, 1), (16, 0.25, 4), (100, 0.1, 10)])
+@pytest.mark.parametrize(
+    ("count", "fraction", "held"), [(2, 0.1, 1), (2, 0.5, 1), (16, 0.25, 4), (100, 0.1, 10)]
+)
 def test_images_are_divided(count: int, fraction: float, held: int) -> None:
     learned, held_out = divided(count, fraction, 3)
     assert len(held_out) == held

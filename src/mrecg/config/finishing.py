@@ -18,9 +18,9 @@ class FinishConfig:
     """none, or network: learns by the KL divergence to the full-precision output, or by the squared error
     where that is not of shape (images, classes). Takes the memory of a training step of all layers, and
     one device."""
-    steps: PositiveInt = 300
+    steps: PositiveInt = 200
     """Optimisation steps."""
-    lr: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    lr: Annotated[float, Field(gt=0, le=1)] = 5e-3
     """First change of a step (then a cosine): of a scale relative to itself, of a bias relative to the spread
     of its layer's output."""
     batch_size: PositiveInt = 32
