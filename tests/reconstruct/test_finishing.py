@@ -125,7 +125,7 @@ def test_images_are_divided(count: int, fraction: float, held: int) -> None:
 
 
 def straight() -> tuple[nn.Sequential, QuantizedNetwork, Tensor]:
-    """A network that is easily written again: three convolutions, the second depthwise, and a linear layer."""
+    """A network that is easily written again: three convolutions, the second depthwise; a linear layer."""
     torch.manual_seed(4)
     model = nn.Sequential(
         *(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU()),

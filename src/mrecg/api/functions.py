@@ -81,8 +81,8 @@ def quantize(
         **overrides: Any other group of the configuration as a dict, for example
             ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}``, ``model={"name": "mine"}``, or
             ``finish={"name": "network"}`` (the whole network learns its scales and biases at the end).
-            With ``trainer={"devices": 2}`` the model is sent to a second process: its classes must stand in a module, and a script needs
-            ``if __name__ == "__main__":``.
+            With ``trainer={"devices": 2}`` the model is sent to a second process: its classes must stand in a
+            module, and a script needs ``if __name__ == "__main__":``.
 
     Returns:
         The quantized model, the plan, unit errors and curves.
