@@ -20,7 +20,7 @@ class FinishConfig:
     one device."""
     steps: PositiveInt = 200
     """Optimisation steps."""
-    lr: Annotated[float, Field(gt=0, le=1)] = 5e-3
+    lr: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """First change of a step (then a cosine): of a scale relative to itself, of a bias relative to the spread
     of its layer's output."""
     batch_size: PositiveInt = 32
