@@ -56,7 +56,9 @@ def finished(
 def line(finishing: Finishing) -> str:
     """Say in one line what came of it."""
     begun, chosen = finishing.checks[0], finishing.chosen
-    what = f"finish: {_NAMES[finishing.measure]} on {finishing.held_out_images} held-out calibration images"
+    count = finishing.held_out_images
+    images = "1 held-out calibration image" if count == 1 else f"{count} held-out calibration images"
+    what = f"finish: {_NAMES[finishing.measure]} on {images}"
     if chosen.step == 0:
         return f"{what} did not fall below {begun.held_out:.4g}; the network stays as it was"
     return f"{what} {begun.held_out:.4g} -> {chosen.held_out:.4g}, after {chosen.step} steps"
