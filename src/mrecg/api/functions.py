@@ -79,10 +79,10 @@ def quantize(
         progress: Show progress on standard error.
         save_to: Folder to save the run in.
         **overrides: Any other group of the configuration as a dict, for example
-            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}`` or
-            ``model={"name": "mine"}``. With ``trainer={"devices": 2}``
-            the model is sent to a second process: its classes must stand in a module, and a script needs
-            ``if __name__ == "__main__":``.
+            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}``, ``model={"name": "mine"}``, or
+            ``finish={"name": "network"}`` (the whole network learns its scales and biases at the end).
+            With ``trainer={"devices": 2}`` the model is sent to a second process: its classes must stand in a
+            module, and a script needs ``if __name__ == "__main__":``.
 
     Returns:
         The quantized model, the plan, unit errors and curves.

@@ -40,7 +40,7 @@ ONLY = {"evaluate": ("run", "path", "allow_import", "model", "data", "trainer", 
 """Keys and groups that concern a command, where most do not."""
 WITHOUT = {
     "quantize": ("run", "path"),
-    "plan": ("run", "path", "allow_import", "resume", "logger", "checkpoint"),
+    "plan": ("run", "path", "allow_import", "resume", "logger", "checkpoint", "finish"),
     "evaluate": (
         *("trainer.steps", "trainer.lr_factor", "trainer.steps_per", "trainer.batch_size", "trainer.chunk"),
         *("trainer.log_every", "trainer.devices", "trainer.cuda_graphs"),

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from mrecg.config.fields import OneOf
+from mrecg.config.finishing import FinishConfig
 from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
 from mrecg.config.outputs import CheckpointConfig, LoggerConfig, SharedConfig
 from mrecg.methods.hyperparameters import STRICT
@@ -245,6 +246,8 @@ class RunConfig:
     """How groups are chosen."""
     trainer: TrainerConfig = Field(default_factory=TrainerConfig)
     """The optimisation."""
+    finish: FinishConfig = Field(default_factory=FinishConfig)
+    """What the whole network learns after it."""
     cache: CacheConfig = Field(default_factory=CacheConfig)
     """How activations are kept between the units."""
     shared: SharedConfig = Field(default_factory=SharedConfig)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mrecg.config.fields import stray_boolean
+from mrecg.config.finishing import require_two
 from mrecg.config.inputs import DataConfig
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of, short
@@ -203,7 +204,7 @@ def require_calibration(data: DataConfig) -> None:
 
 
 def require_batch(config: RunConfig, images: int) -> None:
-    """Check that there are enough images for a step, which takes each of them once.
+    """Check that there are enough images for a step, which takes each of them once, and for finishing.
 
     Args:
         images: How many calibration images there are.
@@ -216,6 +217,7 @@ def require_batch(config: RunConfig, images: int) -> None:
             f"trainer.batch_size: {config.trainer.batch_size} is not right: a step takes each image once; "
             f"give at most data.calibration_images={images}"
         )
+    require_two(config.finish, images)
 
 
 def imported(path: str) -> Any:

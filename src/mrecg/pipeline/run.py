@@ -1,4 +1,7 @@
-"""The stages of a run: model and images → units → ranges → plan → reconstruction → accuracy → folder."""
+"""The stages of a run: model and images → units → ranges → plan → reconstruction → accuracy → folder.
+
+Between reconstruction and accuracy the whole network may be finished (`mrecg.pipeline.finishing`).
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -7,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mrecg.config.finishing import require_two
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import require_batch
 from mrecg.data import images as data
@@ -17,6 +21,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Given, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
+from mrecg.pipeline.finishing import finished
 from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, plan_units, probed, units_of
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
@@ -110,6 +115,7 @@ def quantize(
     Raises:
         MrecgError: Whatever a user can cause and mend.
     """
+    require_two(config.finish, len(images.calibration))
     model, weights, preprocessing = given
     display, trackers = display or Quiet(), trackers or Trackers()
     device = computing.device_of(config)
@@ -150,6 +156,9 @@ def quantize(
             )
             sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
             probe_run.keep(network, config, sharing, plan, outcome)
+    outcome, finishing = finished(
+        network, calibration, config, outcome, clock=clock, display=display, trackers=trackers
+    )
     low = measure(network.model, "evaluate", kept.second())
     return Result(
         model=network.model,
@@ -168,7 +177,12 @@ def quantize(
                 notes=(*network.notes, *notes),
             ),
             measured=Measured(
-                full=full, quantized=low, seconds=clock.seconds, reused=sharing.saved, device=device
+                full=full,
+                quantized=low,
+                seconds=clock.seconds,
+                reused=sharing.saved,
+                device=device,
+                finishing=finishing,
             ),
         ).as_dict(),
         config=config,

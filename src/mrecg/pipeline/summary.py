@@ -8,17 +8,20 @@ from typing import Any
 
 import torch
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.models.weights_record import Weights
 from mrecg.pipeline.accuracy import Accuracy
+from mrecg.pipeline.finishing import finish_record
 from mrecg.planner.oscillation import oscillation
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.size import quantized_bytes
 from mrecg.reconstruct.events import GroupResult
+from mrecg.reconstruct.finishing import Finishing
 from mrecg.reconstruct.job import Reconstruction
 from mrecg.runs import summary_parts
 from mrecg.runs.layout import COMPLETED
@@ -44,6 +47,7 @@ class Clock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
 
 
+_STAGES = ("plan", "calibrate", "reconstruct", "finish", "evaluate")
 _SAID_ELSEWHERE = {
     "bits": {"weight", "activation", "boundary", "stem_output"},
     "method": {"name"},
@@ -79,6 +83,10 @@ def options_of(config: RunConfig) -> dict[str, Any]:
         found["trainer.lr_factor"] = config.trainer.lr_factor
     if config.cache.dtype == "bfloat16":
         found["cache.dtype"] = config.cache.dtype
+    if config.finish.name != "none":
+        own, defaults = values["finish"], plain(FinishConfig(name=config.finish.name))
+        found["finish"] = config.finish.name
+        found |= {f"finish.{key}": value for key, value in own.items() if value != defaults[key]}
     return found
 
 
@@ -109,6 +117,7 @@ class Measured:
         seconds: Of each stage.
         reused: Seconds of each stage that other runs had spent on what this one took from them.
         device: Where the run took place.
+        finishing: How the network was finished; None: it was not.
     """
 
     full: Accuracy | None
@@ -116,6 +125,7 @@ class Measured:
     seconds: Mapping[str, float]
     reused: Mapping[str, float]
     device: torch.device
+    finishing: Finishing | None = None
 
 
 def summarise(
@@ -138,7 +148,7 @@ def summarise(
     images, weights, preprocessing = inputs.images, inputs.weights, inputs.preprocessing
     errors, losses = [unit.error for unit in outcome.units], [unit.loss for unit in outcome.units]
     draws = {part: drawn.brief() if drawn else None for part, drawn in images.draws.items()}
-    return RunSummary(
+    found = RunSummary(
         schema_version=SCHEMA,
         run_name=config.name,
         model=config.model.name,
@@ -180,9 +190,7 @@ def summarise(
             for unit in outcome.units
         ),
         group_results=tuple(map(_group, outcome.groups)),
-        timing_s={
-            key: round(measured.seconds[key], 3) for key in ("plan", "calibrate", "reconstruct", "evaluate")
-        },
+        timing_s={key: round(measured.seconds[key], 3) for key in _STAGES if key in measured.seconds},
         reused_s={key: round(value, 3) for key, value in measured.reused.items()},
         peak_memory_mb=memory.peak_memory_mb(measured.device),
         size_bytes=quantized_bytes(network),
@@ -191,6 +199,9 @@ def summarise(
         notes=tuple(inputs.notes),
         status=COMPLETED,
     )
+    if measured.finishing is None:
+        return found  # without a key of it, as before there was such a stage
+    return found.model_copy(update={"finish": finish_record(measured.finishing)})
 
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, Literal
 
 import torch
@@ -111,6 +112,20 @@ class QuantizedLayer(nn.Module):
     def refresh(self) -> None:
         """Read the integers back into the weight that `forward` uses."""
         self.hard.copy_(dequantize(self.integers.to(self.scale.dtype), *self.grid))
+
+    def own_bias(self) -> nn.Parameter | None:
+        """Give the layer a bias that the full-precision network does not share, with the same values.
+
+        Returns:
+            The bias; None where the layer has none.
+        """
+        if not isinstance(bias := self.layer.bias, Tensor):
+            return None
+        own = copy(self.layer)
+        own._parameters = dict(self.layer._parameters)
+        own.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+        self.layer = own
+        return own.bias
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in (f"{prefix}scale", f"{prefix}zero_point"):

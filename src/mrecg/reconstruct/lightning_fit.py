@@ -15,16 +15,16 @@ from torch.utils.data import DataLoader
 
 from mrecg.methods.passes import LearnScales
 from mrecg.quant.modules import activations_of, zero_points_of
-from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.ranks import Ranks
 
 
 def fit_in_chunks(
-    module: GroupReconstruction, steps: range, chunk: int, device: torch.device, *, ranks: Ranks | None = None
+    module: L.LightningModule, steps: range, chunk: int, device: torch.device, *, ranks: Ranks | None = None
 ) -> None:
-    """Let Lightning run the steps of a group, a chunk of them as one batch.
+    """Let Lightning run the steps of a group or network, a chunk of them as one batch.
 
     Args:
+        module: Its ``training_step`` takes the first step of a chunk and the step after the last.
         steps: Numbers of the optimisation steps; those before the first were taken by an interrupted run.
         chunk: Steps a batch.
         ranks: The processes that learn it together, each on a device of its own; None: this one alone.

@@ -73,9 +73,12 @@ def differing(runs: Sequence[Run], *, merges: bool = True) -> list[str]:
     with_option = {(run.method, key) for run in done for key in run.options}
 
     def option(key: str, run: Run) -> str:
-        name = key.partition(".")[2]
+        of_finishing = key.startswith("finish")  # its other keys have the names of the trainer's
+        name = key if of_finishing else key.partition(".")[2]
         if key in run.options:
             return f"{name} {run.options[key]}"
+        if of_finishing:
+            return f"{key} default" if "finish" in run.options and key != "finish" else ""
         group = key.partition(".")[0]
         has = (run.method, key) in with_option if group == "method" else group != "planner" or run.planner
         return f"{name} default" if has and key != "planner.merge_count" else ""

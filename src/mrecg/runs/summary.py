@@ -100,8 +100,11 @@ class RunSummary(BaseModel):
     """One record a base unit, in network order."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
+    finish: Values = None
+    """How the network was finished: its loss on held-out calibration images ``before`` and ``after``, and
+    each look at them; not there with finish=none."""
     timing_s: Seconds = {}
-    """Seconds of each stage: plan, calibrate, reconstruct, evaluate."""
+    """Seconds of each stage: plan, calibrate, reconstruct, finish where it is on, evaluate."""
     reused_s: Seconds = {}
     """Seconds that other runs had spent on what this run took from them, by stage."""
     peak_memory_mb: Annotated[Number, checked(memory)] = 0

@@ -28,9 +28,15 @@ class CsvFiles(Silent):
         for stale in (folder / CURVES).glob("*.csv"):
             if stale.name not in keep:  # of an earlier run in the same folder, whose rows would precede ours
                 stale.unlink()
-        (folder / UNITS).unlink(missing_ok=True)
-        with (folder / UNITS).open("w", newline="", encoding="utf-8") as file:
+        self.units(())
+
+    def units(self, units: Sequence[UnitResult]) -> None:
+        """Begin ``units.csv`` with these units, whatever it held."""
+        (self.folder / UNITS).unlink(missing_ok=True)
+        with (self.folder / UNITS).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
+        for index, unit in enumerate(units):
+            self.unit(index, unit)
 
     def begin(self, groups: Sequence[str], steps: int) -> None:
         """Count the pass."""

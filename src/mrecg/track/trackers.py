@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.planner.schedule import Plan
-from mrecg.reconstruct.events import Listener
+from mrecg.reconstruct.events import Listener, UnitResult
 from mrecg.runs.layout import PLAN
 from mrecg.system.atomic_write import write_durably
 from mrecg.track.csv_files import CsvFiles
@@ -53,6 +53,11 @@ class Trackers:
             write_durably(self.folder / PLAN, content.encode())
         if self.wandb is not None:
             self.wandb.plan(plan)
+
+    def units(self, units: Sequence[UnitResult]) -> None:
+        """Write the units' errors again: finishing has changed them. W&B keeps the reconstruction's."""
+        if self.csv is not None:
+            self.csv.units(units)
 
 
 @contextmanager

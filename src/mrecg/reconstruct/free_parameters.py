@@ -1,0 +1,134 @@
+"""What a quantized network can still learn when its integers are fixed, at no cost for inference."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mrecg.quant.affine import dequantize
+from mrecg.quant.modules import activations_of, layers_of
+from mrecg.reconstruct.scales import PART
+
+
+class FreeParameters:
+    """The scales of weights and activations and the biases of a network, while they are learned.
+
+    A scale of a weight is its first value times ``exp(factor)``: it stays positive, and the start is met
+    exactly. Integers and zero points stay. The full-precision network keeps its own biases.
+
+    Args:
+        network: A quantized network with hard weights.
+        images: A batch that goes through it once, to see how far the output of each layer spreads.
+
+    Attributes:
+        factors: Logarithm of the factor on each layer's scale, in the scale's shape.
+        biases: Those of the layers that have one, in order.
+        scales: Of the activations.
+    """
+
+    def __init__(self, network: nn.Module, images: Tensor) -> None:
+        self.layers, self._quantizers = layers_of(network), activations_of(network)
+        spreads = _spreads(network, images)
+        owned = [(layer.own_bias(), spread) for layer, spread in zip(self.layers, spreads, strict=True)]
+        self.factors = [torch.zeros_like(layer.scale, requires_grad=True) for layer in self.layers]
+        self.biases = [bias for bias, _ in owned if bias is not None]
+        self._spreads = [spread for bias, spread in owned if bias is not None]
+        self.scales: list[Tensor] = [quantizer.scale for quantizer in self._quantizers]
+        self._begun = [layer.scale.clone() for layer in self.layers]
+        self._floors = [scale.detach() * PART for scale in self.scales]
+
+    def __len__(self) -> int:
+        return len(self.factors) + len(self.biases) + len(self.scales)
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Let gradients reach everything; afterwards nothing has a gradient, and all weights are hard."""
+        learned = [*self.biases, *self.scales]
+        for tensor in learned:
+            tensor.requires_grad_(True)
+        try:
+            yield
+        finally:
+            for tensor in learned:
+                tensor.requires_grad_(False)
+                tensor.grad = None
+            for layer in self.layers:
+                layer.soft = None
+
+    def groups(self, rate: float) -> list[dict[str, object]]:
+        """List what an optimiser learns.
+
+        Args:
+            rate: Largest change of a step, relative to what is learned.
+
+        Returns:
+            Its groups of parameters, each with a learning rate.
+        """
+        own = [(factor, 1.0) for factor in self.factors]
+        own += zip(self.biases, self._spreads, strict=True)
+        own += [(scale, float(scale.detach())) for scale in self.scales]
+        return [{"params": [tensor], "lr": rate * size} for tensor, size in own]
+
+    def lend(self) -> None:
+        """Let the layers work with weights of the present factors, through which gradients flow."""
+        for layer, begun, factor in zip(self.layers, self._begun, self.factors, strict=True):
+            scale = layer.channels.spread(begun * factor.exp())
+            zero = layer.channels.spread(layer.zero_point)
+            layer.soft = dequantize(layer.integers.to(begun.dtype), scale, zero)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Keep the scales of activations positive, and put the present factors into the hard weights."""
+        self.keep_positive()
+        for layer, begun, factor in zip(self.layers, self._begun, self.factors, strict=True):
+            layer.soft = None
+            layer.scale.copy_(begun * factor.exp())
+            layer.refresh()
+
+    @torch.no_grad()
+    def keep_positive(self) -> None:
+        """Keep the scales of activations above a small part of what they began with."""
+        if self.scales:
+            torch._foreach_clamp_min_(self.scales, self._floors)
+
+    def kept(self) -> list[Tensor]:
+        """Copy the values that the network has now."""
+        return [value.detach().clone() for value in self._values()]
+
+    @torch.no_grad()
+    def restore(self, kept: Sequence[Tensor]) -> None:
+        """Give the network values that it had.
+
+        Args:
+            kept: From `kept`.
+        """
+        for value, before in zip(self._values(), kept, strict=True):
+            value.copy_(before)
+        for layer in self.layers:
+            layer.soft = None
+            layer.refresh()
+
+    def _values(self) -> list[Tensor]:
+        return [*(layer.scale for layer in self.layers), *self.biases, *self.scales]
+
+
+@torch.no_grad()
+def _spreads(network: nn.Module, images: Tensor) -> list[float]:
+    """Standard deviation of the output of each layer."""
+    layers = layers_of(network)
+    found = [0.0] * len(layers)
+
+    def watch(place: int) -> torch.utils.hooks.RemovableHandle:
+        def see(module: nn.Module, inputs: object, out: Tensor) -> None:
+            found[place] = float(out.std(correction=0))
+
+        return layers[place].register_forward_hook(see)
+
+    watching = [watch(place) for place in range(len(layers))]
+    try:
+        network(images)
+    finally:
+        for hook in watching:
+            hook.remove()
+    return found

@@ -1,0 +1,267 @@
+"""Finishing: integers stay, held-out images choose, and gradients are those of plain torch in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mrecg.config.finishing import FinishConfig
+from mrecg.config.schema import BitsConfig, CalibrationConfig, Precision, TrainerConfig
+from mrecg.graph.partition import partition
+from mrecg.graph.trace import trace
+from mrecg.methods.rtn import Rtn
+from mrecg.quant.modules import activations_of
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.calibrate import calibrate
+from mrecg.reconstruct.events import UnitResult
+from mrecg.reconstruct.finishing import Finishing, divided, finish, measure_units
+from mrecg.reconstruct.finishing_module import FinishTask, NetworkFinishing
+from mrecg.reconstruct.free_parameters import FreeParameters
+from mrecg.reconstruct.settings import Settings
+from mrecg.testing.network import images, network
+
+
+def finished(
+    net: QuantizedNetwork,
+    x: Tensor | None = None,
+    *,
+    chunk: int = 50,
+    precision: Precision = 32,
+    **values: Any,
+) -> Finishing:
+    config = FinishConfig(**{"name": "network", "steps": 20, "lr": 1e-2, "held_out": 0.25, **values})
+    settings = Settings(method=Rtn(), trainer=TrainerConfig(chunk=chunk), precision=precision, eval_batch=5)
+    return finish(net, images() if x is None else x, config, settings)
+
+
+def copied(net: QuantizedNetwork) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in net.state().items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> set[str]:
+    assert one.keys() == other.keys()
+    return {name for name in one if torch.equal(one[name], other[name])}
+
+
+def divergence(net: QuantizedNetwork, x: Tensor) -> float:
+    """KL divergence in float64, written out."""
+    full, low = nn.Sequential(*net.full)(x).double().softmax(1), net.model(x).double().softmax(1)
+    return float((full * (full / low).log()).sum(1).mean())
+
+
+@torch.no_grad()
+def test_integers_and_zero_points_stay_and_held_out_images_gain() -> None:
+    net, x = network(), images()
+    before, full = copied(net), nn.Sequential(*net.full)(x)
+    found = finished(net)
+    same = equal(before, net.state())
+    assert same == {name for name in before if name.endswith(("integers", "zero_point"))}
+    assert torch.equal(nn.Sequential(*net.full)(x), full), "the full-precision network has changed"
+    held_out = x[divided(16, 0.25, 0)[1]]
+    assert found.measure == "kl" and (found.images, found.held_out_images) == (12, 4)
+    assert found.chosen.held_out < found.checks[0].held_out
+    assert found.chosen.held_out == min(check.held_out for check in found.checks)
+    assert found.chosen.held_out == pytest.approx(divergence(net, held_out), rel=0.02)
+    assert [check.step for check in found.checks] == list(range(0, 21, 2))
+    for quantizer in activations_of(net.model):
+        assert (
+            float(quantizer.scale) > 0 and not quantizer.scale.requires_grad and quantizer.scale.grad is None
+        )
+
+
+def test_what_does_not_help_leaves_every_bit() -> None:
+    net = network()
+    before = copied(net)
+    found = finished(net, lr=1.0)
+    assert all(check.held_out > found.checks[0].held_out for check in found.checks[1:])
+    assert found.chosen == found.checks[0]
+    assert equal(before, net.state()) == set(before)
+    other = network()
+    assert torch.equal(net.model(images()), other.model(images()))
+
+
+def test_steps_in_bfloat16_are_measured_in_float32() -> None:
+    exact, coarse = finished(network()), finished(network(), precision="bf16")
+    assert coarse.checks[0] == exact.checks[0] and coarse.checks[1] != exact.checks[1]
+    assert coarse.chosen.held_out < coarse.checks[0].held_out
+
+
+def test_nothing_to_learn_is_no_fault() -> None:
+    net = network(weight=32, activation=32, boundary=None)
+    found = finished(net)
+    assert [check.step for check in found.checks] == [0] and found.chosen.held_out == 0
+
+
+@pytest.mark.parametrize("values", [{}, {"boundary": 0.5}])
+def test_the_same_bits_come_out_twice_and_in_chunks_of_any_length(values: dict[str, float]) -> None:
+    first, second = network(), network()
+    one, two = finished(first, **values), finished(second, chunk=3, **values)
+    assert one == two and one.chosen.step > 0
+    assert equal(first.state(), second.state()) == set(first.state())
+    other = network()
+    assert finished(other, boundary=0.25) != one
+
+
+def test_held_out_images_are_not_learned_from() -> None:
+    first, second, x = network(), network(), images()
+    changed = x.clone()
+    changed[divided(16, 0.25, 0)[1]] = torch.randn(4, 3, 8, 8)
+    one, two = finished(first), finished(second, changed)
+    assert [check.loss for check in one.checks] == [check.loss for check in two.checks]
+    assert all(a.held_out != b.held_out for a, b in zip(one.checks, two.checks, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "held"), [(2, 0.1, 1), (2, 0.5, 1), (16, 0.25, 4), (100, 0.1, 10)]
+)
+def test_images_are_divided(count: int, fraction: float, held: int) -> None:
+    learned, held_out = divided(count, fraction, 3)
+    assert len(held_out) == held
+    assert sorted([*learned.tolist(), *held_out.tolist()]) == list(range(count))
+    assert torch.equal(held_out, divided(count, fraction, 3)[1])
+
+
+def straight() -> tuple[nn.Sequential, QuantizedNetwork, Tensor]:
+    """A network that is easily written again: three convolutions, the second depthwise; a linear layer."""
+    torch.manual_seed(4)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.ReLU()),
+        *(nn.Conv2d(6, 8, 1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)),
+    ).eval()
+    with torch.no_grad():
+        model[8].weight.mul_(20)  # predictions that differ by more than float32's last bits
+    x = torch.randn(12, 3, 6, 6, generator=torch.Generator().manual_seed(2))
+    traced = trace(model).graph
+    net = QuantizedNetwork(traced, partition(traced), BitsConfig(weight=3, activation=4))
+    net = net.to(torch.device("cpu"))
+    for _ in calibrate(net, x, CalibrationConfig(bins=128, candidates=8), batch=12):
+        pass
+    return model, net, x
+
+
+class _Round(torch.autograd.Function):
+    """Rounding whose gradient is that of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+def test_gradients_are_those_of_plain_torch_in_float64() -> None:
+    model, net, x = straight()
+    state, layers = net.state(), ("0", "2", "4", "8")
+    reached = net.model
+    free = FreeParameters(reached, x)
+    generator = torch.Generator().manual_seed(1)
+    draws = [torch.randn(factor.shape, generator=generator) * 0.1 for factor in free.factors]
+    names = [name.removesuffix(".integers") for name in state if name.endswith(".integers")]
+    assert sorted(names) == sorted(layers) and len(free.biases) == 4
+
+    factors = {name: draw.double().requires_grad_() for name, draw in zip(names, draws, strict=True)}
+    biases = {name: state[f"{name}.bias"].double().requires_grad_() for name in layers}
+    scales = [quantizer.scale.detach().double().requires_grad_() for quantizer in activations_of(reached)]
+    tops = [quantizer.top for quantizer in activations_of(reached)]
+    assert len(scales) == 3 and all(float(q.zero_point) == 0 for q in activations_of(reached))
+    sizes = []
+
+    def weight(name: str) -> Tensor:
+        scale = state[f"{name}.scale"].double() * factors[name].exp()
+        return (state[f"{name}.integers"].double() - state[f"{name}.zero_point"].double()) * scale
+
+    h = x.double()
+    for place, name in enumerate(layers[:3]):
+        h = F.conv2d(h, weight(name), biases[name], padding=int(place < 2), groups=6 if place == 1 else 1)
+        level = _Round.apply(h.relu() / scales[place])
+        level = torch.where(level > tops[place], tops[place], level)  # torch's clamp stops at the end itself
+        h, _ = level * scales[place], sizes.append(h.numel())
+    low = F.linear(h.mean((2, 3)), weight("8"), biases["8"]).log_softmax(1)
+    full = model.double()(x.double()).log_softmax(1).detach()
+    expected = (full.exp() * (full - low)).sum(1).mean()
+    expected.backward()
+    model.float()
+
+    with torch.no_grad():
+        for factor, draw in zip(free.factors, draws, strict=True):
+            factor.copy_(draw)
+    with free.learning():
+        free.lend()
+        loss = module(net, x, free).loss(torch.arange(12))
+        loss.backward()
+        assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+        close = {"rtol": 2e-3, "atol": 1e-5}
+        for name, factor, bias in zip(names, free.factors, free.biases, strict=True):
+            torch.testing.assert_close(factor.grad, factors[name].grad.float(), **close)
+            torch.testing.assert_close(bias.grad, biases[name].grad.float(), **close)
+        for quantizer, scale, top, size in zip(activations_of(reached), scales, tops, sizes, strict=True):
+            lsq = scale.grad.float() * (size * top) ** -0.5
+            torch.testing.assert_close(quantizer.scale.grad, lsq, rtol=2e-3, atol=1e-8)
+
+
+def module(net: QuantizedNetwork, x: Tensor, free: FreeParameters, **values: Any) -> NetworkFinishing:
+    task = FinishTask(
+        network=net,
+        images=Store.of(x),
+        outputs=nn.Sequential(*net.full)(x).detach(),
+        learned=torch.arange(8),
+        held_out=torch.arange(8, len(x)),
+        config=FinishConfig(name="network", **values),
+        seed=0,
+        eval_batch=4,
+    )
+    return NetworkFinishing(task, free, lambda done: None)
+
+
+@torch.no_grad()
+def test_errors_after_units_are_added_by_their_weight() -> None:
+    net, x = network(), images()
+    free = FreeParameters(net.model, x)
+    index = torch.arange(16)
+    low, full, errors = x, x, list[float]()
+    for one, other in zip(net.low[:-1], net.full[:-1], strict=True):
+        low, full = one(low), other(full)
+        errors.append(float((low - full).square().sum() / full.square().sum()))
+    assert len(errors) == 4
+    plain, added = (float(module(net, x, free, boundary=weight).loss(index)) for weight in (0.0, 0.5))
+    assert added - plain == pytest.approx(0.5 * sum(errors) / len(errors), rel=1e-4)
+
+
+def test_an_output_of_no_scores_is_compared_by_its_squared_error() -> None:
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 3, 3, padding=1)).eval()
+    x = torch.randn(12, 3, 6, 6)
+    traced = trace(model).graph
+    net = QuantizedNetwork(traced, partition(traced), BitsConfig(weight=2, activation=3, boundary=None))
+    net = net.to(torch.device("cpu"))
+    for _ in calibrate(net, x, CalibrationConfig(bins=128, candidates=8), batch=12):
+        pass
+    found = finished(net, x)
+    held_out = x[divided(12, 0.25, 0)[1]]
+    with torch.no_grad():
+        low, full = net.model(held_out), model(held_out)
+    assert found.measure == "relative_error" and 0 < found.chosen.held_out < found.checks[0].held_out
+    assert found.chosen.held_out == pytest.approx(float((low - full).square().sum() / full.square().sum()))
+
+
+@torch.no_grad()
+def test_units_are_measured_in_the_network_as_it_is() -> None:
+    net, x = network(), images()
+    units = tuple(UnitResult(name=unit.name, group=3, error=-1, loss=-1) for unit in net.units)
+    finished(net)
+    again = measure_units(net, x, units, Settings(method=Rtn(), eval_batch=5))
+    low, full = x, x
+    assert len(again) == len(net.units)
+    for unit, one, other, found in zip(net.units, net.low, net.full, again, strict=True):
+        low, full = one(low), other(full)
+        squared = float((low - full).square().sum())
+        assert (found.name, found.group) == (unit.name, 3)
+        assert found.error == pytest.approx(squared / float(full.square().sum()), rel=1e-4)
+        assert found.loss == pytest.approx(squared * full.shape[1] / full.numel(), rel=1e-4)
