@@ -17,7 +17,7 @@ from PIL import Image
 
 import mrecg as api
 from mrecg.errors import ExportError
-from mrecg.formats import runners, write
+from mrecg.formats import own, runners, write
 from mrecg.formats.registry import format_named
 from mrecg.reconstruct import optimise
 
@@ -451,7 +451,7 @@ def test_a_file_that_gives_no_numbers_is_not_written(
     """What differs is refused in one line, and the file from before stays as it was."""
     shutil.copytree(run, "copy")
     Path("copy/quantized.pt2").write_bytes(b"from before")
-    honest = write.to_program
+    honest = own.to_program
 
     def other(quantized: Any, **rest: Any) -> bytes:
         broken = torch.nn.Module.get_submodule(quantized.model, "head")
@@ -462,7 +462,7 @@ def test_a_file_that_gives_no_numbers_is_not_written(
             broken.layer.bias.sub_(1.0)
         return made
 
-    monkeypatch.setattr(write, "to_program", other)
+    monkeypatch.setattr(own, "to_program", other)
     outcome = mrecg("export", "copy", "format=pt2", "images=4", TRUST)
     assert outcome.code == 1
     last = outcome.err.splitlines()[-1]
@@ -495,7 +495,7 @@ def test_a_format_that_fails_keeps_no_other_from_being_written(
 
     words = ("export", "copy", "format=pt2,packed,pt2", "images=2", TRUST)
     with monkeypatch.context() as patched:
-        patched.setattr(write, "to_program", refuse)
+        patched.setattr(own, "to_program", refuse)
         outcome = mrecg(*words)
         assert outcome.code == 1
         assert outcome.err.splitlines()[-1] == "mrecg: pt2: format=pt2: torch cannot write tiny"

@@ -51,7 +51,7 @@ Path(sys.argv[1], "end").write_text(str(time.time()))
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "said"),
-    [("SIGSTOP", "W&B: no answer for 2 s; it is"), ("SIGKILL", "W&B: sending stopped at a (")],
+    [("SIGSTOP", "W&B: no answer for 2 s; no longer waiting"), ("SIGKILL", "W&B: sending stopped at a (")],
 )
 def test_w_and_bs_own_process_may_stop_or_die(how: str, said: str, tmp_path: Path) -> None:
     assert hasattr(signal, how)
