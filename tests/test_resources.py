@@ -269,7 +269,7 @@ def test_a_shared_folder_that_cannot_be_used_is_one_warning(
         ended = mrecg("quantize", *words, f"shared.folder={room / 'shared'}", f"hydra.run.dir={folder}")
         assert ended.code == 0, ended.err
         reason = "No space left on device" if size == "4k" else "Read-only file system"
-        said = f"{room / 'shared'} cannot be written to ({reason}): this run goes on"
+        said = f"{room / 'shared'} cannot be written to ({reason}): this run continues"
         assert f"{ended.out}{ended.err}".count("shared.folder: ") == 1 and said in ended.out + ended.err
         assert "Traceback" not in ended.out + ended.err
         for name in ("quantized.safetensors", "plan.json", "units.csv"):
