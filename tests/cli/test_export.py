@@ -504,7 +504,7 @@ def test_a_format_that_fails_keeps_no_other_from_being_written(
         record = json.loads(Path("copy/export.json").read_text())
         assert record.keys() == {"packed", "failed"}
         assert record["failed"] == {"pt2": "format=pt2: torch cannot write tiny"}
-        patched.setattr(write, "dump", refuse)
+        patched.setattr(own, "dump", refuse)
         outcome = mrecg(*words)
         assert outcome.code == 1 and outcome.err.count("torch cannot write tiny") == 2
         record = json.loads(Path("copy/export.json").read_text())

@@ -179,7 +179,9 @@ def _written(runs: "Sequence[Run]", wanted: Wanted, *, page: str, lines: Iterabl
     from mrecg.report.gather import left_out
     from mrecg.report.page.static import write_text
 
-    picture, figures = None, []
+    picture = None
+    # Before the page, which must not be written where the figures cannot be.
+    figures = paper_figures(runs, wanted.figures) if wanted.figures else []
     if wanted.page:
         written = write_text(wanted.page, page, named=wanted.named)
         if said := left_out(runs):
@@ -191,9 +193,7 @@ def _written(runs: "Sequence[Run]", wanted: Wanted, *, page: str, lines: Iterabl
         place = wanted.picture.resolve() if wanted.picture.is_symlink() else wanted.picture
         picture = oscillation_figure(runs, place)
         yield f"picture: {picture}"
-    if wanted.figures:
-        figures = paper_figures(runs, wanted.figures)
-        yield from (f"figure: {path}" for path in figures)
+    yield from (f"figure: {path}" for path in figures)
     if wanted.markdown:
         text = _markdown(runs, wanted.markdown, picture=picture, figures=figures)
         if wanted.markdown == STDOUT:
