@@ -17,7 +17,7 @@ from PIL import Image
 
 import mrecg as api
 from mrecg.errors import ExportError
-from mrecg.formats import own, runners, write
+from mrecg.formats import own, runners
 from mrecg.formats.registry import format_named
 from mrecg.reconstruct import optimise
 
