@@ -1,16 +1,16 @@
 """Registries: what can be added from outside, each thing by its name.
 
-Methods, criteria, export formats and sources of images.
-
-A name belongs to this package, to an installed one (which lists the module that registers it under an entry
-point), or to a script that has registered it. A module is imported when its name is first used.
+Methods, criteria, export formats and sources of images. A name belongs to this package, to an installed one
+(which lists the module that registers it under an entry point), or to a script that has registered it. A module
+is imported when its name is first used; those of methods also when a command line is composed, because their
+keys belong to it.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, TypeVar
 
 from mrecg.errors import ConfigError, one_of
@@ -64,8 +64,6 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"{self.kind}: {name!r} is no name; take lower-case letters, digits and underscores"
             )
-        if name in self._own and name in self._things:
-            raise ConfigError(f"{self.kind}: {name} is one of mrecg's own; choose another name")
         if name in self._own:
             import_module(self._own[name])  # registers it, unless it is doing so now
             if name in self._things:
@@ -107,7 +105,13 @@ class Registry(Generic[T]):
 
 @cache
 def _installed(group: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=group)}
+    return {point.name: point for point in _all().select(group=group)}
+
+
+@cache
+def _all() -> EntryPoints:
+    """All entry points: reading what is installed takes longer than anything else here."""
+    return entry_points()
 
 
 CRITERIA: Registry[Any] = Registry(

@@ -36,16 +36,22 @@ def install(folder: Path, module: Path, project: dict[str, Any]) -> None:
     (about / "entry_points.txt").write_text("\n".join(points))
 
 
+def clear() -> None:
+    """Forget what is installed."""
+    registry._all.cache_clear()
+    registry._installed.cache_clear()
+
+
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that packages are installed into; afterwards nothing of them is left."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    registry._installed.cache_clear()
+    clear()
     before = set(sys.modules)
     yield folder
-    registry._installed.cache_clear()
+    clear()
     for kinds in (METHODS, CRITERIA, FORMATS, DATA):
         for name in kinds._things.keys() - kinds._own.keys():
             del kinds._things[name]
