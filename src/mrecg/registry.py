@@ -1,16 +1,16 @@
 """Registries: what can be added from outside, each thing by its name.
 
 Methods, criteria, export formats and sources of images. A name belongs to this package, to an installed one
-(which lists the module that registers it under an entry point), or to a script that has registered it. A module
-is imported when its name is first used; those of methods also when a command line is composed, because their
-keys belong to it.
+(which lists the module that registers it under an entry point), or to a script that has registered it. A
+module is imported when its name is first used; those of methods also when a command line is composed, because
+their keys belong to it.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from mrecg.errors import ConfigError, one_of
@@ -109,7 +109,7 @@ def _installed(group: str) -> dict[str, EntryPoint]:
 
 
 @cache
-def _all() -> EntryPoints:
+def _all() -> Any:  # of another type before Python 3.12
     """All entry points: reading what is installed takes longer than anything else here."""
     return entry_points()
 

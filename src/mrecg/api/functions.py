@@ -23,7 +23,6 @@ from mrecg.formats.write import Exported, format_of
 from mrecg.formats.write import export as write
 from mrecg.graph.intake import unwrap
 from mrecg.graph.precision import type_of
-from mrecg.models.build import Given
 from mrecg.pipeline import planning
 from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.accuracy import Accuracy, accuracy, borrowed
@@ -113,9 +112,7 @@ def quantize(
     images = from_python(config.data, calibration_images, evaluation)
     # Learned methods need gradients, whatever mode the caller is in.
     with computing.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
-        result = pipeline.quantize(
-            Given(model), images, config, display=Screen(config.name) if progress else None
-        )
+        result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
     if save_to is not None:
         result.save(save_to)
     return result

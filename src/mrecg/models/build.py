@@ -1,7 +1,6 @@
 """Build a model from its config, with its weights and its preprocessing."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -30,25 +29,6 @@ class Built:
     model: nn.Module
     weights: Weights
     preprocessing: Preprocessing
-
-    @property
-    def given(self) -> "Given":
-        """The same, as `mrecg.pipeline.run.quantize` takes it."""
-        return Given(self.model, self.weights, self.preprocessing)
-
-
-class Given(NamedTuple):
-    """A model to quantize, and what is known of it.
-
-    Attributes:
-        model: It is not changed.
-        weights: Where its weights come from; None: it was given in Python.
-        preprocessing: How its images were prepared; None: they were given in Python.
-    """
-
-    model: nn.Module
-    weights: Weights | None = None
-    preprocessing: Preprocessing | None = None
 
 
 def build(config: ModelConfig, *, seed: int) -> Built:

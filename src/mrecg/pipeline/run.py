@@ -18,7 +18,7 @@ from mrecg.data.images import Images
 from mrecg.data.kept_batches import Batch, KeptBatches
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
-from mrecg.models.build import Given, build
+from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.finishing import finished
@@ -67,7 +67,9 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         display.note(note)
     images = read(config, built.preprocessing, display=display)
     with tracked(config, folder) as trackers:
-        result = quantize(built.given, images, config, display=display, trackers=trackers, own=own)
+        result = quantize(
+            built.model, images, config, display=display, trackers=trackers, built=built, own=own
+        )
         write_json(folder / IMAGES, result.images)
         write_decisions(folder, result.decisions)
         write_weights(folder, result)
@@ -94,29 +96,30 @@ def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | 
 
 
 def quantize(
-    given: Given,
+    model: nn.Module,
     images: Images,
     config: RunConfig,
     *,
     display: Display | None = None,
     trackers: Trackers | None = None,
+    built: Built | None = None,
     own: ContentStore | None = None,
 ) -> Result:
     """Quantize a model.
 
     Args:
-        given: The full-precision network.
+        model: The full-precision network; it is not changed.
         images: Calibration and evaluation images.
         config: The configuration; its model and data groups are not looked at any more.
         display: Shows progress.
         trackers: Gets plan, curves and unit errors during the run.
+        built: Where the model and its images' preprocessing come from; None: they were given in Python.
         own: Keeps what is finished, and may have some of it from before; None: nothing is kept.
 
     Raises:
         MrecgError: Whatever a user can cause and mend.
     """
     require_two(config.finish, len(images.calibration))
-    model, weights, preprocessing = given
     display, trackers = display or Quiet(), trackers or Trackers()
     device = computing.device_of(config)
     check_cache(config.cache, device)
@@ -172,8 +175,8 @@ def quantize(
             outcome=outcome,
             inputs=Inputs(
                 images=images,
-                weights=weights,
-                preprocessing=preprocessing,
+                weights=built.weights if built else None,
+                preprocessing=built.preprocessing if built else None,
                 notes=(*network.notes, *notes),
             ),
             measured=Measured(
@@ -188,9 +191,9 @@ def quantize(
         config=config,
         environment=machine.describe(device, config.trainer.devices),
         network=network,
-        preprocessing=preprocessing,
+        preprocessing=built.preprocessing if built else None,
         images=images.as_dict(),
-        weights=weights.as_dict() if weights else {"origin": "python"},
+        weights=built.weights.as_dict() if built else {"origin": "python"},
         decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
     )
 

@@ -24,6 +24,7 @@ from mrecg.errors import ConfigError, DeviceError
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Listener, Silent
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.helper_process import HOST, Call, HelperSettings, join, leave, serve
@@ -120,46 +121,23 @@ class Team:
             ConfigError: Also where there are fewer images than devices.
             DeviceError: A helper has ended.
         """
-        job = Job.of(network, plan, settings, trials=trials)
-        return self.run(job, network, Store.of(images), listener=listener or Silent(), finished=finished)
-
-    def run(
-        self,
-        job: Job,
-        network: QuantizedNetwork,
-        images: Store,
-        *,
-        listener: Listener,
-        finished: Finished | None,
-    ) -> Reconstruction:
-        """Run a job on all devices.
-
-        Args:
-            network: The calibrated network, changed in place.
-            images: All calibration images.
-            listener: Who is told of every chunk and unit.
-            finished: Keeps the records of groups.
-
-        Returns:
-            The outcome for all images.
-
-        Raises:
-            ConfigError: There are fewer images than devices.
-            DeviceError: A helper has ended.
-        """
-        shard = Shard(images.images, Ranks(0, self.devices), job.block)
+        listener = listener or Silent()
         if self.devices == 1:
-            return job.run(network, images, shard, listener=listener, finished=finished)
-        if -(-images.images // job.block) < self.devices:
+            return reconstruct(
+                network, images, plan, settings, listener=listener, trials=trials, finished=finished
+            )
+        job, store = Job.of(network, plan, settings, trials=trials), Store.of(images)
+        if -(-store.images // job.block) < self.devices:
             blocks = "" if job.block == 1 else f" in blocks of {job.block}, which are corrected together"
             raise ConfigError(
-                f"trainer.devices: {self.devices} share {images.images} calibration images{blocks}; "
+                f"trainer.devices: {self.devices} share {store.images} calibration images{blocks}; "
                 "take fewer devices or more images"
             )
+        shard = Shard(store.images, Ranks(0, self.devices), job.block)
         with self._watched(), _threads(self._threads):
             self._connect()
-            self._send(job, network, images, shard)
-            own = Store.of(images.take(shard.owned))
+            self._send(job, network, store, shard)
+            own = Store.of(store.take(shard.owned))
             return job.run(network, own, shard, listener=listener, finished=finished)
 
     def _send(self, job: Job, network: QuantizedNetwork, images: Store, shard: Shard) -> None:
