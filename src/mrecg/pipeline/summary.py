@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mrecg.config.finishing import FinishConfig
+from mrecg.config.rebasis import RebasisConfig
 from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import Images
@@ -83,10 +84,12 @@ def options_of(config: RunConfig) -> dict[str, Any]:
         found["trainer.lr_factor"] = config.trainer.lr_factor
     if config.cache.dtype == "bfloat16":
         found["cache.dtype"] = config.cache.dtype
-    if config.finish.name != "none":
-        own, defaults = values["finish"], plain(FinishConfig(name=config.finish.name))
-        found["finish"] = config.finish.name
-        found |= {f"finish.{key}": value for key, value in own.items() if value != defaults[key]}
+    stages: tuple[FinishConfig | RebasisConfig, ...] = (config.rebasis, config.finish)
+    for group, stage in zip(("rebasis", "finish"), stages, strict=True):
+        if stage.name != "none":
+            own, defaults = values[group], plain(type(stage)()) | {"name": stage.name}
+            found[group] = stage.name
+            found |= {f"{group}.{key}": value for key, value in own.items() if value != defaults[key]}
     return found
 
 
@@ -118,6 +121,7 @@ class Measured:
         reused: Seconds of each stage that other runs had spent on what this one took from them.
         device: Where the run took place.
         finishing: How the network was finished; None: it was not.
+        rebasis: What was re-based; None: nothing was to be.
     """
 
     full: Accuracy | None
@@ -126,6 +130,7 @@ class Measured:
     reused: Mapping[str, float]
     device: torch.device
     finishing: Finishing | None = None
+    rebasis: Mapping[str, Any] | None = None
 
 
 def summarise(
@@ -199,9 +204,12 @@ def summarise(
         notes=tuple(inputs.notes),
         status=COMPLETED,
     )
-    if measured.finishing is None:
-        return found  # without a key of it, as before there was such a stage
-    return found.model_copy(update={"finish": finish_record(measured.finishing)})
+    stages: dict[str, Any] = {}  # without a key of what was off, as before there was such a stage
+    if measured.rebasis is not None:
+        stages["rebasis"] = dict(measured.rebasis)
+    if measured.finishing is not None:
+        stages["finish"] = finish_record(measured.finishing)
+    return found.model_copy(update=stages) if stages else found
 
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:

@@ -100,6 +100,10 @@ class RunSummary(BaseModel):
     """One record a base unit, in network order."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
+    rebasis: Values = None
+    """What was re-based: ``chains`` of linear bottlenecks with the error behind their quantizers before and
+    after, the depthwise inputs that were ``scaled``, and the ``images`` that decided; not there with
+    rebasis=none."""
     finish: Values = None
     """How the network was finished: its loss on held-out calibration images ``before`` and ``after``, and
     each look at them; not there with finish=none."""

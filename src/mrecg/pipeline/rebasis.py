@@ -1,0 +1,68 @@
+"""The stage before the quantizers: activations get the bases that are best to quantize."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mrecg.config.schema import FLOAT_BITS, RunConfig
+from mrecg.graph.basis import Rebasis, rebase
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.quant.rebasis import Choice, choose
+from mrecg.track.terminal import Display
+
+
+def rebased(
+    network: QuantizedNetwork, calibration: Tensor, config: RunConfig, *, display: Display | None
+) -> tuple[QuantizedNetwork, Rebasis | None, Mapping[str, Any] | None]:
+    """Give the activations of a network other bases, where the configuration says so.
+
+    Args:
+        network: The network, not yet calibrated; it is of no use afterwards.
+        calibration: Calibration images on its device.
+        display: Shows in a line what was changed.
+
+    Returns:
+        The network, the re-basis, and what summary.json says of it; None where there is none.
+    """
+    if config.rebasis.name == "none":
+        return network, None, None
+    traced = network.traced
+    choice = choose(
+        traced,
+        calibration,
+        network.policy.activations,
+        config.rebasis,
+        calibration=config.calibration,
+        batch=config.data.batch_size,
+        seed=config.seed,
+    )
+    rebase(traced, choice.rebasis)
+    again = QuantizedNetwork(
+        traced, network.units, network.bits, notes=network.notes, unquantized=network.unquantized
+    )
+    if display is not None:
+        display.note(line(choice, config))
+    record = {"chains": list(choice.chains), "scaled": list(choice.scaled), "images": choice.images}
+    return again.to(calibration.device), choice.rebasis, record
+
+
+def line(choice: Choice, config: RunConfig) -> str:
+    """Say in one line what was changed."""
+    shift, rotate, scale = config.rebasis.parts()
+    chains, said = choice.chains, []
+    if chains and shift:
+        said.append(f"{sum(chain['shifted'] for chain in chains)} shifted")
+    if chains and rotate:
+        said.append(f"{sum(chain['rotated'] is not None for chain in chains)} rotated")
+    said = [f"of {len(chains)} chains of linear bottlenecks {' and '.join(said)}"] if said else []
+    if choice.scaled:
+        said.append(f"{len(choice.scaled)} inputs of depthwise convolutions scaled by channel")
+    if said:
+        return f"rebasis: {', '.join(said)}"
+    if config.bits.activation == FLOAT_BITS:
+        return "rebasis: no activation of this network is quantized, so nothing was changed"
+    none = ["no sum of convolutions without an activation function that only 1x1 or unpadded ones read"]
+    none = none if shift or rotate else []
+    none += ["no depthwise convolution that alone reads a convolution with a ReLU or nothing"] * scale
+    return f"rebasis: nothing in this network can be changed: it has {' and '.join(none)}"
