@@ -31,7 +31,7 @@ class Inverted(nn.Module):
 class Bottlenecks(nn.Module):
     """A stem, a projection, inverted bottlenecks, a last expansion and a classifier."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, classes: int) -> None:
         super().__init__()
         make = random.Random(seed)
         width, wider = make.choice((4, 6)), make.choice((6, 8))
@@ -44,18 +44,18 @@ class Bottlenecks(nn.Module):
         self.last = nn.Conv2d(widths[-1], 12, make.choice((1, 3)), bias=make.random() < 0.5)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear_head = make.random() < 0.5
-        self.head = nn.Linear(12, 5)
+        self.head = nn.Linear(12, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.last(self.blocks(self.project(self.depthwise(self.stem(x)))))
         return self.head(self.pool(x if self.linear_head else x.relu()).flatten(1))
 
 
-def build(seed: int = 0) -> nn.Module:
+def build(seed: int = 0, classes: int = 5) -> nn.Module:
     """Build a network; its weights and statistics are those of the seed, and so is its make."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Bottlenecks(seed)
+        network = Bottlenecks(seed, classes)
         for norm in (part for part in network.modules() if isinstance(part, nn.BatchNorm2d)):
             norm.running_mean.normal_()
             norm.running_var.uniform_(0.5, 2)

@@ -27,7 +27,7 @@ def rebased(
     """
     if config.rebasis.name == "none":
         return network, None, None
-    traced = network.traced
+    traced = network.traced.to(calibration.device)  # its constants, which the network has copies of
     choice = choose(
         traced,
         calibration,
