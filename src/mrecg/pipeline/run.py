@@ -6,6 +6,7 @@ Between reconstruction and accuracy the whole network may be finished (`mrecg.pi
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -138,7 +139,7 @@ def quantize(
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
     measure = partial(_accuracy, count=len(images), device=device, clock=clock, display=display)
     kept = KeptBatches(images.batches, len(images))
-    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
+    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first(), keep_logits=True)
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
@@ -162,7 +163,7 @@ def quantize(
     outcome, finishing = finished(
         network, calibration, config, outcome, clock=clock, display=display, trackers=trackers
     )
-    low = measure(network.model, "evaluate", kept.second())
+    low = measure(network.model, "evaluate", kept.second(), reference=full and full.logits)
     return Result(
         model=network.model,
         plan=plan,
@@ -207,10 +208,11 @@ def _accuracy(
     device: torch.device,
     clock: Clock,
     display: Display,
+    **compared: Any,
 ) -> Accuracy | None:
     """Measure one of the two networks; None without evaluation images."""
     with clock("evaluate"), display.stage(stage, count) as advance:
-        return accuracy(model, batches, device=device, progress=advance) if count else None
+        return accuracy(model, batches, device=device, progress=advance, **compared) if count else None
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:

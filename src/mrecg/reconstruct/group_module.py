@@ -103,7 +103,7 @@ class GroupReconstruction(L.LightningModule):
             index = self._shard.part(index).own
         first = cache.quantized.take(index.to(cache.quantized.device))
         with quantization(self.group, weights=False, activations=self.pass_.activations):
-            found = spreads(self.group, layers, first, self._shard and self._shard.ranks)
+            found = spreads(self.group, layers, first, self._shard.ranks if self._shard else None)
         biases = [(layer.own_bias(), spread) for layer, spread in zip(layers, found, strict=True)]
         return [(bias, spread) for bias, spread in biases if bias is not None]
 
