@@ -95,8 +95,8 @@ def test_nothing_to_learn_is_no_fault() -> None:
     assert [check.step for check in found.checks] == [0] and found.chosen.held_out == 0
 
 
-@pytest.mark.parametrize("values", [{}, {"boundary": 0.5}])
-def test_the_same_bits_come_out_twice_and_in_chunks_of_any_length(values: dict[str, float]) -> None:
+@pytest.mark.parametrize("values", [{}, {"boundary": 0.5}, {"augment": "crops_and_flips", "crop": 0.7}])
+def test_the_same_bits_come_out_twice_and_in_chunks_of_any_length(values: dict[str, Any]) -> None:
     first, second = network(), network()
     one, two = finished(first, **values), finished(second, chunk=3, **values)
     assert one == two and one.chosen.step > 0
@@ -194,7 +194,7 @@ def test_gradients_are_those_of_plain_torch_in_float64() -> None:
             factor.copy_(draw)
     with free.learning():
         free.lend()
-        loss = module(net, x, free).loss(torch.arange(12))
+        loss = module(net, x, free).loss(torch.arange(12), 0)
         loss.backward()
         assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
         close = {"rtol": 2e-3, "atol": 1e-5}
@@ -230,8 +230,31 @@ def test_errors_after_units_are_added_by_their_weight() -> None:
         low, full = one(low), other(full)
         errors.append(float((low - full).square().sum() / full.square().sum()))
     assert len(errors) == 4
-    plain, added = (float(module(net, x, free, boundary=weight).loss(index)) for weight in (0.0, 0.5))
+    plain, added = (float(module(net, x, free, boundary=weight).loss(index, 0)) for weight in (0.0, 0.5))
     assert added - plain == pytest.approx(0.5 * sum(errors) / len(errors), rel=1e-4)
+
+
+@torch.no_grad()
+def test_targets_are_those_of_the_augmented_images() -> None:
+    exact, x = network(weight=32, activation=32, boundary=None), images()
+    learning = module(exact, x, FreeParameters(exact.model, x), augment="crops", boundary=1.0)
+    index = torch.arange(len(x))[:8]
+    seen = learning.augmentation.apply(x[index], 5)
+    full = nn.Sequential(*exact.full)
+    assert float((full(seen) - full(x[index])).abs().max()) > 1e-2, "they are those of the images themselves"
+    assert float(learning.loss(index, 5)) < 1e-6
+
+    low = network()
+    learning = module(low, x, FreeParameters(low.model, x), augment="crops")
+    seen = learning.augmentation.apply(x[index], 5)
+    assert float(learning.loss(index, 5)) == pytest.approx(divergence(low, seen), rel=1e-3)
+
+
+def test_images_that_choose_are_not_augmented() -> None:
+    plain, augmented = finished(network()), finished(network(), augment="crops_and_flips")
+    assert plain.checks[0].held_out == augmented.checks[0].held_out
+    assert plain.checks[1].loss != augmented.checks[1].loss
+    assert augmented.chosen.held_out < augmented.checks[0].held_out
 
 
 def test_an_output_of_no_scores_is_compared_by_its_squared_error() -> None:

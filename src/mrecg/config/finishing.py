@@ -9,6 +9,8 @@ from mrecg.config.inputs import PositiveInt
 from mrecg.errors import ConfigError
 from mrecg.methods.hyperparameters import STRICT
 
+Augment = Literal["none", "crops", "crops_and_flips"]
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FinishConfig:
@@ -27,6 +29,11 @@ class FinishConfig:
     """Images a step, at most those that are learned from."""
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """Fraction of the calibration images that choose among what was learned; they are not learned from."""
+    augment: Augment = "none"
+    """What is done at random to each image of a step before both networks see it; the images that choose
+    are left as they are. Flips are mirror images: of digits, for example, they are other classes."""
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Smallest part of an image's area that a crop keeps."""
     boundary: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Weight of the mean relative error after each unit, added to what is learned by."""
 

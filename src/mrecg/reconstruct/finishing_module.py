@@ -14,8 +14,10 @@ from torch import Tensor
 
 from mrecg.config.finishing import FinishConfig
 from mrecg.config.schema import Precision
+from mrecg.quant.drop import scramble
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.augmentation import Augmentation
 from mrecg.reconstruct.batch_order import Order
 from mrecg.reconstruct.free_parameters import FreeParameters
 from mrecg.reconstruct.loss import prediction_difference
@@ -50,7 +52,7 @@ class FinishTask:
         learned: Numbers of the images that are learned from.
         held_out: Numbers of those that choose.
         config: Steps and rates.
-        seed: Of the order of the images.
+        seed: Of the order of the images and of their augmentation.
         eval_batch: Images a forward pass of the held-out ones.
         precision: Of the convolutions in the steps.
     """
@@ -70,17 +72,16 @@ class FinishTask:
         """Whether the output is one of class scores."""
         return self.outputs.dim() == 2 and self.outputs.shape[1] > 1
 
-    def loss(self, out: Tensor, index: Tensor) -> Tensor:
+    def loss(self, out: Tensor, target: Tensor) -> Tensor:
         """Compare outputs with those in full precision.
 
         Args:
             out: Shape (B, ...).
-            index: Their images, shape (B,).
+            target: Likewise.
 
         Returns:
             One number, a mean over the images.
         """
-        target = self.outputs[index]
         if self.logits:
             return prediction_difference(out, target)
         return relative_error(out, target)
@@ -90,7 +91,8 @@ class FinishTask:
         """Loss of the network as it is on the held-out images."""
         total = 0.0
         for index in torch.split(self.held_out, self.eval_batch):
-            total += float(self.loss(self.network.model(self.images.take(index)), index)) * len(index)
+            out = self.network.model(self.images.take(index))
+            total += float(self.loss(out, self.outputs[index])) * len(index)
         return total / len(self.held_out)
 
 
@@ -110,6 +112,7 @@ class NetworkFinishing(L.LightningModule):
 
     Attributes:
         checks: What the held-out images said, from the start on.
+        augmentation: What is done to the images of each step.
     """
 
     def __init__(self, task: FinishTask, free: FreeParameters, report: Callable[[int], None]) -> None:
@@ -118,6 +121,8 @@ class NetworkFinishing(L.LightningModule):
         self._task, self._free, self._report = task, free, report
         batch = min(task.config.batch_size, len(task.learned))
         self._order = Order(len(task.learned), batch, seed=task.seed, device=task.learned.device)
+        kind, least = task.config.augment, task.config.crop
+        self.augmentation = Augmentation(kind, least=least, batch=batch, seed=scramble(task.seed, 0))
         self._every = math.ceil(task.config.steps / CHECKS)
         self._losses: list[Tensor] = []
         self.checks = [Check(step=0, held_out=task.measured(), loss=None)]
@@ -154,32 +159,34 @@ class NetworkFinishing(L.LightningModule):
             group["lr"] = group.setdefault("first_lr", group["lr"]) * cosine
         optimizer.zero_grad()
         self._free.lend()
-        loss = self.loss(self._task.learned[self._order.at(step)])
+        loss = self.loss(self._task.learned[self._order.at(step)], step)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self._free.keep_positive()
         self._losses.append(loss.detach())
 
-    def loss(self, index: Tensor) -> Tensor:
+    def loss(self, index: Tensor, step: int) -> Tensor:
         """Compute what is minimised.
 
         Args:
             index: The images, shape (B,).
+            step: The step, by which they are augmented.
 
         Returns:
             One number.
         """
         task, network = self._task, self._task.network
-        x = full = task.images.take(index)
+        x = full = self.augmentation.apply(task.images.take(index), step)
         weight, errors = task.config.boundary, []
         with torch.autocast(x.device.type, torch.bfloat16, enabled=task.precision == "bf16"):
             for low, unit in zip(network.low, network.full, strict=True):
                 x = low(x)
-                if weight and low is not network.low[-1]:
-                    with torch.no_grad():
+                if self.augmentation or weight:
+                    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
                         full = unit(full)
-                    errors.append(relative_error(x.to(task.outputs.dtype), full.to(task.outputs.dtype)))
-        loss = task.loss(x.to(task.outputs.dtype), index)
+                if weight and low is not network.low[-1]:
+                    errors.append(relative_error(x.to(full.dtype), full))
+        loss = task.loss(x.to(task.outputs.dtype), full if self.augmentation else task.outputs[index])
         return loss + weight * torch.stack(errors).mean() if errors else loss
 
     def _check(self, step: int) -> None:
