@@ -55,7 +55,7 @@ def places(height: int, width: int) -> Tensor:
 @pytest.mark.parametrize("size", [(16, 16), (12, 20), (1, 5)])
 def test_pixels_come_from_where_the_map_says(size: tuple[int, int]) -> None:
     augmentation, x = drawn(), places(*size)
-    seen, maps = augmentation.apply(x, 2), augmentation.maps(2)
+    seen, maps = augmentation.apply(x, 2, torch.arange(MANY)), augmentation.maps(2)
     expected = torch.einsum("nij,njhw->nihw", maps[:, :, :2], x) + maps[:, :, 2, None, None]
     for channel, count in enumerate(
         reversed(size)
@@ -72,9 +72,15 @@ def test_whole_images_are_only_mirrored() -> None:
     augmentation = drawn(least=1.0)
     mirrored = augmentation.maps(4)[:, 0, 0] < 0
     expected = torch.where(mirrored[:, None, None, None], x.flip(3), x)
-    torch.testing.assert_close(augmentation.apply(x, 4), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(augmentation.apply(x, 4, torch.arange(MANY)), expected, rtol=0, atol=1e-5)
 
 
 def test_none_changes_nothing() -> None:
     x = torch.randn(MANY, 3, 4, 4)
-    assert drawn("none").apply(x, 1) is x
+    assert drawn("none").apply(x, 1, torch.arange(MANY)) is x
+
+
+def test_a_part_of_a_batch_gets_what_it_gets_in_the_batch() -> None:
+    x, rows, augmentation = places(6, 6), torch.tensor([3, 9, 100]), drawn()
+    whole = augmentation.apply(x, 3, torch.arange(MANY))
+    assert torch.equal(augmentation.apply(x[rows], 3, rows), whole[rows])

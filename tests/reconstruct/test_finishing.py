@@ -18,10 +18,14 @@ from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.calibrate import calibrate
 from mrecg.reconstruct.events import UnitResult
 from mrecg.reconstruct.finishing import Finishing, divided, finish, measure_units
-from mrecg.reconstruct.finishing_module import FinishTask, NetworkFinishing
-from mrecg.reconstruct.free_parameters import FreeParameters
+from mrecg.reconstruct.finishing_module import NetworkFinishing
+from mrecg.reconstruct.finishing_task import FinishTask
+from mrecg.reconstruct.free_parameters import FreeParameters, spreads_of
+from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.settings import Settings
 from mrecg.testing.network import images, network
+
+ALL = FinishConfig(name="network")
 
 
 def finished(
@@ -160,7 +164,7 @@ def test_gradients_are_those_of_plain_torch_in_float64() -> None:
     model, net, x = straight()
     state, layers = net.state(), ("0", "2", "4", "8")
     reached = net.model
-    free = FreeParameters(reached, x)
+    free = FreeParameters(reached, ALL)
     generator = torch.Generator().manual_seed(1)
     draws = [torch.randn(factor.shape, generator=generator) * 0.1 for factor in free.factors]
     names = [name.removesuffix(".integers") for name in state if name.endswith(".integers")]
@@ -211,19 +215,21 @@ def module(net: QuantizedNetwork, x: Tensor, free: FreeParameters, **values: Any
         network=net,
         images=Store.of(x),
         outputs=nn.Sequential(*net.full)(x).detach(),
+        shard=Shard(len(x)),
+        spreads=spreads_of(net.model, x),
         learned=torch.arange(8),
         held_out=torch.arange(8, len(x)),
         config=FinishConfig(name="network", **values),
         seed=0,
         eval_batch=4,
     )
-    return NetworkFinishing(task, free, lambda done: None)
+    return NetworkFinishing(task, free, lambda points, done: None)
 
 
 @torch.no_grad()
 def test_errors_after_units_are_added_by_their_weight() -> None:
     net, x = network(), images()
-    free = FreeParameters(net.model, x)
+    free = FreeParameters(net.model, ALL)
     index = torch.arange(16)
     low, full, errors = x, x, list[float]()
     for one, other in zip(net.low[:-1], net.full[:-1], strict=True):
@@ -237,16 +243,16 @@ def test_errors_after_units_are_added_by_their_weight() -> None:
 @torch.no_grad()
 def test_targets_are_those_of_the_augmented_images() -> None:
     exact, x = network(weight=32, activation=32, boundary=None), images()
-    learning = module(exact, x, FreeParameters(exact.model, x), augment="crops", boundary=1.0)
+    learning = module(exact, x, FreeParameters(exact.model, ALL), augment="crops", boundary=1.0)
     index = torch.arange(len(x))[:8]
-    seen = learning.augmentation.apply(x[index], 5)
+    seen = learning.augmentation.apply(x[index], 5, index)
     full = nn.Sequential(*exact.full)
     assert float((full(seen) - full(x[index])).abs().max()) > 1e-2, "they are those of the images themselves"
     assert float(learning.loss(index, 5)) < 1e-6
 
     low = network()
-    learning = module(low, x, FreeParameters(low.model, x), augment="crops")
-    seen = learning.augmentation.apply(x[index], 5)
+    learning = module(low, x, FreeParameters(low.model, ALL), augment="crops")
+    seen = learning.augmentation.apply(x[index], 5, index)
     assert float(learning.loss(index, 5)) == pytest.approx(divergence(low, seen), rel=1e-3)
 
 

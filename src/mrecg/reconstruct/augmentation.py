@@ -48,18 +48,19 @@ class Augmentation:
         rows = [side, zero, (1 - width) * (2 * x - 1), zero, height, (1 - height) * (2 * y - 1)]
         return torch.stack(rows, 1).view(self.batch, 2, 3)
 
-    def apply(self, images: Tensor, step: int) -> Tensor:
-        """Augment the images of a step, on their device.
+    def apply(self, images: Tensor, step: int, rows: Tensor) -> Tensor:
+        """Augment images of a step, on their device.
 
         Args:
-            images: Shape (batch, C, H, W).
+            images: Shape (B, C, H, W).
+            rows: Their places in the step's batch, shape (B,), on the CPU.
 
         Returns:
             The same shape, interpolated between pixels of the same image alone.
         """
         if not self:
             return images
-        maps = self.maps(step).to(images)
+        maps = self.maps(step)[rows].to(images)
         grid = F.affine_grid(maps, list(images.shape), align_corners=False)
         found = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return found.contiguous(memory_format=torch.channels_last)

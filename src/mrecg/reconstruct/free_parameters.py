@@ -1,11 +1,13 @@
 """What a quantized network can still learn when its integers are fixed, at no cost for inference."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.quant.affine import dequantize
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.scales import PART
@@ -18,8 +20,8 @@ class FreeParameters:
     exactly. Integers and zero points stay. The full-precision network keeps its own biases.
 
     Args:
-        network: A quantized network with hard weights.
-        images: A batch that goes through it once, to see how far the output of each layer spreads.
+        network: A quantized network with hard weights, in the state that learning begins with.
+        config: Which of them are learned; all others stay, and are not among the attributes.
 
     Attributes:
         factors: Logarithm of the factor on each layer's scale, in the scale's shape.
@@ -27,15 +29,16 @@ class FreeParameters:
         scales: Of the activations.
     """
 
-    def __init__(self, network: nn.Module, images: Tensor) -> None:
-        self.layers, self._quantizers = layers_of(network), activations_of(network)
-        spreads = _spreads(network, images)
-        owned = [(layer.own_bias(), spread) for layer, spread in zip(self.layers, spreads, strict=True)]
+    def __init__(self, network: nn.Module, config: FinishConfig) -> None:
+        layers, quantizers = layers_of(network), activations_of(network)
+        self.layers = layers if config.weight_scales else []
         self.factors = [torch.zeros_like(layer.scale, requires_grad=True) for layer in self.layers]
-        self.biases = [bias for bias, _ in owned if bias is not None]
-        self._spreads = [spread for bias, spread in owned if bias is not None]
-        self.scales: list[Tensor] = [quantizer.scale for quantizer in self._quantizers]
+        owned = [layer.own_bias() for layer in layers] if config.biases else []
+        self._biases = {place: bias for place, bias in enumerate(owned) if bias is not None}
+        self.biases: list[Tensor] = list(self._biases.values())
+        self.scales: list[Tensor] = [q.scale for q in quantizers] if config.activation_scales else []
         self._begun = [layer.scale.clone() for layer in self.layers]
+        self._sizes = [float(scale.detach()) for scale in self.scales]
         self._floors = [scale.detach() * PART for scale in self.scales]
 
     def __len__(self) -> int:
@@ -56,18 +59,20 @@ class FreeParameters:
             for layer in self.layers:
                 layer.soft = None
 
-    def groups(self, rate: float) -> list[dict[str, object]]:
+    def groups(self, rate: float, spreads: Sequence[float]) -> list[dict[str, object]]:
         """List what an optimiser learns.
 
         Args:
-            rate: Largest change of a step, relative to what is learned.
+            rate: Largest change of a step: of a scale relative to its first value, of a bias relative to the
+                spread of its layer's output.
+            spreads: Standard deviation of the output of each layer, see `spreads_of`.
 
         Returns:
             Its groups of parameters, each with a learning rate.
         """
         own = [(factor, 1.0) for factor in self.factors]
-        own += zip(self.biases, self._spreads, strict=True)
-        own += [(scale, float(scale.detach())) for scale in self.scales]
+        own += [(bias, spreads[place]) for place, bias in self._biases.items()]
+        own += zip(self.scales, self._sizes, strict=True)
         return [{"params": [tensor], "lr": rate * size} for tensor, size in own]
 
     def lend(self) -> None:
@@ -76,6 +81,16 @@ class FreeParameters:
             scale = layer.channels.spread(begun * factor.exp())
             zero = layer.channels.spread(layer.zero_point)
             layer.soft = dequantize(layer.integers.to(begun.dtype), scale, zero)
+
+    def share(self, part: float) -> None:
+        """Correct gradients of a part of a batch: those of activations were divided by the root of its size.
+
+        Args:
+            part: Its images over those of the batch.
+        """
+        for scale in self.scales:
+            if scale.grad is not None:
+                scale.grad.mul_(math.sqrt(part))
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -114,8 +129,15 @@ class FreeParameters:
 
 
 @torch.no_grad()
-def _spreads(network: nn.Module, images: Tensor) -> list[float]:
-    """Standard deviation of the output of each layer."""
+def spreads_of(network: nn.Module, images: Tensor) -> list[float]:
+    """Measure how far the output of each layer spreads.
+
+    Args:
+        images: A batch that goes through the network.
+
+    Returns:
+        The standard deviation of each layer's output.
+    """
     layers = layers_of(network)
     found = [0.0] * len(layers)
 
