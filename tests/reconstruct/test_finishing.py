@@ -12,7 +12,7 @@ from mrecg.config.schema import BitsConfig, CalibrationConfig, Precision, Traine
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.methods.rtn import Rtn
-from mrecg.quant.modules import activations_of
+from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.calibrate import calibrate
@@ -20,9 +20,10 @@ from mrecg.reconstruct.events import UnitResult
 from mrecg.reconstruct.finishing import Finishing, divided, finish, measure_units
 from mrecg.reconstruct.finishing_module import NetworkFinishing
 from mrecg.reconstruct.finishing_task import FinishTask
-from mrecg.reconstruct.free_parameters import FreeParameters, spreads_of
+from mrecg.reconstruct.free_parameters import FreeParameters
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.settings import Settings
+from mrecg.reconstruct.spread import spreads
 from mrecg.testing.network import images, network
 
 ALL = FinishConfig(name="network")
@@ -39,6 +40,10 @@ def finished(
     config = FinishConfig(**{"name": "network", "steps": 20, "lr": 1e-2, "held_out": 0.25, **values})
     settings = Settings(method=Rtn(), trainer=TrainerConfig(chunk=chunk), precision=precision, eval_batch=5)
     return finish(net, images() if x is None else x, config, settings)
+
+
+def free_of(model: nn.Module, x: Tensor) -> FreeParameters:
+    return FreeParameters(model, ALL, spreads(model, layers_of(model), x))
 
 
 def copied(net: QuantizedNetwork) -> dict[str, Tensor]:
@@ -164,7 +169,7 @@ def test_gradients_are_those_of_plain_torch_in_float64() -> None:
     model, net, x = straight()
     state, layers = net.state(), ("0", "2", "4", "8")
     reached = net.model
-    free = FreeParameters(reached, ALL)
+    free = free_of(reached, x)
     generator = torch.Generator().manual_seed(1)
     draws = [torch.randn(factor.shape, generator=generator) * 0.1 for factor in free.factors]
     names = [name.removesuffix(".integers") for name in state if name.endswith(".integers")]
@@ -216,7 +221,6 @@ def module(net: QuantizedNetwork, x: Tensor, free: FreeParameters, **values: Any
         images=Store.of(x),
         outputs=nn.Sequential(*net.full)(x).detach(),
         shard=Shard(len(x)),
-        spreads=spreads_of(net.model, x),
         learned=torch.arange(8),
         held_out=torch.arange(8, len(x)),
         config=FinishConfig(name="network", **values),
@@ -229,7 +233,7 @@ def module(net: QuantizedNetwork, x: Tensor, free: FreeParameters, **values: Any
 @torch.no_grad()
 def test_errors_after_units_are_added_by_their_weight() -> None:
     net, x = network(), images()
-    free = FreeParameters(net.model, ALL)
+    free = free_of(net.model, x)
     index = torch.arange(16)
     low, full, errors = x, x, list[float]()
     for one, other in zip(net.low[:-1], net.full[:-1], strict=True):
@@ -243,7 +247,7 @@ def test_errors_after_units_are_added_by_their_weight() -> None:
 @torch.no_grad()
 def test_targets_are_those_of_the_augmented_images() -> None:
     exact, x = network(weight=32, activation=32, boundary=None), images()
-    learning = module(exact, x, FreeParameters(exact.model, ALL), augment="crops", boundary=1.0)
+    learning = module(exact, x, free_of(exact.model, x), augment="crops", boundary=1.0)
     index = torch.arange(len(x))[:8]
     seen = learning.augmentation.apply(x[index], 5, index)
     full = nn.Sequential(*exact.full)
@@ -251,7 +255,7 @@ def test_targets_are_those_of_the_augmented_images() -> None:
     assert float(learning.loss(index, 5)) < 1e-6
 
     low = network()
-    learning = module(low, x, FreeParameters(low.model, ALL), augment="crops")
+    learning = module(low, x, free_of(low.model, x), augment="crops")
     seen = learning.augmentation.apply(x[index], 5, index)
     assert float(learning.loss(index, 5)) == pytest.approx(divergence(low, seen), rel=1e-3)
 

@@ -60,7 +60,7 @@ def finished(
         listener = Broadcast(_Shown(advance), *trackers.listeners)
         if records is not None:
             records.announce(config.finish, [unit.name for unit in outcome.units], config.finish.steps)
-        known = _known(network, config, records)
+        known = _known(network, records)
         if known is not None:
             finishing, record = known
             listener.finishing(finishing.points, config.finish.steps)
@@ -72,7 +72,7 @@ def finished(
                 network, calibration, config.finish, settings, listener=listener, finished=records
             )
             units = measure_units(network, calibration, outcome.units, settings)
-            record = record_of(network, config.finish, finishing, units, time.perf_counter() - begin)
+            record = record_of(network, finishing, units, time.perf_counter() - begin)
         if records is not None:
             records.keep(record)
     units = tuple(
@@ -84,15 +84,13 @@ def finished(
     return replace(outcome, units=units), finishing
 
 
-def _known(
-    network: QuantizedNetwork, config: RunConfig, records: Finished | None
-) -> tuple[Finishing, GroupRecord] | None:
+def _known(network: QuantizedNetwork, records: Finished | None) -> tuple[Finishing, GroupRecord] | None:
     """Finish the network as a record says, if there is one."""
     record = None if records is None else records.recall()
     if record is None:
         return None
     try:
-        return recall(network, config.finish, record), record
+        return recall(network, record), record
     except DAMAGED:  # others write to the store, so it is not believed
         return None
 

@@ -7,29 +7,33 @@ so on these the network never ends worse than it began.
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.quant.modules import quantization
+from mrecg.quant.modules import layers_of, quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.events import Check, FinishPoint, Listener, Silent, UnitResult
 from mrecg.reconstruct.finishing_module import NetworkFinishing, points_of, tensor_of
 from mrecg.reconstruct.finishing_task import FinishTask
-from mrecg.reconstruct.free_parameters import FreeParameters, spreads_of
-from mrecg.reconstruct.group_state import Finished, GroupRecord
+from mrecg.reconstruct.free_parameters import FreeParameters
+from mrecg.reconstruct.group_state import Finished, GroupRecord, restore, state_of
 from mrecg.reconstruct.job import deterministic
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, quiet_lightning
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.rolling_cache import advance, deviation
 from mrecg.reconstruct.settings import Settings
+from mrecg.reconstruct.spread import spreads
 
 _CHUNK = 10
 """Steps of the whole network between two signs of progress, at most."""
 _NAME = "finish"
 """Name of its record in the middle of its steps."""
+_POINTS = "points"
+"""Name of the curve in its record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,33 +84,18 @@ def finish(
         How it went. The same arguments give the same result, bit by bit, on the same machine.
     """
     store = Store.of(images)
-    job = FinishJob.of(network, store, config, settings)
+    job = FinishJob(config=config, settings=settings)
     return job.run(network, store, Shard(store.images), listener=listener or Silent(), finished=finished)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishJob:
-    """What all processes that finish a network together know; see `finish`.
-
-    Attributes:
-        spreads: Standard deviation of the output of each layer.
-    """
+    """What all processes that finish a network together know; see `finish`."""
 
     config: FinishConfig
     settings: Settings
-    spreads: tuple[float, ...]
     block = 1
     """Images that have to stay in one process."""
-
-    @classmethod
-    def of(
-        cls, network: QuantizedNetwork, images: Store, config: FinishConfig, settings: Settings
-    ) -> "FinishJob":
-        """Make the job, for all images."""
-        first = divided(images.images, config.held_out, settings.seed)[0][: settings.eval_batch]
-        with deterministic():
-            spreads = spreads_of(network.model, images.take(first))
-        return cls(config=config, settings=settings, spreads=tuple(spreads))
 
     def run(
         self,
@@ -139,18 +128,18 @@ class FinishJob:
                 shard=shard,
                 learned=learned,
                 held_out=held_out,
-                spreads=self.spreads,
                 config=config,
                 seed=_seed(settings.seed, "order"),
                 eval_batch=settings.eval_batch,
                 log_every=settings.trainer.log_every,
                 precision=settings.precision,
             )
-            keep = None if finished is None or not finished.every_steps else finished.keep_partial
-            free = FreeParameters(network.model, config)
-            module = NetworkFinishing(
-                task, free, listener.finishing, keep and (lambda partial: keep(_NAME, partial))
-            )
+            kept = finished if finished is not None and finished.every_steps else None
+            keep = None if kept is None else partial(kept.keep_partial, _NAME)
+            seen = images.take(shard.part(learned[: settings.eval_batch]).own)
+            spread = spreads(network.model, layers_of(network.model), seen, ranks)
+            free = FreeParameters(network.model, config, spread)
+            module = NetworkFinishing(task, free, listener.finishing, keep)
             with free.learning():
                 left = ranks.agreed(None if finished is None else finished.recall_partial(_NAME))
                 begin = module.begin(left)
@@ -170,23 +159,18 @@ class FinishJob:
 
 
 def record_of(
-    network: QuantizedNetwork,
-    config: FinishConfig,
-    finishing: Finishing,
-    units: Sequence[UnitResult],
-    seconds: float,
+    network: QuantizedNetwork, finishing: Finishing, units: Sequence[UnitResult], seconds: float
 ) -> GroupRecord:
     """Make what a store keeps of a network that was finished.
 
     Args:
         network: The network as it is now.
-        config: What was learned.
         units: The units, measured again.
         seconds: What it took.
     """
-    values = FreeParameters(network.model, config).kept()
+    learned = {name: value for name, value in state_of(network.low).items() if not name.endswith("integers")}
     return GroupRecord(
-        state={str(i): value for i, value in enumerate(values)} | {"points": tensor_of(finishing.points)},
+        state=learned | {_POINTS: tensor_of(finishing.points)},
         measured=tuple((unit.error, unit.loss) for unit in units),
         seconds=seconds,
         noted={
@@ -199,26 +183,22 @@ def record_of(
     )
 
 
-def recall(network: QuantizedNetwork, config: FinishConfig, record: GroupRecord) -> Finishing:
+def recall(network: QuantizedNetwork, record: GroupRecord) -> Finishing:
     """Finish a network as a record says.
 
     Args:
         network: The network, changed in place.
-        config: What was learned.
         record: What `record_of` made of the same network.
 
     Raises:
         ValueError: It is the record of another network; then nothing is changed.
     """
-    free = FreeParameters(network.model, config)
-    values = [record.state.get(str(place)) for place in range(len(record.state) - 1)]
-    shapes = [None if value is None else value.shape for value in values]
-    if shapes != [value.shape for value in free.kept()] or len(record.measured) != len(network.units):
+    state, noted = dict(record.state), dict(record.noted)
+    points = tuple(points_of(state.pop(_POINTS)))
+    chosen = {p.step: p for p in points if isinstance(p, Check)}[noted.pop("chosen")]
+    if len(record.measured) != len(network.units):
         raise ValueError("the record belongs to another network")
-    free.restore([value for value in values if value is not None])
-    noted, points = dict(record.noted), tuple(points_of(record.state["points"]))
-    step = noted.pop("chosen")
-    chosen = next(point for point in points if isinstance(point, Check) and point.step == step)
+    restore(network.low, state_of(network.low) | state)
     return Finishing(chosen=chosen, points=points, **noted)
 
 

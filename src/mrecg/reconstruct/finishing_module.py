@@ -85,7 +85,7 @@ class NetworkFinishing(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, with a learning rate for each tensor in its own size."""
-        return torch.optim.Adam(self._free.groups(self._task.config.lr, self._task.spreads), fused=True)
+        return torch.optim.Adam(self._free.groups(self._task.config.lr), fused=True)
 
     def training_step(self, chunk: Tensor) -> None:
         """Run one chunk of optimisation steps.

@@ -1,6 +1,5 @@
 """What a network is finished by: images, targets and the loss."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +24,6 @@ class FinishTask:
         shard: Which of all images these are.
         learned: Numbers of the images that are learned from, on the CPU.
         held_out: Numbers of those that choose, on the CPU.
-        spreads: Standard deviation of the output of each layer.
         config: Steps and rates.
         seed: Of the order of the images and of their augmentation.
         eval_batch: Images a forward pass of the held-out ones.
@@ -39,7 +37,6 @@ class FinishTask:
     shard: Shard
     learned: Tensor
     held_out: Tensor
-    spreads: Sequence[float]
     config: FinishConfig
     seed: int
     eval_batch: int

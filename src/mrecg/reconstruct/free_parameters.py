@@ -22,6 +22,7 @@ class FreeParameters:
     Args:
         network: A quantized network with hard weights, in the state that learning begins with.
         config: Which of them are learned; all others stay, and are not among the attributes.
+        spreads: Standard deviation of the output of each layer, see `mrecg.reconstruct.spread`.
 
     Attributes:
         factors: Logarithm of the factor on each layer's scale, in the scale's shape.
@@ -29,13 +30,14 @@ class FreeParameters:
         scales: Of the activations.
     """
 
-    def __init__(self, network: nn.Module, config: FinishConfig) -> None:
+    def __init__(self, network: nn.Module, config: FinishConfig, spreads: Sequence[float]) -> None:
         layers, quantizers = layers_of(network), activations_of(network)
         self.layers = layers if config.weight_scales else []
         self.factors = [torch.zeros_like(layer.scale, requires_grad=True) for layer in self.layers]
-        owned = [layer.own_bias() for layer in layers] if config.biases else []
-        self._biases = {place: bias for place, bias in enumerate(owned) if bias is not None}
-        self.biases: list[Tensor] = list(self._biases.values())
+        owned = [(layer.own_bias(), spread) for layer, spread in zip(layers, spreads, strict=True)]
+        owned = owned if config.biases else []
+        self.biases = [bias for bias, _ in owned if bias is not None]
+        self._spreads = [spread for bias, spread in owned if bias is not None]
         self.scales: list[Tensor] = [q.scale for q in quantizers] if config.activation_scales else []
         self._begun = [layer.scale.clone() for layer in self.layers]
         self._sizes = [float(scale.detach()) for scale in self.scales]
@@ -59,19 +61,18 @@ class FreeParameters:
             for layer in self.layers:
                 layer.soft = None
 
-    def groups(self, rate: float, spreads: Sequence[float]) -> list[dict[str, object]]:
+    def groups(self, rate: float) -> list[dict[str, object]]:
         """List what an optimiser learns.
 
         Args:
             rate: Largest change of a step: of a scale relative to its first value, of a bias relative to the
                 spread of its layer's output.
-            spreads: Standard deviation of the output of each layer, see `spreads_of`.
 
         Returns:
             Its groups of parameters, each with a learning rate.
         """
         own = [(factor, 1.0) for factor in self.factors]
-        own += [(bias, spreads[place]) for place, bias in self._biases.items()]
+        own += zip(self.biases, self._spreads, strict=True)
         own += zip(self.scales, self._sizes, strict=True)
         return [{"params": [tensor], "lr": rate * size} for tensor, size in own]
 
@@ -126,31 +127,3 @@ class FreeParameters:
 
     def _values(self) -> list[Tensor]:
         return [*(layer.scale for layer in self.layers), *self.biases, *self.scales]
-
-
-@torch.no_grad()
-def spreads_of(network: nn.Module, images: Tensor) -> list[float]:
-    """Measure how far the output of each layer spreads.
-
-    Args:
-        images: A batch that goes through the network.
-
-    Returns:
-        The standard deviation of each layer's output.
-    """
-    layers = layers_of(network)
-    found = [0.0] * len(layers)
-
-    def watch(place: int) -> torch.utils.hooks.RemovableHandle:
-        def see(module: nn.Module, inputs: object, out: Tensor) -> None:
-            found[place] = float(out.std(correction=0))
-
-        return layers[place].register_forward_hook(see)
-
-    watching = [watch(place) for place in range(len(layers))]
-    try:
-        network(images)
-    finally:
-        for hook in watching:
-            hook.remove()
-    return found

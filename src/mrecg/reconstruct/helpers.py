@@ -155,9 +155,8 @@ class Team:
         """
         if self.devices == 1:
             return finish(network, images, config, settings, listener=listener, finished=finished)
-        store = Store.of(images)
-        job = FinishJob.of(network, store, config, settings)
-        with self._shared(job, network, store) as (own, shard):
+        job = FinishJob(config=config, settings=settings)
+        with self._shared(job, network, Store.of(images)) as (own, shard):
             return job.run(network, own, shard, listener=listener or Silent(), finished=finished)
 
     @contextmanager
