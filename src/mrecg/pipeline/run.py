@@ -149,6 +149,7 @@ def quantize(
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
+        records = sharing.groups()
         with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
             outcome = team.reconstruct(
                 network,
@@ -156,13 +157,22 @@ def quantize(
                 plan,
                 Settings.of(config),
                 listener=Broadcast(progress, *trackers.listeners),
-                finished=sharing.groups(),
+                finished=records,
             )
             sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
             probe_run.keep(network, config, sharing, plan, outcome)
-    outcome, finishing = finished(
-        network, calibration, config, outcome, clock=clock, display=display, trackers=trackers
-    )
+        outcome, finishing = finished(
+            network,
+            calibration,
+            config,
+            outcome,
+            team=team,
+            records=records,
+            sharing=sharing,
+            clock=clock,
+            display=display,
+            trackers=trackers,
+        )
     low = measure(network.model, "evaluate", kept.second(), reference=full and full.logits)
     return Result(
         model=network.model,
@@ -195,6 +205,7 @@ def quantize(
         preprocessing=built.preprocessing if built else None,
         images=images.as_dict(),
         weights=built.weights.as_dict() if built else {"origin": "python"},
+        finishing=finishing.points if finishing else (),
         decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
     )
 

@@ -27,6 +27,28 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinishPoint:
+    """A point of the curve of the finishing of a whole network.
+
+    Attributes:
+        step: Steps taken before.
+        loss: Mean loss of the steps since the point before; None at the start.
+        held_out: Loss of the held-out images; None where they were not looked at.
+    """
+
+    step: int
+    loss: float | None
+    held_out: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(FinishPoint):
+    """A point at which the held-out images were looked at."""
+
+    held_out: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnitResult:
     """The quantized network measured after one base unit, with all units up to there quantized and hardened.
 
@@ -111,6 +133,9 @@ class Listener(Protocol):
     def finished(self, result: GroupResult) -> None:
         """A group is through a pass, and its units are measured; also one that had nothing to learn."""
 
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Another ``steps`` steps of the finishing of the whole network are done; the points in them."""
+
 
 class Silent:
     """A listener that does nothing; base class of those that want only some events."""
@@ -131,6 +156,9 @@ class Silent:
         """Ignore it."""
 
     def finished(self, result: GroupResult) -> None:
+        """Ignore it."""
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
         """Ignore it."""
 
 
@@ -173,3 +201,8 @@ class Broadcast:
         """Tell everyone that a group is through."""
         for listener in self.listeners:
             listener.finished(result)
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Tell everyone that steps of the finishing are done."""
+        for listener in self.listeners:
+            listener.finishing(points, steps)

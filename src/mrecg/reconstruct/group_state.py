@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.methods.passes import Pass
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.events import CurvePoint, GroupResult
@@ -84,10 +85,11 @@ class Finished(Protocol):
 
     every_steps: int
 
-    def announce(self, task: Pass, members: Sequence[str], steps: int) -> None:
+    def announce(self, task: Pass | FinishConfig, members: Sequence[str], steps: int) -> None:
         """Say which group is next.
 
         Args:
+            task: What it learns, or how the whole network is finished.
             members: Names of the group's units.
             steps: Optimisation steps; 0 where there is nothing to learn.
         """

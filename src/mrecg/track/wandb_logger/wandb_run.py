@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mrecg.config.outputs import LONGEST_NAME, LoggerConfig
 from mrecg.planner.schedule import Plan
-from mrecg.reconstruct.events import CurvePoint, GroupResult, Silent, UnitResult
+from mrecg.reconstruct.events import CurvePoint, FinishPoint, GroupResult, Silent, UnitResult
 from mrecg.runs.layout import CONFIG, FAILED, PLAN, SUMMARY, WEIGHTS
 from mrecg.track.wandb_logger import labels, metrics
 from mrecg.track.wandb_logger.offline import rows_kept
@@ -136,6 +136,12 @@ class WandbRun(Silent):
         if result.retries:
             self._row = self._group_row + (result.retries + 1) * (result.steps + 1) + self._group_units
         self._group_row, self._group_units = self._row, 0
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Send the points of a chunk."""
+        for point in points:
+            row = {metrics.FINISH_LOSS: point.loss, metrics.FINISH_HELD_OUT: point.held_out}
+            self._log(metrics.STEP, point.step, row)
 
     def plan(self, plan: Plan) -> None:
         """Send capacities and differences as curves over the units, and the groups to the config."""
