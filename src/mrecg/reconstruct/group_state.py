@@ -80,9 +80,11 @@ class Finished(Protocol):
 
     Attributes:
         every_steps: Steps between two records of a group in the middle of its steps; 0: none.
+        place: Where the walk is: what was announced up to now. It is put back to try something else there.
     """
 
     every_steps: int
+    place: str
 
     def announce(self, task: Pass, members: Sequence[str], steps: int) -> None:
         """Say which group is next.

@@ -130,7 +130,8 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
     """
     name, units = context.name(members), context.quantized(members)
     trainer = context.settings.trainer
-    images, ranks = context.shard.images - context.held_out, context.shard.ranks
+    ranks, learned_from = context.shard.ranks, context.learned_from
+    images = context.shard.images if learned_from is None else len(learned_from)
     curve: list[CurvePoint] = []
 
     def report(points: Sequence[CurvePoint], done: int) -> None:
@@ -162,7 +163,7 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
             precision=context.settings.precision,
             graphs=trainer.cuda_graphs,
             tail=context.network.full[members.stop :] if pass_.prediction else (),
-            images=images,
+            learned_from=learned_from,
             shard=context.shard if ranks.world > 1 else None,
         )
         module = GroupReconstruction(units, task, report)
