@@ -43,6 +43,11 @@ from mrecg.track.kept_only import KeptOnly
 from mrecg.track.terminal import Display, Quiet
 from mrecg.track.trackers import Trackers, tracked
 
+ONE_IMAGE = (
+    "planner.held_out: of one calibration image none can be held out, so merges are judged on the image that "
+    "they learn from; give more images, or set planner.accept=all"
+)
+
 
 def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
     """Quantize the configured model and leave a complete run folder.
@@ -154,6 +159,8 @@ def quantize(
             settings = Settings.of(config)
             if not plan.merged:  # nothing to judge
                 settings = replace(settings, held_out=0.0)
+            elif settings.held_out and len(calibration) == 1:
+                display.note(ONE_IMAGE)
             outcome = team.reconstruct(
                 network,
                 calibration,

@@ -51,6 +51,7 @@ def make_plan(
             or its trials are missing, or no plan keeps the budget.
     """
     names, chosen_by = tuple(unit.name for unit in units), planner.name
+    judged = granularity.name == "mixed" and planner.judged
     planner = planner.ranking
     if probe is not None:
         check_probe(probe, len(names))
@@ -87,7 +88,7 @@ def make_plan(
         merges=tuple(_merge(units, pair, choice.decider) for pair in choice.pairs),
         criteria=tuple(sorted(criteria, key=lambda criterion: criterion is not choice.decider)),
         not_comparable=differing,
-        note=f"{choice.note} {_about(probe)}".strip(),
+        note=" ".join(filter(None, [choice.note, _about(probe), _JUDGED if judged and choice.pairs else ""])),
         facts=tuple(units),
     )
 
@@ -190,6 +191,9 @@ _EVERYTHING = (
     "Every pair that may be merged was merged, so there was nothing to choose; for fewer set a smaller "
     "planner.merge_count or planner.max_group_size."
 )
+
+
+_JUDGED = "Held-out images decide during the run which of these merges are made."
 
 
 def _about(probe: Probe | None) -> str:

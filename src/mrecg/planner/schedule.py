@@ -128,10 +128,13 @@ class Plan:
             for part in ([(name,) for name in group] if group in apart else [group])
         ]
         undone = {name for group in apart for name in group[:-1]}
+        kept = len(verdicts) - len(apart)
+        said = f"Of {len(verdicts)} planned groups {kept} {'was' if kept == 1 else 'were'} kept, by held-out images."
         return replace(
             self,
             groups=tuple(groups),
             merges=tuple(merge for merge in self.merges if merge.left not in undone),
+            note=f"{self.note} {said}".strip(),
             verdicts=tuple(verdicts),
         )
 

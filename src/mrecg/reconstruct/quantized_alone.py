@@ -65,18 +65,18 @@ def _of_batch(network: QuantizedNetwork, images: Tensor) -> Tensor:
             "planner=pack compares class probabilities; for one image the network's output has shape "
             f"{(1, *logits.shape[1:])}"
         )
-    entering = images
+    entering, logs = images, logits.log_softmax(1)
     found = []
     for i, (low, point) in enumerate(zip(network.low, points, strict=True)):
         with torch.no_grad(), quantization(low):
             out = low(entering)
             quantized = nn.Sequential(*network.full[i + 1 :])(out).softmax(1)
-        difference = F.kl_div(logits.log_softmax(1), quantized, reduction="sum")
+        difference = F.kl_div(logs, quantized, reduction="sum")
         (slope,) = torch.autograd.grad(difference, point, retain_graph=True)
         error = (point.detach() - out).double()
         found.append(
             (
-                float(difference),
+                float(difference.detach()),
                 float((slope.double() * error).sum()),
                 float(error.square().sum()),
                 error.numel(),
