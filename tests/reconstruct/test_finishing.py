@@ -12,16 +12,21 @@ from mrecg.config.schema import BitsConfig, CalibrationConfig, Precision, Traine
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.methods.rtn import Rtn
-from mrecg.quant.modules import activations_of
+from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.calibrate import calibrate
 from mrecg.reconstruct.events import UnitResult
 from mrecg.reconstruct.finishing import Finishing, divided, finish, measure_units
-from mrecg.reconstruct.finishing_module import FinishTask, NetworkFinishing
+from mrecg.reconstruct.finishing_module import NetworkFinishing
+from mrecg.reconstruct.finishing_task import FinishTask
 from mrecg.reconstruct.free_parameters import FreeParameters
+from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.settings import Settings
+from mrecg.reconstruct.spread import spreads
 from mrecg.testing.network import images, network
+
+ALL = FinishConfig(name="network")
 
 
 def finished(
@@ -35,6 +40,10 @@ def finished(
     config = FinishConfig(**{"name": "network", "steps": 20, "lr": 1e-2, "held_out": 0.25, **values})
     settings = Settings(method=Rtn(), trainer=TrainerConfig(chunk=chunk), precision=precision, eval_batch=5)
     return finish(net, images() if x is None else x, config, settings)
+
+
+def free_of(model: nn.Module, x: Tensor) -> FreeParameters:
+    return FreeParameters(model, ALL, spreads(model, layers_of(model), x))
 
 
 def copied(net: QuantizedNetwork) -> dict[str, Tensor]:
@@ -95,8 +104,8 @@ def test_nothing_to_learn_is_no_fault() -> None:
     assert [check.step for check in found.checks] == [0] and found.chosen.held_out == 0
 
 
-@pytest.mark.parametrize("values", [{}, {"boundary": 0.5}])
-def test_the_same_bits_come_out_twice_and_in_chunks_of_any_length(values: dict[str, float]) -> None:
+@pytest.mark.parametrize("values", [{}, {"boundary": 0.5}, {"augment": "crops_and_flips", "crop": 0.7}])
+def test_the_same_bits_come_out_twice_and_in_chunks_of_any_length(values: dict[str, Any]) -> None:
     first, second = network(), network()
     one, two = finished(first, **values), finished(second, chunk=3, **values)
     assert one == two and one.chosen.step > 0
@@ -160,7 +169,7 @@ def test_gradients_are_those_of_plain_torch_in_float64() -> None:
     model, net, x = straight()
     state, layers = net.state(), ("0", "2", "4", "8")
     reached = net.model
-    free = FreeParameters(reached, x)
+    free = free_of(reached, x)
     generator = torch.Generator().manual_seed(1)
     draws = [torch.randn(factor.shape, generator=generator) * 0.1 for factor in free.factors]
     names = [name.removesuffix(".integers") for name in state if name.endswith(".integers")]
@@ -194,7 +203,7 @@ def test_gradients_are_those_of_plain_torch_in_float64() -> None:
             factor.copy_(draw)
     with free.learning():
         free.lend()
-        loss = module(net, x, free).loss(torch.arange(12))
+        loss = module(net, x, free).loss(torch.arange(12), 0)
         loss.backward()
         assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
         close = {"rtol": 2e-3, "atol": 1e-5}
@@ -211,27 +220,51 @@ def module(net: QuantizedNetwork, x: Tensor, free: FreeParameters, **values: Any
         network=net,
         images=Store.of(x),
         outputs=nn.Sequential(*net.full)(x).detach(),
+        shard=Shard(len(x)),
         learned=torch.arange(8),
         held_out=torch.arange(8, len(x)),
         config=FinishConfig(name="network", **values),
         seed=0,
         eval_batch=4,
     )
-    return NetworkFinishing(task, free, lambda done: None)
+    return NetworkFinishing(task, free, lambda points, done: None)
 
 
 @torch.no_grad()
 def test_errors_after_units_are_added_by_their_weight() -> None:
     net, x = network(), images()
-    free = FreeParameters(net.model, x)
+    free = free_of(net.model, x)
     index = torch.arange(16)
     low, full, errors = x, x, list[float]()
     for one, other in zip(net.low[:-1], net.full[:-1], strict=True):
         low, full = one(low), other(full)
         errors.append(float((low - full).square().sum() / full.square().sum()))
     assert len(errors) == 4
-    plain, added = (float(module(net, x, free, boundary=weight).loss(index)) for weight in (0.0, 0.5))
+    plain, added = (float(module(net, x, free, boundary=weight).loss(index, 0)) for weight in (0.0, 0.5))
     assert added - plain == pytest.approx(0.5 * sum(errors) / len(errors), rel=1e-4)
+
+
+@torch.no_grad()
+def test_targets_are_those_of_the_augmented_images() -> None:
+    exact, x = network(weight=32, activation=32, boundary=None), images()
+    learning = module(exact, x, free_of(exact.model, x), augment="crops", boundary=1.0)
+    index = torch.arange(len(x))[:8]
+    seen = learning.augmentation.apply(x[index], 5, index)
+    full = nn.Sequential(*exact.full)
+    assert float((full(seen) - full(x[index])).abs().max()) > 1e-2, "they are those of the images themselves"
+    assert float(learning.loss(index, 5)) < 1e-6
+
+    low = network()
+    learning = module(low, x, free_of(low.model, x), augment="crops")
+    seen = learning.augmentation.apply(x[index], 5, index)
+    assert float(learning.loss(index, 5)) == pytest.approx(divergence(low, seen), rel=1e-3)
+
+
+def test_images_that_choose_are_not_augmented() -> None:
+    plain, augmented = finished(network()), finished(network(), augment="crops_and_flips")
+    assert plain.checks[0].held_out == augmented.checks[0].held_out
+    assert plain.checks[1].loss != augmented.checks[1].loss
+    assert augmented.chosen.held_out < augmented.checks[0].held_out
 
 
 def test_an_output_of_no_scores_is_compared_by_its_squared_error() -> None:

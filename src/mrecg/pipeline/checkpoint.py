@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Any, NamedTuple
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.errors import RunError
 from mrecg.methods.passes import Pass
 from mrecg.reconstruct.events import CurvePoint
@@ -79,7 +80,7 @@ class GroupStore:
         self.every_steps = every_steps if stores.own is not None else 0
         self._partials: set[str] = set()
 
-    def announce(self, task: Pass, members: Sequence[str], steps: int) -> None:
+    def announce(self, task: Pass | FinishConfig, members: Sequence[str], steps: int) -> None:
         """Go on to the next group."""
         link = json.dumps([self.place, repr(task), list(members), steps])
         self.place = f"group-{hashlib.sha256(link.encode()).hexdigest()[:32]}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -145,7 +146,7 @@ def quantize(
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
     measure = partial(_accuracy, count=len(images), device=device, clock=clock, display=display)
     kept = KeptBatches(images.batches, len(images))
-    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
+    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first(), keep_logits=True)
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
@@ -155,29 +156,39 @@ def quantize(
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
+        settings = Settings.of(config)
+        if not plan.merged:  # nothing to judge
+            settings = replace(settings, held_out=0.0)
+        elif settings.held_out and len(calibration) == 1:
+            display.note(ONE_IMAGE)
+        records = sharing.groups(held_out=settings.held_out)
         with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
-            settings = Settings.of(config)
-            if not plan.merged:  # nothing to judge
-                settings = replace(settings, held_out=0.0)
-            elif settings.held_out and len(calibration) == 1:
-                display.note(ONE_IMAGE)
             outcome = team.reconstruct(
                 network,
                 calibration,
                 plan,
                 settings,
                 listener=Broadcast(progress, KeptOnly(Broadcast(*trackers.listeners))),
-                finished=sharing.groups(held_out=settings.held_out),
+                finished=records,
             )
             sharing.saved["reconstruct"] = outcome.reused_seconds
             if outcome.verdicts:
                 plan = plan.after(outcome.verdicts)
                 trackers.plan(plan)
             probe_run.keep(network, config, sharing, plan, outcome)
-    outcome, finishing = finished(
-        network, calibration, config, outcome, clock=clock, display=display, trackers=trackers
-    )
-    low = measure(network.model, "evaluate", kept.second())
+        outcome, finishing = finished(
+            network,
+            calibration,
+            config,
+            outcome,
+            team=team,
+            records=records,
+            sharing=sharing,
+            clock=clock,
+            display=display,
+            trackers=trackers,
+        )
+    low = measure(network.model, "evaluate", kept.second(), reference=full and full.logits)
     return Result(
         model=network.model,
         plan=plan,
@@ -209,6 +220,7 @@ def quantize(
         preprocessing=built.preprocessing if built else None,
         images=images.as_dict(),
         weights=built.weights.as_dict() if built else {"origin": "python"},
+        finishing=finishing.points if finishing else (),
         decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
     )
 
@@ -222,10 +234,11 @@ def _accuracy(
     device: torch.device,
     clock: Clock,
     display: Display,
+    **compared: Any,
 ) -> Accuracy | None:
     """Measure one of the two networks; None without evaluation images."""
     with clock("evaluate"), display.stage(stage, count) as advance:
-        return accuracy(model, batches, device=device, progress=advance) if count else None
+        return accuracy(model, batches, device=device, progress=advance, **compared) if count else None
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:

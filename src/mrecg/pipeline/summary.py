@@ -177,6 +177,7 @@ def summarise(
         devices=config.trainer.devices,
         fp=_accuracy(measured.full),
         quantized=_accuracy(measured.quantized),
+        to_fp=_to_full_precision(measured.full, measured.quantized),
         evaluation_images=len(images),
         evaluation=draws["evaluation"],
         oscillation=Oscillation(
@@ -210,6 +211,13 @@ def summarise(
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:
     return summary_parts.Accuracy(top1=found.top1, top5=found.top5) if found else None
+
+
+def _to_full_precision(full: Accuracy | None, low: Accuracy | None) -> summary_parts.ToFullPrecision | None:
+    if full is None or low is None:
+        return None
+    alike = (full.decisions == low.decisions).float().mean()
+    return summary_parts.ToFullPrecision(kl=low.kl, agreement=float(alike))
 
 
 def _group(group: GroupResult) -> GroupSummary:

@@ -129,7 +129,7 @@ class Plan:
         ]
         undone = {name for group in apart for name in group[:-1]}
         kept = len(verdicts) - len(apart)
-        said = f"Of {len(verdicts)} planned groups {kept} {'was' if kept == 1 else 'were'} kept, by held-out images."
+        said = f"Held-out images decided: {kept} of {len(verdicts)} planned groups merged."
         return replace(
             self,
             groups=tuple(groups),

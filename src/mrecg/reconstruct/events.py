@@ -29,6 +29,28 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinishPoint:
+    """A point of the curve of the finishing of a whole network.
+
+    Attributes:
+        step: Steps taken before.
+        loss: Mean loss of the steps since the point before; None at the start.
+        held_out: Loss of the held-out images; None where they were not looked at.
+    """
+
+    step: int
+    loss: float | None
+    held_out: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(FinishPoint):
+    """A point at which the held-out images were looked at."""
+
+    held_out: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnitResult:
     """The quantized network measured after one base unit, with all units up to there quantized and hardened.
 
@@ -81,8 +103,8 @@ class Ahead:
         task: Name of the method's pass.
         steps: Optimisation steps, those of corrections included; 0 where nothing is learned.
         cost: Time of a step relative to other groups', see `mrecg.planner.budget.step_cost`.
-        trial: Whether its outcome may be taken back once it is measured: that of a pair that is only tried, or
-            of a merge that held-out images judge. Then the group's units come before it, one by one.
+        trial: Whether its outcome may be taken back once it is measured: that of a pair that is only tried,
+            or of a merge that held-out images judge. Then the group's units come before it, one by one.
     """
 
     name: str
@@ -117,6 +139,9 @@ class Listener(Protocol):
     def finished(self, result: GroupResult) -> None:
         """A group is through a pass, and its units are measured; also one that had nothing to learn."""
 
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Another ``steps`` steps of the finishing of the whole network are done; the points in them."""
+
 
 class Silent:
     """A listener that does nothing; base class of those that want only some events."""
@@ -140,6 +165,9 @@ class Silent:
         """Ignore it."""
 
     def finished(self, result: GroupResult) -> None:
+        """Ignore it."""
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
         """Ignore it."""
 
 
@@ -187,3 +215,8 @@ class Broadcast:
         """Tell everyone that a group is through."""
         for listener in self.listeners:
             listener.finished(result)
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Tell everyone that steps of the finishing are done."""
+        for listener in self.listeners:
+            listener.finishing(points, steps)

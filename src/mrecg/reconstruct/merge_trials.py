@@ -6,7 +6,6 @@ the difference is what the merge brings at that budget. It is measured on images
 from: a merged group fits those that it learns from better in nearly every case, and often only those.
 """
 
-import copy
 import math
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
@@ -15,9 +14,9 @@ import torch
 from torch import Tensor
 
 from mrecg.methods.passes import Pass
-from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
+from mrecg.reconstruct.group_state import remembered, restore
 from mrecg.reconstruct.held_out import Predictions
 from mrecg.reconstruct.loss import prediction_difference
 from mrecg.reconstruct.optimise import optimise
@@ -107,8 +106,8 @@ class PairTrials:
         if not steps:
             self.pairs.append(math.nan)
             return
-        units = [context.network.low[i] for i in pair]
-        before = [copy.deepcopy(unit.state_dict()) for unit in units]
+        units = context.quantized(pair)
+        before = remembered(units, pass_)
         target = context.advance(context.network.full[index + 1], learned.target)
         joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
         optimise(context, pair, pass_, joint, steps)
@@ -118,10 +117,7 @@ class PairTrials:
         middle.free()
         self.pairs.append(self._reach(context, out, pair.stop))
         out.free()
-        for unit, state in zip(units, before, strict=True):
-            unit.load_state_dict(state)
-            for layer in layers_of(unit):
-                layer.refresh()
+        restore(units, before)
 
     def after(self, context: Context, index: int, quantized: Store) -> None:
         """Measure what a unit's error does to the network's output.

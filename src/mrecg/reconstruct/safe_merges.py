@@ -16,7 +16,7 @@ from mrecg.errors import DivergenceError
 from mrecg.methods.passes import Pass
 from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.context import Context
-from mrecg.reconstruct.group_state import GroupRecord, restore, state_of
+from mrecg.reconstruct.group_state import GroupRecord, remembered, restore
 from mrecg.reconstruct.held_out import Predictions, differences
 from mrecg.reconstruct.walk import Done, Prefix, Walk
 from mrecg.system.checked_read import DAMAGED
@@ -65,10 +65,10 @@ class HeldOutJudge:
         self, walk: Walk, members: range, pass_: Pass, prefix: Prefix
     ) -> tuple[list[Done], Prefix, Verdict]:
         units, begin = self._context.quantized(members), self._place()
-        before = _copied(state_of(units))
+        before = remembered(units, pass_)
         walk.hold(prefix)
         alone, after_alone = self._one_by_one(walk, members, pass_, prefix)
-        alone_state, alone_place = _copied(state_of(units)), self._place()
+        alone_state, alone_place = remembered(units, pass_), self._place()
         apart = self._predictions.after(after_alone.quantized, members.stop)
         restore(units, before)
         self._go(begin)
@@ -154,10 +154,6 @@ class HeldOutJudge:
     def _go(self, place: str) -> None:
         if self._context.finished is not None:
             self._context.finished.place = place
-
-
-def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in state.items()}
 
 
 def _finite(value: float) -> float | None:

@@ -21,6 +21,7 @@ from mrecg.runs.summary_parts import (
     Oscillation,
     Seconds,
     Text,
+    ToFullPrecision,
     UnitResult,
     Values,
     checked,
@@ -92,6 +93,9 @@ class RunSummary(BaseModel):
     """Accuracy in floating point; None without evaluation images."""
     quantized: Annotated[Accuracy | None, checked(mapping)] = None
     """Accuracy after quantization; None likewise."""
+    to_fp: Annotated[ToFullPrecision | None, or_none(mapping)] = None
+    """How far its predictions are from those in floating point; None without evaluation images and in old
+    runs."""
     evaluation_images: Count = 0
     evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
     """As ``calibration``, of the images that accuracies were measured on; old runs do not have it."""

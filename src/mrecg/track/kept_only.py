@@ -5,7 +5,7 @@ from functools import partial
 
 from mrecg.planner.schedule import group_name
 from mrecg.planner.verdict import Verdict
-from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, Listener, UnitResult
+from mrecg.reconstruct.events import Ahead, CurvePoint, FinishPoint, GroupResult, Listener, UnitResult
 
 
 class KeptOnly:
@@ -57,6 +57,10 @@ class KeptOnly:
     def finished(self, result: GroupResult) -> None:
         """Tell of a group."""
         self.listener.finished(result)
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Tell of the finishing."""
+        self.listener.finishing(points, steps)
 
     def _tell(self, name: str, event: Callable[[], None]) -> None:
         if name in self._open:

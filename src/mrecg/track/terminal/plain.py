@@ -1,7 +1,7 @@
 """Progress as plain lines, for logs, pipes and terminals that do not redraw."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from mrecg.report.reasons import verdict_line
 from mrecg.runs.text import memory, number, stopwatch
 from mrecg.system.process_memory import memory_in_use
 from mrecg.track.terminal import words
+from mrecg.track.terminal.advance import Advance
 from mrecg.track.terminal.course import Course
 
 LINE_SECONDS = 10.0
@@ -24,24 +25,24 @@ def _say(console: Console, line: str) -> None:
 
 
 @contextmanager
-def plain_stage(console: Console, name: str, total: int) -> Iterator[Callable[[int], None]]:
+def plain_stage(console: Console, name: str, total: int) -> Iterator[Advance]:
     """Say how far a stage is, every ten seconds, and when it is through.
 
     Args:
         total: Items.
 
     Yields:
-        A function to be called with the number of items done.
+        What is called with the number of items done.
     """
-    done, begin = 0, time.monotonic()
+    done, begin, said = 0, time.monotonic(), ""
     last = begin
 
     def line(now: float) -> str:
-        return f"{name}: {done}/{total} ({stopwatch(now - begin)})"
+        return f"{name}: {done}/{total} ({stopwatch(now - begin)}){said and ', '}{said}"
 
-    def advance(more: int) -> None:
-        nonlocal done, last
-        done += more
+    def advance(more: int, fact: str = "") -> None:
+        nonlocal done, last, said
+        done, said = done + more, fact
         now = time.monotonic()
         if now - last >= LINE_SECONDS and done < total:
             last = now

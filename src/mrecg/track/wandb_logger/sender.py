@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mrecg.planner.schedule import Plan
 from mrecg.planner.verdict import Verdict
-from mrecg.reconstruct.events import CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.reconstruct.events import CurvePoint, FinishPoint, GroupResult, Listener, Silent, UnitResult
 from mrecg.track.wandb_logger.account import server
 from mrecg.track.wandb_logger.service import abandon
 from mrecg.track.wandb_logger.wandb_run import Mode
@@ -102,6 +102,10 @@ class Sender(Silent):
     def finished(self, result: GroupResult) -> None:
         """Pass it on."""
         self._put(_Call("finished", (result,)))
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Pass the points of a chunk on."""
+        self._put(_Call("finishing", (tuple(points), steps), len(points), "the finishing"))
 
     def plan(self, plan: Plan) -> None:
         """Pass the plan on."""

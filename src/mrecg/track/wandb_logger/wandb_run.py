@@ -8,7 +8,7 @@ from typing import Any, Literal
 from mrecg.config.outputs import LONGEST_NAME, LoggerConfig
 from mrecg.planner.schedule import Plan
 from mrecg.planner.verdict import Verdict
-from mrecg.reconstruct.events import CurvePoint, GroupResult, Silent, UnitResult
+from mrecg.reconstruct.events import CurvePoint, FinishPoint, GroupResult, Silent, UnitResult
 from mrecg.runs.layout import CONFIG, FAILED, PLAN, SUMMARY, WEIGHTS
 from mrecg.track.wandb_logger import labels, metrics
 from mrecg.track.wandb_logger.offline import rows_kept
@@ -143,6 +143,12 @@ class WandbRun(Silent):
         """Name the curves to come by the groups that are kept."""
         if self._plan is not None:
             self._places |= metrics.places(self._plan.after([verdict]))
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Send the points of a chunk."""
+        for point in points:
+            row = {metrics.FINISH_LOSS: point.loss, metrics.FINISH_HELD_OUT: point.held_out}
+            self._log(metrics.STEP, point.step, row)
 
     def plan(self, plan: Plan) -> None:
         """Send capacities and differences as curves over the units, and the groups to the config.
