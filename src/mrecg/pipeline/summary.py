@@ -200,9 +200,13 @@ def summarise(
         notes=tuple(inputs.notes),
         status=COMPLETED,
     )
-    if measured.finishing is None:
-        return found  # without a key of it, as before there was such a stage
-    return found.model_copy(update={"finish": finish_record(measured.finishing)})
+    # Without keys of what was not done, as before there was such a thing.
+    extra: dict[str, Any] = {}
+    if measured.finishing is not None:
+        extra["finish"] = finish_record(measured.finishing)
+    if plan.verdicts:
+        extra["verdicts"] = tuple(asdict(verdict) for verdict in plan.verdicts)
+    return found.model_copy(update=extra) if extra else found
 
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:

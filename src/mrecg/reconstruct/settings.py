@@ -24,6 +24,8 @@ class Settings:
         eval_batch: Images a forward pass when the cache advances.
         model: The network's name, by which methods find what papers choose for its family.
         retries: How often a group may begin again, with half the learning rates, after its loss diverged.
+        held_out: Fraction of the images from which no group learns: on them it is decided which of the plan's
+            merges are made. 0: none, and all are made.
     """
 
     method: MethodSettings
@@ -34,10 +36,12 @@ class Settings:
     eval_batch: int = 32
     model: str = ""
     retries: int = 0
+    held_out: float = 0.0
 
     @classmethod
     def of(cls, config: RunConfig) -> "Settings":
         """Take them from the configuration of a run."""
+        judged = config.granularity.name == "mixed" and config.planner.judged
         return cls(
             method=config.method,
             trainer=config.trainer,
@@ -47,6 +51,7 @@ class Settings:
             eval_batch=config.data.batch_size,
             model=config.model.name,
             retries=RETRIES if config.on_divergence == "retry" else 0,
+            held_out=config.planner.held_out if judged else 0.0,
         )
 
     def passes(self, *, depthwise: bool) -> tuple[Pass, ...]:

@@ -107,6 +107,9 @@ class RunSummary(BaseModel):
     finish: Values = None
     """How the network was finished: its loss on held-out calibration images ``before`` and ``after``, and
     each look at them; not there with finish=none."""
+    verdicts: Annotated[tuple[Any, ...] | None, or_none(tuple)] = None
+    """What held-out images said of each planned merge, and whether it was kept; not there where they were not
+    asked."""
     timing_s: Seconds = {}
     """Seconds of each stage: plan, calibrate, reconstruct, finish where it is on, evaluate."""
     reused_s: Seconds = {}
