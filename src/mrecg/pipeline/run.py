@@ -4,7 +4,6 @@ Between reconstruction and accuracy the whole network may be finished (`mrecg.pi
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,10 +155,8 @@ def quantize(
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
-        settings = Settings.of(config)
-        if not plan.merged:  # nothing to judge
-            settings = replace(settings, held_out=0.0)
-        elif settings.held_out and len(calibration) == 1:
+        settings = Settings.of(config, merges=bool(plan.merged))
+        if settings.judged and len(calibration) == 1:
             display.note(ONE_IMAGE)
         records = sharing.groups(held_out=settings.held_out)
         with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
