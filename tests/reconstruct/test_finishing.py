@@ -11,7 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.config.schema import BitsConfig, CalibrationConfig, Precision, TrainerConfig
+from mrecg.config.schema import (
+    BitsConfig,
+    CalibrationConfig,
+    GranularityConfig,
+    PlannerConfig,
+    Precision,
+    RunConfig,
+    TrainerConfig,
+)
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.methods.rtn import Rtn
@@ -20,11 +28,12 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.calibrate import calibrate
 from mrecg.reconstruct.events import FinishPoint, Listener, Silent, UnitResult
-from mrecg.reconstruct.finishing import Finishing, divided, finish, measure_units
+from mrecg.reconstruct.finishing import Finishing, finish, measure_units
 from mrecg.reconstruct.finishing_module import NetworkFinishing
 from mrecg.reconstruct.finishing_task import FinishTask
 from mrecg.reconstruct.free_parameters import FreeParameters
 from mrecg.reconstruct.group_state import Finished, GroupRecord, Partial
+from mrecg.reconstruct.held_out import divided
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.spread import spreads
@@ -436,3 +445,15 @@ def test_units_are_measured_in_the_network_as_it_is() -> None:
         assert (found.name, found.group) == (unit.name, 3)
         assert found.error == pytest.approx(squared / float(full.square().sum()), rel=1e-4)
         assert found.loss == pytest.approx(squared * full.shape[1] / full.numel(), rel=1e-4)
+
+
+def test_what_chooses_was_not_learned_from_before_either() -> None:
+    block = GranularityConfig(name="block")
+    finish = FinishConfig(name="network", held_out=0.25)
+    assert Settings.of(RunConfig(granularity=block)).held_out == 0
+    found = Settings.of(RunConfig(granularity=block, finish=finish))
+    assert (found.held_out, found.judged) == (0.25, False)
+    both = Settings.of(RunConfig(finish=finish, planner=PlannerConfig(name="safe", held_out=0.1)))
+    assert (both.held_out, both.judged) == (0.25, True)
+    small, large = divided(40, 0.1, 3)[1].tolist(), divided(40, 0.25, 3)[1].tolist()
+    assert len(small) == 4 and len(large) == 10 and set(small) < set(large)

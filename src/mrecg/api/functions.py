@@ -134,7 +134,8 @@ def plan(
     Args:
         weight_bits: 2 to 8, or 32.
         merge_count: Pairs of neighbours to merge at most; None: the schema's default.
-        planner: ``modcap``, ``published``, or a criterion of another package that needs no probe.
+        planner: ``modcap``, ``safe`` (the merges that `quantize` tries), ``published``, or a criterion of
+            another package that needs no probe.
         **overrides: Any other group of the configuration as a dict, for example
             ``model={"input_shape": (1, 28, 28)}``.
 
@@ -142,9 +143,9 @@ def plan(
         ConfigError: The planner needs images; use `quantize`, whose result has the plan.
         GraphError: The model cannot be traced or cut.
     """
-    if planner == "budget" or (planner in CRITERIA and CRITERIA.get(planner).needs_probe):
+    if planner in ("budget", "pack") or (planner in CRITERIA and CRITERIA.get(planner).needs_probe):
         raise ConfigError(
-            f"planner: {planner!r} needs images; choose from modcap, published, or call quantize"
+            f"planner: {planner!r} needs images; choose from modcap, safe, published, or call quantize"
         )
     chosen = {"name": planner} if merge_count is None else {"name": planner, "merge_count": merge_count}
     values = {

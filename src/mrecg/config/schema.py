@@ -3,6 +3,7 @@
 No other file holds a default.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,7 +93,7 @@ class GranularityConfig:
         return self
 
 
-PLANNERS = {"budget": ("gain",), "published": ()}
+PLANNERS = {"safe": ("log_ratio", "squared"), "budget": ("gain",), "pack": ("rise",), "published": ()}
 """Planners that are no criterion: how neighbours compare for them."""
 
 
@@ -111,12 +112,19 @@ def differences_of(planner: str) -> tuple[str, ...]:
 class PlannerConfig:
     """How granularity=mixed chooses what to merge."""
 
-    name: Annotated[str, OneOf(planners)] = "loss"
-    """Module capacity from the shapes, from the loss or from the relative error of a probe run, the smallest
-    predicted error within a budget of time and memory (takes trials of merges), or a paper's schedule."""
+    name: Annotated[str, OneOf(planners)] = "safe"
+    """safe: module capacity ranks, and held-out images decide during the run. Else module capacity, the loss
+    or the relative error of a probe run, the smallest predicted error within a budget of time and memory
+    (takes trials of merges), Pack-PTQ's packs by the curvature after each unit, or a paper's schedule."""
+    accept: Literal["all", "held_out"] | None = None
+    """Which planned merges are made. held_out: those after which the network's prediction is closer to the
+    full-precision one, on calibration images that nothing learns from, than after the group's units one by
+    one, which are optimised, too. all: every one. null: held_out for planner=safe, all for the others."""
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """For accept=held_out: fraction of the calibration images, at least one of them."""
     merge_count: Annotated[int, Field(ge=0)] | Literal["auto"] = 3
     """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group. auto: as
-    few as calm the probe's curve to oscillation_threshold. Not used by budget and published."""
+    few as calm the probe's curve to oscillation_threshold. Not used by budget, pack and published."""
     oscillation_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     """For merge_count=auto: predicted oscillation index, at most, as a fraction of the block-wise one."""
     time_budget: Annotated[float, Field(ge=1, le=1000)] = 1.5
@@ -138,9 +146,9 @@ class PlannerConfig:
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
     """ModCap's factor for a layer of stride 2."""
     difference: Literal["squared", "log_ratio", "fall", "rise", "gain"] | None = None
-    """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap and loss, fall
-    (squared, where b < a) for loss, rise for error, gain for budget; null: squared, fall, rise and gain, in
-    this order."""
+    """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap, safe and loss, fall
+    (squared, where b < a) for loss, rise for error and pack, gain for budget; null: log_ratio for safe, else
+    squared, fall, rise and gain, in this order."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps a unit of the probe run for loss, error and budget; null: as many as trainer.steps, for budget
     a quarter of them, but 100; 0: round to nearest."""
@@ -155,11 +163,23 @@ class PlannerConfig:
             raise ValueError(
                 f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}"
             )
-        if self.not_comparable == "loss" and self.name != "modcap":
+        if self.not_comparable == "loss" and self.ranking.name != "modcap":
             raise ValueError(
                 f"planner.not_comparable: loss goes with planner=modcap; {self.name} needs it not"
             )
         return self
+
+    @property
+    def judged(self) -> bool:
+        """Whether held-out images decide which of the planned merges are made."""
+        return (self.accept or ("held_out" if self.name == "safe" else "all")) == "held_out"
+
+    @property
+    def ranking(self) -> "PlannerConfig":
+        """What ranks the pairs: safe is module capacity, and its merges are judged."""
+        if self.name != "safe":
+            return self
+        return replace(self, name="modcap", difference=self.difference or "log_ratio")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

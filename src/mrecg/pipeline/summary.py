@@ -177,6 +177,7 @@ def summarise(
         devices=config.trainer.devices,
         fp=_accuracy(measured.full),
         quantized=_accuracy(measured.quantized),
+        to_fp=_to_full_precision(measured.full, measured.quantized),
         evaluation_images=len(images),
         evaluation=draws["evaluation"],
         oscillation=Oscillation(
@@ -199,13 +200,24 @@ def summarise(
         notes=tuple(inputs.notes),
         status=COMPLETED,
     )
-    if measured.finishing is None:
-        return found  # without a key of it, as before there was such a stage
-    return found.model_copy(update={"finish": finish_record(measured.finishing)})
+    # Without keys of what was not done, as before there was such a thing.
+    extra: dict[str, Any] = {}
+    if measured.finishing is not None:
+        extra["finish"] = finish_record(measured.finishing)
+    if plan.verdicts:
+        extra["verdicts"] = tuple(asdict(verdict) for verdict in plan.verdicts)
+    return found.model_copy(update=extra) if extra else found
 
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:
     return summary_parts.Accuracy(top1=found.top1, top5=found.top5) if found else None
+
+
+def _to_full_precision(full: Accuracy | None, low: Accuracy | None) -> summary_parts.ToFullPrecision | None:
+    if full is None or low is None:
+        return None
+    alike = (full.decisions == low.decisions).float().mean()
+    return summary_parts.ToFullPrecision(kl=low.kl, agreement=float(alike))
 
 
 def _group(group: GroupResult) -> GroupSummary:

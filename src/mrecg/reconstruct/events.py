@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mrecg.planner.verdict import Verdict
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
@@ -101,7 +103,8 @@ class Ahead:
         task: Name of the method's pass.
         steps: Optimisation steps, those of corrections included; 0 where nothing is learned.
         cost: Time of a step relative to other groups', see `mrecg.planner.budget.step_cost`.
-        trial: Whether its outcome is only measured and taken back.
+        trial: Whether its outcome may be taken back once it is measured: that of a pair that is only tried,
+            or of a merge that held-out images judge. Then the group's units come before it, one by one.
     """
 
     name: str
@@ -130,6 +133,9 @@ class Listener(Protocol):
     def unit(self, index: int, result: UnitResult) -> None:
         """A unit is hardened and measured."""
 
+    def judged(self, verdict: Verdict) -> None:
+        """A merge was judged; the groups that are kept are told of next."""
+
     def finished(self, result: GroupResult) -> None:
         """A group is through a pass, and its units are measured; also one that had nothing to learn."""
 
@@ -150,6 +156,9 @@ class Silent:
         """Ignore it."""
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
+        """Ignore it."""
+
+    def judged(self, verdict: Verdict) -> None:
         """Ignore it."""
 
     def unit(self, index: int, result: UnitResult) -> None:
@@ -191,6 +200,11 @@ class Broadcast:
         """Tell everyone that a chunk is done."""
         for listener in self.listeners:
             listener.curve(group, task, points, steps)
+
+    def judged(self, verdict: Verdict) -> None:
+        """Tell everyone that a merge was judged."""
+        for listener in self.listeners:
+            listener.judged(verdict)
 
     def unit(self, index: int, result: UnitResult) -> None:
         """Tell everyone that a unit is measured."""

@@ -21,6 +21,7 @@ from mrecg.reconstruct.finishing_module import NetworkFinishing, points_of, tens
 from mrecg.reconstruct.finishing_task import FinishTask
 from mrecg.reconstruct.free_parameters import FreeParameters
 from mrecg.reconstruct.group_state import Finished, GroupRecord, restore, state_of
+from mrecg.reconstruct.held_out import divided
 from mrecg.reconstruct.job import deterministic
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, quiet_lightning
 from mrecg.reconstruct.ranks import Shard
@@ -200,22 +201,6 @@ def recall(network: QuantizedNetwork, record: GroupRecord) -> Finishing:
         raise ValueError("the record belongs to another network")
     restore(network.low, state_of(network.low) | state)
     return Finishing(chosen=chosen, points=points, **noted)
-
-
-def divided(images: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw the images that are held out: who calls from Python may have theirs sorted by class.
-
-    Args:
-        images: How many there are, at least two.
-        fraction: Of them that is held out, at least one.
-
-    Returns:
-        Numbers of the images to learn from, and of those held out.
-    """
-    count = min(max(1, round(images * fraction)), images - 1)
-    generator = torch.Generator().manual_seed(_seed(seed, "held_out"))
-    drawn = torch.randperm(images, generator=generator)
-    return drawn[count:].sort().values, drawn[:count].sort().values
 
 
 def measure_units(

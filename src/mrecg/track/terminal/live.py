@@ -13,7 +13,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.events import Ahead, Broadcast, GroupResult, Listener, Silent, UnitResult
+from mrecg.report.reasons import verdict_line
 from mrecg.runs.text import memory, number, stopwatch
 from mrecg.system.process_memory import memory_in_use
 from mrecg.track.terminal import words
@@ -144,6 +146,10 @@ class _Groups(Silent):
         if self.shown and self.course.passes > 1:
             text = f"  pass {self.course.number} of {self.course.passes}"
             self.console.print(Text(text, "bold"), no_wrap=True)
+
+    def judged(self, verdict: Verdict) -> None:
+        if self.shown:
+            self.console.print(Text(f"  {verdict_line(verdict)}"), soft_wrap=True)
 
     def unit(self, index: int, result: UnitResult) -> None:
         self.units.append(result)

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.events import Ahead, Broadcast, CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.report.reasons import verdict_line
 from mrecg.runs.text import memory, number, stopwatch
 from mrecg.system.process_memory import memory_in_use
 from mrecg.track.terminal import words
@@ -74,7 +76,6 @@ class _Lines(Silent):
         self.last = time.monotonic()
         self.told = False
         self.units: list[UnitResult] = []
-        self.curves: list[tuple[float, float]] = []
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
         # Before the first step, so that the user sees at once if this will take hours.
@@ -85,7 +86,6 @@ class _Lines(Silent):
         now, here = time.monotonic(), self.course.current
         if here is None:
             return
-        self.curves = here.curve
         if now - self.last < LINE_SECONDS:
             return
         self.last, course = now, self.course
@@ -102,12 +102,15 @@ class _Lines(Silent):
         parts.append(memory(used) + (f", GPU {memory(gpu)}" if gpu is not None else ""))
         _say(self.console, f"{self.name}: {', '.join(parts)}")
 
+    def judged(self, verdict: Verdict) -> None:
+        if self.lines:
+            _say(self.console, verdict_line(verdict))
+
     def unit(self, index: int, result: UnitResult) -> None:
         self.units.append(result)
 
     def finished(self, result: GroupResult) -> None:
         units, self.units = self.units, []
-        curve, self.curves = self.curves, []
         if not self.lines:
             return
         place = f"unit {self.course.units_done}/{self.course.units}"
@@ -116,6 +119,7 @@ class _Lines(Silent):
         parts = [f"error {', '.join(number(unit.error) for unit in units)}"] if units else []
         if result.curve:
             first, last = (result.curve[i].reconstruction for i in (0, -1))
+            curve = [(point.step / result.steps, point.reconstruction) for point in result.curve]
             drawn = "" if self.console.options.ascii_only else f"{words.spark(curve, SPARK_CELLS)} "
             loss = f"loss {drawn}{number(first)} -> {number(last)}"
             parts = [f"{loss}, floor {number(result.floor)}", *parts]
