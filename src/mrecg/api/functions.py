@@ -15,7 +15,8 @@ from mrecg.api.arguments import (
     network_by_name,
     refuse_without_values,
 )
-from mrecg.config.best import BEST, PUBLISHED_STEPS
+from mrecg.config.best import BEST
+from mrecg.config.schema import PUBLISHED_STEPS
 from mrecg.data.evaluation import as_float
 from mrecg.data.images import from_python
 from mrecg.errors import ConfigError, DataError
@@ -77,7 +78,7 @@ def quantize(
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
         merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the
             curve of a block-wise probe run; None: the schema's default.
-        steps: Optimisation steps a unit; None: the recipe's 500, or the published 20,000 of a named method.
+        steps: Optimisation steps a unit; None: the recipe's 200, or the published 20,000 of a named method.
         seed: Seed of all draws.
         progress: Show progress on standard error.
         save_to: Folder to save the run in.

@@ -21,6 +21,8 @@ from mrecg.registry import CRITERIA
 
 BitWidth = Annotated[int, Field(ge=2, le=32)]
 Precision = Literal[32, "tf32", "bf16"]
+PUBLISHED_STEPS, MOST_LR_FACTOR = 20_000, 20.0
+"""Steps a unit of the published protocols, and the largest factor of trainer.lr_factor=auto."""
 FLOAT_BITS = 32
 """A bit width of 32 means: not quantized."""
 
@@ -186,10 +188,11 @@ class PlannerConfig:
 class TrainerConfig:
     """The optimisation of one group."""
 
-    steps: PositiveInt = 20_000
+    steps: PositiveInt = PUBLISHED_STEPS
     """Optimisation steps a unit."""
-    lr_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """Factor on all learning rates of the method, which were chosen for 20,000 steps; fewer need more."""
+    lr_factor: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = 1.0
+    """Factor on all learning rates of the method, which were chosen for 20,000 steps; fewer need more. auto:
+    20,000 over the steps, so that the way to go stays the same, at least 1 and at most 20."""
     steps_per: Literal["unit", "group"] = "unit"
     """Whether a merged group gets these steps once for each member (equal total) or once in all."""
     batch_size: PositiveInt = 32
@@ -209,6 +212,13 @@ class TrainerConfig:
     """On a GPU, record the step of each group once and replay it. Not yet tried on a device."""
     kernels: Literal["fused", "plain"] = "fused"
     """Fused kernels where there are some (float32, CPU, CUDA), or torch operations that compute the same."""
+
+    @property
+    def rates(self) -> float:
+        """The factor on the method's learning rates, as a number."""
+        if self.lr_factor != "auto":
+            return self.lr_factor
+        return min(max(PUBLISHED_STEPS / self.steps, 1.0), MOST_LR_FACTOR)
 
     @model_validator(mode="after")
     def _devices_fit(self) -> "TrainerConfig":

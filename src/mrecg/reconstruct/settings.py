@@ -65,4 +65,4 @@ class Settings:
 
     def passes(self, *, depthwise: bool) -> tuple[Pass, ...]:
         """The method's passes; what it leaves open depends on whether the network is ``depthwise``."""
-        return passes_of(self.method, depthwise=depthwise, model=self.model, lr_factor=self.trainer.lr_factor)
+        return passes_of(self.method, depthwise=depthwise, model=self.model, lr_factor=self.trainer.rates)
