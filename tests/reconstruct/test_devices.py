@@ -15,7 +15,8 @@ from tiny_builder import Builder
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.graph.fold import UNFOLDED

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
+from mrecg.config.merging import PlannerConfig
 from mrecg.config.schema import (
     BitsConfig,
     CalibrationConfig,
     GranularityConfig,
-    PlannerConfig,
     Precision,
     RunConfig,
     TrainerConfig,

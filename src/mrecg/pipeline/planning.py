@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import PlannerConfig, RunConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph

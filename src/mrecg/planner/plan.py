@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig, differences_of
+from mrecg.config.merging import PlannerConfig, differences_of
+from mrecg.config.schema import GranularityConfig, TrainerConfig
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.budget import plan_within_budget, trial_gains
