@@ -1,8 +1,7 @@
 """The schema of the re-basis of activations."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mrecg.config.inputs import PositiveInt
@@ -14,27 +13,22 @@ class RebasisConfig:
     """Re-basis: activations get a basis that is better to quantize, which the layers around them undo."""
 
     name: Literal["none", "shift", "full"] = "none"
-    """none; shift: a number per channel is subtracted at linear bottlenecks; full: all of what follows."""
+    """none; shift: linear bottlenecks are shifted by channel; full: depthwise inputs are scaled, too."""
     shift: bool | None = None
-    """Whether each channel's mean is taken out of values that no activation function and only sums and 1x1
-    (or unpadded) convolutions read; null: in shift and full."""
-    rotate: bool | None = None
-    """Whether such values of a residual chain are multiplied by one random orthogonal matrix, where that
-    lowers the error behind their quantizers on held-out calibration images; null: in full."""
+    """Whether the mean of each channel is taken out of what no activation function and only sums and 1x1 (or
+    unpadded) convolutions read; null: in shift and full."""
     depthwise_scales: bool | None = None
     """Whether the channels that a depthwise convolution reads are scaled so that one step fits each of them;
     null: in full."""
     images: PositiveInt = 256
     """Calibration images that it is computed from, at most."""
-    tries: Annotated[int, Field(ge=1, le=64)] = 4
-    """Random matrices that are tried for each chain."""
 
-    def parts(self) -> tuple[bool, bool, bool]:
-        """Tell what is done: shift, rotate, depthwise scales."""
-        full = self.name == "full"
-        usual = (self.name == "shift" or full, full, full)
-        given = (self.shift, self.rotate, self.depthwise_scales)
+    def parts(self) -> tuple[bool, bool]:
+        """Tell what is done: shifts, and scales of depthwise inputs."""
         if self.name == "none":
-            return False, False, False
-        shift, rotate, scales = (u if g is None else g for u, g in zip(usual, given, strict=True))
-        return shift, rotate, scales
+            return False, False
+        full = self.name == "full"
+        return (
+            True if self.shift is None else self.shift,
+            full if self.depthwise_scales is None else self.depthwise_scales,
+        )

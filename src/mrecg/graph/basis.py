@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mrecg.errors import CheckpointError
-from mrecg.graph.affine import outputs_of
+from mrecg.graph.affine import Affine, Step, outputs_of
 from mrecg.graph.fold import UNFOLDED
 from mrecg.graph.ops import clamp_of, is_weight_layer, module_of
 
@@ -17,14 +17,14 @@ REBASED = "rebased"
 
 @dataclass(frozen=True)
 class Map:
-    """An affine map of channels, float64: ``x -> matrix @ x + shift``.
+    """A factor and a shift per channel, float64: ``x -> factor * x + shift``.
 
     Attributes:
-        matrix: Shape (C, C), or (C,) for one factor per channel; None: the identity.
+        factor: Shape (C,); None: one.
         shift: Shape (C,); None: zero.
     """
 
-    matrix: Tensor | None = None
+    factor: Tensor | None = None
     shift: Tensor | None = None
 
 
@@ -79,7 +79,7 @@ def rebase(traced: fx.GraphModule, rebasis: Rebasis) -> None:
         layer = traced.get_submodule(path)
         biases += [path] * _give(layer, given)
         if path in kept:
-            kept[path].append(Mapped(given, layer))
+            kept[path].append(_shown(given, layer))
     for name, cap in rebasis.caps.items():
         _cap(traced, name, cap)
     traced.meta[REBASED] = {"biases": list(dict.fromkeys(biases)), "caps": list(rebasis.caps)}
@@ -134,7 +134,7 @@ def _with_bias(layer: nn.Module) -> bool:
 
 
 def _read(layer: nn.Module, given: Map) -> bool:
-    """Let a layer read ``x`` where it read ``matrix @ x + shift``; returns whether it got a bias."""
+    """Let a layer read ``x`` where it read ``factor * x + shift``; returns whether it got a bias."""
     weight, added = layer.weight, False
     assert isinstance(weight, Tensor)
     exact = weight.double()
@@ -143,12 +143,9 @@ def _read(layer: nn.Module, given: Map) -> bool:
         assert isinstance(layer.bias, Tensor)
         more = (exact.flatten(2).sum(2) if exact.dim() > 2 else exact) * _spread(given.shift, layer)
         layer.bias = _parameter(layer.bias.double() + more.sum(1), like=weight)
-    if given.matrix is not None:
-        if given.matrix.dim() == 1:
-            factor = _spread(given.matrix, layer)
-            exact = exact * factor.reshape(*factor.shape, *(1 for _ in range(weight.dim() - 2)))
-        else:
-            exact = torch.einsum("oi...,ij->oj...", exact, given.matrix.to(exact.device))
+    if given.factor is not None:
+        factor = _spread(given.factor, layer)
+        exact = exact * factor.reshape(*factor.shape, *(1 for _ in range(weight.dim() - 2)))
         layer.weight = _parameter(exact, like=weight)
     return added
 
@@ -162,21 +159,17 @@ def _spread(values: Tensor, layer: nn.Module) -> Tensor:
 
 
 def _give(layer: nn.Module, given: Map) -> bool:
-    """Let a layer give ``matrix @ x + shift`` where it gave ``x``; returns whether it got a bias."""
+    """Let a layer give ``factor * x + shift`` where it gave ``x``; returns whether it got a bias."""
     weight, added = layer.weight, False
     assert isinstance(weight, Tensor)
     exact, device = weight.double(), weight.device
     if given.shift is not None:
         added = _with_bias(layer)
     bias = layer.bias.double() if isinstance(layer.bias, Tensor) else None
-    if given.matrix is not None:
-        matrix = given.matrix.to(device)
-        if matrix.dim() == 1:
-            exact = exact * matrix.reshape(-1, *(1 for _ in range(exact.dim() - 1)))
-            bias = None if bias is None else bias * matrix
-        else:
-            exact = torch.einsum("po,o...->p...", matrix, exact)
-            bias = None if bias is None else matrix @ bias
+    if given.factor is not None:
+        factor = given.factor.to(device)
+        exact = exact * factor.reshape(-1, *(1 for _ in range(exact.dim() - 1)))
+        bias = None if bias is None else bias * factor
         layer.weight = _parameter(exact, like=weight)
     if given.shift is not None:
         assert bias is not None
@@ -186,38 +179,21 @@ def _give(layer: nn.Module, given: Map) -> bool:
     return added
 
 
+def _shown(given: Map, layer: nn.Module) -> nn.Module:
+    """A map as a module that follows the layer, and the BatchNorm that was folded into it."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    step = Step(
+        zero, one if given.factor is None else given.factor, zero if given.shift is None else given.shift
+    )
+    return Affine(step, (-1,) + (1,) * (0 if isinstance(layer, nn.Linear) else weight.dim() - 2), weight)
+
+
 def _parameter(exact: Tensor, *, like: Tensor) -> nn.Parameter:
     # Strides, of dimensions of one place too, as a network that is loaded has them: bits depend on them.
     plain = torch.empty(exact.shape, dtype=like.dtype, device=like.device)
     return nn.Parameter(plain.copy_(exact), requires_grad=False)
-
-
-class Mapped(nn.Module):
-    """Applies a map to a layer's value, after the BatchNorm that was folded into it.
-
-    Args:
-        given: What the value becomes.
-        layer: The layer.
-    """
-
-    matrix: Tensor | None
-    shift: Tensor | None
-
-    def __init__(self, given: Map, layer: nn.Module) -> None:
-        super().__init__()
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        self._last = isinstance(layer, nn.Linear)
-        for name, value in (("matrix", given.matrix), ("shift", given.shift)):
-            self.register_buffer(name, None if value is None else value.to(weight))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiply and add along the channels."""
-        x = x if self._last else x.movedim(1, -1)
-        if self.matrix is not None:
-            x = x * self.matrix if self.matrix.dim() == 1 else x @ self.matrix.T
-        x = x if self.shift is None else x + self.shift
-        return x if self._last else x.movedim(-1, 1)
 
 
 def _cap(traced: fx.GraphModule, name: str, cap: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Values whose basis is free: their channels may be shifted, mixed or scaled, and the layers around undo it.
+"""Values whose basis is free: their channels may be shifted or scaled, and the layers around undo it.
 
 A *chain* is what several convolutions without an activation function add up, along a residual path, and other
 convolutions read: the bottlenecks of MobileNetV2 and its kin. Its producers and readers change together.
@@ -38,23 +38,19 @@ class LinearValue:
 
 @dataclass(frozen=True)
 class Chain:
-    """Values that share a basis.
+    """Values whose channels can be shifted, each value by numbers of its own.
 
     Attributes:
         producers: Paths of the layers whose sums they are.
         channels: Their number.
         axis: Where the channels stand.
         values: In order.
-        shifts: Whether a number per channel and value can be subtracted.
-        rotates: Whether one matrix can be applied to all of them.
     """
 
     producers: tuple[str, ...]
     channels: int
     axis: int
     values: tuple[LinearValue, ...]
-    shifts: bool
-    rotates: bool
 
 
 @dataclass(frozen=True)
@@ -83,34 +79,30 @@ def linear_chains(traced: fx.GraphModule) -> list[Chain]:
         traced: A folded graph.
 
     Returns:
-        Those that can be shifted or rotated, in order.
+        Those whose readers all take a shift out again, in order.
     """
-    sums, mixed = _sums(traced.graph)
+    sums = _sums(traced.graph)
     found = []
     for producers in _connected(sums.values()):
         values = [node for node, parts in sums.items() if not producers.isdisjoint(parts)]
-        chain = _chain(producers, values, sums, pure=producers.isdisjoint(mixed))
-        if chain is not None:
+        if (chain := _chain(producers, values, sums)) is not None:
             found.append(chain)
     return found
 
 
-def _sums(graph: fx.Graph) -> tuple[dict[fx.Node, _Sums], set[fx.Node]]:
-    """Find what is a sum of layers' values, and the layers whose values something else is added to."""
+def _sums(graph: fx.Graph) -> dict[fx.Node, _Sums]:
+    """Find what is a sum of layers' values, and perhaps of others."""
     sums: dict[fx.Node, _Sums] = {}
-    mixed: set[fx.Node] = set()
     for node in graph.nodes:
         if is_weight_layer(node):
             sums[node] = Counter([node])
         elif _adds(node):
-            given = [sums.get(source) for source in node.args]
-            parts = sum((part for part in given if part is not None), _Sums())
+            parts = sum((sums[source] for source in node.args if source in sums), _Sums())
             if parts:
                 sums[node] = parts
-                mixed.update(parts if None in given else ())
         elif (source := _averaged(node, sums)) is not None:
             sums[node] = sums[source]
-    return sums, mixed
+    return sums
 
 
 def _adds(node: fx.Node) -> bool:
@@ -123,7 +115,7 @@ def _adds(node: fx.Node) -> bool:
 def _averaged(node: fx.Node, sums: dict[fx.Node, _Sums]) -> fx.Node | None:
     """The value of which a node takes the mean in each channel, or the vector of such means.
 
-    A mean of what is shifted and rotated is the mean, shifted and rotated.
+    A mean of what is shifted is the mean, shifted.
     """
     sources = value_inputs(node)
     if len(sources) != 1 or sources[0] not in sums:
@@ -159,31 +151,26 @@ def _connected(sums: Iterable[_Sums]) -> list[set[fx.Node]]:
     return sorted(groups, key=lambda group: min(order[node] for node in group))
 
 
-def _chain(
-    producers: set[fx.Node], values: Sequence[fx.Node], sums: dict[fx.Node, _Sums], *, pure: bool
-) -> Chain | None:
-    """Describe a chain; None where something reads it that would see another basis."""
+def _chain(producers: set[fx.Node], values: Sequence[fx.Node], sums: dict[fx.Node, _Sums]) -> Chain | None:
+    """Describe a chain; None where something reads it that would see the shift."""
     ordered = [node for node in values if node in producers]
     layers = [_layer(node) for node in ordered]
     channels, kind = outputs_of(layers[0]), type(layers[0])
     if any(outputs_of(layer) != channels or type(layer) is not kind for layer in layers):
         return None
-    shifts, rotates = True, pure and all(_mixes(layer) for layer in layers)
     found = []
     for node in values:
         readers = []
         for user in node.users:
-            if is_weight_layer(user):
-                shift, rotate = _reads(_layer(user), channels)
-                shifts, rotates = shifts and shift, rotates and rotate
+            if is_weight_layer(user) and _undoes_a_shift(_layer(user), channels):
                 readers.append(str(user.target))
-            elif not is_number(user) and user not in sums:
+            elif is_weight_layer(user) or (not is_number(user) and user not in sums):
                 return None
         found.append(LinearValue(node.name, tuple(sums[node][one] for one in ordered), tuple(readers)))
-    if not (shifts or rotates) or not any(value.readers for value in found):
+    if not any(value.readers for value in found):
         return None
     axis = -1 if issubclass(kind, nn.Linear) else 1
-    return Chain(tuple(str(node.target) for node in ordered), channels, axis, tuple(found), shifts, rotates)
+    return Chain(tuple(str(node.target) for node in ordered), channels, axis, tuple(found))
 
 
 def _layer(node: fx.Node) -> nn.Module:
@@ -192,24 +179,16 @@ def _layer(node: fx.Node) -> nn.Module:
     return layer
 
 
-def _mixes(layer: nn.Module) -> bool:
-    """Return whether all output channels see all input channels, and stand first in the weight."""
-    return isinstance(layer, nn.Linear) or (
-        isinstance(layer, _CONV) and layer.groups == 1 and not isinstance(layer, _TRANSPOSED)
-    )
-
-
-def _reads(layer: nn.Module, channels: int) -> tuple[bool, bool]:
-    """Tell whether a layer can undo a shift of its input, and a rotation."""
+def _undoes_a_shift(layer: nn.Module, channels: int) -> bool:
+    """Return whether a bias can undo a shift of a layer's input: not where it adds zeros at the border."""
     if isinstance(layer, nn.Linear):
-        return (layer.in_features == channels,) * 2
+        return layer.in_features == channels
     assert isinstance(layer, _CONV)
     if isinstance(layer, _TRANSPOSED) or layer.in_channels != channels:
-        return False, False
+        return False
     same = isinstance(layer.padding, str)
     padded = (layer.padding == "same" and max(layer.kernel_size) > 1) if same else any(layer.padding)
-    zeros = padded and layer.padding_mode == "zeros"
-    return not zeros, layer.groups == 1
+    return not padded or layer.padding_mode != "zeros"
 
 
 def depthwise_inputs(traced: fx.GraphModule) -> Iterator[DepthwiseInput]:

@@ -1,13 +1,14 @@
 """From a model to its calibrated units and their plan."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import PlannerConfig, RunConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.basis import Rebasis, rebase
 from mrecg.graph.cut import Cut
@@ -16,11 +17,12 @@ from mrecg.graph.partition import Unit
 from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.reuse import Reuse
-from mrecg.planner.plan import Probe, make_plan, needs_probe
+from mrecg.planner.plan import Alone, Probe, make_plan, needs_alone, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.calibrate import calibrate as find_ranges
 from mrecg.reconstruct.helpers import Team
+from mrecg.reconstruct.quantized_alone import IMAGES, quantized_alone
 from mrecg.track.terminal import Display, Quiet
 
 RTN = "method=rtn rounds each weight by itself, so no units are merged and no probe was run."
@@ -162,13 +164,31 @@ def make_schedule(
         display: Shows the probe's progress.
     """
     probe: Probe | None = None
-    if probed(config):
+    alone: Sequence[Alone] | None = None
+    if measured(config) and not probed(config):
+        with (display or Quiet()).stage("pack", min(IMAGES, len(images))) as advance:
+            alone = quantized_alone(
+                network, images, seed=config.seed, batch=config.data.batch_size, progress=advance
+            )
+    elif probed(config):
         with probe_run.alone(network, config, sharing):
             probe = probe_run.find(network, config, sharing)
             if probe is None:
                 with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
                     probe = probe_run.run(network, images, config, sharing, team=team, listener=progress)
-    return plan_units(network.units, network.policy.layers, config, probe, network.notes)
+    return plan_units(network.units, network.policy.layers, config, probe, network.notes, alone=alone)
+
+
+def measured(config: RunConfig) -> bool:
+    """Tell whether a plan takes images.
+
+    Args:
+        config: Method, granularity and planner.
+
+    Returns:
+        Whether it does; never where the method optimises nothing.
+    """
+    return probed(config) or (config.method.name != "rtn" and needs_alone(config.granularity, config.planner))
 
 
 def probed(config: RunConfig) -> bool:
@@ -189,8 +209,10 @@ def plan_units(
     config: RunConfig,
     probe: Probe | None,
     notes: tuple[str, ...],
+    *,
+    alone: Sequence[Alone] | None = None,
 ) -> Plan:
-    """Plan from facts and an optional probe.
+    """Plan from facts and what was measured.
 
     Args:
         units: The units in order.
@@ -198,9 +220,11 @@ def plan_units(
         config: Granularity, planner, and the trainer's steps and batch size.
         probe: Numbers of a plain run.
         notes: What is to be known about the units.
+        alone: What quantizing each unit by itself does.
     """
     # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
-    idle = config.method.name == "rtn" and needs_probe(config.granularity, config.planner)
+    takes = needs_probe(config.granularity, config.planner) or needs_alone(config.granularity, config.planner)
+    idle = config.method.name == "rtn" and takes
     planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
     made = make_plan(
         [unit.facts for unit in units],
@@ -209,6 +233,7 @@ def plan_units(
         planner=planner,
         model=config.model.name,
         probe=probe,
+        alone=alone,
         trainer=config.trainer,
     )
     made = replace(made, graph_notes=notes)

@@ -35,7 +35,6 @@ def rebased(
         config.rebasis,
         calibration=config.calibration,
         batch=config.data.batch_size,
-        seed=config.seed,
     )
     rebase(traced, choice.rebasis)
     again = QuantizedNetwork(
@@ -43,26 +42,30 @@ def rebased(
     )
     if display is not None:
         display.note(line(choice, config))
-    record = {"chains": list(choice.chains), "scaled": list(choice.scaled), "images": choice.images}
+    record = {
+        "shifted": [list(layers) for layers in choice.shifted],
+        "scaled": list(choice.scaled),
+        "images": choice.images,
+    }
     return again.to(calibration.device), choice.rebasis, record
 
 
 def line(choice: Choice, config: RunConfig) -> str:
     """Say in one line what was changed."""
-    shift, rotate, scale = config.rebasis.parts()
-    chains, said = choice.chains, []
-    if chains and shift:
-        said.append(f"{sum(chain['shifted'] for chain in chains)} shifted")
-    if chains and rotate:
-        said.append(f"{sum(chain['rotated'] is not None for chain in chains)} rotated")
-    said = [f"of {len(chains)} chains of linear bottlenecks {' and '.join(said)}"] if said else []
+    shift, scale = config.rebasis.parts()
+    said = []
+    if choice.shifted:
+        count = len(choice.shifted)
+        said.append(f"{count} chain{'s' * (count > 1)} of linear bottlenecks shifted")
     if choice.scaled:
-        said.append(f"{len(choice.scaled)} inputs of depthwise convolutions scaled by channel")
+        count = len(choice.scaled)
+        said.append(f"the input of {count} depthwise convolution{'s' * (count > 1)} scaled by channel")
     if said:
         return f"rebasis: {', '.join(said)}"
     if config.bits.activation == FLOAT_BITS:
         return "rebasis: no activation of this network is quantized, so nothing was changed"
-    none = ["no sum of convolutions without an activation function that only 1x1 or unpadded ones read"]
-    none = none if shift or rotate else []
+    none = [
+        "no sum of convolutions without an activation function that only 1x1 or unpadded ones read"
+    ] * shift
     none += ["no depthwise convolution that alone reads a convolution with a ReLU or nothing"] * scale
     return f"rebasis: nothing in this network can be changed: it has {' and '.join(none)}"

@@ -6,6 +6,7 @@ Between reconstruction and accuracy the whole network may be finished (`mrecg.pi
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.finishing import finished
-from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, plan_units, probed, units_of
+from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, measured, plan_units, units_of
 from mrecg.pipeline.rebasis import rebased
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
@@ -39,8 +40,14 @@ from mrecg.report.tables import percent
 from mrecg.runs.layout import ENVIRONMENT, IMAGES, SUMMARY, WEIGHTS_ORIGIN
 from mrecg.system import machine, memory
 from mrecg.system.content_store import ContentStore
+from mrecg.track.kept_only import KeptOnly
 from mrecg.track.terminal import Display, Quiet
 from mrecg.track.trackers import Trackers, tracked
+
+ONE_IMAGE = (
+    "planner.held_out: of one calibration image none can be held out, so merges are judged on the image that "
+    "they learn from; give more images, or set planner.accept=all"
+)
 
 
 def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
@@ -140,7 +147,7 @@ def quantize(
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
     measure = partial(_accuracy, count=len(images), device=device, clock=clock, display=display)
     kept = KeptBatches(images.batches, len(images))
-    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
+    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first(), keep_logits=True)
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
@@ -150,21 +157,37 @@ def quantize(
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
+        settings = Settings.of(config, merges=bool(plan.merged))
+        if settings.judged and len(calibration) == 1:
+            display.note(ONE_IMAGE)
+        records = sharing.groups(held_out=settings.held_out)
         with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
             outcome = team.reconstruct(
                 network,
                 calibration,
                 plan,
-                Settings.of(config),
-                listener=Broadcast(progress, *trackers.listeners),
-                finished=sharing.groups(),
+                settings,
+                listener=Broadcast(progress, KeptOnly(Broadcast(*trackers.listeners))),
+                finished=records,
             )
-            sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
+            sharing.saved["reconstruct"] = outcome.reused_seconds
+            if outcome.verdicts:
+                plan = plan.after(outcome.verdicts)
+                trackers.plan(plan)
             probe_run.keep(network, config, sharing, plan, outcome)
-    outcome, finishing = finished(
-        network, calibration, config, outcome, clock=clock, display=display, trackers=trackers
-    )
-    low = measure(network.model, "evaluate", kept.second())
+        outcome, finishing = finished(
+            network,
+            calibration,
+            config,
+            outcome,
+            team=team,
+            records=records,
+            sharing=sharing,
+            clock=clock,
+            display=display,
+            trackers=trackers,
+        )
+    low = measure(network.model, "evaluate", kept.second(), reference=full and full.logits)
     return Result(
         model=network.model,
         plan=plan,
@@ -197,6 +220,7 @@ def quantize(
         preprocessing=built.preprocessing if built else None,
         images=images.as_dict(),
         weights=built.weights.as_dict() if built else {"origin": "python"},
+        finishing=finishing.points if finishing else (),
         decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
     )
 
@@ -210,10 +234,11 @@ def _accuracy(
     device: torch.device,
     clock: Clock,
     display: Display,
+    **compared: Any,
 ) -> Accuracy | None:
     """Measure one of the two networks; None without evaluation images."""
     with clock("evaluate"), display.stage(stage, count) as advance:
-        return accuracy(model, batches, device=device, progress=advance) if count else None
+        return accuracy(model, batches, device=device, progress=advance, **compared) if count else None
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
@@ -224,7 +249,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     """
     built = build(config.model, seed=config.seed)
     shape = built.preprocessing.input_shape
-    if not probed(config):
+    if not measured(config):
         parts = units_of(built.model, config, shape)
         bits = policy(parts.graph.graph, config.bits).layers
         return plan_units(parts.units, bits, config, None, parts.notes)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from mrecg.config.finishing import FinishConfig
+from mrecg.config.merging import PlannerConfig
 from mrecg.config.rebasis import RebasisConfig
-from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
+from mrecg.config.schema import BitsConfig, CalibrationConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
@@ -182,6 +183,7 @@ def summarise(
         devices=config.trainer.devices,
         fp=_accuracy(measured.full),
         quantized=_accuracy(measured.quantized),
+        to_fp=_to_full_precision(measured.full, measured.quantized),
         evaluation_images=len(images),
         evaluation=draws["evaluation"],
         oscillation=Oscillation(
@@ -204,16 +206,26 @@ def summarise(
         notes=tuple(inputs.notes),
         status=COMPLETED,
     )
-    stages: dict[str, Any] = {}  # without a key of what was off, as before there was such a stage
+    # Without keys of what was not done, as before there was such a thing.
+    extra: dict[str, Any] = {}
     if measured.rebasis is not None:
-        stages["rebasis"] = dict(measured.rebasis)
+        extra["rebasis"] = dict(measured.rebasis)
     if measured.finishing is not None:
-        stages["finish"] = finish_record(measured.finishing)
-    return found.model_copy(update=stages) if stages else found
+        extra["finish"] = finish_record(measured.finishing)
+    if plan.verdicts:
+        extra["verdicts"] = tuple(asdict(verdict) for verdict in plan.verdicts)
+    return found.model_copy(update=extra) if extra else found
 
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:
     return summary_parts.Accuracy(top1=found.top1, top5=found.top5) if found else None
+
+
+def _to_full_precision(full: Accuracy | None, low: Accuracy | None) -> summary_parts.ToFullPrecision | None:
+    if full is None or low is None:
+        return None
+    alike = (full.decisions == low.decisions).float().mean()
+    return summary_parts.ToFullPrecision(kl=low.kl, agreement=float(alike))
 
 
 def _group(group: GroupResult) -> GroupSummary:

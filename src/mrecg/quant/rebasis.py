@@ -1,9 +1,11 @@
-"""Choose the bases of activations that cost least to quantize, from calibration images.
+"""Choose the bases of activations that cost least to quantize per tensor, from calibration images.
 
-Linear bottlenecks are shifted by their means and rotated by random orthogonal matrices, as QuaRot
-(arXiv 2404.00456) and Outlier Suppression+ (arXiv 2304.09145) do with the residual stream of a transformer;
-channels before a depthwise convolution are scaled so that one step fits each of them, as cross-layer
-equalization (arXiv 1906.04721) gives them one range.
+Linear bottlenecks lose the mean of each channel, as Outlier Suppression+ (arXiv 2304.09145) does with the
+residual stream of a transformer. Channels before a depthwise convolution are scaled so that one step fits
+each of them, where cross-layer equalization (arXiv 1906.04721) gives the weights one range.
+
+A layer's shift is in all the sums that it is part of: the means are zero where each value has a layer of its
+own, and near zero by least squares elsewhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,10 +22,7 @@ from mrecg.graph.basis import Map, Rebasis
 from mrecg.graph.linear_values import Chain, depthwise_inputs, linear_chains
 from mrecg.quant import ranges
 from mrecg.quant.affine import qmax
-from mrecg.quant.chain_basis import ChainBasis, Seen, chain_basis
 
-_PLACES = 16
-"""Places of an image that a chain's vectors are taken from."""
 _VALUES = 1 << 13
 """Values of a channel that a depthwise input's step is found from, at most."""
 _BINS = 512
@@ -37,15 +36,13 @@ class Choice:
     """A re-basis, and what a user may want to know of it.
 
     Attributes:
-        chains: One record for each chain of bottlenecks that could be changed: its first layer, its values,
-            whether it is shifted, the number of the matrix that it is rotated by, and the error behind its
-            quantizers before and after.
+        shifted: For each chain of linear bottlenecks the paths of the layers that it is the sum of.
         scaled: Paths of the depthwise convolutions whose input is scaled.
         images: That it was computed from.
     """
 
     rebasis: Rebasis
-    chains: tuple[dict[str, Any], ...]
+    shifted: tuple[tuple[str, ...], ...]
     scaled: tuple[str, ...]
     images: int
 
@@ -64,22 +61,20 @@ class _Watch(fx.Interpreter):
         return value
 
 
-class _Vectors:
-    """Collects the mean of each channel, and vectors at some places of each image."""
+class _Mean:
+    """Collects the mean of each channel."""
 
     def __init__(self, axis: int) -> None:
         self._axis, self._sum, self._count = axis, torch.zeros(1), 0
-        self._taken: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> None:
-        rows = x.movedim(self._axis, -1).flatten(1, -2) if x.dim() > 2 else x.unsqueeze(1)
-        self._sum = self._sum.to(x.device) + rows.sum((0, 1), dtype=torch.float64)
-        self._count += rows.shape[0] * rows.shape[1]
-        every = max(1, rows.shape[1] // _PLACES)
-        self._taken.append(rows[:, every // 2 :: every].reshape(-1, rows.shape[2]).float().cpu())
+        rows = x.movedim(self._axis, -1).flatten(0, -2)
+        self._sum = self._sum.to(x.device) + rows.sum(0, dtype=torch.float64)
+        self._count += len(rows)
 
-    def seen(self) -> Seen:
-        return Seen((self._sum / self._count).cpu(), torch.cat(self._taken))
+    def mean(self) -> Tensor:
+        """Shape (C,), float64."""
+        return (self._sum / self._count).cpu()
 
 
 class _Channels:
@@ -108,7 +103,6 @@ def choose(
     *,
     calibration: CalibrationConfig,
     batch: int,
-    seed: int,
 ) -> Choice:
     """Choose new bases for the values of a graph that are quantized.
 
@@ -118,68 +112,63 @@ def choose(
         activations: Bits by the name of the node whose value is quantized.
         calibration: How ranges will be found.
         batch: Images a forward pass.
-        seed: Of the random matrices.
 
     Returns:
         The choice; the same for the same arguments.
     """
-    shift, rotate, scale = config.parts()
+    shift, scale = config.parts()
     images = images[: config.images]
-    chains = [
-        chain
-        for chain in linear_chains(traced)
-        if any(value.node in activations for value in chain.values)
-        and ((shift and chain.shifts) or (rotate and chain.rotates))
+    found = [(chain, _points(chain, activations)) for chain in linear_chains(traced) if shift]
+    chains = [(chain, points) for chain, points in found if points]
+    taken = {path for chain, _ in chains for path in chain.producers}
+    inputs = [
+        pair
+        for pair in depthwise_inputs(traced)
+        if scale and pair.node in activations and pair.producer not in taken
     ]
-    inputs = [pair for pair in depthwise_inputs(traced) if scale and pair.node in activations]
-    vectors = {
-        value.node: _Vectors(chain.axis)
-        for chain in chains
-        for value in chain.values
-        if value.node in activations
-    }
+    means = {node: _Mean(chain.axis) for chain, points in chains for node in points}
     channels = {pair.node: _Channels(len(images)) for pair in inputs}
-    if chains or inputs:
-        watch = _Watch(traced, {**vectors, **channels})
+    if means or channels:
+        watch = _Watch(traced, {**means, **channels})
         for part in torch.split(images, batch):
             watch.run(part)
     outputs: dict[str, Map] = {}
     into: dict[str, Map] = {}
     caps: dict[str, Tensor] = {}
-    records = []
-    for number, chain in enumerate(chains):
-        seeds = [(seed * 1009 + number) * 101 + attempt for attempt in range(config.tries)]
-        found = chain_basis(
-            traced,
-            chain,
-            {v.node: vectors[v.node].seen() for v in chain.values if v.node in vectors},
-            activations,
-            calibration=calibration,
-            shift=shift and chain.shifts,
-            seeds=seeds if rotate and chain.rotates else [],
-        )
-        outputs |= found.outputs
-        into |= found.inputs
-        records.append(_record(chain, found))
+    for chain, points in chains:
+        gives, takes = _shifts(chain, {node: means[node].mean() for node in points})
+        outputs |= gives
+        into |= takes
     for pair in inputs:
         factor = step_factors(channels[pair.node].rows(), qmax(activations[pair.node]), calibration)
         outputs[pair.producer], into[pair.reader] = Map(factor), Map(1 / factor)
         if not isinf(pair.cap):
             caps[pair.node] = pair.cap * factor
     return Choice(
-        Rebasis(outputs, into, caps), tuple(records), tuple(pair.reader for pair in inputs), len(images)
+        Rebasis(outputs, into, caps),
+        shifted=tuple(chain.producers for chain, _ in chains),
+        scaled=tuple(pair.reader for pair in inputs),
+        images=len(images),
     )
 
 
-def _record(chain: Chain, found: ChainBasis) -> dict[str, Any]:
-    return {
-        "first": chain.producers[0],
-        "values": len(chain.values),
-        "shifted": found.shifts,
-        "rotated": found.attempt,
-        "error_before": found.before,
-        "error_after": found.after,
+def _points(chain: Chain, activations: Mapping[str, int]) -> list[str]:
+    """The values of a chain that are quantized."""
+    return [value.node for value in chain.values if value.node in activations]
+
+
+def _shifts(chain: Chain, means: Mapping[str, Tensor]) -> tuple[dict[str, Map], dict[str, Map]]:
+    """What the layers of a chain give, and what its readers read, so that the means are zero."""
+    quantized = [value for value in chain.values if value.node in means]
+    sums = torch.tensor([value.sums for value in quantized], dtype=torch.float64)
+    steps = torch.linalg.pinv(sums) @ torch.stack([means[value.node] for value in quantized])
+    outputs = {path: Map(shift=-step) for path, step in zip(chain.producers, steps, strict=True)}
+    inputs = {
+        path: Map(shift=torch.tensor(value.sums, dtype=torch.float64) @ steps)
+        for value in chain.values
+        for path in value.readers
     }
+    return outputs, inputs
 
 
 def step_factors(rows: Tensor, top: int, calibration: CalibrationConfig) -> Tensor:
@@ -193,15 +182,15 @@ def step_factors(rows: Tensor, top: int, calibration: CalibrationConfig) -> Tens
     Returns:
         Shape (C,), float64, 1 / 64 to 64; 1 where a channel is zero throughout.
     """
-    whole, _ = _grid(ranges.in_one_row(rows), top, calibration)
-    steps, _ = _grid(rows, top, calibration)
+    whole = _step(ranges.in_one_row(rows), top, calibration)
     low, high = ranges.extremes(rows)
-    factors = (whole / steps).double().clamp(1 / _LARGEST, _LARGEST)
+    factors = (whole / _step(rows, top, calibration)).double().clamp(1 / _LARGEST, _LARGEST)
     return torch.where(low == high, 1.0, factors)
 
 
-def _grid(rows: Tensor, top: int, calibration: CalibrationConfig) -> tuple[Tensor, Tensor]:
+def _step(rows: Tensor, top: int, calibration: CalibrationConfig) -> Tensor:
+    """The scale of each row's grid."""
     if calibration.activation_range == "minmax":
-        return ranges.grid(*ranges.extremes(rows), top)
+        return ranges.grid(*ranges.extremes(rows), top)[0]
     summary = ranges.summarise(rows, bins=_BINS)
-    return ranges.search(summary, top, norm=calibration.norm, candidates=calibration.candidates)
+    return ranges.search(summary, top, norm=calibration.norm, candidates=calibration.candidates)[0]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.methods.passes import Pass
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.events import CurvePoint, GroupResult
@@ -80,14 +81,17 @@ class Finished(Protocol):
 
     Attributes:
         every_steps: Steps between two records of a group in the middle of its steps; 0: none.
+        place: Where the walk is: what was announced up to now. It is put back to try something else there.
     """
 
     every_steps: int
+    place: str
 
-    def announce(self, task: Pass, members: Sequence[str], steps: int) -> None:
+    def announce(self, task: Pass | FinishConfig, members: Sequence[str], steps: int) -> None:
         """Say which group is next.
 
         Args:
+            task: What it learns, or how the whole network is finished.
             members: Names of the group's units.
             steps: Optimisation steps; 0 where there is nothing to learn.
         """
@@ -121,9 +125,27 @@ def state_of(units: Sequence[nn.Module]) -> dict[str, Tensor]:
         units: The units in order.
 
     Returns:
-        Integers, scales and zero points, by the unit's place, the quantizer's place in it and the name.
+        Integers, scales and zero points, and biases that are learned, by the unit's place, the quantizer's
+        place in it and the name.
     """
     return {name: value.detach() for name, value in _parts(units)}
+
+
+def remembered(units: Sequence[nn.Module], task: Pass) -> dict[str, Tensor]:
+    """Copy what a pass will change, so that `restore` can put it back.
+
+    Args:
+        units: The units in order; they get biases of their own where the pass learns them.
+        task: The pass.
+
+    Returns:
+        As `state_of`.
+    """
+    if task.rounding is not None and task.rounding.bias_lr is not None:
+        for unit in units:
+            for layer in layers_of(unit):
+                layer.own_bias()
+    return {name: value.clone() for name, value in state_of(units).items()}
 
 
 @torch.no_grad()
@@ -137,6 +159,10 @@ def restore(units: Sequence[nn.Module], state: dict[str, Tensor]) -> None:
     Raises:
         ValueError: It is the state of others.
     """
+    for place, unit in enumerate(units):
+        for number, layer in enumerate(layers_of(unit)):
+            if _bias(place, number) in state:
+                layer.own_bias()
     own = dict(_parts(units))
     if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
         raise ValueError("the state belongs to other units")
@@ -161,8 +187,18 @@ def agree(units: Sequence[nn.Module], ranks: Ranks) -> None:
                 layer.refresh()
 
 
+def _bias(place: int, number: int) -> str:
+    return f"{place}.layer{number}.bias"
+
+
 def _parts(units: Sequence[nn.Module]) -> list[tuple[str, Tensor]]:
-    return [
+    biases = [
+        (_bias(place, number), bias)
+        for place, unit in enumerate(units)
+        for number, layer in enumerate(layers_of(unit))
+        if layer.owns_bias and (bias := layer.own_bias()) is not None
+    ]
+    return biases + [
         (f"{place}.{kind}{number}.{name}", value)
         for place, unit in enumerate(units)
         for kind, found, names in (

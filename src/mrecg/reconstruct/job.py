@@ -5,19 +5,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from mrecg.errors import ConfigError
 from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import Plan
+from mrecg.planner.verdict import Verdict
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, CacheUse, Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.correction import BATCH
 from mrecg.reconstruct.events import GroupResult, Listener, UnitResult
 from mrecg.reconstruct.group_state import Finished
+from mrecg.reconstruct.held_out import divided
 from mrecg.reconstruct.lightning_fit import quiet_lightning
 from mrecg.reconstruct.merge_trials import Trials
 from mrecg.reconstruct.ranks import Shard
+from mrecg.reconstruct.safe_merges import HeldOutJudge
 from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.walk import Walk
 
@@ -30,11 +34,19 @@ class Reconstruction:
         units: Every base unit's error and loss in the finished network, in order.
         groups: Every group's curve, in the order of the optimisation.
         cache: What the rolling cache took.
+        verdicts: On each merge that was judged, in order.
     """
 
     units: tuple[UnitResult, ...]
     groups: tuple[GroupResult, ...]
     cache: CacheUse
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def reused_seconds(self) -> float:
+        """What other runs had spent on what was taken from them."""
+        groups = sum(group.seconds for group in self.groups if group.reused)
+        return groups + sum(verdict.seconds for verdict in self.verdicts if verdict.reused)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +103,7 @@ class Job:
         """
         results: list[GroupResult] = []
         units: tuple[UnitResult, ...] = ()
+        verdicts: tuple[Verdict, ...] = ()
         ranks = shard.ranks
         with (
             Cache(self.settings.cache, images.device, sharers=ranks.world) as kept,
@@ -105,17 +118,31 @@ class Job:
                 shard=shard,
                 listener=listener,
                 finished=finished,
-                held_out=self.trials.held_out(shard.images) if self.trials else 0,
+                held_out=self._held_out(shard.images),
             )
+            judges = self.settings.judged and bool(self.plan.merged)
+            judge = HeldOutJudge(context) if judges else None
             walk = Walk(context, self.plan)
-            tried = [self.trials if pass_ is self.passes[0] else None for pass_ in self.passes]
-            listener.outline([walk.outline(*each) for each in zip(self.passes, tried, strict=True)])
-            for pass_, trials in zip(self.passes, tried, strict=True):
-                units, groups = walk.run(pass_, report_units=pass_ is self.passes[-1], trials=trials)
+            # What is tried and judged is so in the first pass: it decides for the others.
+            ways = [(self.trials, judge), *[(None, None)] * (len(self.passes) - 1)]
+            parts = list(zip(self.passes, ways, strict=True))
+            listener.outline([walk.outline(p, trials, judged=bool(by)) for p, (trials, by) in parts])
+            for pass_, (trials, by) in parts:
+                report = pass_ is self.passes[-1]
+                units, groups = walk.run(pass_, report_units=report, trials=trials, judge=by)
                 results += groups
+                if by is not None:
+                    verdicts = tuple(walk.verdicts)
+                    walk = Walk(context, self.plan.after(verdicts))
         memory, disk = ranks.total(kept.use.peak_mb, kept.use.disk_mb)
         use = replace(kept.use, peak_mb=round(memory, 3), disk_mb=round(disk, 3))
-        return Reconstruction(units=units, groups=tuple(results), cache=use)
+        return Reconstruction(units=units, groups=tuple(results), cache=use, verdicts=verdicts)
+
+    def _held_out(self, images: int) -> Tensor:
+        """Numbers of the images that are for measuring."""
+        if self.settings.held_out:
+            return divided(images, self.settings.held_out, self.settings.seed)[1]
+        return torch.arange(images)[images - (self.trials.held_out(images) if self.trials else 0) :]
 
 
 @contextmanager

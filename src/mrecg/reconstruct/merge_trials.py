@@ -6,18 +6,18 @@ the difference is what the merge brings at that budget. It is measured on images
 from: a merged group fits those that it learns from better in nearly every case, and often only those.
 """
 
-import copy
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mrecg.methods.passes import Pass
-from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
+from mrecg.reconstruct.group_state import remembered, restore
+from mrecg.reconstruct.held_out import Predictions
 from mrecg.reconstruct.loss import prediction_difference
 from mrecg.reconstruct.optimise import optimise
 from mrecg.reconstruct.rolling_cache import GroupCache
@@ -66,7 +66,7 @@ class PairTrials:
         self.candidates = frozenset(candidates)
         self.reach: list[float] = []
         self.pairs: list[float] = []
-        self._outputs: list[Tensor] = []
+        self._predictions: Predictions | None = None
 
     def held_out(self, images: int) -> int:
         """Decide how many images are for measuring.
@@ -106,8 +106,8 @@ class PairTrials:
         if not steps:
             self.pairs.append(math.nan)
             return
-        units = [context.network.low[i] for i in pair]
-        before = [copy.deepcopy(unit.state_dict()) for unit in units]
+        units = context.quantized(pair)
+        before = remembered(units, pass_)
         target = context.advance(context.network.full[index + 1], learned.target)
         joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
         optimise(context, pair, pass_, joint, steps)
@@ -117,10 +117,7 @@ class PairTrials:
         middle.free()
         self.pairs.append(self._reach(context, out, pair.stop))
         out.free()
-        for unit, state in zip(units, before, strict=True):
-            unit.load_state_dict(state)
-            for layer in layers_of(unit):
-                layer.refresh()
+        restore(units, before)
 
     def after(self, context: Context, index: int, quantized: Store) -> None:
         """Measure what a unit's error does to the network's output.
@@ -153,21 +150,17 @@ class PairTrials:
         if "pair" in noted:
             self.pairs.append(math.nan if noted["pair"] is None else float(noted["pair"]))
 
-    @torch.no_grad()
     def _reach(self, context: Context, quantized: Store, begin: int) -> float:
-        if not self._outputs:
-            network = nn.Sequential(*context.network.full)
-            self._outputs = [network(x) for x in _last(context.images, context)]
-        rest = nn.Sequential(*context.network.full[begin:])
-        low = [rest(x) for x in _last(quantized, context)]
+        if self._predictions is None:
+            self._predictions = Predictions(context)
+        full, low = self._predictions.full, self._predictions.after(quantized, begin)
         ranks = context.shard.ranks
         if ranks.world == 1:
-            return output_difference(torch.cat(low), torch.cat(self._outputs))
+            return output_difference(low, full)
         difference = size = 0.0
-        if low:  # a process may have none of these images
-            full = torch.cat(self._outputs).double()
-            size = float(len(full) if full.ndim == 2 else full.square().sum())
-            difference = size * output_difference(torch.cat(low), full)
+        if len(low):  # a process may have none of these images
+            size = float(len(full) if full.ndim == 2 else full.double().square().sum())
+            difference = size * output_difference(low, full)
         difference, size = ranks.total(difference, size)
         return difference / max(size, torch.finfo(torch.float64).tiny)
 
@@ -190,10 +183,3 @@ def output_difference(low: Tensor, full: Tensor) -> float:
         return float(prediction_difference(low, full))
     tiny = torch.finfo(torch.float64).tiny
     return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))
-
-
-def _last(values: Store, context: Context) -> Iterator[Tensor]:
-    """The images that are for measuring; all, where none are."""
-    learned = context.shard.images - context.held_out if context.held_out else 0
-    for begin in range(context.shard.before(learned), values.images, context.settings.eval_batch):
-        yield values.take(torch.arange(begin, min(begin + context.settings.eval_batch, values.images)))

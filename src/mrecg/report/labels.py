@@ -110,7 +110,7 @@ def open_count(run: Run) -> bool:
     Returns:
         Whether it did.
     """
-    return run.planner == "budget" or run.options.get("planner.merge_count") == "auto"
+    return run.planner in ("budget", "pack") or run.options.get("planner.merge_count") == "auto"
 
 
 def _details(rivals: Sequence[Run]) -> list[Callable[[Run], str]]:

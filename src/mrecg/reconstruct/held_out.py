@@ -1,0 +1,85 @@
+"""Calibration images that are for measuring, and how far the network's predictions are off on them."""
+
+import zlib
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.context import Context
+
+
+def divided(images: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw the images that are held out: who calls from Python may have theirs sorted by class.
+
+    Args:
+        images: How many there are.
+        fraction: Of them that is held out, at least one; of a single image none is.
+
+    Returns:
+        Numbers of the images to learn from, and of those held out, each ascending.
+    """
+    count = min(max(1, round(images * fraction)), images - 1)
+    # The finishing stage draws likewise, so what chooses there was not learned from before, either.
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/finish/held_out".encode()))
+    drawn = torch.randperm(images, generator=generator)
+    return drawn[count:].sort().values, drawn[:count].sort().values
+
+
+class Predictions:
+    """The network's outputs on the images that are for measuring; on all, where none are.
+
+    Args:
+        context: What the reconstruction works with; its process's own images count.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._full: Tensor | None = None
+
+    @property
+    def images(self) -> int:
+        """How many images all processes measure on."""
+        return len(self._context.held_out) or self._context.shard.images
+
+    @property
+    @torch.no_grad()
+    def full(self) -> Tensor:
+        """The full-precision output, shape (own images, ...)."""
+        if self._full is None:
+            self._full = self.after(self._context.images, 0)
+        return self._full
+
+    @torch.no_grad()
+    def after(self, values: Store, begin: int) -> Tensor:
+        """The output when the full-precision rest follows.
+
+        Args:
+            values: What enters the first unit of the rest, shape (N, ...).
+            begin: That unit.
+
+        Returns:
+            Shape (own images, ...).
+        """
+        rest = nn.Sequential(*self._context.network.full[begin:])
+        own = torch.split(self._context.measured_on, self._context.settings.eval_batch)
+        return torch.cat([rest(values.take(index)) for index in own]) if len(own[0]) else torch.empty(0)
+
+
+def differences(low: Tensor, full: Tensor) -> Tensor:
+    """Tell how far a network's output is off, image by image.
+
+    Args:
+        low: The quantized network's, shape (N, classes), or any other.
+        full: The full-precision one's, same shape.
+
+    Returns:
+        Shape (N,), float64: the Kullback-Leibler divergence of the class probabilities, in nats; for outputs
+        that are no logits the squared error.
+    """
+    low, full = low.double(), full.double()
+    if low.ndim == 2:
+        logs = (F.log_softmax(low, 1), F.log_softmax(full, 1))
+        return F.kl_div(*logs, reduction="none", log_target=True).sum(1)
+    return (low - full).square().flatten(1).sum(1)
