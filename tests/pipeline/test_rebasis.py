@@ -14,7 +14,10 @@ import mrecg
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain, saved_config
 from mrecg.errors import CheckpointError
+from mrecg.formats import packed
+from mrecg.formats.checkpoint import dump
 from mrecg.pipeline import run as pipeline
+from mrecg.quant.size import widths_of
 from mrecg.reconstruct import optimise
 from mrecg.runs.identity import differences, identity_of
 from mrecg.track.terminal import Quiet
@@ -92,7 +95,7 @@ def test_it_goes_with_learned_methods_and_finishing(method: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, 1))])
 def test_files_hold_what_was_changed(seed: int, tmp_path: Path) -> None:
     made, x = quantized(seed, rebasis=FULL), bottlenecks.images(12)
     expected = made.model(x)
@@ -117,6 +120,25 @@ def test_a_file_for_another_network_says_so(result: mrecg.Result, tmp_path: Path
     saved = result.save(tmp_path / "run")
     with pytest.raises(CheckpointError, match="does not fit the model"):
         mrecg.load(saved / WEIGHTS, model=nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3)))
+
+
+@pytest.mark.parametrize(
+    "rebased",
+    [
+        {},
+        ["stem"],
+        {"biases": 3, "caps": []},
+        {"biases": [], "caps": ["nothing"]},
+        {"biases": ["pool"], "caps": []},
+    ],
+)
+def test_a_damaged_description_is_said(result: mrecg.Result, tmp_path: Path, rebased: Any) -> None:
+    about, state = packed.loads(dump(result.network, result.config, None), "it")
+    assert about["rebased"]["caps"]
+    file = tmp_path / WEIGHTS
+    file.write_bytes(packed.dump(state, widths_of(result.network), {**about, "rebased": rebased}))
+    with pytest.raises(CheckpointError, match="its description does not fit the model: "):
+        mrecg.load(file, model=bottlenecks.build(2))
 
 
 @pytest.mark.usefixtures("one_onnx_registry")
@@ -213,6 +235,7 @@ def test_an_interrupted_run_comes_to_the_same_bits_and_others_take_its_calibrati
     assert not any(group.reused for group in without.groups) and whole.groups
 
 
+@pytest.mark.slow
 def test_planning_with_a_probe_uses_the_bases(tiny_config: Configure, tmp_path: Path) -> None:
     said = Said()
     config = tiny_config(
