@@ -16,8 +16,6 @@ class Verdict:
         kept: Whether the merge was kept: only where ``merged`` is the smaller one.
         measure: "kl" (Kullback-Leibler divergence, nats), or "relative_error" of what is no logits.
         images: Calibration images that it was measured on.
-        seconds: What was spent on the way that was not kept.
-        reused: Whether another run had judged it.
     """
 
     group: tuple[str, ...]
@@ -27,5 +25,3 @@ class Verdict:
     kept: bool
     measure: str = "kl"
     images: int = 0
-    seconds: float = 0.0
-    reused: bool = False

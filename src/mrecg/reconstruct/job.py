@@ -35,18 +35,19 @@ class Reconstruction:
         groups: Every group's curve, in the order of the optimisation.
         cache: What the rolling cache took.
         verdicts: On each merge that was judged, in order.
+        lost_reused_s: Seconds that other runs had spent on what the verdicts took back.
     """
 
     units: tuple[UnitResult, ...]
     groups: tuple[GroupResult, ...]
     cache: CacheUse
     verdicts: tuple[Verdict, ...] = ()
+    lost_reused_s: float = 0.0
 
     @property
     def reused_seconds(self) -> float:
         """What other runs had spent on what was taken from them."""
-        groups = sum(group.seconds for group in self.groups if group.reused)
-        return groups + sum(verdict.seconds for verdict in self.verdicts if verdict.reused)
+        return self.lost_reused_s + sum(group.seconds for group in self.groups if group.reused)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,10 @@ class Job:
                     walk = Walk(context, self.plan.after(verdicts))
         memory, disk = ranks.total(kept.use.peak_mb, kept.use.disk_mb)
         use = replace(kept.use, peak_mb=round(memory, 3), disk_mb=round(disk, 3))
-        return Reconstruction(units=units, groups=tuple(results), cache=use, verdicts=verdicts)
+        lost = judge.reused_seconds if judge else 0.0
+        return Reconstruction(
+            units=units, groups=tuple(results), cache=use, verdicts=verdicts, lost_reused_s=lost
+        )
 
     def _held_out(self, images: int) -> Tensor:
         """Numbers of the images that are for measuring."""

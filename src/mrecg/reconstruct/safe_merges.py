@@ -21,7 +21,8 @@ from mrecg.reconstruct.held_out import Predictions, differences
 from mrecg.reconstruct.walk import Done, Prefix, Walk
 from mrecg.system.checked_read import DAMAGED
 
-_NOTED = "verdict"
+_NOTED, _LOST = "verdict", "lost_s"
+"""What a merged group's record notes: the verdict, and the seconds of the way that was taken back."""
 
 
 class HeldOutJudge:
@@ -29,9 +30,13 @@ class HeldOutJudge:
 
     Args:
         context: What the reconstruction works with.
+
+    Attributes:
+        reused_seconds: What other runs had spent on ways that were taken back.
     """
 
     def __init__(self, context: Context) -> None:
+        self.reused_seconds = 0.0
         self._context = context
         self._predictions = Predictions(context)
 
@@ -80,10 +85,10 @@ class HeldOutJudge:
         joint = attempt and self._predictions.after(attempt[1].quantized, members.stop)
         verdict = self._judged(members, apart, joint)
         if attempt is not None:
-            (merged, after_merged), spent = attempt, sum(done.record.seconds for done in alone)
-            seconds = spent if verdict.kept else merged.record.seconds
-            verdict = replace(verdict, seconds=seconds, reused=merged.record.reused)
-            record = replace(merged.record, noted={_NOTED: asdict(verdict)})
+            merged, after_merged = attempt
+            lost = alone if verdict.kept else [merged]
+            noted = {_NOTED: asdict(verdict), _LOST: sum(done.record.seconds for done in lost)}
+            record = replace(merged.record, noted=noted)
             if self._context.finished is not None:
                 self._context.finished.keep(record)
             if verdict.kept:
@@ -136,8 +141,9 @@ class HeldOutJudge:
             return None
         try:
             noted = dict(record.noted[_NOTED])
-            group = tuple(map(str, noted.pop("group")))
-            return Verdict(**{**noted, "group": group, "reused": record.reused})
+            verdict = Verdict(**{**noted, "group": tuple(map(str, noted["group"]))})
+            self.reused_seconds += float(record.noted[_LOST]) if record.reused else 0.0
+            return verdict
         except DAMAGED:
             return None
 
