@@ -21,14 +21,14 @@ from mrecg.config.schema import CalibrationConfig
 from mrecg.graph.basis import Map, Rebasis
 from mrecg.graph.linear_values import Chain, depthwise_inputs, linear_chains
 from mrecg.quant import ranges
-from mrecg.quant.affine import qmax
+from mrecg.quant.affine import dequantize, qmax, quantize
 
 _VALUES = 1 << 13
 """Values of a channel that a depthwise input's step is found from, at most."""
 _BINS = 512
 """Of a channel's histogram."""
-_LARGEST = 64.0
-"""A channel is multiplied or divided by this factor, at most."""
+_LIMITS = 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0
+"""A channel is multiplied or divided by the best of these factors, at most."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class _Mean:
 
 
 class _Channels:
-    """Collects values of each channel."""
+    """Collects values of each channel, and the largest of every image: a rare spike counts, too."""
 
     def __init__(self, images: int) -> None:
         self._each = max(1, _VALUES // images)
@@ -87,7 +87,8 @@ class _Channels:
     def __call__(self, x: Tensor) -> None:
         rows = x.flatten(2)
         every = -(-rows.shape[2] // self._each)
-        self._taken.append(rows[:, :, ::every].transpose(0, 1).flatten(1).float().cpu())
+        taken = torch.cat([rows[:, :, ::every], rows.amax(2, keepdim=True)], 2)
+        self._taken.append(taken.transpose(0, 1).flatten(1).float().cpu())
 
     def rows(self) -> Tensor:
         """Shape (C, N)."""
@@ -139,15 +140,22 @@ def choose(
         gives, takes = _shifts(chain, {node: means[node].mean() for node in points})
         outputs |= gives
         into |= takes
+    scaled = []
     for pair in inputs:
-        factor = step_factors(channels[pair.node].rows(), qmax(activations[pair.node]), calibration)
+        weight = traced.get_submodule(pair.reader).weight
+        assert isinstance(weight, Tensor)
+        rows, top = channels.pop(pair.node).rows(), qmax(activations[pair.node])
+        factor = best_factors(rows, weight.flatten(1).cpu(), top, calibration)
+        if factor is None:
+            continue
+        scaled.append(pair.reader)
         outputs[pair.producer], into[pair.reader] = Map(factor), Map(1 / factor)
         if not isinf(pair.cap):
             caps[pair.node] = pair.cap * factor
     return Choice(
         Rebasis(outputs, into, caps),
         shifted=tuple(chain.producers for chain, _ in chains),
-        scaled=tuple(pair.reader for pair in inputs),
+        scaled=tuple(scaled),
         images=len(images),
     )
 
@@ -171,6 +179,39 @@ def _shifts(chain: Chain, means: Mapping[str, Tensor]) -> tuple[dict[str, Map], 
     return outputs, inputs
 
 
+def best_factors(rows: Tensor, weight: Tensor, top: int, calibration: CalibrationConfig) -> Tensor | None:
+    """Find the factors per channel after which one grid leaves a depthwise convolution the least error.
+
+    Each is the quotient of the step that fits the whole value and the one that fits the channel, within
+    limits. A channel with rare spikes would stretch the grid of all when it is scaled by its usual values: so
+    the limits are chosen by the error, on values that the grid was not found from.
+
+    Args:
+        rows: Values of each channel, shape (C, N), in the order of the images.
+        weight: Of the depthwise convolution, shape (C x multiplier, taps).
+        top: Largest integer of the grid.
+        calibration: How ranges will be found.
+
+    Returns:
+        Shape (C,), float64; None where nothing is better than no factors.
+    """
+    half = rows.shape[1] // 2
+    learned, held_out = rows[:, :half].contiguous(), rows[:, half:].contiguous()
+    energy = weight.double().square().sum(1).reshape(len(rows), -1).sum(1)
+    factors = step_factors(learned, top, calibration)
+    best, least = None, float("inf")
+    for limit in _LIMITS:
+        tried = factors.clamp(1 / limit, limit)
+        column = tried.float().unsqueeze(1)
+        scale, zero = _grid(ranges.in_one_row(learned * column), top, calibration)
+        scaled = held_out * column
+        left = (dequantize(quantize(scaled, scale, zero, top), scale, zero) - scaled) / column
+        error = float((left.double().square().sum(1) * energy).sum())
+        if error < least:
+            best, least = (None if limit == 1 else tried), error
+    return best
+
+
 def step_factors(rows: Tensor, top: int, calibration: CalibrationConfig) -> Tensor:
     """Find the factors that give all channels of a value the step that the value as a whole would get.
 
@@ -180,17 +221,16 @@ def step_factors(rows: Tensor, top: int, calibration: CalibrationConfig) -> Tens
         calibration: How ranges will be found.
 
     Returns:
-        Shape (C,), float64, 1 / 64 to 64; 1 where a channel is zero throughout.
+        Shape (C,), float64; 1 where a channel is zero throughout.
     """
-    whole = _step(ranges.in_one_row(rows), top, calibration)
+    whole, _ = _grid(ranges.in_one_row(rows), top, calibration)
+    own, _ = _grid(rows, top, calibration)
     low, high = ranges.extremes(rows)
-    factors = (whole / _step(rows, top, calibration)).double().clamp(1 / _LARGEST, _LARGEST)
-    return torch.where(low == high, 1.0, factors)
+    return torch.where(low == high, 1.0, (whole / own).double())
 
 
-def _step(rows: Tensor, top: int, calibration: CalibrationConfig) -> Tensor:
-    """The scale of each row's grid."""
+def _grid(rows: Tensor, top: int, calibration: CalibrationConfig) -> tuple[Tensor, Tensor]:
     if calibration.activation_range == "minmax":
-        return ranges.grid(*ranges.extremes(rows), top)[0]
-    summary = ranges.summarise(rows, bins=_BINS)
-    return ranges.search(summary, top, norm=calibration.norm, candidates=calibration.candidates)[0]
+        return ranges.grid(*ranges.extremes(rows), top)
+    summary = ranges.summarise(rows, bins=_BINS if len(rows) > 1 else calibration.bins)
+    return ranges.search(summary, top, norm=calibration.norm, candidates=calibration.candidates)
