@@ -220,7 +220,7 @@ def test_an_interrupted_run_comes_to_the_same_bits_and_others_take_its_calibrati
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "finished", stop)
+        patched.setattr(pipeline.FinishingStage, "run", stop)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(config, tmp_path / "stopped")
     with monkeypatch.context() as patched:
