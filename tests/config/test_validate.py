@@ -107,7 +107,7 @@ def test_an_error_is_one_line_with_key_value_and_choices(values: dict[str, Any],
 def test_defaults_need_no_values() -> None:
     config = run_config({})
     assert config == RunConfig()
-    assert config.method == QDrop() and config.planner.name == "loss" and config.bits == BitsConfig()
+    assert config.method == QDrop() and config.planner.name == "safe" and config.bits == BitsConfig()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -77,13 +77,22 @@ def run(
     trials: PairTrials | None = None,
     merged: bool = True,
     finished: Finished | None = None,
+    held_out: float = 0.0,
 ) -> Reconstruction:
     start = reconstruct if team is None else team.reconstruct
     return start(
         network,
         images,
         plan_of(network, (("first", "second"),) if merged else ()),
-        Settings(method=method, trainer=trainer(), cache=CacheConfig(), precision=32, seed=3, eval_batch=5),
+        Settings(
+            method=method,
+            trainer=trainer(),
+            cache=CacheConfig(),
+            precision=32,
+            seed=3,
+            eval_batch=5,
+            held_out=held_out,
+        ),
         trials=trials,
         finished=finished,
     )
@@ -173,6 +182,17 @@ class TestTwoProcesses:
         assert tried[1].reach == pytest.approx(tried[0].reach, rel=1e-5)
         assert tried[1].pairs == pytest.approx(tried[0].pairs, rel=1e-5, nan_ok=True)
 
+    def test_judge_merges_alike(self, pair: Team, tiny_network: Network, images: Tensor) -> None:
+        alone, together = tiny_network(), tiny_network()
+        one = run(alone, images, METHODS[0], held_out=0.3)
+        two = run(together, images, METHODS[0], held_out=0.3, team=pair)
+        compare(one, two, 1e-5)
+        assert same_integers(alone, together)
+        (a,), (b,) = one.verdicts, two.verdicts
+        assert (a.kept, a.images) == (b.kept, b.images) == (a.kept, 11)
+        assert (b.alone, b.merged) == pytest.approx((a.alone, a.merged), rel=1e-5)
+        assert b.standard_error == pytest.approx(a.standard_error, rel=1e-4)
+
     def test_go_on_behind_groups_that_are_finished(
         self, pair: Team, tiny_network: Network, images: Tensor
     ) -> None:
@@ -217,7 +237,7 @@ class Remembers:
         self.kept: list[GroupRecord] = []
         self.partials: dict[str, Partial] = {}
         self.left: dict[str, Partial] = {}
-        self.every_steps = 2
+        self.every_steps, self.place = 2, ""
 
     def announce(self, task: object, members: object, steps: int) -> None:
         pass

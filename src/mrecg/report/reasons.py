@@ -65,7 +65,7 @@ def _why(plan: Plan, merge: Merge) -> str:
     left, right = compact(merge.left_capacity), compact(merge.right_capacity)
     what = described(decider).short
     if decider.name == "pack":
-        return f"{what} is {left}, then {right}: the pack continues"
+        return f"{what} is {left}, then {right}; the pack continues"
     direction = "rises" if merge.right_capacity > merge.left_capacity else "falls"
     return f"{what} {direction} from {left} to {right} ({place})"
 
