@@ -14,7 +14,9 @@ import torch
 from tiny_builder import Builder
 from torch import Tensor, nn
 
-from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.finishing import FinishConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.graph.fold import UNFOLDED
@@ -32,6 +34,7 @@ from mrecg.quant.drop import Drop
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.engine import reconstruct
+from mrecg.reconstruct.finishing import finish
 from mrecg.reconstruct.group_state import Finished, GroupRecord, Partial
 from mrecg.reconstruct.helper_process import HelperSettings, serve
 from mrecg.reconstruct.helpers import Team
@@ -208,6 +211,33 @@ class TestTwoProcesses:
             [group.curve for group in second.groups],
         )
         assert not store.left
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {},
+            {"augment": "crops_and_flips", "boundary": 0.5},
+            {"batch_size": 1},  # one of them has no image of a batch
+        ],
+        ids=str,
+    )
+    def test_finish_as_one(
+        self, values: dict[str, Any], pair: Team, tiny_network: Network, images: Tensor
+    ) -> None:
+        config = FinishConfig(**{"name": "network", "steps": 8, "lr": 1e-2, "batch_size": 7, **values})
+        settings = Settings(method=QDrop(), trainer=trainer(), seed=3, eval_batch=5)
+        alone, together = tiny_network(), tiny_network()
+        one = finish(alone, images, config, settings)
+        two = pair.finish(together, images, config, settings)
+        assert [point.step for point in two.points] == list(range(9))
+        for left, right in zip(one.points, two.points, strict=True):
+            assert right.loss == (None if left.loss is None else pytest.approx(left.loss, rel=1e-3))
+            assert right.held_out == pytest.approx(left.held_out, rel=1e-3)
+        assert (one.images, one.held_out_images) == (two.images, two.held_out_images)
+        assert two.chosen.held_out < two.points[0].held_out
+        ours, theirs = together.state(), alone.state()
+        for name in theirs:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-5)
 
     def test_share_enough_images(self, pair: Team, tiny_network: Network, images: Tensor) -> None:
         with pytest.raises(ConfigError, match=r"trainer.devices: 2 share 1 calibration images; take fewer"):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -25,63 +25,69 @@ from mrecg.track.trackers import Trackers
 _NAMES = {"kl": "KL divergence", "relative_error": "relative error"}
 
 
-def finished(
-    network: QuantizedNetwork,
-    calibration: Tensor,
-    config: RunConfig,
-    outcome: Reconstruction,
-    *,
-    team: Team,
-    records: Finished | None,
-    sharing: Reuse,
-    clock: Callable[[str], AbstractContextManager[None]],
-    display: Display,
-    trackers: Trackers,
-) -> tuple[Reconstruction, Finishing | None]:
-    """Finish a network, in place, if it is to be finished.
+@dataclass(frozen=True, kw_only=True)
+class FinishingStage:
+    """What finishing works with.
 
-    Args:
-        network: The reconstructed network.
-        calibration: Calibration images on its device.
-        outcome: Of the reconstruction.
+    Attributes:
         team: Has the devices.
         records: Those of the reconstruction's groups: that of the finishing comes after them.
         sharing: Is told what another run had spent on it.
         clock: Takes the time.
         display: Shows progress.
         trackers: Get the curve, and the units' errors as they are afterwards.
-
-    Returns:
-        The outcome, with the units measured again; and how the network was finished, None where it was not.
     """
-    if config.finish.name == "none":
-        return outcome, None
-    with clock("finish"), display.stage("finish", config.finish.steps) as advance:
-        listener = Broadcast(_Shown(advance), *trackers.listeners)
-        if records is not None:
-            records.announce(config.finish, [unit.name for unit in outcome.units], config.finish.steps)
-        known = _known(network, records)
-        if known is not None:
-            finishing, record = known
-            listener.finishing(finishing.points, config.finish.steps)
-            if record.reused:
-                sharing.saved["finish"] = record.seconds
-        else:
-            begin, settings = time.perf_counter(), Settings.of(config)
-            finishing = team.finish(
-                network, calibration, config.finish, settings, listener=listener, finished=records
-            )
-            units = measure_units(network, calibration, outcome.units, settings)
-            record = record_of(network, finishing, units, time.perf_counter() - begin)
-        if records is not None:
-            records.keep(record)
-    units = tuple(
-        replace(unit, error=error, loss=loss)
-        for unit, (error, loss) in zip(outcome.units, record.measured, strict=True)
-    )
-    trackers.units(units)
-    display.note(line(finishing))
-    return replace(outcome, units=units), finishing
+
+    team: Team
+    records: Finished | None
+    sharing: Reuse
+    clock: Callable[[str], AbstractContextManager[None]]
+    display: Display
+    trackers: Trackers
+
+    def run(
+        self, network: QuantizedNetwork, calibration: Tensor, config: RunConfig, outcome: Reconstruction
+    ) -> tuple[Reconstruction, Finishing | None]:
+        """Finish a network, in place, if it is to be finished.
+
+        Args:
+            network: The reconstructed network.
+            calibration: Calibration images on its device.
+            outcome: Of the reconstruction.
+
+        Returns:
+            The outcome, with the units measured again; and how the network was finished, None where it was
+            not.
+        """
+        if config.finish.name == "none":
+            return outcome, None
+        records = self.records
+        with self.clock("finish"), self.display.stage("finish", config.finish.steps) as advance:
+            listener = Broadcast(_Shown(advance), *self.trackers.listeners)
+            if records is not None:
+                records.announce(config.finish, [unit.name for unit in outcome.units], config.finish.steps)
+            known = _known(network, records)
+            if known is not None:
+                finishing, record = known
+                listener.finishing(finishing.points, config.finish.steps)
+                if record.reused:
+                    self.sharing.saved["finish"] = record.seconds
+            else:
+                begin, settings = time.perf_counter(), Settings.of(config)
+                finishing = self.team.finish(
+                    network, calibration, config.finish, settings, listener=listener, finished=records
+                )
+                units = measure_units(network, calibration, outcome.units, settings)
+                record = record_of(network, finishing, units, time.perf_counter() - begin)
+            if records is not None:
+                records.keep(record)
+        units = tuple(
+            replace(unit, error=error, loss=loss)
+            for unit, (error, loss) in zip(outcome.units, record.measured, strict=True)
+        )
+        self.trackers.units(units)
+        self.display.note(line(finishing))
+        return replace(outcome, units=units), finishing
 
 
 def _known(network: QuantizedNetwork, records: Finished | None) -> tuple[Finishing, GroupRecord] | None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import PlannerConfig, RunConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
@@ -152,11 +153,10 @@ def make_schedule(
         team: The devices that run the probe.
         display: Shows the probe's progress.
     """
-    probe: Probe | None = None
-    alone: Sequence[Alone] | None = None
+    probe: Probe | Sequence[Alone] | None = None
     if measured(config) and not probed(config):
         with (display or Quiet()).stage("pack", min(IMAGES, len(images))) as advance:
-            alone = quantized_alone(
+            probe = quantized_alone(
                 network, images, seed=config.seed, batch=config.data.batch_size, progress=advance
             )
     elif probed(config):
@@ -165,7 +165,7 @@ def make_schedule(
             if probe is None:
                 with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
                     probe = probe_run.run(network, images, config, sharing, team=team, listener=progress)
-    return plan_units(network.units, network.policy.layers, config, probe, network.notes, alone=alone)
+    return plan_units(network.units, network.policy.layers, config, probe, network.notes)
 
 
 def measured(config: RunConfig) -> bool:
@@ -196,10 +196,8 @@ def plan_units(
     units: tuple[Unit, ...],
     bits: dict[str, int],
     config: RunConfig,
-    probe: Probe | None,
+    probe: Probe | Sequence[Alone] | None,
     notes: tuple[str, ...],
-    *,
-    alone: Sequence[Alone] | None = None,
 ) -> Plan:
     """Plan from facts and what was measured.
 
@@ -207,9 +205,8 @@ def plan_units(
         units: The units in order.
         bits: Weight bits by layer.
         config: Granularity, planner, and the trainer's steps and batch size.
-        probe: Numbers of a plain run.
+        probe: Numbers of a plain run, or what quantizing each unit by itself does.
         notes: What is to be known about the units.
-        alone: What quantizing each unit by itself does.
     """
     # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
     takes = needs_probe(config.granularity, config.planner) or needs_alone(config.granularity, config.planner)
@@ -222,7 +219,6 @@ def plan_units(
         planner=planner,
         model=config.model.name,
         probe=probe,
-        alone=alone,
         trainer=config.trainer,
     )
     made = replace(made, graph_notes=notes)

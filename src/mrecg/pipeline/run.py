@@ -4,13 +4,12 @@ Between reconstruction and accuracy the whole network may be finished (`mrecg.pi
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mrecg.config.finishing import require_two
 from mrecg.config.schema import RunConfig
@@ -23,7 +22,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
-from mrecg.pipeline.finishing import finished
+from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, measured, plan_units, units_of
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
@@ -144,9 +143,9 @@ def quantize(
         for note in notes:
             display.note(note)
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
-    measure = partial(_accuracy, count=len(images), device=device, clock=clock, display=display)
+    measure = _Evaluation(count=len(images), device=device, clock=clock, display=display)
     kept = KeptBatches(images.batches, len(images))
-    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first(), keep_logits=True)
+    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
@@ -156,10 +155,8 @@ def quantize(
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
-        settings = Settings.of(config)
-        if not plan.merged:  # nothing to judge
-            settings = replace(settings, held_out=0.0)
-        elif settings.held_out and len(calibration) == 1:
+        settings = Settings.of(config, merges=bool(plan.merged))
+        if settings.judged and len(calibration) == 1:
             display.note(ONE_IMAGE)
         records = sharing.groups(held_out=settings.held_out)
         with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
@@ -176,19 +173,11 @@ def quantize(
                 plan = plan.after(outcome.verdicts)
                 trackers.plan(plan)
             probe_run.keep(network, config, sharing, plan, outcome)
-        outcome, finishing = finished(
-            network,
-            calibration,
-            config,
-            outcome,
-            team=team,
-            records=records,
-            sharing=sharing,
-            clock=clock,
-            display=display,
-            trackers=trackers,
+        finishing_stage = FinishingStage(
+            team=team, records=records, sharing=sharing, clock=clock, display=display, trackers=trackers
         )
-    low = measure(network.model, "evaluate", kept.second(), reference=full and full.logits)
+        outcome, finishing = finishing_stage.run(network, calibration, config, outcome)
+    low = measure(network.model, "evaluate", kept.second(), reference=full.logits if full else None)
     return Result(
         model=network.model,
         plan=plan,
@@ -225,20 +214,26 @@ def quantize(
     )
 
 
-def _accuracy(
-    model: nn.Module,
-    stage: str,
-    batches: Iterator[Batch],
-    *,
-    count: int,
-    device: torch.device,
-    clock: Clock,
-    display: Display,
-    **compared: Any,
-) -> Accuracy | None:
-    """Measure one of the two networks; None without evaluation images."""
-    with clock("evaluate"), display.stage(stage, count) as advance:
-        return accuracy(model, batches, device=device, progress=advance, **compared) if count else None
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """Measures the two networks on the evaluation images, if there are any."""
+
+    count: int
+    device: torch.device
+    clock: Clock
+    display: Display
+
+    def __call__(
+        self, model: nn.Module, stage: str, batches: Iterator[Batch], *, reference: Tensor | None = None
+    ) -> Accuracy | None:
+        """Measure one of them; the first one's logits are what the other is compared with."""
+        with self.clock("evaluate"), self.display.stage(stage, self.count) as advance:
+            if not self.count:
+                return None
+            first = reference is None
+            return accuracy(
+                model, batches, device=self.device, progress=advance, keep_logits=first, reference=reference
+            )
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import BitsConfig, CalibrationConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing

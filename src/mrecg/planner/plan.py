@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig, differences_of
+from mrecg.config.merging import PlannerConfig, differences_of
+from mrecg.config.schema import GranularityConfig, TrainerConfig
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.budget import plan_within_budget, trial_gains
@@ -28,8 +29,7 @@ def make_plan(
     granularity: GranularityConfig,
     planner: PlannerConfig,
     model: str,
-    probe: Probe | None = None,
-    alone: Sequence[Alone] | None = None,
+    probe: Probe | Sequence[Alone] | None = None,
     trainer: TrainerConfig | None = None,
 ) -> Plan:
     """Decide which units are optimised jointly.
@@ -38,8 +38,8 @@ def make_plan(
         units: Facts of all units in order.
         bits: Weight bits by layer name.
         model: Name of the model, by which published schedules are found.
-        probe: Numbers of a plain run; needed when `needs_probe`.
-        alone: What quantizing each unit by itself does; needed when `needs_alone`.
+        probe: Numbers of a plain run, needed when `needs_probe`; or what quantizing each unit by itself does,
+            needed when `needs_alone`.
         trainer: How steps are counted, and images a step: what a merged group costs under a budget; None: by
             the schema's defaults.
 
@@ -53,10 +53,13 @@ def make_plan(
     names, chosen_by = tuple(unit.name for unit in units), planner.name
     judged = granularity.name == "mixed" and planner.judged
     planner = planner.ranking
+    alone: Sequence[Alone] = ()
+    if probe is not None and not isinstance(probe, Probe):
+        alone, probe = probe, None
     if probe is not None:
         check_probe(probe, len(names))
     criteria = _criteria(units, bits, planner, probe)
-    if alone is not None:
+    if alone:
         criteria.append(pack_scores(alone))
     differing = tuple(comparable(left, right) for left, right in pairwise(units))
     if granularity.name != "mixed" or planner.name == "published":

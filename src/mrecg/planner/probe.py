@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import GranularityConfig
 from mrecg.errors import PlanError
 from mrecg.registry import CRITERIA
 

@@ -121,7 +121,7 @@ class Job:
                 finished=finished,
                 held_out=self._held_out(shard.images),
             )
-            judges = self.settings.held_out > 0 and bool(self.plan.merged)
+            judges = self.settings.judged and bool(self.plan.merged)
             judge = HeldOutJudge(context) if judges else None
             walk = Walk(context, self.plan)
             # What is tried and judged is so in the first pass: it decides for the others.
