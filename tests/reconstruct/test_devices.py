@@ -95,6 +95,7 @@ def run(
             seed=3,
             eval_batch=5,
             held_out=held_out,
+            judged=held_out > 0,
         ),
         trials=trials,
         finished=finished,

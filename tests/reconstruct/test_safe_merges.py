@@ -91,6 +91,7 @@ def run(
             seed=SEED,
             eval_batch=8,
             held_out=held_out,
+            judged=True,
         ),
         listener=listener,
     )
