@@ -13,6 +13,7 @@ from mrecg.config.finishing import FinishConfig
 from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
 from mrecg.config.merging import PlannerConfig
 from mrecg.config.outputs import CheckpointConfig, LoggerConfig, SharedConfig
+from mrecg.config.rebasis import RebasisConfig
 from mrecg.methods.hyperparameters import STRICT
 from mrecg.methods.qdrop import QDrop
 from mrecg.methods.registry import MethodConfig
@@ -175,6 +176,8 @@ class RunConfig:
     """The images."""
     bits: BitsConfig = Field(default_factory=BitsConfig)
     """The bit widths."""
+    rebasis: RebasisConfig = Field(default_factory=RebasisConfig)
+    """The basis that activations are quantized in."""
     calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
     """The search of ranges."""
     method: MethodConfig = Field(default_factory=QDrop)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mrecg.config.merging import PlannerConfig
 from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, DataError, MrecgError
+from mrecg.graph.basis import Rebasis, rebase
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
@@ -28,18 +29,27 @@ RTN = "method=rtn rounds each weight by itself, so no units are merged and no pr
 """What a plan says where it merges nothing for that reason."""
 
 
-def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
+def cut(
+    model: nn.Module,
+    config: RunConfig,
+    input_shape: tuple[int, ...] | None,
+    *,
+    rebasis: Rebasis | None = None,
+) -> QuantizedNetwork:
     """Trace a model, fold it, cut it into units and put the quantizers in.
 
     Args:
         model: The full-precision network.
         config: Granularity and bits.
         input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+        rebasis: Bases for its activations; None: those that it has.
 
     Returns:
         The network, not yet calibrated.
     """
     parts = units_of(model, config, input_shape)
+    if rebasis is not None:
+        rebase(parts.graph, rebasis)
     return QuantizedNetwork(
         parts.graph, parts.units, config.bits, notes=parts.notes, unquantized=parts.unquantized
     )

@@ -24,6 +24,7 @@ from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, measured, plan_units, units_of
+from mrecg.pipeline.rebasis import rebased
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
 from mrecg.pipeline.reuse import Reuse
@@ -136,6 +137,7 @@ def quantize(
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         outputs = check_fit(network, calibration)
+        network, rebasis, changed = rebased(network, calibration, config, display=display)
         sharing = Reuse(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
@@ -148,7 +150,7 @@ def quantize(
     full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
-    again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
+    again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
     with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
             calibrate(network, calibration, config, sharing, progress=advance)
@@ -201,6 +203,7 @@ def quantize(
                 reused=sharing.saved,
                 device=device,
                 finishing=finishing,
+                rebasis=changed,
             ),
         ).as_dict(),
         config=config,
@@ -256,8 +259,9 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
         check_fit(network, calibration)
     except (ConfigError, DataError) as error:
         raise type(error)(f"{error}; planner=modcap plans without images") from error
+    network, rebasis, _ = rebased(network, calibration, config, display=display)
     sharing = Reuse(config, network, calibration, say=display.note if display else None)
-    build_again = partial(cut, built.model, config, shape)
+    build_again = partial(cut, built.model, config, shape, rebasis=rebasis)
     with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
         calibrate(network, calibration, config, sharing)
         return make_schedule(network, calibration, config, sharing, team, display=display)

@@ -10,6 +10,7 @@ import torch
 
 from mrecg.config.finishing import FinishConfig
 from mrecg.config.merging import PlannerConfig
+from mrecg.config.rebasis import RebasisConfig
 from mrecg.config.schema import BitsConfig, CalibrationConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import Images
@@ -84,10 +85,12 @@ def options_of(config: RunConfig) -> dict[str, Any]:
         found["trainer.lr_factor"] = config.trainer.lr_factor
     if config.cache.dtype == "bfloat16":
         found["cache.dtype"] = config.cache.dtype
-    if config.finish.name != "none":
-        own, defaults = values["finish"], plain(FinishConfig(name=config.finish.name))
-        found["finish"] = config.finish.name
-        found |= {f"finish.{key}": value for key, value in own.items() if value != defaults[key]}
+    stages: tuple[FinishConfig | RebasisConfig, ...] = (config.rebasis, config.finish)
+    for group, stage in zip(("rebasis", "finish"), stages, strict=True):
+        if stage.name != "none":
+            own, defaults = values[group], plain(type(stage)()) | {"name": stage.name}
+            found[group] = stage.name
+            found |= {f"{group}.{key}": value for key, value in own.items() if value != defaults[key]}
     return found
 
 
@@ -119,6 +122,7 @@ class Measured:
         reused: Seconds of each stage that other runs had spent on what this one took from them.
         device: Where the run took place.
         finishing: How the network was finished; None: it was not.
+        rebasis: What was re-based; None: nothing was to be.
     """
 
     full: Accuracy | None
@@ -127,6 +131,7 @@ class Measured:
     reused: Mapping[str, float]
     device: torch.device
     finishing: Finishing | None = None
+    rebasis: Mapping[str, Any] | None = None
 
 
 def summarise(
@@ -203,6 +208,8 @@ def summarise(
     )
     # Without keys of what was not done, as before there was such a thing.
     extra: dict[str, Any] = {}
+    if measured.rebasis is not None:
+        extra["rebasis"] = dict(measured.rebasis)
     if measured.finishing is not None:
         extra["finish"] = finish_record(measured.finishing)
     if plan.verdicts:

@@ -104,6 +104,10 @@ class RunSummary(BaseModel):
     """One record a base unit, in network order."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
+    rebasis: Values = None
+    """What was re-based: the layers of each chain of linear bottlenecks that was ``shifted``, the depthwise
+    convolutions whose input was ``scaled``, and the number of ``images`` that decided; not there with
+    rebasis=none."""
     finish: Values = None
     """How the network was finished: its loss on held-out calibration images ``before`` and ``after``, and
     each look at them; not there with finish=none."""
