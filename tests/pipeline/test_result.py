@@ -26,7 +26,7 @@ from mrecg.pipeline.result import Result
 Config = Callable[..., RunConfig]
 UNITS = ["stem", "first", "second", "third", "head"]
 QUICK: dict[str, Any] = {
-    "method": "qdrop",
+    "method": {"name": "qdrop"},
     "steps": 2,
     "progress": False,
     "calibration": {"bins": 64, "candidates": 4},
@@ -357,7 +357,8 @@ def test_a_block_run_is_the_probe_of_later_runs(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Spy(monkeypatch)
-    shared, planner = {"folder": str(tmp_path / "shared")}, {"merge_boundary": True}
+    shared = {"folder": str(tmp_path / "shared")}
+    planner = {"name": "loss", "merge_boundary": True}
 
     def run(folder: str, /, **settings: Any) -> Result:
         return pipeline.run(tiny_config(shared=shared, **settings), tmp_path / folder)

@@ -1,4 +1,4 @@
-"""Merges that held-out images judge: both ways are real runs, the better one stays, and nothing else is left."""
+"""Merges that held-out images judge: both ways are real runs, and of the worse one nothing is left."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -91,13 +91,14 @@ def run(
             seed=SEED,
             eval_batch=8,
             held_out=held_out,
+            judged=True,
         ),
         listener=listener,
     )
 
 
 def prefer(monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
-    """Let every verdict be the same, whatever was measured: the way that is looked at second is the merged one."""
+    """Let every verdict be the same, whatever was measured; the merged way is looked at second."""
     real, calls = safe_merges.differences, [0]
 
     def rigged(low: Tensor, full: Tensor) -> Tensor:

@@ -56,6 +56,7 @@ def quantized_alone(
     ]
 
 
+@torch.enable_grad()
 def _of_batch(network: QuantizedNetwork, images: Tensor) -> Tensor:
     """Sum up divergence, slope, squared error and elements of each unit, shape (units, 4)."""
     points = _full_precision(network.full, images)
@@ -65,12 +66,12 @@ def _of_batch(network: QuantizedNetwork, images: Tensor) -> Tensor:
             "planner=pack compares class probabilities; for one image the network's output has shape "
             f"{(1, *logits.shape[1:])}"
         )
-    entering, logs = images, logits.log_softmax(1)
+    entering, logs = images, logits.double().log_softmax(1)
     found = []
     for i, (low, point) in enumerate(zip(network.low, points, strict=True)):
         with torch.no_grad(), quantization(low):
             out = low(entering)
-            quantized = nn.Sequential(*network.full[i + 1 :])(out).softmax(1)
+            quantized = nn.Sequential(*network.full[i + 1 :])(out).double().softmax(1)
         difference = F.kl_div(logs, quantized, reduction="sum")
         (slope,) = torch.autograd.grad(difference, point, retain_graph=True)
         error = (point.detach() - out).double()
@@ -89,10 +90,9 @@ def _of_batch(network: QuantizedNetwork, images: Tensor) -> Tensor:
 def _full_precision(units: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
     """The output of each unit, in one graph for gradients."""
     points: list[Tensor] = []
-    with torch.enable_grad():
-        for unit in units:
-            x = unit(x)
-            if not points:
-                x = x.detach().requires_grad_()
-            points.append(x)
+    for unit in units:
+        x = unit(x)
+        if not points:
+            x = x.detach().requires_grad_()
+        points.append(x)
     return points

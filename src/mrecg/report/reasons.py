@@ -25,7 +25,8 @@ def verdict_line(verdict: Verdict) -> str:
     measure = _MEASURES.get(verdict.measure, verdict.measure)
     outcome = "kept" if verdict.kept else "undone"
     name = group_name(verdict.group)
-    return f"merge {name} {outcome}: {measure} {alone} one by one, {merged} merged, on {images}"
+    about = "" if verdict.standard_error is None else f" (difference ± {verdict.standard_error:.2g})"
+    return f"merge {name} {outcome}: {measure} {alone} one by one, {merged} merged{about}, on {images}"
 
 
 def criterion_title(criterion: Criterion) -> str:
@@ -65,7 +66,7 @@ def _why(plan: Plan, merge: Merge) -> str:
     left, right = compact(merge.left_capacity), compact(merge.right_capacity)
     what = described(decider).short
     if decider.name == "pack":
-        return f"{what} is {left}, then {right}: the pack continues"
+        return f"{what} is {left}, then {right}; the pack continues"
     direction = "rises" if merge.right_capacity > merge.left_capacity else "falls"
     return f"{what} {direction} from {left} to {right} ({place})"
 
