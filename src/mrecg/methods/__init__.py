@@ -5,7 +5,7 @@ passes of them, registered by `register`; see docs/extending.md.
 """
 
 from mrecg.methods.hyperparameters import STRICT, LearnedActivations, LearnedRounding, MethodSettings
-from mrecg.methods.passes import Correction, Family, LearnRounding, LearnScales, Pass, Prediction
+from mrecg.methods.passes import Correction, Family, LearnRounding, LearnScales, Pass, Prediction, Solve
 from mrecg.methods.registry import METHODS, Method, passes_of, register
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "MethodSettings",
     "Pass",
     "Prediction",
+    "Solve",
     "passes_of",
     "register",
 ]
