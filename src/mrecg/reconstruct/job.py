@@ -16,7 +16,7 @@ from mrecg.reconstruct.correction import BATCH
 from mrecg.reconstruct.events import GroupResult, Listener, UnitResult
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.lightning_fit import quiet_lightning
-from mrecg.reconstruct.merge_trials import Trials
+from mrecg.reconstruct.merge_trials import HELD_OUT_SHARE, Trials
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.walk import Walk
@@ -68,6 +68,13 @@ class Job:
         """Images that have to stay in one process: those that are corrected together."""
         return BATCH if any(pass_.correction for pass_ in self.passes) else 1
 
+    def _held_out(self, images: int) -> int:
+        """How many of all calibration images are for measuring."""
+        if self.trials is not None:
+            return self.trials.held_out(images)
+        asked = max((task.solve.held_out for task in self.passes if task.solve), default=0)
+        return min(asked, images // HELD_OUT_SHARE)
+
     def run(
         self,
         network: QuantizedNetwork,
@@ -105,7 +112,7 @@ class Job:
                 shard=shard,
                 listener=listener,
                 finished=finished,
-                held_out=self.trials.held_out(shard.images) if self.trials else 0,
+                held_out=self._held_out(shard.images),
             )
             walk = Walk(context, self.plan)
             tried = [self.trials if pass_ is self.passes[0] else None for pass_ in self.passes]

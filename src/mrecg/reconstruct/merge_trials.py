@@ -8,17 +8,14 @@ from: a merged group fits those that it learns from better in nearly every case,
 
 import copy
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
 
 from mrecg.methods.passes import Pass
 from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
-from mrecg.reconstruct.loss import prediction_difference
+from mrecg.reconstruct.held_out import Reach
 from mrecg.reconstruct.optimise import optimise
 from mrecg.reconstruct.rolling_cache import GroupCache
 
@@ -66,7 +63,7 @@ class PairTrials:
         self.candidates = frozenset(candidates)
         self.reach: list[float] = []
         self.pairs: list[float] = []
-        self._outputs: list[Tensor] = []
+        self._measured: Reach | None = None
 
     def held_out(self, images: int) -> int:
         """Decide how many images are for measuring.
@@ -115,7 +112,7 @@ class PairTrials:
         middle = context.advance_quantized(index, learned.quantized, pass_)
         out = context.advance_quantized(index + 1, middle, pass_)
         middle.free()
-        self.pairs.append(self._reach(context, out, pair.stop))
+        self.pairs.append(self._reach(context).of(out, pair.stop))
         out.free()
         for unit, state in zip(units, before, strict=True):
             unit.load_state_dict(state)
@@ -130,7 +127,7 @@ class PairTrials:
             index: The unit, hardened.
             quantized: What leaves it, shape (N, ...).
         """
-        self.reach.append(self._reach(context, quantized, index + 1))
+        self.reach.append(self._reach(context).of(quantized, index + 1))
 
     def noted(self) -> dict[str, Any]:
         """What was noted at the last unit.
@@ -153,47 +150,7 @@ class PairTrials:
         if "pair" in noted:
             self.pairs.append(math.nan if noted["pair"] is None else float(noted["pair"]))
 
-    @torch.no_grad()
-    def _reach(self, context: Context, quantized: Store, begin: int) -> float:
-        if not self._outputs:
-            network = nn.Sequential(*context.network.full)
-            self._outputs = [network(x) for x in _last(context.images, context)]
-        rest = nn.Sequential(*context.network.full[begin:])
-        low = [rest(x) for x in _last(quantized, context)]
-        ranks = context.shard.ranks
-        if ranks.world == 1:
-            return output_difference(torch.cat(low), torch.cat(self._outputs))
-        difference = size = 0.0
-        if low:  # a process may have none of these images
-            full = torch.cat(self._outputs).double()
-            size = float(len(full) if full.ndim == 2 else full.square().sum())
-            difference = size * output_difference(torch.cat(low), full)
-        difference, size = ranks.total(difference, size)
-        return difference / max(size, torch.finfo(torch.float64).tiny)
-
-
-def output_difference(low: Tensor, full: Tensor) -> float:
-    """Tell how far a network's output is off.
-
-    The squared error of logits is a poor judge where it is large: it can fall while predictions get worse.
-
-    Args:
-        low: The quantized network's, shape (N, classes), or any other.
-        full: The full-precision one's, same shape.
-
-    Returns:
-        The Kullback-Leibler divergence of the class probabilities, mean over the images, in nats; for outputs
-        that are no logits the relative error ``||low - full||^2 / ||full||^2``. At least 0.
-    """
-    low, full = low.double(), full.double()
-    if low.ndim == 2:
-        return float(prediction_difference(low, full))
-    tiny = torch.finfo(torch.float64).tiny
-    return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))
-
-
-def _last(values: Store, context: Context) -> Iterator[Tensor]:
-    """The images that are for measuring; all, where none are."""
-    learned = context.shard.images - context.held_out if context.held_out else 0
-    for begin in range(context.shard.before(learned), values.images, context.settings.eval_batch):
-        yield values.take(torch.arange(begin, min(begin + context.settings.eval_batch, values.images)))
+    def _reach(self, context: Context) -> Reach:
+        if self._measured is None:
+            self._measured = Reach(context)
+        return self._measured

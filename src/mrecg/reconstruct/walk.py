@@ -10,6 +10,7 @@ from mrecg.errors import ConfigError
 from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.closed_form import Solver
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, UnitResult
 from mrecg.reconstruct.group_state import GroupRecord, restore, state_of
@@ -30,6 +31,7 @@ class Walk:
     def __init__(self, context: Context, plan: Plan) -> None:
         self.context, self.plan = context, plan
         self.members_of = ranges_of(plan)
+        self._solver: Solver | None = None
 
     def outline(self, pass_: Pass, trials: Trials | None = None) -> list[Ahead]:
         """Say what a pass will do, in order."""
@@ -58,6 +60,7 @@ class Walk:
             sum(ahead.steps for ahead in self.outline(pass_, trials)),
         )
         logits = self._logits(pass_)
+        self._solver = Solver(context, pass_) if pass_.solve else None
         full = quantized = context.images
         units: list[UnitResult] = []
         groups: list[GroupResult] = []
@@ -107,15 +110,15 @@ class Walk:
             trials.before(context, members.start, pass_, learned)
         if steps := context.counted.optimisation(pass_, members):
             curve, floor, retries = optimise(context, members, pass_, learned, steps)
-        self._free(learned.full)
         quantized, measured = learned.quantized, []
-        for i, target in zip(members, targets, strict=True):
+        for i, full, target in zip(members, (learned.full, *targets), targets, strict=False):
+            if self._solver is not None:
+                self._solver.solve(i, quantized, full)
+            self._free(full)
             quantized = self._after(i, quantized, pass_)
             measured.append(
                 deviation(quantized, target, batch=context.settings.eval_batch, ranks=context.shard.ranks)
             )
-            if target is not learned.target:
-                target.free()
             if trials is not None:
                 trials.after(context, i, quantized)
         record = GroupRecord(

@@ -1,0 +1,175 @@
+"""Solve quantized units in closed form: grids, integers, gain and bias of each layer from moments.
+
+Units and their layers come in the order of the network, each with the inputs that its quantized predecessors
+give it. What that does to the network's prediction, with the full-precision rest after the unit, decides on
+held-out images what is kept of it.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from mrecg.methods.passes import Pass, Solve
+from mrecg.quant.layer_rows import Moments
+from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
+from mrecg.quant.output_metric import search, solve
+from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.context import Context
+from mrecg.reconstruct.held_out import Reach
+
+SURE = 0.9
+"""Correlation of a channel's output with its target from which the gain is that of least squares. Below, least
+squares would shrink noisy channels, layer after layer; there the gain restores their spread."""
+LARGEST_GAIN = 0.7
+"""Logarithm of the largest gain."""
+
+
+class Solver:
+    """Solves units one after the other.
+
+    Args:
+        pass_: What it does; it has a `Solve`.
+    """
+
+    def __init__(self, context: Context, pass_: Pass) -> None:
+        assert pass_.solve is not None
+        self._context, self._pass, self._task = context, pass_, pass_.solve
+        self._reach = Reach(context)
+
+    @torch.no_grad()
+    def solve(self, index: int, quantized: Store, full: Store) -> None:
+        """Solve a unit, in place.
+
+        Args:
+            index: The unit.
+            quantized: What the quantized prefix gives it, shape (N, ...).
+            full: What the full-precision prefix gives it, same shape.
+        """
+        context = self._context
+        low = context.network.low[index]
+        layers = layers_of(low)
+        if not layers:
+            return
+        with quantization(low, activations=self._pass.activations):
+            best, kept = self._reach.after(index, quantized), _Kept(layers)
+            begun = kept
+            for corrected in (False, True):
+                begun.restore()
+                for path in context.network.units[index].layers:
+                    layer = low.get_submodule(path)
+                    if isinstance(layer, QuantizedLayer):
+                        moments = self._moments(index, path, quantized, full)
+                        _settle(moments, self._task, corrected=corrected)
+                reach = self._reach.after(index, quantized)
+                if reach < best:
+                    best, kept = reach, _Kept(layers)
+            kept.restore()
+
+    def _moments(self, index: int, path: str, quantized: Store, full: Store) -> Moments:
+        """Collect the moments of a layer's quantized inputs, and those with its full-precision output."""
+        context = self._context
+        low, unit = context.network.low[index], context.network.full[index]
+        layer = low.get_submodule(path)
+        assert isinstance(layer, QuantizedLayer)
+        moments = Moments(layer)
+        seen: dict[str, Tensor] = {}
+
+        def enters(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen["x"] = inputs[0]
+
+        def leaves(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+            seen["y"] = out
+
+        hooks = [
+            layer.register_forward_pre_hook(enters),
+            unit.get_submodule(path).register_forward_hook(leaves),
+        ]
+        try:
+            for index_ in self._learned():
+                low(quantized.take(index_))
+                unit(full.take(index_))
+                moments.add(seen["x"], seen["y"])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        context.shard.ranks.add(moments.tensors)
+        return moments
+
+    def _learned(self) -> Iterator[Tensor]:
+        """Numbers of the own images that moments are taken from, batch by batch."""
+        context = self._context
+        count = min(self._task.images, context.shard.images - context.held_out)
+        own = torch.arange(context.shard.before(count))
+        yield from own.split(context.settings.eval_batch) if len(own) else ()
+
+
+class _Kept:
+    """The state of layers, with the biases that they have of their own."""
+
+    def __init__(self, layers: list[QuantizedLayer]) -> None:
+        self._layers = layers
+        self._inside = [layer.layer for layer in layers]
+        names = ("integers", "scale", "zero_point")
+        self._values = [[getattr(layer, name).clone() for name in names] for layer in layers]
+
+    def restore(self) -> None:
+        """Put the layers back into this state."""
+        names = ("integers", "scale", "zero_point")
+        kept = zip(self._layers, self._inside, self._values, strict=True)
+        for layer, inside, values in kept:
+            layer.layer = inside
+            for name, value in zip(names, values, strict=True):
+                getattr(layer, name).copy_(value)
+            layer.refresh()
+
+
+def _settle(moments: Moments, task: Solve, *, corrected: bool) -> None:
+    """Give a layer grid and integers, and correct gain and mean of its output."""
+    at = moments.arrangement
+    bias = at.layer.layer.bias
+    centred = corrected and bias is not None
+    weights = at.rows(at.layer.reference.detach())
+    if task.compensation and at.parts == 1:
+        weights = weights + task.compensation * _missing(moments, weights, centred=centred)
+    rows = moments.problem(weights, centred=centred)
+    found = solve(rows, search(rows, symmetric=at.layer.symmetric), sweeps=task.sweeps)
+    moments.take(found)
+    if corrected:
+        _correct(moments)
+
+
+def _missing(moments: Moments, weights: Tensor, *, centred: bool) -> Tensor:
+    """What least squares adds to the weights, to meet the full-precision output from quantized inputs."""
+    rows = moments.problem(weights, centred=centred)
+    bias = moments.arrangement.layer.layer.bias
+    cross = moments.cross(centred=centred)
+    if not centred and bias is not None:
+        share = bias.detach().view(moments.arrangement.groups, 1, -1)
+        cross = cross - moments.mean().unsqueeze(2) * share
+    missing = cross - moments.matrix(centred=centred) @ weights.transpose(1, 2)
+    return torch.linalg.solve(rows.moments, missing).transpose(1, 2)
+
+
+def _correct(moments: Moments) -> None:
+    """Fold gain and mean of each channel into its scale and bias."""
+    at = moments.arrangement
+    layer = at.layer
+    hard = at.rows(layer.hard).double()
+    mean, variance = moments.target()
+    own_mean = (hard * moments.mean().double().unsqueeze(1)).sum(2)
+    own_mean = own_mean.unflatten(0, (at.groups, at.parts)).sum(1)
+    gain = torch.ones_like(mean)
+    if at.parts == 1 and layer.scale.numel() == mean.numel():
+        spread = (torch.bmm(hard, moments.matrix(centred=True).double()) * hard).sum(2).clamp(min=0)
+        shared = (hard * moments.cross(centred=True).double().transpose(1, 2)).sum(2)
+        ratio = (variance / spread).sqrt()
+        sure = shared / (variance * spread).sqrt() >= SURE
+        gain = torch.where(sure, shared / spread, ratio)
+        low, high = torch.tensor([-LARGEST_GAIN, LARGEST_GAIN]).exp().tolist()
+        gain = torch.where(gain.isfinite() & (gain > 0), gain, torch.ones_like(gain)).clamp(low, high)
+        layer.scale.mul_(gain.to(layer.scale.dtype).view(layer.scale.shape))
+        layer.refresh()
+    bias = layer.own_bias()
+    if bias is not None:
+        bias.copy_((mean - gain * own_mean).to(bias.dtype).flatten())
