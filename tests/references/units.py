@@ -155,3 +155,4 @@ class Outcome:
     alphas: Sequence[Tensor] = ()
     steps: Sequence[Tensor] = ()
     weight_steps: Sequence[Tensor] = ()
+    biases: Sequence[Tensor] = ()

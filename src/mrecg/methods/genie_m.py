@@ -23,8 +23,11 @@ class GenieM(QDrop):
     name: Literal["genie_m"] = "genie_m"
     regulariser: Annotated[float, Field(ge=0)] | None = 1.0
     """Lambda of the rounding regulariser; null: 0.01, with depthwise convolutions 0.1, for MNasNet 0.2."""
+    learn_weight_scales: bool = True
+    """Whether the scales of the weights are learned with their rounding, over the floor that the first scales
+    give; this makes the method."""
     lr_weight_scale: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    """Adam's learning rate for the steps of the weight grids; falls to 0 by a cosine."""
+    """Adam's learning rate for them, absolute as published; falls to 0 by a cosine."""
 
 
 @register(GenieM)
@@ -32,4 +35,4 @@ def passes(config: GenieM, family: Family) -> tuple[Pass, ...]:
     """Build the method's passes; see `PassBuilder`."""
     (task,) = qdrop.passes(config, family)
     assert task.rounding is not None
-    return (replace(task, rounding=replace(task.rounding, scale_lr=config.lr_weight_scale)),)
+    return (replace(task, rounding=replace(task.rounding, relative=False)),)

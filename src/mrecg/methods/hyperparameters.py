@@ -38,6 +38,17 @@ class LearnedRounding(MethodSettings):
     """Exponent of the regulariser at the last step."""
     beta_decay: Literal["linear", "cosine"] = "linear"
     """How the exponent falls."""
+    learn_weight_scales: bool = False
+    """Whether the scales of the weights are learned with their rounding, over the floor that the first scales
+    give; costs nothing at inference."""
+    lr_weight_scale: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    """Adam's learning rate for them, relative to each scale; falls to 0 by a cosine."""
+    learn_biases: bool = False
+    """Whether the biases that layers have are learned with the rounding of their weights; costs nothing at
+    inference. None of the published methods does."""
+    lr_bias: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    """Adam's learning rate for them, relative to the standard deviation of the layer's output; falls to 0 by
+    a cosine."""
     loss: Literal["mse", "fisher_diag"] = "mse"
     """Squared error, or each of its terms weighted by (|g| + 1)^2 with g the gradient of the network's KL
     divergence at the unit's output, as BRECQ's code has it."""

@@ -56,8 +56,11 @@ class LearnRounding:
         beta_end: Exponent at the end.
         beta_decay: ``linear`` or ``cosine``.
         cosine: Whether the learning rate falls to 0 by a cosine.
-        scale_lr: Adam's learning rate for the steps of the weight grids at the start; falls to 0 by a cosine.
+        scale_lr: Adam's learning rate for the scales of the weights at the start; falls to 0 by a cosine.
             None: they stay.
+        relative: Whether that is relative to each scale; their logarithms are learned then.
+        bias_lr: Adam's learning rate for the biases at the start, relative to the standard deviation of their
+            layer's output; falls to 0 by a cosine. None: they stay.
     """
 
     lr: float
@@ -68,6 +71,8 @@ class LearnRounding:
     beta_decay: str
     cosine: bool = False
     scale_lr: float | None = None
+    relative: bool = False
+    bias_lr: float | None = None
 
     @classmethod
     def of(cls, config: LearnedRounding, family: Family) -> "LearnRounding":
@@ -87,6 +92,9 @@ class LearnRounding:
             beta_end=config.beta_end,
             beta_decay=config.beta_decay,
             cosine=config.lr_decay == "cosine",
+            scale_lr=config.lr_weight_scale if config.learn_weight_scales else None,
+            relative=True,
+            bias_lr=config.lr_bias if config.learn_biases else None,
         )
 
 
@@ -205,7 +213,12 @@ class Pass:
 
         rounding, scales = self.rounding, self.scales
         if rounding is not None:
-            rounding = replace(rounding, lr=factor * rounding.lr, scale_lr=raised(rounding.scale_lr))
+            rounding = replace(
+                rounding,
+                lr=factor * rounding.lr,
+                scale_lr=raised(rounding.scale_lr),
+                bias_lr=raised(rounding.bias_lr),
+            )
         if scales is not None:
             scales = replace(scales, lr=factor * scales.lr, zero_point_lr=raised(scales.zero_point_lr))
         return replace(self, rounding=rounding, scales=scales)

@@ -37,6 +37,7 @@ class QuantizedLayer(nn.Module):
         scale: Of each output channel, shape ``channels.shape``; one in all where ``per_tensor``.
         zero_point: Same shape.
         integers: Shape of the weight, 0 to `top`.
+        owns_bias: Whether its bias may differ from the full-precision one, see `own_bias`.
     """
 
     scale: Tensor
@@ -48,7 +49,7 @@ class QuantizedLayer(nn.Module):
         self, layer: nn.Module, *, bits: int, symmetric: bool = False, per_tensor: bool = False
     ) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.owns_bias = layer, False
         self.bits, self.symmetric, self.per_tensor = bits, symmetric, per_tensor
         self.channels = Channels.of(layer, per_tensor=per_tensor)
         weight, shape = self.reference, self.channels.shape
@@ -114,17 +115,18 @@ class QuantizedLayer(nn.Module):
         self.hard.copy_(dequantize(self.integers.to(self.scale.dtype), *self.grid))
 
     def own_bias(self) -> nn.Parameter | None:
-        """Give the layer a bias that the full-precision network does not share, with the same values.
+        """See to it that the full-precision network does not share the layer's bias.
 
         Returns:
-            The bias; None where the layer has none.
+            The bias, with its present values; None where the layer has none.
         """
-        if not isinstance(bias := self.layer.bias, Tensor):
-            return None
+        bias = self.layer.bias
+        if not isinstance(bias, nn.Parameter) or self.owns_bias:
+            return bias if isinstance(bias, nn.Parameter) else None
         own = copy(self.layer)
         own._parameters = dict(self.layer._parameters)
         own.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-        self.layer = own
+        self.layer, self.owns_bias = own, True
         return own.bias
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -133,8 +133,12 @@ class QuantizedNetwork:
         for path in self.policy.layers:
             layer = self.model.get_submodule(path)
             assert isinstance(layer, QuantizedLayer)
-            if f"{path}.bias" in state:
-                state[f"{path}.layer.bias"] = state.pop(f"{path}.bias")
+            if (bias := state.pop(f"{path}.bias", None)) is not None:
+                state[f"{path}.layer.bias"] = bias
+                if not isinstance(layer.layer.bias, Tensor) or not torch.equal(
+                    layer.layer.bias.cpu(), bias.cpu()
+                ):
+                    layer.own_bias()  # it was learned: the full-precision units keep theirs
             state[f"{path}.layer.weight"] = layer.reference.detach()
         try:
             self.model.load_state_dict(state)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mrecg.quant.affine import dequantize
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.scales import PART
+from mrecg.reconstruct.spread import spreads
 
 
 class FreeParameters:
@@ -29,8 +30,8 @@ class FreeParameters:
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
         self.layers, self._quantizers = layers_of(network), activations_of(network)
-        spreads = _spreads(network, images)
-        owned = [(layer.own_bias(), spread) for layer, spread in zip(self.layers, spreads, strict=True)]
+        seen = spreads(network, self.layers, images)
+        owned = [(layer.own_bias(), spread) for layer, spread in zip(self.layers, seen, strict=True)]
         self.factors = [torch.zeros_like(layer.scale, requires_grad=True) for layer in self.layers]
         self.biases = [bias for bias, _ in owned if bias is not None]
         self._spreads = [spread for bias, spread in owned if bias is not None]
@@ -111,24 +112,3 @@ class FreeParameters:
 
     def _values(self) -> list[Tensor]:
         return [*(layer.scale for layer in self.layers), *self.biases, *self.scales]
-
-
-@torch.no_grad()
-def _spreads(network: nn.Module, images: Tensor) -> list[float]:
-    """Standard deviation of the output of each layer."""
-    layers = layers_of(network)
-    found = [0.0] * len(layers)
-
-    def watch(place: int) -> torch.utils.hooks.RemovableHandle:
-        def see(module: nn.Module, inputs: object, out: Tensor) -> None:
-            found[place] = float(out.std(correction=0))
-
-        return layers[place].register_forward_hook(see)
-
-    watching = [watch(place) for place in range(len(layers))]
-    try:
-        network(images)
-    finally:
-        for hook in watching:
-            hook.remove()
-    return found

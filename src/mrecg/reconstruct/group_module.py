@@ -24,6 +24,7 @@ from mrecg.reconstruct.optimiser_state import Keeper
 from mrecg.reconstruct.ranks import Part
 from mrecg.reconstruct.scales import LearnedScales
 from mrecg.reconstruct.soft_rounding import SoftRounding
+from mrecg.reconstruct.spread import spreads
 from mrecg.reconstruct.step_losses import Losses, Outputs, read
 
 
@@ -70,8 +71,11 @@ class GroupReconstruction(L.LightningModule):
         self.order = Order(count, task.batch, seed=task.seed, device=place)
         self.rounding: SoftRounding | None = None
         if self.pass_.rounding and layers_of(self.group):
-            learn_scales = self.pass_.rounding.scale_lr is not None
-            self.rounding = SoftRounding(layers_of(self.group), learn_scales=learn_scales)
+            self.rounding = SoftRounding(
+                layers_of(self.group),
+                learn_scales=self.pass_.rounding.scale_lr is not None,
+                relative=self.pass_.rounding.relative,
+            )
         quantizers = activations_of(self.group)
         self.places = 1 + len(quantizers) if self.pass_.keep < 1 else 0
         scales = self.pass_.scales
@@ -79,14 +83,29 @@ class GroupReconstruction(L.LightningModule):
         shifts = scales is not None and scales.zero_point_lr is not None
         self._signed = zero_points_of(self.group) if shifts else []
         learned = [] if scales is None else [(scale, scales.lr) for scale in self._scales]
-        if self.rounding is not None and self.rounding.scale is not None:
+        if self.rounding is not None and self.rounding.scale is not None and not self.rounding.relative:
             assert self.pass_.rounding is not None and self.pass_.rounding.scale_lr is not None
             learned.append((self.rounding.scale, self.pass_.rounding.scale_lr))
         self._learned = LearnedScales(learned)
+        self._biases = self._own_biases()
         self._tail = tuple(task.tail)  # a tuple: these units belong to the network, not to this module
         self._rates: list[tuple[float, bool]] = []
         self._replay: Replay | None = None
         self.keeper: Keeper | None = None
+
+    def _own_biases(self) -> list[tuple[Tensor, float]]:
+        """The biases that are learned, each with the spread of its layer's output."""
+        if self.rounding is None or self.pass_.rounding is None or self.pass_.rounding.bias_lr is None:
+            return []
+        layers, cache = layers_of(self.group), self._cache
+        index = torch.arange(self.order.batch)
+        if self._shard is not None:
+            index = self._shard.part(index).own
+        first = cache.quantized.take(index.to(cache.quantized.device))
+        with quantization(self.group, weights=False, activations=self.pass_.activations):
+            found = spreads(self.group, layers, first, self._shard and self._shard.ranks)
+        biases = [(layer.own_bias(), spread) for layer, spread in zip(layers, found, strict=True)]
+        return [(bias, spread) for bias, spread in biases if bias is not None]
 
     def cpu(self) -> "GroupReconstruction":
         """Stay where it is: Lightning ends each fit by this call, and the units belong to the network."""
@@ -105,6 +124,8 @@ class GroupReconstruction(L.LightningModule):
         if self.rounding is not None and self.pass_.rounding is not None:
             learn([self.rounding.alpha], self.pass_.rounding.lr, cosine=self.pass_.rounding.cosine)
             learn([] if self.rounding.scale is None else [self.rounding.scale], self.pass_.rounding.scale_lr)
+            for bias, spread in self._biases:
+                learn([bias], (self.pass_.rounding.bias_lr or 0.0) * spread)
         if self.pass_.scales is not None:
             learn(self._scales, self.pass_.scales.lr)
             learn([q.zero_point for q in self._signed], self.pass_.scales.zero_point_lr)

@@ -121,7 +121,8 @@ def state_of(units: Sequence[nn.Module]) -> dict[str, Tensor]:
         units: The units in order.
 
     Returns:
-        Integers, scales and zero points, by the unit's place, the quantizer's place in it and the name.
+        Integers, scales and zero points, and biases that are learned, by the unit's place, the quantizer's
+        place in it and the name.
     """
     return {name: value.detach() for name, value in _parts(units)}
 
@@ -137,6 +138,10 @@ def restore(units: Sequence[nn.Module], state: dict[str, Tensor]) -> None:
     Raises:
         ValueError: It is the state of others.
     """
+    for place, unit in enumerate(units):
+        for number, layer in enumerate(layers_of(unit)):
+            if _bias(place, number) in state:
+                layer.own_bias()
     own = dict(_parts(units))
     if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
         raise ValueError("the state belongs to other units")
@@ -161,8 +166,18 @@ def agree(units: Sequence[nn.Module], ranks: Ranks) -> None:
                 layer.refresh()
 
 
+def _bias(place: int, number: int) -> str:
+    return f"{place}.layer{number}.bias"
+
+
 def _parts(units: Sequence[nn.Module]) -> list[tuple[str, Tensor]]:
-    return [
+    biases = [
+        (_bias(place, number), bias)
+        for place, unit in enumerate(units)
+        for number, layer in enumerate(layers_of(unit))
+        if layer.owns_bias and (bias := layer.own_bias()) is not None
+    ]
+    return biases + [
         (f"{place}.{kind}{number}.{name}", value)
         for place, unit in enumerate(units)
         for kind, found, names in (

@@ -13,8 +13,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mrecg.methods.passes import LearnScales
-from mrecg.quant.modules import activations_of, zero_points_of
+from mrecg.methods.passes import Pass
+from mrecg.quant.modules import activations_of, layers_of, zero_points_of
 from mrecg.reconstruct.ranks import Ranks
 
 
@@ -96,26 +96,32 @@ class _Together(DDPStrategy):
 
 
 @contextmanager
-def learning(units: Sequence[nn.Module], scales: LearnScales | None) -> Iterator[None]:
-    """Let gradients reach the grids of the activations that are learned, and fix these at the end.
+def learning(units: Sequence[nn.Module], pass_: Pass) -> Iterator[None]:
+    """Let gradients reach the activations' grids and the biases that are learned, and fix these at the end.
 
     Args:
         units: Quantized units.
-        scales: What is learned; None: nothing.
+        pass_: Says what is learned.
     """
+    scales = pass_.scales
+    biases: list[nn.Parameter] = []
+    if pass_.rounding is not None and pass_.rounding.bias_lr is not None:
+        owned = [layer.own_bias() for unit in units for layer in layers_of(unit)]
+        biases = [bias for bias in owned if bias is not None]
     quantizers = [q for unit in units for q in activations_of(unit)] if scales else []
     shifts = scales is not None and scales.zero_point_lr is not None
     signed = [q for unit in units for q in zero_points_of(unit)] if shifts else []
-    for quantizer in quantizers:
-        quantizer.scale.requires_grad_(True)
+    learned = [*biases, *(quantizer.scale for quantizer in quantizers)]
+    for parameter in learned:
+        parameter.requires_grad_(True)
     for quantizer in signed:
         quantizer.zero_point.requires_grad_(True)
     try:
         yield
     finally:
-        for quantizer in quantizers:
-            quantizer.scale.requires_grad_(False)
-            quantizer.scale.grad = None
+        for parameter in learned:
+            parameter.requires_grad_(False)
+            parameter.grad = None
         for quantizer in signed:
             quantizer.settle_zero_point()
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from mrecg.errors import ConfigError, DivergenceError
 from mrecg.methods.passes import Pass
-from mrecg.quant.modules import quantization
+from mrecg.quant.modules import layers_of, quantization
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
@@ -81,6 +81,9 @@ def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache,
     )
     names = context.names(members)
     units = context.quantized(members)
+    if pass_.rounding is not None and pass_.rounding.bias_lr is not None:
+        for layer in layers_of(nn.Sequential(*units)):
+            layer.own_bias()  # before its values are remembered
     begin = {name: value.clone() for name, value in state_of(units).items()}
     retries = 0
     while True:
@@ -151,7 +154,7 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
             "raise cache.budget_mb or set trainer.cuda_graphs=false"
         )
     partial = ranks.agreed(None if context.finished is None else context.finished.recall_partial(kept))
-    with learning(units, pass_.scales):
+    with learning(units, pass_):
         task = GroupTask(
             pass_=pass_,
             cache=cache,

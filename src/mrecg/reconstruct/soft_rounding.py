@@ -31,19 +31,25 @@ class SoftRounding(nn.Module):
 
     Args:
         layers: The quantized layers; the integers that their weights are rounded from are fixed from here on.
-        learn_scales: Whether the steps of their grids are learned.
+        learn_scales: Whether their scales are learned.
+        relative: Whether what is learned is the logarithm of the factor on each scale, so that it moves in
+            proportion to itself and stays positive.
 
     Attributes:
         alpha: The rounding variables of all layers, one after the other, shape (weights of the group,).
-        scale: The steps of all their grids, one after the other; None where they stay.
+        scale: The scales of all layers, one after the other, or the logarithms; None where they stay.
+        relative: Which of the two.
     """
 
     offset: Tensor
     gain: Tensor
     weight: Tensor
     pull: Tensor
+    first_scale: Tensor
 
-    def __init__(self, layers: Sequence[QuantizedLayer], *, learn_scales: bool = False) -> None:
+    def __init__(
+        self, layers: Sequence[QuantizedLayer], *, learn_scales: bool = False, relative: bool = False
+    ) -> None:
         super().__init__()
         self._layers = tuple(layers)  # a tuple: they belong to the network, not to this module
         self._sizes = [layer.reference.numel() for layer in layers]
@@ -51,13 +57,15 @@ class SoftRounding(nn.Module):
         self.alpha = nn.Parameter(torch.cat(alphas))
         self._scale_sizes = [layer.scale.numel() for layer in layers]
         scales = torch.cat([layer.scale.flatten() for layer in layers])
-        self.scale = nn.Parameter(scales) if learn_scales else None
+        self.relative = relative
+        self.scale = nn.Parameter(torch.zeros_like(scales) if relative else scales) if learn_scales else None
         # A soft weight is offset + h * gain, in steps of its grid where these are learned. Beyond the ends of
         # the grid rounding changes nothing: no gain.
         self.register_buffer("offset", torch.cat(offsets))
         self.register_buffer("gain", torch.cat(gains))
         self.register_buffer("weight", torch.empty_like(self.offset))
         self.register_buffer("pull", torch.empty_like(self.offset))
+        self.register_buffer("first_scale", scales)
 
     def lend(self) -> None:
         """Give every layer its soft weight for this step, as a leaf of the step's graph."""
@@ -77,10 +85,11 @@ class SoftRounding(nn.Module):
             ).requires_grad_()
 
     def _scales(self) -> Iterator[tuple[QuantizedLayer, Tensor | None]]:
-        """Each layer with the steps of its grid where they are learned, in the shape of its own."""
-        parts = (
-            [None] * len(self._layers) if self.scale is None else torch.split(self.scale, self._scale_sizes)
-        )
+        """Each layer with its scale where that is learned, in the shape of its own."""
+        scales = self.scale
+        if scales is not None and self.relative:
+            scales = self.first_scale * scales.exp()
+        parts = [None] * len(self._layers) if scales is None else torch.split(scales, self._scale_sizes)
         for layer, part in zip(self._layers, parts, strict=True):
             yield layer, None if part is None else part.view(layer.scale.shape)
 
@@ -109,7 +118,8 @@ class SoftRounding(nn.Module):
                 part.copy_(in_memory_order(grad * steps))
                 slopes.append(layer.channels.sum(grad * (layer.soft / steps)).flatten())
         if self.scale is not None:
-            self.scale.grad = torch.cat(slopes)
+            slope = torch.cat(slopes)
+            self.scale.grad = slope * self.first_scale * self.scale.exp() if self.relative else slope
         if self.alpha.grad is None:
             self.alpha.grad = torch.empty_like(self.alpha)
         regularised = beta is not None and weight > 0
