@@ -5,7 +5,7 @@ give it. What that does to the network's prediction, with the full-precision res
 held-out images what is kept of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
 from mrecg.quant.output_metric import search, solve
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
+from mrecg.reconstruct.group_state import agree
 from mrecg.reconstruct.held_out import Reach
 
 SURE = 0.9
@@ -65,6 +66,7 @@ class Solver:
                 if reach < best:
                     best, kept = reach, _Kept(layers)
             kept.restore()
+        agree([low], context.shard.ranks)
 
     def _moments(self, index: int, path: str, quantized: Store, full: Store) -> Moments:
         """Collect the moments of a layer's quantized inputs, and those with its full-precision output."""
@@ -105,23 +107,25 @@ class Solver:
 
 
 class _Kept:
-    """The state of layers, with the biases that they have of their own."""
+    """The state of layers, bit by bit; also whether each has a bias of its own."""
 
-    def __init__(self, layers: list[QuantizedLayer]) -> None:
-        self._layers = layers
-        self._inside = [layer.layer for layer in layers]
-        names = ("integers", "scale", "zero_point")
-        self._values = [[getattr(layer, name).clone() for name in names] for layer in layers]
+    def __init__(self, layers: Sequence[QuantizedLayer]) -> None:
+        self._layers = [(layer, layer.layer, layer.owns_bias) for layer in layers]
+        self._values = [[value.clone() for value in _values(layer)] for layer in layers]
 
     def restore(self) -> None:
         """Put the layers back into this state."""
-        names = ("integers", "scale", "zero_point")
-        kept = zip(self._layers, self._inside, self._values, strict=True)
-        for layer, inside, values in kept:
-            layer.layer = inside
-            for name, value in zip(names, values, strict=True):
-                getattr(layer, name).copy_(value)
+        for (layer, inside, owns), values in zip(self._layers, self._values, strict=True):
+            layer.layer, layer.owns_bias = inside, owns
+            for value, kept in zip(_values(layer), values, strict=True):
+                value.copy_(kept)
             layer.refresh()
+
+
+def _values(layer: QuantizedLayer) -> list[Tensor]:
+    values = [layer.integers, layer.scale, layer.zero_point]
+    bias = layer.own_bias() if layer.owns_bias else None
+    return values if bias is None else [*values, bias]
 
 
 def _settle(moments: Moments, task: Solve, *, corrected: bool) -> None:
