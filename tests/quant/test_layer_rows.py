@@ -75,7 +75,7 @@ def test_the_error_by_moments_is_that_of_the_output(name: str, monkeypatch: pyte
     target = layer.layer(x)
     moments = Moments(layer)
     for part in x.split(2):
-        moments.add(part, layer.layer(part))
+        moments.add(part, moments.arrangement.positions(layer.layer(part)))
     at = moments.arrangement
     found = Solution(layer.scale.flatten(), layer.zero_point.flatten(), at.rows(layer.integers.double()))
     errors = at.positions(layer(x) - target)
@@ -93,6 +93,18 @@ def test_the_error_by_moments_is_that_of_the_output(name: str, monkeypatch: pyte
     torch.testing.assert_close(
         moments.matrix(centred=True) @ weights, moments.matrix(centred=True) @ at.rows(layer.reference).mT
     )
+
+
+@pytest.mark.parametrize("name", ["1x1 strided", "dense", "dilated, same", "depthwise", "transposed"])
+def test_of_many_positions_some_count(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrecg.quant.layer_rows.POSITIONS", 2)
+    layer, x = made(name)
+    at = Arrangement.of(layer)
+    skip, out = at.skip(x), layer.layer(x) - layer.layer.bias.view(-1, 1, 1)
+    assert skip > 1 or name == "transposed"
+    kept = at.positions(out, skip)
+    assert kept.shape[3] >= 2
+    torch.testing.assert_close(torch.einsum("gok,ngkp->ngop", at.rows(layer.reference), at.patches(x)), kept)
 
 
 def test_what_is_found_is_put_into_the_layer() -> None:

@@ -67,8 +67,9 @@ def quantize(
         evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
-        method: ``rtn``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``, ``genie_m``; or a
-            dict with this name and hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``.
+        method: ``rtn``, ``closed_form``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``,
+            ``genie_m``; or a dict with this name and hyper-parameters, for example
+            ``{"name": "qdrop", "lr_rounding": 3e-3}``.
         granularity: ``layer``, ``block``, ``mixed``, ``stage`` or ``network``; or a dict, for example
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
         merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the

@@ -34,13 +34,14 @@ def plans_without_images(words: Sequence[str], configs: Sequence["RunConfig"]) -
         Whether ModCap plans instead.
     """
     from mrecg.config.schema import PlannerConfig
+    from mrecg.methods import optimises
     from mrecg.planner.probe import needs_probe
 
     if any(word.lstrip("+~").split("=")[0] in _ABOUT_PROBES for word in words):
         return False
     own = PlannerConfig()
     return all(
-        config.method.name != "rtn"
+        optimises(config.method)
         and needs_probe(config.granularity, config.planner)
         and config.planner.name == own.name
         and config.planner.difference is None

@@ -6,7 +6,7 @@ passes of them, registered by `register`; see docs/extending.md.
 
 from mrecg.methods.hyperparameters import STRICT, LearnedActivations, LearnedRounding, MethodSettings
 from mrecg.methods.passes import Correction, Family, LearnRounding, LearnScales, Pass, Prediction, Solve
-from mrecg.methods.registry import METHODS, Method, passes_of, register
+from mrecg.methods.registry import METHODS, Method, optimises, passes_of, register
 
 __all__ = [
     "METHODS",
@@ -22,6 +22,7 @@ __all__ = [
     "Pass",
     "Prediction",
     "Solve",
+    "optimises",
     "passes_of",
     "register",
 ]

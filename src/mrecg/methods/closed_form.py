@@ -1,7 +1,7 @@
 """Closed form: integers, grids and a correction of every layer's output from moments; no gradient step.
 
-Sources: coordinate descent as in COMQ, arXiv 2403.07134; weights that make up for quantized inputs as in GPTAQ,
-arXiv 2504.02692; gain and mean of outputs as in QwT-v2, arXiv 2505.20932.
+Sources: coordinate descent as in COMQ, arXiv 2403.07134; weights that make up for quantized inputs as in
+GPTAQ, arXiv 2504.02692; gain and mean of outputs as in QwT-v2, arXiv 2505.20932.
 """
 
 from typing import Annotated, Literal

@@ -12,6 +12,7 @@ from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
+from mrecg.methods import optimises
 from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.reuse import Reuse
@@ -22,8 +23,11 @@ from mrecg.reconstruct.calibrate import calibrate as find_ranges
 from mrecg.reconstruct.helpers import Team
 from mrecg.track.terminal import Display, Quiet
 
-RTN = "method=rtn rounds each weight by itself, so no units are merged and no probe was run."
-"""What a plan says where it merges nothing for that reason."""
+_IDLE = {
+    "rtn": "rounds each weight by itself",
+    "closed_form": "solves each layer by itself",
+}
+"""What methods do that optimise no group, where more can be said than that."""
 
 
 def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
@@ -170,7 +174,7 @@ def probed(config: RunConfig) -> bool:
     Returns:
         Whether it does; never where the method optimises nothing, because then merges change nothing.
     """
-    return config.method.name != "rtn" and needs_probe(config.granularity, config.planner)
+    return optimises(config.method) and needs_probe(config.granularity, config.planner)
 
 
 def plan_units(
@@ -190,7 +194,7 @@ def plan_units(
         notes: What is to be known about the units.
     """
     # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
-    idle = config.method.name == "rtn" and needs_probe(config.granularity, config.planner)
+    idle = not optimises(config.method) and needs_probe(config.granularity, config.planner)
     planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
     made = make_plan(
         [unit.facts for unit in units],
@@ -202,4 +206,10 @@ def plan_units(
         trainer=config.trainer,
     )
     made = replace(made, graph_notes=notes)
-    return replace(made, planner=config.planner.name, note=RTN) if idle else made
+    return replace(made, planner=config.planner.name, note=_idle_note(config.method.name)) if idle else made
+
+
+def _idle_note(method: str) -> str:
+    """What a plan says that merges nothing because its method optimises no group."""
+    what = _IDLE.get(method, "optimises no group")
+    return f"method={method} {what}, so no units are merged and no probe was run."

@@ -13,6 +13,9 @@ from mrecg.quant.weights import run_transposed
 
 LARGEST = 4608
 """Inputs whose moments are kept together, at most (81 MB): 512 channels of a 3 x 3 convolution."""
+POSITIONS = 400
+"""Output positions of an image that count in a 2-d convolution, at least, where there are so many: neighbours
+see nearly the same."""
 _WORK = 1 << 25
 """Values of inputs that are laid out at a time, about."""
 
@@ -101,8 +104,23 @@ class Arrangement:
         grids = torch.arange(count, device=device) % self.layer.scale.numel()
         return grids.view(self.groups, self.outputs).repeat_interleave(self.parts, 0)
 
+    def skip(self, x: Tensor) -> int:
+        """Tell at which distance output positions count.
+
+        Args:
+            x: The layer's input, shape (B, ...).
+
+        Returns:
+            1, or more in a 2-d convolution with many positions; the same for every input of this size.
+        """
+        layer = self.layer.layer
+        if not isinstance(layer, nn.Conv2d):
+            return 1
+        positions = math.prod(-(-size // step) for size, step in zip(x.shape[2:], layer.stride, strict=True))
+        return max(1, math.isqrt(positions // POSITIONS))
+
     def patches(self, x: Tensor) -> Tensor:
-        """Lay out what each output position sees.
+        """Lay out what each output position that counts sees.
 
         Args:
             x: The layer's input, shape (B, ...).
@@ -110,15 +128,16 @@ class Arrangement:
         Returns:
             Shape (N, G, K, P): of the outputs' N images (1 where they are not told apart) and P positions.
         """
-        layer = self.layer.layer
+        layer, skip = self.layer.layer, self.skip(x)
         if isinstance(layer, nn.Linear):
             seen = x.reshape(-1, self.inputs).t()[None, None]
         elif isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and not any(_padding(layer)):
-            x = x[:, :, :: layer.stride[0], :: layer.stride[1]]
+            x = x[:, :, :: skip * layer.stride[0], :: skip * layer.stride[1]]
             seen = x.unflatten(1, (self.groups, self.inputs)).flatten(3)
         elif isinstance(layer, nn.Conv2d):
             x = F.pad(x, _padding(layer), mode=_mode(layer))
-            seen = F.unfold(x, layer.kernel_size, layer.dilation, 0, layer.stride)
+            stride = skip * layer.stride[0], skip * layer.stride[1]
+            seen = F.unfold(x, layer.kernel_size, layer.dilation, 0, stride)
             seen = seen.unflatten(1, (self.groups, self.inputs))
         else:
             seen = self._by_identity(layer, x).unflatten(1, (self.groups, self.inputs)).flatten(3)
@@ -127,15 +146,18 @@ class Arrangement:
         seen = F.pad(seen, (0, 0, 0, self.parts * self.size - self.inputs))
         return seen.unflatten(2, (self.parts, self.size)).flatten(1, 2)
 
-    def positions(self, out: Tensor) -> Tensor:
+    def positions(self, out: Tensor, skip: int = 1) -> Tensor:
         """Arrange a layer's output like `patches`.
 
         Args:
             out: The layer's output, shape (B, ...).
+            skip: Of the input that it was made of.
 
         Returns:
             Shape (N, groups, O, P).
         """
+        if skip > 1:
+            out = out[:, :, ::skip, ::skip]
         if isinstance(self.layer.layer, nn.Linear):
             return out.reshape(-1, self.outputs).t()[None, None]
         return out.unflatten(1, (self.groups, self.outputs)).flatten(3)
@@ -180,14 +202,19 @@ class Moments:
 
         Args:
             x: What enters the layer, shape (B, ...).
-            target: What its output should be; None: that is not asked for.
+            target: What its output should be, arranged by `Arrangement.positions`; None: that is not asked
+                for.
         """
         at = self.arrangement
-        positions = math.prod((target if target is not None else x).shape[2:])
-        step = max(1, _WORK // max(1, at.groups * at.inputs * positions))
-        for begin in range(0, len(x), step):
-            part = slice(begin, begin + step)
-            self._add(at.patches(x[part]), None if target is None else at.positions(target[part]))
+        step = max(1, _WORK // max(1, at.groups * at.inputs * math.prod(x.shape[2:]) // at.skip(x) ** 2))
+        if target is None:
+            for part in x.split(step):
+                self._add(at.patches(part), None)
+        elif len(target) != len(x):  # its images are not told apart
+            self._add(at.patches(x), target)
+        else:
+            for part, wanted in zip(x.split(step), target.split(step), strict=True):
+                self._add(at.patches(part), wanted)
 
     def _add(self, seen: Tensor, target: Tensor | None) -> None:
         self._count += seen.shape[0] * seen.shape[3]

@@ -23,9 +23,9 @@ from mrecg.quant.ranges import grid
 
 DAMPING = 0.01
 """Of the mean of a group's diagonal, added to all of it: moments of few images are not believed entirely."""
-FEW_INPUTS = 32
-"""A channel with up to so many inputs gets its integers by descent for each range that is tried, not the
-nearest ones: that costs little there, and nine weights cannot do much else."""
+FEW_INPUTS = 49
+"""Channels with up to so many inputs of their own, as in a depthwise layer, get their integers by descent for
+each range that is tried, not the nearest ones: a few weights have no other way to make up for each other."""
 FRACTIONS = tuple(1 - 0.75 * i / 21 for i in range(22))
 """Of the full range: those that are tried, the widest first."""
 _TRIED_SWEEPS = 2
@@ -55,6 +55,11 @@ class Rows:
     def count(self) -> int:
         """S."""
         return int(self.grids.max()) + 1
+
+    @property
+    def few(self) -> bool:
+        """Whether each channel has a few inputs of its own."""
+        return self.weights.shape[1] == 1 and self.weights.shape[2] <= FEW_INPUTS
 
     def spread(self, numbers: Tensor) -> Tensor:
         """Give each channel the number of its grid.
@@ -230,7 +235,7 @@ def solve(rows: Rows, found: Solution, *, sweeps: int) -> Solution:
     """
     for _ in range(max(1, sweeps // 2)):
         found = descend(rows, found, sweeps=2)
-        if rows.weights.shape[2] <= FEW_INPUTS:
+        if rows.few:
             found = polish(rows, found)
         found = refit(rows, found)
     return found
@@ -261,7 +266,7 @@ def search(rows: Rows, *, symmetric: bool = False) -> Solution:
 def _tried(rows: Rows, scale: Tensor, zero_point: Tensor) -> tuple[Solution, Tensor]:
     """Integers on a grid, and the error of each grid, shape (S,)."""
     found = Solution(scale, zero_point, nearest(rows, scale, zero_point))
-    if rows.weights.shape[2] <= FEW_INPUTS:
+    if rows.few:
         found = descend(rows, found, sweeps=_TRIED_SWEEPS)
     return found, rows.total(output_error(rows, found))
 

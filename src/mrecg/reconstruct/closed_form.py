@@ -5,23 +5,25 @@ give it. What that does to the network's prediction, with the full-precision res
 held-out images what is kept of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mrecg.methods.passes import Pass, Solve
-from mrecg.quant.layer_rows import Moments
+from mrecg.quant.layer_rows import Arrangement, Moments
 from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
 from mrecg.quant.output_metric import search, solve
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.group_state import agree
 from mrecg.reconstruct.held_out import Reach
+from mrecg.reconstruct.output_ranges import watch
 
 SURE = 0.9
-"""Correlation of a channel's output with its target from which the gain is that of least squares. Below, least
-squares would shrink noisy channels, layer after layer; there the gain restores their spread."""
+"""Correlation of a channel's output with its target from which the gain is that of least squares. Below,
+least squares would shrink noisy channels layer after layer; there the gain restores their spread."""
 LARGEST_GAIN = 0.7
 """Logarithm of the largest gain."""
 
@@ -52,49 +54,63 @@ class Solver:
         layers = layers_of(low)
         if not layers:
             return
+        places = {
+            path: layer for path in context.network.units[index].layers if (layer := self._at(index, path))
+        }
         with quantization(low, activations=self._pass.activations):
-            best, kept = self._reach.after(index, quantized), _Kept(layers)
-            begun = kept
-            for corrected in (False, True):
+            before, begun = self._reach.after(index, quantized), _Kept(layers)
+            targets = self._targets(index, places, full)
+            for corrected in (True, False):
+                for path, layer in places.items():
+                    moments = self._moments(index, layer, targets[path], quantized)
+                    _settle(moments, self._task, corrected=corrected)
+                if self._reach.after(index, quantized) < before:
+                    break
                 begun.restore()
-                for path in context.network.units[index].layers:
-                    layer = low.get_submodule(path)
-                    if isinstance(layer, QuantizedLayer):
-                        moments = self._moments(index, path, quantized, full)
-                        _settle(moments, self._task, corrected=corrected)
-                reach = self._reach.after(index, quantized)
-                if reach < best:
-                    best, kept = reach, _Kept(layers)
-            kept.restore()
         agree([low], context.shard.ranks)
 
-    def _moments(self, index: int, path: str, quantized: Store, full: Store) -> Moments:
-        """Collect the moments of a layer's quantized inputs, and those with its full-precision output."""
-        context = self._context
-        low, unit = context.network.low[index], context.network.full[index]
-        layer = low.get_submodule(path)
-        assert isinstance(layer, QuantizedLayer)
-        moments = Moments(layer)
-        seen: dict[str, Tensor] = {}
+    def _at(self, index: int, path: str) -> QuantizedLayer | None:
+        layer = self._context.network.low[index].get_submodule(path)
+        return layer if isinstance(layer, QuantizedLayer) else None
 
-        def enters(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen["x"] = inputs[0]
+    def _targets(
+        self, index: int, places: Mapping[str, QuantizedLayer], full: Store
+    ) -> dict[str, list[Tensor]]:
+        """Run a full-precision unit, and keep what leaves its layers where it counts, batch by batch."""
+        unit = self._context.network.full[index]
+        left: dict[str, list[Tensor]] = {path: [] for path in places}
 
-        def leaves(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-            seen["y"] = out
+        def watch_output(path: str, layer: QuantizedLayer) -> RemovableHandle:
+            at = Arrangement.of(layer)
 
-        hooks = [
-            layer.register_forward_pre_hook(enters),
-            unit.get_submodule(path).register_forward_hook(leaves),
-        ]
+            def leaves(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+                left[path].append(at.positions(out, at.skip(inputs[0])).contiguous())
+
+            return unit.get_submodule(path).register_forward_hook(leaves)
+
+        hooks = [watch_output(path, layer) for path, layer in places.items()]
         try:
-            for index_ in self._learned():
-                low(quantized.take(index_))
-                unit(full.take(index_))
-                moments.add(seen["x"], seen["y"])
+            for own in self._learned():
+                unit(full.take(own))
         finally:
             for hook in hooks:
                 hook.remove()
+        return left
+
+    def _moments(
+        self, index: int, layer: QuantizedLayer, targets: Sequence[Tensor], quantized: Store
+    ) -> Moments:
+        """Collect the moments of a layer's quantized inputs, and those with its full-precision output."""
+        context = self._context
+        unit, moments = context.network.low[index], Moments(layer)
+        entered: list[Tensor] = []
+        hook = watch(layer, entered.append)
+        try:
+            for own, target in zip(self._learned(), targets, strict=True):
+                unit(quantized.take(own))
+                moments.add(entered.pop(), target)
+        finally:
+            hook.remove()
         context.shard.ranks.add(moments.tensors)
         return moments
 

@@ -14,7 +14,7 @@ class Reach:
     """Measures `output_difference` of a network that is quantized up to a unit, in full precision after it.
 
     Args:
-        context: What the reconstruction works with; the last ``held_out`` images count, all where there are none.
+        context: What the reconstruction works with; its last ``held_out`` images count, all where none are.
     """
 
     def __init__(self, context: Context) -> None:
