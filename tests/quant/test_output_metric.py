@@ -7,18 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg.quant.output_metric import (
-    Rows,
-    Solution,
-    damped,
-    descend,
-    nearest,
-    output_error,
-    polish,
-    refit,
-    search,
-    solve,
-)
+from mrecg.quant.output_descent import descend, polish
+from mrecg.quant.output_metric import Rows, Solution, damped, nearest, output_error, refit
+from mrecg.quant.output_search import search, solve
 from mrecg.quant.ranges import grid
 
 
@@ -91,7 +82,7 @@ def test_blocks_and_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     made = rows(4, 3, 50, dtype=torch.float64)
     begin = full_range(made)
     whole = descend(made, begin, sweeps=3)
-    monkeypatch.setattr("mrecg.quant.output_metric._BLOCK", 7)
+    monkeypatch.setattr("mrecg.quant.output_descent._BLOCK", 7)
     monkeypatch.setattr("mrecg.quant.output_metric._WORK", 1)
     assert torch.equal(descend(made, begin, sweeps=3).integers, whole.integers)
 

@@ -12,12 +12,14 @@ from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
-from mrecg.methods import optimises
+from mrecg.methods import optimises, passes_of
 from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.reuse import Reuse
 from mrecg.planner.plan import Probe, make_plan, needs_probe
 from mrecg.planner.schedule import Plan
+from mrecg.quant.layer_rows import LARGEST, Arrangement
+from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.calibrate import calibrate as find_ranges
 from mrecg.reconstruct.helpers import Team
@@ -163,6 +165,32 @@ def make_schedule(
                 with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
                     probe = probe_run.run(network, images, config, sharing, team=team, listener=progress)
     return plan_units(network.units, network.policy.layers, config, probe, network.notes)
+
+
+def moment_notes(network: QuantizedNetwork, config: RunConfig) -> list[str]:
+    """Say where a layer has too many inputs for all their moments to be kept together.
+
+    Args:
+        network: The network.
+        config: Method and calibration; most need no moments.
+
+    Returns:
+        A line for each such layer.
+    """
+    solves = any(task.solve for task in passes_of(config.method, depthwise=False))
+    if not solves and config.calibration.weight_range != "output":
+        return []
+    notes = []
+    for path in network.policy.layers:
+        layer = network.model.get_submodule(path)
+        at = Arrangement.of(layer) if isinstance(layer, QuantizedLayer) else None
+        if at is not None and at.parts > 1:
+            notes.append(
+                f"{path}: a channel has {at.inputs:,} inputs, more than {LARGEST:,}: their moments are taken "
+                f"in {at.parts} parts, without what inputs of different parts have in common"
+                + ("; only the mean of its output is corrected" if solves else "")
+            )
+    return notes
 
 
 def probed(config: RunConfig) -> bool:

@@ -102,8 +102,7 @@ class QuantizedLayer(nn.Module):
         """Take a grid, and round to nearest.
 
         Args:
-            scale: One number a grid, in the order of `scale`.
-            zero_point: Likewise.
+            scale: One number for each grid.
         """
         self.scale.copy_(scale.reshape(self.scale.shape))
         self.zero_point.copy_(zero_point.reshape(self.scale.shape))

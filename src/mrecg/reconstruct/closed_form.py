@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from mrecg.methods.passes import Pass, Solve
 from mrecg.quant.layer_rows import Arrangement, Moments
 from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
-from mrecg.quant.output_metric import search, solve
+from mrecg.quant.output_search import search, solve
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.group_state import agree

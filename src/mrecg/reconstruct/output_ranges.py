@@ -7,7 +7,7 @@ from torch.utils.hooks import RemovableHandle
 
 from mrecg.quant.layer_rows import Moments
 from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
-from mrecg.quant.output_metric import search
+from mrecg.quant.output_search import search
 
 IMAGES = 64
 """Images from which moments of inputs are taken, at most: each has many positions."""
