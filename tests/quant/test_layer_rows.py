@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.quant.layer_rows import Arrangement, Moments
+from mrecg.quant.input_moments import Moments
+from mrecg.quant.layer_rows import Arrangement
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.output_metric import Solution, output_error
 
@@ -69,8 +70,8 @@ def test_rows_times_patches_are_the_output(name: str, limit: str) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_error_by_moments_is_that_of_the_output(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrecg.quant.layer_rows._WORK", 1)  # image by image
-    monkeypatch.setattr("mrecg.quant.layer_rows.damped", lambda moments: moments)
+    monkeypatch.setattr("mrecg.quant.input_moments._WORK", 1)  # image by image
+    monkeypatch.setattr("mrecg.quant.input_moments.damped", lambda moments: moments)
     layer, x = made(name)
     target = layer.layer(x)
     moments = Moments(layer)
@@ -125,3 +126,21 @@ def test_one_grid_for_the_whole_weight() -> None:
     layer = QuantizedLayer(nn.Conv2d(4, 6, 3, groups=2), bits=4, per_tensor=True)
     at = Arrangement.of(layer)
     assert (at.grids() == 0).all() and at.grids().shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["depthwise", "1x1", "linear of tokens"])
+def test_the_sums_of_processes_add_up(name: str) -> None:
+    layer, x = made(name)
+    whole, parts = Moments(layer), [Moments(layer), Moments(layer), Moments(layer)]
+    at = whole.arrangement
+    whole.add(x, at.positions(layer.layer(x)))
+    for part, images in zip(parts, x.split([1, 0, len(x) - 1]), strict=True):  # one has no images
+        if len(images):
+            part.add(images, at.positions(layer.layer(images)))
+    for into, *others in zip(*(part.tensors for part in parts), strict=True):
+        for other in others:
+            into += other
+    for centred in (False, True):
+        torch.testing.assert_close(parts[0].matrix(centred=centred), whole.matrix(centred=centred))
+        torch.testing.assert_close(parts[0].cross(centred=centred), whole.cross(centred=centred))
+    assert all(map(torch.allclose, parts[0].target(), whole.target()))

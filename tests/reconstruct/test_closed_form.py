@@ -11,7 +11,7 @@ from mrecg.methods.closed_form import ClosedForm
 from mrecg.methods.passes import Solve
 from mrecg.methods.rtn import Rtn
 from mrecg.planner.plan import make_plan
-from mrecg.quant.layer_rows import Moments
+from mrecg.quant.input_moments import Moments
 from mrecg.quant.modules import QuantizedLayer, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import closed_form

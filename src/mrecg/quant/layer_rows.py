@@ -1,4 +1,4 @@
-"""The weights of a layer arranged by the inputs that they see, and the moments of these inputs."""
+"""The weights of a layer, its inputs and its outputs, arranged by what belongs together."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrecg.quant.modules import QuantizedLayer
-from mrecg.quant.output_metric import Rows, Solution, damped
 from mrecg.quant.weights import run_transposed
 
 LARGEST = 4608
@@ -16,8 +15,6 @@ LARGEST = 4608
 POSITIONS = 400
 """Output positions of an image that count in a 2-d convolution, at least, where there are so many: neighbours
 see nearly the same."""
-_WORK = 1 << 25
-"""Values of inputs that are laid out at a time, about."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ class Arrangement:
         rows = weight.reshape(self.groups, self.outputs, self.inputs)
         if self.parts > 1:
             rows = F.pad(rows, (0, self.parts * self.size - self.inputs))
-            rows = rows.unflatten(2, (self.parts, self.size)).transpose(1, 2).flatten(0, 1)
+            rows = torch.unflatten(rows, 2, (self.parts, self.size)).transpose(1, 2).flatten(0, 1)
         return rows
 
     def weight(self, rows: Tensor) -> Tensor:
@@ -86,7 +83,7 @@ class Arrangement:
         """
         shape = self.layer.reference.shape
         if self.parts > 1:
-            rows = rows.unflatten(0, (self.groups, self.parts)).transpose(1, 2).flatten(2)
+            rows = torch.unflatten(rows, 0, (self.groups, self.parts)).transpose(1, 2).flatten(2)
             rows = rows[:, :, : self.inputs]
         if not self.transposed:
             return rows.reshape(shape)
@@ -131,20 +128,20 @@ class Arrangement:
         layer, skip = self.layer.layer, self.skip(x)
         if isinstance(layer, nn.Linear):
             seen = x.reshape(-1, self.inputs).t()[None, None]
-        elif isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and not any(_padding(layer)):
-            x = x[:, :, :: skip * layer.stride[0], :: skip * layer.stride[1]]
-            seen = x.unflatten(1, (self.groups, self.inputs)).flatten(3)
+        elif self._pointwise:
+            assert isinstance(layer, nn.Conv2d)
+            seen = _as_one(x[:, :, :: skip * layer.stride[0], :: skip * layer.stride[1]])
         elif isinstance(layer, nn.Conv2d):
             x = F.pad(x, _padding(layer), mode=_mode(layer))
             stride = skip * layer.stride[0], skip * layer.stride[1]
             seen = F.unfold(x, layer.kernel_size, layer.dilation, 0, stride)
-            seen = seen.unflatten(1, (self.groups, self.inputs))
+            seen = torch.unflatten(seen, 1, (self.groups, self.inputs))
         else:
-            seen = self._by_identity(layer, x).unflatten(1, (self.groups, self.inputs)).flatten(3)
+            seen = torch.unflatten(self._by_identity(layer, x), 1, (self.groups, self.inputs)).flatten(3)
         if self.parts == 1:
             return seen
         seen = F.pad(seen, (0, 0, 0, self.parts * self.size - self.inputs))
-        return seen.unflatten(2, (self.parts, self.size)).flatten(1, 2)
+        return torch.unflatten(seen, 2, (self.parts, self.size)).flatten(1, 2)
 
     def positions(self, out: Tensor, skip: int = 1) -> Tensor:
         """Arrange a layer's output like `patches`.
@@ -160,13 +157,24 @@ class Arrangement:
             out = out[:, :, ::skip, ::skip]
         if isinstance(self.layer.layer, nn.Linear):
             return out.reshape(-1, self.outputs).t()[None, None]
-        return out.unflatten(1, (self.groups, self.outputs)).flatten(3)
+        if self._pointwise:
+            return _as_one(out)
+        return torch.unflatten(out, 1, (self.groups, self.outputs)).flatten(3)
+
+    @property
+    def _pointwise(self) -> bool:
+        """Whether each position sees itself alone, in all channels."""
+        layer = self.layer.layer
+        if not isinstance(layer, nn.Conv2d) or layer.groups > 1:
+            return False
+        return layer.kernel_size == (1, 1) and not any(_padding(layer))
 
     def _by_identity(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Run a convolution of any kind whose outputs are its inputs, one by one."""
         kernel = layer.kernel_size
         assert isinstance(kernel, tuple)
-        one = torch.eye(self.inputs, dtype=x.dtype, device=x.device).unflatten(1, (-1, *kernel))
+        one = torch.eye(self.inputs, dtype=x.dtype, device=x.device)
+        one = torch.unflatten(one, 1, (-1, *kernel))
         if isinstance(layer, nn.modules.conv._ConvTransposeNd):
             one = one.transpose(0, 1).repeat(self.groups, *(1,) * (one.dim() - 1))
             return run_transposed(layer, x, one, None)
@@ -174,119 +182,9 @@ class Arrangement:
         return layer._conv_forward(x, one.repeat(self.groups, *(1,) * (one.dim() - 1)), None)
 
 
-class Moments:
-    """Sums over all output positions of a layer: of its inputs, their products, and those with a target.
-
-    Attributes:
-        arrangement: Of the layer.
-        tensors: All sums, to be added up over processes; float32, those of the target float64.
-    """
-
-    def __init__(self, layer: QuantizedLayer) -> None:
-        self.arrangement = at = Arrangement.of(layer)
-        groups, like = at.groups * at.parts, layer.reference.detach()
-        self._products = like.new_zeros(groups, at.size, at.size)
-        self._sums = like.new_zeros(groups, at.size)
-        self._cross = like.new_zeros(groups, at.size, at.outputs)
-        self._target = like.new_zeros(2, at.groups, at.outputs, dtype=torch.float64)
-        self._count = like.new_zeros(1, dtype=torch.float64)
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All sums, to be added up over processes."""
-        return [self._products, self._sums, self._cross, self._target, self._count]
-
-    @torch.no_grad()
-    def add(self, x: Tensor, target: Tensor | None = None) -> None:
-        """Add the inputs of some images.
-
-        Args:
-            x: What enters the layer, shape (B, ...).
-            target: What its output should be, arranged by `Arrangement.positions`; None: that is not asked
-                for.
-        """
-        at = self.arrangement
-        step = max(1, _WORK // max(1, at.groups * at.inputs * math.prod(x.shape[2:]) // at.skip(x) ** 2))
-        if target is None:
-            for part in x.split(step):
-                self._add(at.patches(part), None)
-        elif len(target) != len(x):  # its images are not told apart
-            self._add(at.patches(x), target)
-        else:
-            for part, wanted in zip(x.split(step), target.split(step), strict=True):
-                self._add(at.patches(part), wanted)
-
-    def _add(self, seen: Tensor, target: Tensor | None) -> None:
-        self._count += seen.shape[0] * seen.shape[3]
-        self._sums += seen.sum((0, 3))
-        self._products += _pairs(seen, seen)
-        if target is not None:
-            self._target[0] += target.sum((0, 3), dtype=torch.float64)
-            self._target[1] += target.double().square().sum((0, 3))
-            self._cross += _pairs(seen, target.repeat_interleave(self.arrangement.parts, 1))
-
-    def mean(self) -> Tensor:
-        """Mean of the inputs, shape (G, K)."""
-        return self._sums / self._count.to(self._sums.dtype)
-
-    def matrix(self, *, centred: bool) -> Tensor:
-        """Moments of the inputs.
-
-        Args:
-            centred: Around their mean.
-
-        Returns:
-            Shape (G, K, K), not damped.
-        """
-        made = self._products / self._count.to(self._products.dtype)
-        mean = self.mean()
-        return made - mean.unsqueeze(2) * mean.unsqueeze(1) if centred else made
-
-    def target(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the target, each of shape (groups, O), float64."""
-        mean, square = self._target / self._count
-        return mean, (square - mean.square()).clamp(min=0)
-
-    def cross(self, *, centred: bool) -> Tensor:
-        """Moments of the inputs with the target.
-
-        Args:
-            centred: Around their means.
-
-        Returns:
-            Shape (G, K, O).
-        """
-        made = self._cross / self._count.to(self._cross.dtype)
-        if not centred:
-            return made
-        target = self.target()[0].to(made.dtype).repeat_interleave(self.arrangement.parts, 0)
-        return made - self.mean().unsqueeze(2) * target.unsqueeze(1)
-
-    def problem(self, weights: Tensor, *, centred: bool) -> Rows:
-        """State what is to be solved.
-
-        Args:
-            weights: To be met, shape (G, O, K).
-            centred: Whether the mean of the output is corrected afterwards.
-        """
-        at = self.arrangement
-        return Rows(weights, damped(self.matrix(centred=centred)), at.grids(), at.layer.top)
-
-    @torch.no_grad()
-    def take(self, found: Solution) -> None:
-        """Give the layer a grid and integers."""
-        at = self.arrangement
-        at.layer.scale.copy_(found.scale.view(at.layer.scale.shape))
-        at.layer.zero_point.copy_(found.zero_point.view(at.layer.scale.shape))
-        at.layer.harden(at.weight(found.integers))
-
-
-def _pairs(one: Tensor, other: Tensor) -> Tensor:
-    """Sum the products of all pairs over images and positions; shapes (N, G, K, P) and (N, G, O, P)."""
-    if one.shape[2] * other.shape[2] <= one.shape[3]:
-        return (one @ other.transpose(2, 3)).sum(0)
-    flat = [values.permute(1, 2, 0, 3).flatten(2) for values in (one, other)]
-    return torch.bmm(flat[0], flat[1].transpose(1, 2))
+def _as_one(x: Tensor) -> Tensor:
+    """Lay the channels of images out as those of one, without a copy where they lie channels-last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).t()[None, None]
 
 
 def _padding(layer: nn.Conv2d) -> list[int]:

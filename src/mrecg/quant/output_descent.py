@@ -104,9 +104,9 @@ def _polish(weights: Tensor, moments: Tensor, at: Solution, top: int, moves: int
         gain = 2 * step * (slope[:, :, first] + sign * slope[:, :, second])
         cost = step.square() * bend.unsqueeze(1)
         change = torch.stack([cost - gain, cost + gain])
-        for way, up in enumerate((1, -1)):
-            out = ~_inside(integers[:, :, first] + up, top)
-            out |= ~_inside(integers[:, :, second] + up * sign, top)
+        for way, step_up in enumerate((1, -1)):
+            out = ~_inside(integers[:, :, first] + step_up, top)
+            out |= ~_inside(integers[:, :, second] + step_up * sign, top)
             change[way].masked_fill_(out, float("inf"))
         least, which = change.permute(1, 2, 0, 3).flatten(2).min(2, keepdim=True)
         # Less than what float32 cannot tell from nothing is no gain.

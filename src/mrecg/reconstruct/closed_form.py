@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from mrecg.methods.passes import Pass, Solve
-from mrecg.quant.layer_rows import Arrangement, Moments
+from mrecg.quant.input_moments import Moments
+from mrecg.quant.layer_rows import Arrangement
 from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
 from mrecg.quant.output_search import search, solve
 from mrecg.reconstruct.activation_cache import Store
@@ -119,7 +120,8 @@ class Solver:
         context = self._context
         count = min(self._task.images, context.shard.images - context.held_out)
         own = torch.arange(context.shard.before(count))
-        yield from own.split(context.settings.eval_batch) if len(own) else ()
+        if len(own):
+            yield from torch.split(own, context.settings.eval_batch)
 
 
 class _Kept:
@@ -147,8 +149,7 @@ def _values(layer: QuantizedLayer) -> list[Tensor]:
 def _settle(moments: Moments, task: Solve, *, corrected: bool) -> None:
     """Give a layer grid and integers, and correct gain and mean of its output."""
     at = moments.arrangement
-    bias = at.layer.layer.bias
-    centred = corrected and bias is not None
+    centred = corrected and isinstance(at.layer.layer.bias, Tensor)
     weights = at.rows(at.layer.reference.detach())
     if task.compensation and at.parts == 1:
         weights = weights + task.compensation * _missing(moments, weights, centred=centred)
@@ -164,11 +165,12 @@ def _missing(moments: Moments, weights: Tensor, *, centred: bool) -> Tensor:
     rows = moments.problem(weights, centred=centred)
     bias = moments.arrangement.layer.layer.bias
     cross = moments.cross(centred=centred)
-    if not centred and bias is not None:
+    if not centred and isinstance(bias, Tensor):
         share = bias.detach().view(moments.arrangement.groups, 1, -1)
         cross = cross - moments.mean().unsqueeze(2) * share
     missing = cross - moments.matrix(centred=centred) @ weights.transpose(1, 2)
-    return torch.linalg.solve(rows.moments, missing).transpose(1, 2)
+    added: Tensor = torch.linalg.solve(rows.moments, missing)
+    return added.transpose(1, 2)
 
 
 def _correct(moments: Moments) -> None:
@@ -178,7 +180,7 @@ def _correct(moments: Moments) -> None:
     hard = at.rows(layer.hard).double()
     mean, variance = moments.target()
     own_mean = (hard * moments.mean().double().unsqueeze(1)).sum(2)
-    own_mean = own_mean.unflatten(0, (at.groups, at.parts)).sum(1)
+    own_mean = torch.unflatten(own_mean, 0, (at.groups, at.parts)).sum(1)
     gain = torch.ones_like(mean)
     if at.parts == 1 and layer.scale.numel() == mean.numel():
         spread = (torch.bmm(hard, moments.matrix(centred=True).double()) * hard).sum(2).clamp(min=0)

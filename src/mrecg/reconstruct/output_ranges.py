@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mrecg.quant.layer_rows import Moments
+from mrecg.quant.input_moments import Moments
 from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
 from mrecg.quant.output_search import search
 
