@@ -139,7 +139,7 @@ def test_the_sums_of_processes_add_up(name: str) -> None:
             part.add(images, at.positions(layer.layer(images)))
     for into, *others in zip(*(part.tensors for part in parts), strict=True):
         for other in others:
-            into += other
+            into.add_(other)
     for centred in (False, True):
         torch.testing.assert_close(parts[0].matrix(centred=centred), whole.matrix(centred=centred))
         torch.testing.assert_close(parts[0].cross(centred=centred), whole.cross(centred=centred))
