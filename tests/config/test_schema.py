@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from mrecg.config.schema import RunConfig
+from mrecg.config.schema import RunConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.methods.registry import METHODS
 
@@ -40,3 +40,12 @@ def test_storable_bit_widths(bits: int) -> None:
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
 def test_devices(device: str) -> None:
     assert run_config({"trainer": {"device": device}}).trainer.device == device
+
+
+@pytest.mark.parametrize(
+    ("steps", "factor"), [(20_000, 1), (40_000, 1), (5_000, 4), (1_000, 20), (200, 20), (1, 20)]
+)
+def test_learning_rates_go_with_one_over_the_steps(steps: int, factor: float) -> None:
+    assert TrainerConfig(steps=steps, lr_factor="auto").rates == factor
+    assert TrainerConfig(steps=steps).rates == 1
+    assert TrainerConfig(steps=steps, lr_factor=3).rates == 3

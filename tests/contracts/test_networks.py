@@ -10,7 +10,8 @@ from torch import Tensor
 from unit_contract import check_contract
 
 import mrecg
-from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import GranularityConfig
 from mrecg.graph.cut import Cut, cut
 from mrecg.planner.plan import make_plan
 

@@ -9,14 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import (
-    BitsConfig,
-    CacheConfig,
-    CalibrationConfig,
-    GranularityConfig,
-    PlannerConfig,
-    TrainerConfig,
-)
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import BitsConfig, CacheConfig, CalibrationConfig, GranularityConfig, TrainerConfig
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.methods.hyperparameters import LearnedRounding

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import mrecg
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain, saved_config
-from mrecg.errors import ConfigError
+from mrecg.errors import CheckpointError, ConfigError
 from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct import optimise
 from mrecg.reconstruct.finishing_module import NetworkFinishing
@@ -188,25 +188,146 @@ class StopError(Exception):
     pass
 
 
-def test_an_interrupted_finishing_comes_to_the_same_bits(
-    tiny_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+SAME = (WEIGHTS, "units.csv", "decisions.csv", "finishing.csv")
+
+
+def same_files(one: Path, other: Path) -> None:
+    for name in SAME:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    ours, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (one, other))
+    assert ours["finish"] == theirs["finish"] and ours["units"] == theirs["units"]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The first step of each chunk of a finishing; no group is optimised where `forbid` was called."""
+    taken, real = list[int](), NetworkFinishing.training_step
+
+    def noted(module: NetworkFinishing, chunk: Tensor) -> None:
+        taken.append(int(chunk[0]))
+        real(module, chunk)
+
+    monkeypatch.setattr(NetworkFinishing, "training_step", noted)
+    return taken
+
+
+def forbid_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimise, "fit", lambda *_: pytest.fail("a group is optimised again"))
+
+
+@pytest.mark.parametrize("augment", ["none", "crops"])
+def test_an_interrupted_finishing_is_resumed_to_the_same_bits(
+    tiny_config: Configure,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[int],
+    augment: str,
+) -> None:
+    config = tiny_config(finish={**NETWORK, "augment": augment}, granularity={"name": "block"})
+    pipeline.run(config, tmp_path / "whole")
+    assert steps == [0, 2, 4, 6, 8, 10]
+    real = NetworkFinishing.step
+
+    def stop(module: NetworkFinishing, step: int, *rest: Any) -> None:
+        if step == 7:
+            raise StopError
+        real(module, step, *rest)
+
+    monkeypatch.setattr(NetworkFinishing, "step", stop)
+    with pytest.raises(StopError):
+        pipeline.run(config, tmp_path / "stopped")
+    monkeypatch.setattr(NetworkFinishing, "step", real)
+    forbid_groups(monkeypatch)
+    steps.clear()
+    pipeline.run(config, tmp_path / "stopped")
+    assert steps == [6, 8, 10], "steps are taken again"
+    same_files(tmp_path / "stopped", tmp_path / "whole")
+    assert not (tmp_path / "stopped" / "checkpoint").exists()
+
+
+def test_one_that_was_complete_is_not_done_again(
+    tiny_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
 ) -> None:
     config = tiny_config(finish=NETWORK, granularity={"name": "block"})
     pipeline.run(config, tmp_path / "whole")
-    real = NetworkFinishing.training_step
+    real = pipeline._accuracy
 
-    def stop(module: NetworkFinishing, chunk: Tensor) -> None:
-        real(module, chunk)
-        raise StopError
+    def stop(model: Any, stage: str, *rest: Any, **more: Any) -> Any:
+        if stage == "evaluate":
+            raise StopError
+        return real(model, stage, *rest, **more)
 
-    monkeypatch.setattr(NetworkFinishing, "training_step", stop)
+    monkeypatch.setattr(pipeline, "_accuracy", stop)
     with pytest.raises(StopError):
         pipeline.run(config, tmp_path / "stopped")
-    monkeypatch.setattr(NetworkFinishing, "training_step", real)
-    monkeypatch.setattr(optimise, "fit", lambda *_: pytest.fail("a group is optimised again"))
+    monkeypatch.setattr(pipeline, "_accuracy", real)
+    forbid_groups(monkeypatch)
+    steps.clear()
     pipeline.run(config, tmp_path / "stopped")
-    for name in (WEIGHTS, "units.csv", "decisions.csv"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert steps == []
+    same_files(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_runs_share_it_where_all_agrees(
+    tiny_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]
+) -> None:
+    def go(name: str, **finish: Any) -> mrecg.Result:
+        steps.clear()
+        config = tiny_config(
+            finish={**NETWORK, **finish},
+            granularity={"name": "block"},
+            shared={"folder": str(tmp_path / "s")},
+        )
+        return pipeline.run(config, tmp_path / name)
+
+    first = go("first")
+    assert len(steps) == 6 and "finish" not in first.summary["reused_s"]
+    forbid_groups(monkeypatch)
+    again = go("again")
+    assert steps == [] and again.summary["reused_s"]["finish"] > 0
+    same_files(tmp_path / "again", tmp_path / "first")
+    for values in ({"lr": 2e-2}, {"augment": "crops"}, {"biases": False}, {"steps": 11}):
+        go(f"other {values}", **values)
+        assert steps[0] == 0, values
+    plainly = pipeline.run(
+        tiny_config(granularity={"name": "block"}, shared={"folder": str(tmp_path / "s")}), tmp_path / "plain"
+    )
+    assert "finish" not in plainly.summary and not (tmp_path / "plain" / "finishing.csv").exists()
+
+
+def rows_of(folder: Path) -> list[tuple[int, float | None, float | None]]:
+    with (folder / "finishing.csv").open(newline="") as file:
+        return [
+            (int(row["step"]), *(float(row[key]) if row[key] else None for key in ("loss", "held_out")))
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_its_curve_is_in_the_folder_and_outlives_loading(tiny_config: Configure, tmp_path: Path) -> None:
+    made = pipeline.run(tiny_config(finish=NETWORK, method={"name": "rtn"}), tmp_path / "run")
+    rows = rows_of(tmp_path / "run")
+    assert [step for step, *_ in rows] == list(range(13))
+    checks = made.summary["finish"]["checks"]
+    assert [(step, held_out) for step, _, held_out in rows if held_out is not None] == [
+        (check["step"], check["held_out"]) for check in checks
+    ]
+    assert rows[0][1] is None and all(loss is not None for _, loss, _ in rows[1:])
+    loaded = mrecg.load(tmp_path / "run", allow_import=True)
+    assert isinstance(loaded, mrecg.Result)
+    for number, result in enumerate((made, loaded)):
+        copy = result.save(tmp_path / f"copy{number}")
+        assert (copy / "finishing.csv").read_bytes() == (tmp_path / "run" / "finishing.csv").read_bytes()
+    (tmp_path / "run" / "finishing.csv").write_text("step,loss,held_out\n1,x,\n")
+    with pytest.raises(CheckpointError, match=r"finishing\.csv: .*'x'; repeat the run, or remove the file"):
+        mrecg.load(tmp_path / "run", allow_import=True)
+
+
+def test_a_run_without_it_removes_what_one_before_has_left(tiny_config: Configure, tmp_path: Path) -> None:
+    method = {"name": "rtn"}
+    pipeline.run(tiny_config(finish=NETWORK, method=method), tmp_path / "run")
+    assert (tmp_path / "run" / "finishing.csv").exists()
+    again = pipeline.run(tiny_config(method=method), tmp_path / "run")
+    assert not (tmp_path / "run" / "finishing.csv").exists() and again.finishing == ()
 
 
 def test_old_folders_are_the_same_runs(tiny_config: Configure) -> None:

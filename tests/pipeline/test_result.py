@@ -26,6 +26,7 @@ from mrecg.pipeline.result import Result
 Config = Callable[..., RunConfig]
 UNITS = ["stem", "first", "second", "third", "head"]
 QUICK: dict[str, Any] = {
+    "method": "qdrop",
     "steps": 2,
     "progress": False,
     "calibration": {"bins": 64, "candidates": 4},

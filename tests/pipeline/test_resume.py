@@ -52,6 +52,9 @@ class StopError(Exception):
             {"method": {"name": "pd_quant"}},
             {"method": {"name": "adaround"}, "granularity": {"name": "layer"}},
             {"planner": {"name": "budget", "merge_boundary": True, "probe_steps": 12, "time_budget": 3.0}},
+            {"planner": {"name": "safe", "merge_boundary": True, "held_out": 0.3}},
+            {"planner": {"name": "safe", "merge_boundary": True}, "method": {"name": "brecq"}},
+            {"planner": {"name": "loss", "merge_boundary": True, "accept": "held_out"}},
         ]
     ),
     ids=lambda values: "-".join(str(value) for group in values.values() for value in group.values()),

@@ -188,6 +188,7 @@ def test_images_decide(tiny: torch.nn.Module, tiny_images: Tensor, tmp_path: Pat
     import mrecg
 
     settings: dict[str, Any] = {
+        "method": "qdrop",
         "steps": 2,
         "progress": False,
         "granularity": "block",

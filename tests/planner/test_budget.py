@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import GranularityConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, PlanError
 from mrecg.graph.unit_facts import LayerFacts, UnitFacts

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from torch import fx
 
-from mrecg.config.schema import BitsConfig, GranularityConfig, PlannerConfig, differences_of
+from mrecg.config.merging import PlannerConfig, differences_of
+from mrecg.config.schema import BitsConfig, GranularityConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, PlanError
 from mrecg.graph.partition import partition

@@ -17,7 +17,7 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import closed_form
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.group_state import GroupRecord, state_of
-from mrecg.reconstruct.held_out import Reach, output_difference
+from mrecg.reconstruct.held_out import Predictions, output_difference
 from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.settings import Settings
 from mrecg.testing import network as net
@@ -51,7 +51,7 @@ class Kept:
 def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every correction count as an improvement."""
     numbers = iter(range(1000, 0, -1))
-    monkeypatch.setattr(Reach, "after", lambda *args: float(next(numbers)))
+    monkeypatch.setattr(Predictions, "difference_with", lambda *args: float(next(numbers)))
 
 
 def solved(
@@ -109,11 +109,11 @@ def test_what_makes_the_prediction_worse_leaves_the_same_bits(monkeypatch: pytes
     before = states(network)
     calls = []
 
-    def after(self: Reach, index: int, quantized: object) -> float:
+    def after(self: Predictions, index: int, quantized: object) -> float:
         calls.append(index)
         return 1.0 + len(calls)  # each time worse than before
 
-    monkeypatch.setattr(Reach, "after", after)
+    monkeypatch.setattr(Predictions, "difference_with", after)
     solved(network)
     assert calls
     now = states(network)
@@ -124,19 +124,19 @@ def test_what_makes_the_prediction_worse_leaves_the_same_bits(monkeypatch: pytes
 def test_a_prediction_that_is_no_number_is_not_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     network = net.network()
     before, numbers = states(network), iter([1.0, *[float("nan")] * 100])
-    monkeypatch.setattr(Reach, "after", lambda *args: next(numbers))
+    monkeypatch.setattr(Predictions, "difference_with", lambda *args: next(numbers))
     solved(network)
     assert states(network).keys() == before.keys()
 
 
 def test_no_unit_ends_worse_on_the_held_out_images(monkeypatch: pytest.MonkeyPatch) -> None:
     network, seen = net.network(weight=2), []
-    measured, settle = Reach.after, closed_form.Solver.solve
+    measured, settle = Predictions.difference_with, closed_form.Solver.solve
 
     def solve(self, index, quantized, full):
-        before = measured(self._reach, index, quantized)
+        before = measured(self._predictions, index, quantized)
         settle(self, index, quantized, full)
-        seen.append((before, measured(self._reach, index, quantized)))
+        seen.append((before, measured(self._predictions, index, quantized)))
 
     monkeypatch.setattr(closed_form.Solver, "solve", solve)
     solved(network)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.methods.brecq_joint import BrecqJoint
 from mrecg.methods.genie_m import GenieM

@@ -14,7 +14,9 @@ import torch
 from tiny_builder import Builder
 from torch import Tensor, nn
 
-from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.finishing import FinishConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.graph.fold import UNFOLDED
@@ -32,6 +34,7 @@ from mrecg.quant.drop import Drop
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.engine import reconstruct
+from mrecg.reconstruct.finishing import finish
 from mrecg.reconstruct.group_state import Finished, GroupRecord, Partial
 from mrecg.reconstruct.helper_process import HelperSettings, serve
 from mrecg.reconstruct.helpers import Team
@@ -77,13 +80,23 @@ def run(
     trials: PairTrials | None = None,
     merged: bool = True,
     finished: Finished | None = None,
+    held_out: float = 0.0,
 ) -> Reconstruction:
     start = reconstruct if team is None else team.reconstruct
     return start(
         network,
         images,
         plan_of(network, (("first", "second"),) if merged else ()),
-        Settings(method=method, trainer=trainer(), cache=CacheConfig(), precision=32, seed=3, eval_batch=5),
+        Settings(
+            method=method,
+            trainer=trainer(),
+            cache=CacheConfig(),
+            precision=32,
+            seed=3,
+            eval_batch=5,
+            held_out=held_out,
+            judged=held_out > 0,
+        ),
         trials=trials,
         finished=finished,
     )
@@ -173,6 +186,17 @@ class TestTwoProcesses:
         assert tried[1].reach == pytest.approx(tried[0].reach, rel=1e-5)
         assert tried[1].pairs == pytest.approx(tried[0].pairs, rel=1e-5, nan_ok=True)
 
+    def test_judge_merges_alike(self, pair: Team, tiny_network: Network, images: Tensor) -> None:
+        alone, together = tiny_network(), tiny_network()
+        one = run(alone, images, METHODS[0], held_out=0.3)
+        two = run(together, images, METHODS[0], held_out=0.3, team=pair)
+        compare(one, two, 1e-5)
+        assert same_integers(alone, together)
+        (a,), (b,) = one.verdicts, two.verdicts
+        assert (a.kept, a.images) == (b.kept, b.images) == (a.kept, 11)
+        assert (b.alone, b.merged) == pytest.approx((a.alone, a.merged), rel=1e-5)
+        assert b.standard_error == pytest.approx(a.standard_error, rel=1e-4)
+
     def test_go_on_behind_groups_that_are_finished(
         self, pair: Team, tiny_network: Network, images: Tensor
     ) -> None:
@@ -188,6 +212,34 @@ class TestTwoProcesses:
             [group.curve for group in second.groups],
         )
         assert not store.left
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {},
+            {"augment": "crops_and_flips", "boundary": 0.5},
+            {"batch_size": 1},  # one of them has no image of a batch
+        ],
+        ids=str,
+    )
+    def test_finish_as_one(
+        self, values: dict[str, Any], pair: Team, tiny_network: Network, images: Tensor
+    ) -> None:
+        config = FinishConfig(**{"name": "network", "steps": 8, "lr": 1e-2, "batch_size": 7, **values})
+        settings = Settings(method=QDrop(), trainer=trainer(), seed=3, eval_batch=5)
+        # In double precision: the logits are so close that a KL divergence has few digits in float32.
+        alone, together = tiny_network(dtype=torch.float64), tiny_network(dtype=torch.float64)
+        one = finish(alone, images.double(), config, settings)
+        two = pair.finish(together, images.double(), config, settings)
+        assert [point.step for point in two.points] == list(range(9))
+        for left, right in zip(one.points, two.points, strict=True):
+            assert right.loss == (None if left.loss is None else pytest.approx(left.loss, rel=1e-8))
+            assert right.held_out == pytest.approx(left.held_out, rel=1e-8)
+        assert (one.images, one.held_out_images) == (two.images, two.held_out_images)
+        assert two.chosen.held_out < two.points[0].held_out
+        ours, theirs = together.state(), alone.state()
+        for name in theirs:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-8, atol=1e-12)
 
     def test_share_enough_images(self, pair: Team, tiny_network: Network, images: Tensor) -> None:
         with pytest.raises(ConfigError, match=r"trainer.devices: 2 share 1 calibration images; take fewer"):
@@ -217,7 +269,7 @@ class Remembers:
         self.kept: list[GroupRecord] = []
         self.partials: dict[str, Partial] = {}
         self.left: dict[str, Partial] = {}
-        self.every_steps = 2
+        self.every_steps, self.place = 2, ""
 
     def announce(self, task: object, members: object, steps: int) -> None:
         pass

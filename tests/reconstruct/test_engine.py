@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.methods import MethodSettings
 from mrecg.methods.adaround import AdaRound
 from mrecg.methods.brecq import Brecq

@@ -1,27 +1,45 @@
 """Finishing: integers stay, held-out images choose, and gradients are those of plain torch in float64."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.config.schema import BitsConfig, CalibrationConfig, Precision, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import (
+    BitsConfig,
+    CalibrationConfig,
+    GranularityConfig,
+    Precision,
+    RunConfig,
+    TrainerConfig,
+)
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.methods.rtn import Rtn
-from mrecg.quant.modules import activations_of
+from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.calibrate import calibrate
-from mrecg.reconstruct.events import UnitResult
-from mrecg.reconstruct.finishing import Finishing, divided, finish, measure_units
-from mrecg.reconstruct.finishing_module import FinishTask, NetworkFinishing
+from mrecg.reconstruct.events import FinishPoint, Listener, Silent, UnitResult
+from mrecg.reconstruct.finishing import Finishing, finish, measure_units
+from mrecg.reconstruct.finishing_module import NetworkFinishing
+from mrecg.reconstruct.finishing_task import FinishTask
 from mrecg.reconstruct.free_parameters import FreeParameters
+from mrecg.reconstruct.group_state import Finished, GroupRecord, Partial
+from mrecg.reconstruct.held_out import divided
+from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.settings import Settings
+from mrecg.reconstruct.spread import spreads
 from mrecg.testing.network import images, network
+
+ALL = FinishConfig(name="network")
 
 
 def finished(
@@ -29,12 +47,20 @@ def finished(
     x: Tensor | None = None,
     *,
     chunk: int = 50,
+    log_every: int = 10,
     precision: Precision = 32,
+    listener: Listener | None = None,
+    records: Finished | None = None,
     **values: Any,
 ) -> Finishing:
     config = FinishConfig(**{"name": "network", "steps": 20, "lr": 1e-2, "held_out": 0.25, **values})
-    settings = Settings(method=Rtn(), trainer=TrainerConfig(chunk=chunk), precision=precision, eval_batch=5)
-    return finish(net, images() if x is None else x, config, settings)
+    trainer = TrainerConfig(chunk=chunk, log_every=log_every)
+    settings = Settings(method=Rtn(), trainer=trainer, precision=precision, eval_batch=5)
+    return finish(net, images() if x is None else x, config, settings, listener=listener, finished=records)
+
+
+def free_of(model: nn.Module, x: Tensor) -> FreeParameters:
+    return FreeParameters(model, ALL, spreads(model, layers_of(model), x))
 
 
 def copied(net: QuantizedNetwork) -> dict[str, Tensor]:
@@ -95,14 +121,144 @@ def test_nothing_to_learn_is_no_fault() -> None:
     assert [check.step for check in found.checks] == [0] and found.chosen.held_out == 0
 
 
-@pytest.mark.parametrize("values", [{}, {"boundary": 0.5}])
-def test_the_same_bits_come_out_twice_and_in_chunks_of_any_length(values: dict[str, float]) -> None:
+@pytest.mark.parametrize("values", [{}, {"boundary": 0.5}, {"augment": "crops_and_flips", "crop": 0.7}])
+def test_the_same_bits_come_out_twice_and_in_chunks_of_any_length(values: dict[str, Any]) -> None:
     first, second = network(), network()
     one, two = finished(first, **values), finished(second, chunk=3, **values)
     assert one == two and one.chosen.step > 0
     assert equal(first.state(), second.state()) == set(first.state())
     other = network()
     assert finished(other, boundary=0.25) != one
+
+
+class Heard(Silent):
+    """Keeps what is reported; may stop after some reports."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.points: list[FinishPoint] = []
+        self.steps: list[int] = []
+        self.stop = stop
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        self.points += points
+        self.steps.append(steps)
+        if len(self.steps) == self.stop:
+            raise StopError
+
+
+class StopError(Exception):
+    pass
+
+
+class Kept:
+    """Keeps the state in the middle of the steps, as bytes would: nothing that is changed later."""
+
+    every_steps = 1
+
+    def __init__(self) -> None:
+        self.partial: Partial | None = None
+
+    def announce(self, task: object, members: Sequence[str], steps: int) -> None:
+        pass
+
+    def recall(self) -> GroupRecord | None:
+        return None
+
+    def keep(self, record: GroupRecord) -> None:
+        pass
+
+    def recall_partial(self, name: str) -> Partial | None:
+        return self.partial
+
+    def keep_partial(self, name: str, partial: Partial) -> None:
+        state = {name: value.clone() for name, value in partial.state.items()}
+        self.partial = Partial(steps=partial.steps, state=state)
+
+
+def test_points_are_means_of_the_steps_between_them() -> None:
+    each, heard = Heard(), Heard()
+    single = finished(network(), log_every=1, listener=each)
+    found = finished(network(), log_every=3, listener=heard)
+    assert tuple(heard.points) == found.points and sum(heard.steps) == 20
+    assert [point.step for point in each.points] == list(range(21))
+    losses = [point.loss for point in each.points]
+    steps = [0, 2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 18, 20]
+    assert [point.step for point in heard.points] == steps
+    for begin, point in zip(steps, heard.points[1:], strict=False):
+        part = [loss for loss in losses[begin + 1 : point.step + 1] if loss is not None]
+        assert point.loss == pytest.approx(sum(part) / len(part), rel=1e-5)
+        assert (point.held_out is None) == bool(point.step % 2)
+    assert [check.held_out for check in single.checks] == [check.held_out for check in found.checks]
+    assert heard.points[0].loss is None
+
+
+@pytest.mark.parametrize("lr", [1e-2, 0.3])
+def test_one_that_was_interrupted_comes_to_the_same_bits(lr: float) -> None:
+    values = {"augment": "crops", "log_every": 3, "chunk": 1, "lr": lr}
+    whole, net = network(), network()
+    expected, heard = Heard(), Heard()
+    outcome = finished(whole, listener=expected, **values)
+    kept, taken = Kept(), list[int]()
+    for stop in (5, 9, 3):  # the first report is that of the start
+        broken = Heard(stop)
+        with pytest.raises(StopError):
+            finished(network(), listener=broken, records=kept, **values)
+        taken.append(sum(broken.steps))
+    assert taken == [4, 12, 14], "steps were taken again"
+    assert finished(net, listener=heard, records=kept, **values) == outcome
+    assert equal(whole.state(), net.state()) == set(whole.state())
+    assert heard.points == expected.points and sum(heard.steps) == 20
+
+
+def test_what_another_network_has_left_is_not_taken() -> None:
+    kept, heard = Kept(), Heard()
+    kept.partial = Partial(steps=4, state={"learned.0": torch.zeros(3), "points": torch.zeros(1, 3)})
+    assert finished(network(), records=kept, listener=heard) == finished(network())
+    assert heard.steps[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("off", "stays"),
+    [("weight_scales", "weight"), ("biases", "bias"), ("activation_scales", "activation")],
+)
+def test_what_is_not_to_be_learned_stays(off: str, stays: str) -> None:
+    net = network()
+    before, layers = copied(net), {name.rpartition(".")[0] for name in net.state() if "integers" in name}
+    finished(net, **{off: False})
+    changed = set(before) - equal(before, net.state())
+    kinds = {
+        "weight": {f"{layer}.scale" for layer in layers},
+        "bias": {name for name in before if name.endswith(".bias")},
+        "activation": {
+            name for name in before if name.endswith("scale") and name.rpartition(".")[0] not in layers
+        },
+    }
+    assert all(kinds.values())
+    for kind, names in kinds.items():
+        assert bool(changed & names) is (kind != stays), kind
+
+
+def test_something_is_to_be_learned() -> None:
+    with pytest.raises(ValidationError, match=r"nothing to learn without finish\.weight_scales"):
+        FinishConfig(name="network", weight_scales=False, biases=False, activation_scales=False)
+    FinishConfig(weight_scales=False, biases=False, activation_scales=False)
+
+
+def test_learning_ends_where_a_loss_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, steps = NetworkFinishing.loss, list[int]()
+
+    def loss(module: NetworkFinishing, index: Tensor, step: int) -> Tensor:
+        steps.append(step)
+        found = real(module, index, step)
+        return found * (math.nan if step == 12 else 1.0)
+
+    expected, net, other = finished(network()), network(), network()
+    monkeypatch.setattr(NetworkFinishing, "loss", loss)
+    found = finished(net)
+    assert found.diverged == 14 and steps == list(range(14))
+    assert found.checks == expected.checks[:7] and found.chosen.held_out < found.checks[0].held_out
+    assert all(bool(value.isfinite().all()) for value in net.state().values())
+    assert float((net.model(images()) - other.model(images())).abs().max()) > 0
 
 
 def test_held_out_images_are_not_learned_from() -> None:
@@ -160,7 +316,7 @@ def test_gradients_are_those_of_plain_torch_in_float64() -> None:
     model, net, x = straight()
     state, layers = net.state(), ("0", "2", "4", "8")
     reached = net.model
-    free = FreeParameters(reached, x)
+    free = free_of(reached, x)
     generator = torch.Generator().manual_seed(1)
     draws = [torch.randn(factor.shape, generator=generator) * 0.1 for factor in free.factors]
     names = [name.removesuffix(".integers") for name in state if name.endswith(".integers")]
@@ -194,7 +350,7 @@ def test_gradients_are_those_of_plain_torch_in_float64() -> None:
             factor.copy_(draw)
     with free.learning():
         free.lend()
-        loss = module(net, x, free).loss(torch.arange(12))
+        loss = module(net, x, free).loss(torch.arange(12), 0)
         loss.backward()
         assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
         close = {"rtol": 2e-3, "atol": 1e-5}
@@ -211,27 +367,51 @@ def module(net: QuantizedNetwork, x: Tensor, free: FreeParameters, **values: Any
         network=net,
         images=Store.of(x),
         outputs=nn.Sequential(*net.full)(x).detach(),
+        shard=Shard(len(x)),
         learned=torch.arange(8),
         held_out=torch.arange(8, len(x)),
         config=FinishConfig(name="network", **values),
         seed=0,
         eval_batch=4,
     )
-    return NetworkFinishing(task, free, lambda done: None)
+    return NetworkFinishing(task, free, lambda points, done: None)
 
 
 @torch.no_grad()
 def test_errors_after_units_are_added_by_their_weight() -> None:
     net, x = network(), images()
-    free = FreeParameters(net.model, x)
+    free = free_of(net.model, x)
     index = torch.arange(16)
     low, full, errors = x, x, list[float]()
     for one, other in zip(net.low[:-1], net.full[:-1], strict=True):
         low, full = one(low), other(full)
         errors.append(float((low - full).square().sum() / full.square().sum()))
     assert len(errors) == 4
-    plain, added = (float(module(net, x, free, boundary=weight).loss(index)) for weight in (0.0, 0.5))
+    plain, added = (float(module(net, x, free, boundary=weight).loss(index, 0)) for weight in (0.0, 0.5))
     assert added - plain == pytest.approx(0.5 * sum(errors) / len(errors), rel=1e-4)
+
+
+@torch.no_grad()
+def test_targets_are_those_of_the_augmented_images() -> None:
+    exact, x = network(weight=32, activation=32, boundary=None), images()
+    learning = module(exact, x, free_of(exact.model, x), augment="crops", boundary=1.0)
+    index = torch.arange(len(x))[:8]
+    seen = learning.augmentation.apply(x[index], 5, index)
+    full = nn.Sequential(*exact.full)
+    assert float((full(seen) - full(x[index])).abs().max()) > 1e-2, "they are those of the images themselves"
+    assert float(learning.loss(index, 5)) < 1e-6
+
+    low = network()
+    learning = module(low, x, free_of(low.model, x), augment="crops")
+    seen = learning.augmentation.apply(x[index], 5, index)
+    assert float(learning.loss(index, 5)) == pytest.approx(divergence(low, seen), rel=1e-3)
+
+
+def test_images_that_choose_are_not_augmented() -> None:
+    plain, augmented = finished(network()), finished(network(), augment="crops_and_flips")
+    assert plain.checks[0].held_out == augmented.checks[0].held_out
+    assert plain.checks[1].loss != augmented.checks[1].loss
+    assert augmented.chosen.held_out < augmented.checks[0].held_out
 
 
 def test_an_output_of_no_scores_is_compared_by_its_squared_error() -> None:
@@ -265,3 +445,15 @@ def test_units_are_measured_in_the_network_as_it_is() -> None:
         assert (found.name, found.group) == (unit.name, 3)
         assert found.error == pytest.approx(squared / float(full.square().sum()), rel=1e-4)
         assert found.loss == pytest.approx(squared * full.shape[1] / full.numel(), rel=1e-4)
+
+
+def test_what_chooses_was_not_learned_from_before_either() -> None:
+    block = GranularityConfig(name="block")
+    finish = FinishConfig(name="network", held_out=0.25)
+    assert Settings.of(RunConfig(granularity=block)).held_out == 0
+    found = Settings.of(RunConfig(granularity=block, finish=finish))
+    assert (found.held_out, found.judged) == (0.25, False)
+    both = Settings.of(RunConfig(finish=finish, planner=PlannerConfig(name="safe", held_out=0.1)))
+    assert (both.held_out, both.judged) == (0.25, True)
+    small, large = divided(40, 0.1, 3)[1].tolist(), divided(40, 0.25, 3)[1].tolist()
+    assert len(small) == 4 and len(large) == 10 and set(small) < set(large)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.methods.genie_m import GenieM
 from mrecg.methods.qdrop import QDrop
 from mrecg.planner.plan import make_plan

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.methods import MethodSettings
 from mrecg.methods.brecq import Brecq
 from mrecg.methods.brecq_joint import BrecqJoint

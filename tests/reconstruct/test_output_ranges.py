@@ -40,17 +40,20 @@ def test_the_output_is_nearer_than_with_lp(kind: str, bits: int) -> None:
     assert kind == "depthwise" or errors["output"] < errors["lp"]
 
 
-def test_the_first_images_decide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_ranges, "IMAGES", 12)
-    x = uneven()
-    other = torch.cat([x[:12], 100 * x[12:].flip(0)])
+def test_images_of_the_whole_range_are_chosen() -> None:
+    assert output_ranges.evenly(5, 8).tolist() == [0, 1, 2, 3, 4]
+    chosen = output_ranges.evenly(1000, 64)
+    assert len(chosen.unique()) == 64 and chosen[0] == 0 and chosen[-1] >= 980
+    assert output_ranges.evenly(0, 4).tolist() == []
+
+
+def test_how_large_inputs_are_does_not_matter() -> None:
     scales = []
-    for images in (x, other, 3 * other):
+    for factor in (1, 64):
         unit = nn.Sequential(QuantizedLayer(layers("1x1"), bits=3))
-        output_ranges.find_ranges(unit, images.split(8))
+        output_ranges.find_ranges(unit, (factor * uneven()).split(8))
         scales.append(unit[0].scale.clone())
-    assert torch.equal(scales[0], scales[1])
-    torch.testing.assert_close(scales[0], scales[2])  # how large inputs are does not matter
+    torch.testing.assert_close(*scales)
 
 
 def test_activations_are_calibrated_as_before() -> None:

@@ -10,7 +10,8 @@ import torch
 from tiers import first_fast
 from torch import Tensor, nn
 
-from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.methods import MethodSettings
 from mrecg.methods.brecq import Brecq

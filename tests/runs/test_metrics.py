@@ -54,8 +54,8 @@ def test_a_metric_is_added_by_one_entry(
 
 def test_what_is_shown_is_what_it_always_was(tmp_path: Path, folders: SimpleNamespace) -> None:
     assert list(columns())[8:] == ["top1_fp", "top1", "index", "peak", "loss_index", "seconds", "size"]
-    assert [*named("configurations")] == ["Index", "Peak", "Time", "Size"]
-    assert [*named("runs")] == ["Top-1", "Top-5", "Index", "Peak", "Time", "Memory"]
+    assert [*named("configurations")] == ["KL to FP", "Index", "Peak", "Time", "Size"]
+    assert [*named("runs")] == ["Top-1", "Top-5", "KL to FP", "Index", "Peak", "Time", "Memory"]
     folder = folders.write_run(tmp_path / "run", bits=(2, 4), seconds=80.0)
     summary = json.loads((folder / "summary.json").read_text())
     (row,) = comparison_rows([load_run(folder)])

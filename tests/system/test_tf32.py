@@ -125,6 +125,7 @@ def test_every_part_of_a_run_computes_alike(
         tiny_images,
         evaluation=TensorDataset(tiny_images, torch.arange(16) % 10),
         precision=precision,
+        method="qdrop",
         steps=2,
         trainer={"batch_size": 4, "device": "cpu"},
         calibration={"bins": 64, "candidates": 4},

@@ -1,7 +1,7 @@
 import csv
 from pathlib import Path
 
-from mrecg.reconstruct.events import CurvePoint, UnitResult
+from mrecg.reconstruct.events import CurvePoint, FinishPoint, UnitResult
 from mrecg.track.csv_files import CsvFiles
 
 
@@ -50,3 +50,16 @@ def test_a_new_run_in_the_folder_starts_anew(tmp_path: Path) -> None:
         files.unit(0, UnitResult(name=group, group=0, error=0.0, loss=0.0))
     assert [path.name for path in (tmp_path / "curves").iterdir()] == ["new.csv"]
     assert len(read(tmp_path / "curves" / "new.csv")) == 2 == len(read(tmp_path / "units.csv"))
+
+
+def test_the_curve_of_a_finishing_is_appended_and_not_that_of_an_earlier_run(tmp_path: Path) -> None:
+    for loss in (1.0, 2.0):
+        files = CsvFiles(tmp_path)
+        assert not (tmp_path / "finishing.csv").exists()
+        files.finishing([FinishPoint(step=0, loss=None, held_out=0.5)], 0)
+        files.finishing([FinishPoint(step=1, loss=loss, held_out=None)], 1)
+    assert read(tmp_path / "finishing.csv") == [
+        ["step", "loss", "held_out"],
+        ["0", "", "0.5"],
+        ["1", "2.0", ""],
+    ]

@@ -23,6 +23,7 @@ from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.result import Result
 from mrecg.planner.schedule import Criterion, Plan
 from mrecg.reconstruct.events import CurvePoint
+from mrecg.reconstruct.finishing_module import NetworkFinishing
 from mrecg.reconstruct.helpers import Team
 from mrecg.track.wandb_logger import metrics
 from mrecg.track.wandb_logger.wandb_run import WandbRun
@@ -228,3 +229,36 @@ def test_criteria_of_one_unit_have_no_difference(tmp_path: Path, settled: Settle
         read.curve("plan/capacity_modcap") == [(0, 2.0)]
         and "plan/difference_modcap_squared" not in read.definitions
     )
+
+
+def test_the_curve_of_a_finishing_is_there_once_also_after_a_second_beginning(
+    tiny_config: Config, tmp_path: Path, settled: Settled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(
+        logger={"wandb": "offline"},
+        method={"name": "rtn"},
+        finish={"name": "network", "steps": 12, "held_out": 0.25},
+        trainer={"log_every": 1, "chunk": 2},
+    )
+    real = NetworkFinishing.step
+
+    def stop(module: NetworkFinishing, step: int, *rest: Any) -> None:
+        if step == 7:
+            raise RuntimeError("stopped")
+        real(module, step, *rest)
+
+    monkeypatch.setattr(NetworkFinishing, "step", stop)
+    with pytest.raises(RuntimeError, match="stopped"):
+        pipeline.run(config, tmp_path / "run")
+    monkeypatch.setattr(NetworkFinishing, "step", real)
+    result = pipeline.run(config, tmp_path / "run")
+    files = sorted((tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb"))
+    runs = [settled(file) for file in files]
+    assert len(runs) == 2
+    rows = table(tmp_path / "run" / "finishing.csv")
+    for column in ("loss", "held_out"):
+        sent = [point for run in runs for point in run.curve(f"finish/{column}")]
+        assert sent == filled(rows, column) and len(sent) == {"loss": 12, "held_out": 7}[column]
+        definition = runs[-1].definitions[f"finish/{column}"]
+        assert definition.axis == "step" and not definition.hidden and not definition.in_summary
+    assert result.summary["finish"]["checks"][-1]["step"] == 12

@@ -15,6 +15,8 @@ from mrecg.api.arguments import (
     network_by_name,
     refuse_without_values,
 )
+from mrecg.config.best import BEST
+from mrecg.config.schema import PUBLISHED_STEPS
 from mrecg.data.evaluation import as_float
 from mrecg.data.images import from_python
 from mrecg.errors import ConfigError, DataError
@@ -48,10 +50,10 @@ def quantize(
     evaluation: Evaluation | None = None,
     weight_bits: int = 2,
     activation_bits: int = 4,
-    method: str | Mapping[str, Any] = "qdrop",
+    method: str | Mapping[str, Any] | None = None,
     granularity: str | Mapping[str, Any] = "mixed",
     merge_count: int | Literal["auto"] | None = None,
-    steps: int = 20_000,
+    steps: int | None = None,
     seed: int = 0,
     progress: bool = True,
     save_to: Path | str | None = None,
@@ -67,20 +69,21 @@ def quantize(
         evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
-        method: ``rtn``, ``closed_form``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``,
-            ``genie_m``; or a dict with this name and hyper-parameters, for example
-            ``{"name": "qdrop", "lr_rounding": 3e-3}``.
+        method: None: the recipe of ``experiment=best``, of which each other argument replaces its part
+            (``finish={"name": "none"}``: without the stage at the end). A name (``rtn``,
+            ``closed_form``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``, ``genie_m``),
+            or a dict with one and hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``:
+            that method as it was published.
         granularity: ``layer``, ``block``, ``mixed``, ``stage`` or ``network``; or a dict, for example
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
         merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the
             curve of a block-wise probe run; None: the schema's default.
-        steps: Optimisation steps a unit.
+        steps: Optimisation steps a unit; None: the recipe's 200, or the published 20,000 of a named method.
         seed: Seed of all draws.
         progress: Show progress on standard error.
         save_to: Folder to save the run in.
         **overrides: Any other group of the configuration as a dict, for example
-            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}``, ``model={"name": "mine"}``, or
-            ``finish={"name": "network"}`` (the whole network learns its scales and biases at the end).
+            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}``, ``model={"name": "mine"}``.
             With ``trainer={"devices": 2}`` the model is sent to a second process: its classes must stand in a
             module, and a script needs ``if __name__ == "__main__":``.
 
@@ -96,7 +99,8 @@ def quantize(
     name = type(unwrap(model)[0]).__name__
     refuse_without_values(model)
     calibration_images = checked_images(calibration_images)
-    chosen, grouped = named_group(method), named_group(granularity)
+    recipe = BEST if method is None else {"trainer": {"steps": PUBLISHED_STEPS}}
+    chosen, grouped = named_group(method or BEST["method"]), named_group(granularity)
     values: dict[str, Any] = {
         "model": {"source": "python", "name": name, "input_shape": tuple(calibration_images.shape[1:])},
         "data": {"source": "python", "name": "python", "calibration_images": len(calibration_images)},
@@ -104,11 +108,12 @@ def quantize(
         "method": chosen,
         "granularity": grouped,
         "planner": {} if merge_count is None else {"merge_count": merge_count},
-        "trainer": {"steps": steps},
+        "trainer": {} if steps is None else {"steps": steps},
         "logger": {"wandb": "disabled"},
         "name": f"{name}-w{weight_bits}a{activation_bits}-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
         "seed": seed,
     }
+    values |= {group: {**own, **values.get(group, {})} for group, own in recipe.items()}
     config = config_with(values, overrides, quantize)
     images = from_python(config.data, calibration_images, evaluation)
     # Learned methods need gradients, whatever mode the caller is in.
@@ -135,7 +140,8 @@ def plan(
     Args:
         weight_bits: 2 to 8, or 32.
         merge_count: Pairs of neighbours to merge at most; None: the schema's default.
-        planner: ``modcap``, ``published``, or a criterion of another package that needs no probe.
+        planner: ``modcap``, ``safe`` (the merges that `quantize` tries), ``published``, or a criterion of
+            another package that needs no probe.
         **overrides: Any other group of the configuration as a dict, for example
             ``model={"input_shape": (1, 28, 28)}``.
 
@@ -143,9 +149,9 @@ def plan(
         ConfigError: The planner needs images; use `quantize`, whose result has the plan.
         GraphError: The model cannot be traced or cut.
     """
-    if planner == "budget" or (planner in CRITERIA and CRITERIA.get(planner).needs_probe):
+    if planner in ("budget", "pack") or (planner in CRITERIA and CRITERIA.get(planner).needs_probe):
         raise ConfigError(
-            f"planner: {planner!r} needs images; choose from modcap, published, or call quantize"
+            f"planner: {planner!r} needs images; choose from modcap, safe, published, or call quantize"
         )
     chosen = {"name": planner} if merge_count is None else {"name": planner, "merge_count": merge_count}
     values = {

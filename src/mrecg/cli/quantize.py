@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mrecg.cli.default_planner import WITHOUT_IMAGES, plans_without_images
 from mrecg.cli.resume import check_jobs, recorded, say_unshared, shell, stand_in, strange_store, unshared
 from mrecg.cli.words import key_words
 from mrecg.errors import Interrupted, MrecgError
@@ -58,10 +57,6 @@ def run(verb: str, arguments: Sequence[str], *, consent: "Consent | None" = None
         hydra_compose.run(job, words, values)
         return
     checked = hydra_compose.check(words, values, progress=Patience("checking the jobs"))
-    if verb == "plan" and plans_without_images(words, checked.configs):
-        words = in_order(words, "planner=modcap")
-        checked = hydra_compose.check(words)
-        sys.stderr.write(f"{WITHOUT_IMAGES.format(steps=checked.configs[0].trainer.steps)}\n")
     _check_images(verb, checked.configs)
     for config in checked.configs:
         if consent is not None:

@@ -4,14 +4,14 @@ Each becomes one line that says where it happened, at which stage, and how to co
 """
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mrecg.config.schema import RunConfig
 from mrecg.errors import FULL, ConfigError, RunError, allocator_says, out_of_memory
 from mrecg.reconstruct.events import Broadcast, GroupResult, Listener, Silent
-from mrecg.track.terminal import Display
+from mrecg.track.terminal import Advance, Display
 
 _REMEDY = {
     **dict.fromkeys(FULL, "make room"),
@@ -33,7 +33,7 @@ class Whereabouts(Silent):
         self.stage_name = self.group_name = ""
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
         """Show one stage."""
         self.stage_name = name
         with self.display.stage(name, total) as advance:

@@ -9,17 +9,19 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from mrecg.config.fields import OneOf
 from mrecg.config.finishing import FinishConfig
 from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
+from mrecg.config.merging import PlannerConfig
 from mrecg.config.outputs import CheckpointConfig, LoggerConfig, SharedConfig
+from mrecg.config.rebasis import RebasisConfig
 from mrecg.methods.hyperparameters import STRICT
 from mrecg.methods.qdrop import QDrop
 from mrecg.methods.registry import MethodConfig
-from mrecg.registry import CRITERIA
 
 BitWidth = Annotated[int, Field(ge=2, le=32)]
 Precision = Literal[32, "tf32", "bf16"]
+PUBLISHED_STEPS, MOST_LR_FACTOR = 20_000, 20.0
+"""Steps a unit of the published protocols, and the largest factor of trainer.lr_factor=auto."""
 FLOAT_BITS = 32
 """A bit width of 32 means: not quantized."""
 
@@ -92,84 +94,15 @@ class GranularityConfig:
         return self
 
 
-PLANNERS = {"budget": ("gain",), "published": ()}
-"""Planners that are no criterion: how neighbours compare for them."""
-
-
-def planners() -> tuple[str, ...]:
-    """Names of all planners."""
-    return (*CRITERIA.names(), *PLANNERS)
-
-
-def differences_of(planner: str) -> tuple[str, ...]:
-    """How neighbours may compare for a planner, the default first."""
-    found: tuple[str, ...] = PLANNERS[planner] if planner in PLANNERS else CRITERIA.get(planner).differences
-    return found
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class PlannerConfig:
-    """How granularity=mixed chooses what to merge."""
-
-    name: Annotated[str, OneOf(planners)] = "loss"
-    """Module capacity from the shapes, from the loss or from the relative error of a probe run, the smallest
-    predicted error within a budget of time and memory (takes trials of merges), or a paper's schedule."""
-    merge_count: Annotated[int, Field(ge=0)] | Literal["auto"] = 3
-    """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group. auto: as
-    few as calm the probe's curve to oscillation_threshold. Not used by budget and published."""
-    oscillation_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """For merge_count=auto: predicted oscillation index, at most, as a fraction of the block-wise one."""
-    time_budget: Annotated[float, Field(ge=1, le=1000)] = 1.5
-    """For planner=budget: time of all optimisation steps, at most, as a multiple of that of blocks alone."""
-    memory_budget_mb: Annotated[int, Field(ge=1)] | None = None
-    """For planner=budget: float32 activations of one group and batch in the optimisation, at most, MB; null:
-    no limit."""
-    min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """For planner=budget: fraction of the final error that a merge has to take off, by prediction; less is
-    taken for the noise of its trial."""
-    max_group_size: Annotated[int, Field(ge=2)] = 4
-    """Units in one group, at most."""
-    merge_boundary: bool = False
-    """Whether the first and the last unit may be merged: they have bits of their own, and the loss of logits
-    does not compare with that of feature maps."""
-    not_comparable: Literal["include", "exclude", "loss"] = "include"
-    """What to do with pairs that are not topologically homogeneous (other strides, kinds of layer, shortcut):
-    rank them like all others, leave them alone, or rank them by the loss (with modcap; takes a probe run)."""
-    stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
-    """ModCap's factor for a layer of stride 2."""
-    difference: Literal["squared", "log_ratio", "fall", "rise", "gain"] | None = None
-    """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap and loss, fall
-    (squared, where b < a) for loss, rise for error, gain for budget; null: squared, fall, rise and gain, in
-    this order."""
-    probe_steps: Annotated[int, Field(ge=0)] | None = None
-    """Steps a unit of the probe run for loss, error and budget; null: as many as trainer.steps, for budget
-    a quarter of them, but 100; 0: round to nearest."""
-    schedule: str | None = None
-    """For planner=published: name of the schedule; null: the model's name or the beginning of it."""
-
-    @model_validator(mode="after")
-    def _difference_fits(self) -> "PlannerConfig":
-        fit = differences_of(self.name)  # what cannot be loaded is said before any work
-        if self.difference is not None and self.difference not in fit:
-            fitting = ", ".join(fit) or "none"
-            raise ValueError(
-                f"planner.difference: {self.difference!r} does not go with {self.name}; choose from {fitting}"
-            )
-        if self.not_comparable == "loss" and self.name != "modcap":
-            raise ValueError(
-                f"planner.not_comparable: loss goes with planner=modcap; {self.name} needs it not"
-            )
-        return self
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainerConfig:
     """The optimisation of one group."""
 
-    steps: PositiveInt = 20_000
+    steps: PositiveInt = PUBLISHED_STEPS
     """Optimisation steps a unit."""
-    lr_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """Factor on all learning rates of the method, which were chosen for 20,000 steps; fewer need more."""
+    lr_factor: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = 1.0
+    """Factor on all learning rates of the method, which were chosen for 20,000 steps; fewer need more. auto:
+    20,000 over the steps, so that the way to go stays the same, at least 1 and at most 20."""
     steps_per: Literal["unit", "group"] = "unit"
     """Whether a merged group gets these steps once for each member (equal total) or once in all."""
     batch_size: PositiveInt = 32
@@ -189,6 +122,13 @@ class TrainerConfig:
     """On a GPU, record the step of each group once and replay it. Not yet tried on a device."""
     kernels: Literal["fused", "plain"] = "fused"
     """Fused kernels where there are some (float32, CPU, CUDA), or torch operations that compute the same."""
+
+    @property
+    def rates(self) -> float:
+        """The factor on the method's learning rates, as a number."""
+        if self.lr_factor != "auto":
+            return self.lr_factor
+        return min(max(PUBLISHED_STEPS / self.steps, 1.0), MOST_LR_FACTOR)
 
     @model_validator(mode="after")
     def _devices_fit(self) -> "TrainerConfig":
@@ -236,6 +176,8 @@ class RunConfig:
     """The images."""
     bits: BitsConfig = Field(default_factory=BitsConfig)
     """The bit widths."""
+    rebasis: RebasisConfig = Field(default_factory=RebasisConfig)
+    """The basis that activations are quantized in."""
     calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
     """The search of ranges."""
     method: MethodConfig = Field(default_factory=QDrop)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt, TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ from mrecg.config.validate import plain
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, MrecgError
 from mrecg.formats import packed
+from mrecg.graph.basis import REBASED, restructure, structure
 from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
 from mrecg.models.preprocessing import told
@@ -30,6 +31,7 @@ from mrecg.version import __version__
 _UNUSED = ("weights", "checkpoint", "checkpoint_key", "checkpoint_match", "rename", "sha256")
 """Of a model's configuration: where its full-precision weights came from, which is not needed any more."""
 _WIDTHS = TypeAdapter(dict[str, int])
+_REBASED = TypeAdapter(dict[Literal["biases", "caps"], list[str]])
 AFFINE = "affine_folded"
 """Key of the description: constants are folded into layers. Version 0.1.0 folded BatchNorms only."""
 _Shape = tuple[PositiveInt, PositiveInt, PositiveInt]
@@ -85,6 +87,7 @@ def dump(network: QuantizedNetwork, config: RunConfig, preprocessing: Preprocess
         "preprocessing": None if said is None else asdict(said),
         "input_shape": preprocessing.input_shape if preprocessing else config.model.input_shape,
         AFFINE: True,
+        **({REBASED: found} if (found := structure(network.traced)) else {}),
         "weight_bits": dict(network.policy.layers),
         "activation_bits": dict(network.policy.activations),
     }
@@ -211,6 +214,7 @@ def rebuild(
         max_unit_layers=units.max_unit_layers,
         fold_affine=folds_affine(about),
     )
+    _rebased(parts.graph, about, what)
     network = QuantizedNetwork(
         parts.graph,
         parts.units,
@@ -221,6 +225,18 @@ def rebuild(
     )
     # Also for its memory order, on which the last bits of the outputs depend.
     return network.to(torch.device("cpu"))
+
+
+def _rebased(graph: fx.GraphModule, about: Mapping[str, Any], what: str) -> None:
+    """Add what a re-basis had added; its values are among the saved ones."""
+    if REBASED not in about:
+        return
+    try:
+        added = _REBASED.validate_python(about[REBASED])
+        restructure(graph, added["biases"], added["caps"])
+    except (MrecgError, ValidationError, *DAMAGED) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{what}: its description does not fit the model: {reason}") from error
 
 
 def _recorded(graph: fx.Graph, about: Mapping[str, Any], what: str) -> Policy | None:

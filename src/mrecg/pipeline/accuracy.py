@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mrecg.data.evaluation import refuse_labels, refuse_not_finite
 from mrecg.errors import DataError
+from mrecg.reconstruct.loss import prediction_difference
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Accuracy:
         images: How many were seen.
         labels: Of each image in order, shape (N,).
         decisions: Index of the largest logit of each image, shape (N,).
+        logits: Of each image, shape (N, classes), where they were asked for; else None.
+        kl: Kullback-Leibler divergence of the class probabilities from those of the reference, mean over the
+            images, nats; None without a reference.
     """
 
     top1: float
@@ -29,6 +33,8 @@ class Accuracy:
     images: int
     labels: Tensor = field(default_factory=lambda: torch.zeros(0).long(), repr=False, compare=False)
     decisions: Tensor = field(default_factory=lambda: torch.zeros(0).long(), repr=False, compare=False)
+    logits: Tensor | None = field(default=None, repr=False, compare=False)
+    kl: float | None = None
 
 
 @contextmanager
@@ -64,6 +70,8 @@ def accuracy(
     *,
     device: torch.device,
     progress: Callable[[int], None] | None = None,
+    keep_logits: bool = False,
+    reference: Tensor | None = None,
 ) -> Accuracy:
     """Measure a classifier.
 
@@ -72,6 +80,8 @@ def accuracy(
         batches: Images of shape (B, C, H, W) and labels of shape (B,).
         device: Where the model is.
         progress: Called after each batch with the number of its images.
+        keep_logits: Whether the result has the logits.
+        reference: Logits of another network for the same images, shape (N, classes), to compare with.
 
     Returns:
         The accuracies; top-5 counts all classes where there are fewer than five.
@@ -82,11 +92,18 @@ def accuracy(
     """
     top1 = top5 = images = 0
     wanted, decided = [torch.zeros(0).long()], [torch.zeros(0).long()]
+    kept: list[Tensor] = []
+    difference = 0.0
     for x, labels in batches:
         refuse_not_finite(x, "evaluation", first=images)
         logits = model(x.to(device, memory_format=torch.channels_last))
         refuse_labels(labels.tolist(), outputs_of(logits), "evaluation")
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()
+        if keep_logits:
+            kept.append(logits.float().cpu())
+        if reference is not None:
+            other = reference[images : images + len(labels)].double()
+            difference += float(prediction_difference(logits.cpu().double(), other)) * len(labels)
         hits = ranked == labels.unsqueeze(1)
         top1 += int(hits[:, 0].sum())
         top5 += int(hits.any(1).sum())
@@ -96,7 +113,13 @@ def accuracy(
         if progress is not None:
             progress(len(labels))
     return Accuracy(
-        top1 / max(images, 1), top5 / max(images, 1), images, torch.cat(wanted), torch.cat(decided)
+        top1 / max(images, 1),
+        top5 / max(images, 1),
+        images,
+        torch.cat(wanted),
+        torch.cat(decided),
+        logits=torch.cat(kept) if kept else None,
+        kl=None if reference is None else difference / max(images, 1),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Any, NamedTuple
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.errors import RunError
 from mrecg.methods.passes import Pass
 from mrecg.reconstruct.events import CurvePoint
@@ -69,21 +70,24 @@ class GroupStore:
     Args:
         root: Where the chain of keys begins.
         every_steps: See `Finished`; only the run's own store keeps groups in the middle of their steps.
+
+    Attributes:
+        place: The key of the group that was announced last.
     """
 
     def __init__(self, stores: Stores, root: str, *, every_steps: int = 0) -> None:
-        self._stores, self._key = stores, root
+        self._stores, self.place = stores, root
         self.every_steps = every_steps if stores.own is not None else 0
         self._partials: set[str] = set()
 
-    def announce(self, task: Pass, members: Sequence[str], steps: int) -> None:
+    def announce(self, task: Pass | FinishConfig, members: Sequence[str], steps: int) -> None:
         """Go on to the next group."""
-        link = json.dumps([self._key, repr(task), list(members), steps])
-        self._key = f"group-{hashlib.sha256(link.encode()).hexdigest()[:32]}"
+        link = json.dumps([self.place, repr(task), list(members), steps])
+        self.place = f"group-{hashlib.sha256(link.encode()).hexdigest()[:32]}"
 
     def recall(self) -> GroupRecord | None:
         """Find the record of the group that was announced."""
-        entry = self._stores.get(self._key)
+        entry = self._stores.get(self.place)
         try:
             return None if entry is None else record_of(entry)
         except DAMAGED:  # then it is optimised again
@@ -91,7 +95,7 @@ class GroupStore:
 
     def keep(self, record: GroupRecord) -> None:
         """Keep the record of the group that was announced."""
-        self._stores.put(self._key, entry_of(record))
+        self._stores.put(self.place, entry_of(record))
         while self._partials:  # it is through, and so are the trials before it
             self._drop(self._partials.pop())
 
@@ -115,7 +119,7 @@ class GroupStore:
         self._stores.replace(key, Entry(facts, dict(partial.state)))
 
     def _partial_key(self, name: str) -> str:
-        return f"partial-{hashlib.sha256(json.dumps([self._key, name]).encode()).hexdigest()[:32]}"
+        return f"partial-{hashlib.sha256(json.dumps([self.place, name]).encode()).hexdigest()[:32]}"
 
     def _drop(self, key: str) -> None:
         if self._stores.own is not None:

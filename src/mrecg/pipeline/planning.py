@@ -1,14 +1,16 @@
 """From a model to its calibrated units and their plan."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import PlannerConfig, RunConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import RunConfig
 from mrecg.errors import CheckpointError, DataError, MrecgError
+from mrecg.graph.basis import Rebasis, rebase
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
@@ -16,13 +18,14 @@ from mrecg.methods import optimises, passes_of
 from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.reuse import Reuse
-from mrecg.planner.plan import Probe, make_plan, needs_probe
+from mrecg.planner.plan import Alone, Probe, make_plan, needs_alone, needs_probe
 from mrecg.planner.schedule import Plan
 from mrecg.quant.layer_rows import LARGEST, Arrangement
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.calibrate import calibrate as find_ranges
 from mrecg.reconstruct.helpers import Team
+from mrecg.reconstruct.quantized_alone import IMAGES, quantized_alone
 from mrecg.track.terminal import Display, Quiet
 
 _IDLE = {
@@ -32,18 +35,27 @@ _IDLE = {
 """What methods do that optimise no group, where more can be said than that."""
 
 
-def cut(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] | None) -> QuantizedNetwork:
+def cut(
+    model: nn.Module,
+    config: RunConfig,
+    input_shape: tuple[int, ...] | None,
+    *,
+    rebasis: Rebasis | None = None,
+) -> QuantizedNetwork:
     """Trace a model, fold it, cut it into units and put the quantizers in.
 
     Args:
         model: The full-precision network.
         config: Granularity and bits.
         input_shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
+        rebasis: Bases for its activations; None: those that it has.
 
     Returns:
         The network, not yet calibrated.
     """
     parts = units_of(model, config, input_shape)
+    if rebasis is not None:
+        rebase(parts.graph, rebasis)
     return QuantizedNetwork(
         parts.graph, parts.units, config.bits, notes=parts.notes, unquantized=parts.unquantized
     )
@@ -157,8 +169,13 @@ def make_schedule(
         team: The devices that run the probe.
         display: Shows the probe's progress.
     """
-    probe: Probe | None = None
-    if probed(config):
+    probe: Probe | Sequence[Alone] | None = None
+    if measured(config) and not probed(config):
+        with (display or Quiet()).stage("pack", min(IMAGES, len(images))) as advance:
+            probe = quantized_alone(
+                network, images, seed=config.seed, batch=config.data.batch_size, progress=advance
+            )
+    elif probed(config):
         with probe_run.alone(network, config, sharing):
             probe = probe_run.find(network, config, sharing)
             if probe is None:
@@ -193,6 +210,19 @@ def moment_notes(network: QuantizedNetwork, config: RunConfig) -> list[str]:
     return notes
 
 
+def measured(config: RunConfig) -> bool:
+    """Tell whether a plan takes images.
+
+    Args:
+        config: Method, granularity and planner.
+
+    Returns:
+        Whether it does; never where the method optimises nothing.
+    """
+    alone = optimises(config.method) and needs_alone(config.granularity, config.planner)
+    return probed(config) or alone
+
+
 def probed(config: RunConfig) -> bool:
     """Tell whether a plan takes a probe run.
 
@@ -209,20 +239,21 @@ def plan_units(
     units: tuple[Unit, ...],
     bits: dict[str, int],
     config: RunConfig,
-    probe: Probe | None,
+    probe: Probe | Sequence[Alone] | None,
     notes: tuple[str, ...],
 ) -> Plan:
-    """Plan from facts and an optional probe.
+    """Plan from facts and what was measured.
 
     Args:
         units: The units in order.
         bits: Weight bits by layer.
         config: Granularity, planner, and the trainer's steps and batch size.
-        probe: Numbers of a plain run.
+        probe: Numbers of a plain run, or what quantizing each unit by itself does.
         notes: What is to be known about the units.
     """
     # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
-    idle = not optimises(config.method) and needs_probe(config.granularity, config.planner)
+    takes = needs_probe(config.granularity, config.planner) or needs_alone(config.granularity, config.planner)
+    idle = not optimises(config.method) and takes
     planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
     made = make_plan(
         [unit.facts for unit in units],

@@ -110,8 +110,13 @@ def run(
         ),
         listener=listener,
         trials=trials,
-        # A plain probe is the beginning of any plain run, so both have the same chain.
-        finished=sharing.groups(steps=steps, **({"trials": decisive["trials"]} if trials else {})),
+        # A plain probe is the beginning of any plain run, so both have the same chain, and a run whose merges
+        # are judged holds the same images out from the start.
+        finished=sharing.groups(
+            steps=steps,
+            held_out=decisive["held_out"],
+            **({"trials": decisive["trials"]} if trials else {}),
+        ),
     )
     probe = _probe(outcome, steps)
     if trials is not None:
@@ -150,6 +155,7 @@ def _decisive(network: QuantizedNetwork, config: RunConfig, steps: int, *, trial
     return {
         "steps": steps,
         "log_every": 0,  # it has no curves
+        "held_out": Settings.of(config).held_out,
         "method": plain(config)["method"] if steps else "rtn",
         "model": config.model.name,  # its family decides what a method leaves open
         "trials": sorted(allowed_pairs([unit.facts for unit in network.units], config.planner))

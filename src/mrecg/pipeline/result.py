@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from mrecg.formats.checkpoint import Quantized, dump, fill, read, rebuild
 from mrecg.models.build import architecture
 from mrecg.models.preprocessing import resolve
 from mrecg.planner.schedule import Plan
-from mrecg.reconstruct.events import GroupResult, UnitResult
+from mrecg.reconstruct.events import FinishPoint, GroupResult, UnitResult
 from mrecg.report import only_a_warning, write_report
 from mrecg.runs.identity import read_config
 from mrecg.runs.layout import (
@@ -29,6 +30,7 @@ from mrecg.runs.layout import (
     CURVES,
     DECISIONS,
     ENVIRONMENT,
+    FINISHING,
     IMAGES,
     PAGE,
     PLAN,
@@ -61,6 +63,7 @@ class Result(Quantized):
             full-precision network, decision of the quantized one; shape (N, 3). None without such images, and
             where a loaded folder has none.
         curves: The files of the curves of a result that was loaded, by name.
+        finishing: The curve of the finishing; empty where there was none.
         folder: Where it was loaded from; None: it is not from a folder.
     """
 
@@ -74,6 +77,7 @@ class Result(Quantized):
     weights: dict[str, Any]
     decisions: Tensor | None = None
     curves: Mapping[str, bytes] = field(default_factory=dict)
+    finishing: tuple[FinishPoint, ...] = ()
     folder: Path | None = None
 
     def __repr__(self) -> str:
@@ -113,6 +117,8 @@ class Result(Quantized):
                 files.curve(group.name, group.task, group.curve, group.steps)
         for index, unit in enumerate(self.units):
             files.unit(index, unit)
+        if self.finishing:
+            files.finishing(self.finishing, 0)
         write_yaml(folder / CONFIG, plain(self.config))
         write_json(folder / ENVIRONMENT, self.environment)
         write_json(folder / PLAN, self.plan.as_dict())
@@ -216,19 +222,43 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
             for file in sorted((folder / CURVES).glob("*.csv"))
             if file.is_file() and not file.is_symlink()
         },
+        finishing=_finishing(folder / FINISHING),
         folder=folder,
     )
 
 
-def _decisions(file: Path) -> Tensor | None:
+def _rows(file: Path, names: Sequence[str]) -> list[list[str]] | None:
+    """Read the rows below the header of a CSV file; None where there is no file."""
     if not file.is_file():
         return None
+    with TextIOWrapper(open_regular(file), encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    if header != [*names]:
+        raise ValueError(f"its columns are not {', '.join(names)}")
+    return rows
+
+
+def _finishing(file: Path) -> tuple[FinishPoint, ...]:
+    with _damage_named(file):
+        rows = _rows(file, [each.name for each in fields(FinishPoint)]) or []
+        values = [(int(step), _number(loss), _number(held_out)) for step, loss, held_out in rows]
+        return tuple(FinishPoint(step=step, loss=loss, held_out=held) for step, loss, held in values)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _decisions(file: Path) -> Tensor | None:
+    with _damage_named(file):
+        rows = _rows(file, ["label", "fp", "quantized"])
+        return None if rows is None else torch.tensor([[int(v) for v in row] for row in rows]).reshape(-1, 3)
+
+
+@contextmanager
+def _damage_named(file: Path) -> Iterator[None]:
     try:
-        with TextIOWrapper(open_regular(file), encoding="utf-8", newline="") as stream:
-            header, *rows = csv.reader(stream)
-        if header != ["label", "fp", "quantized"]:
-            raise ValueError("its columns are not label, fp and quantized")
-        return torch.tensor([[int(value) for value in row] for row in rows]).reshape(-1, 3)
+        yield
     except (OSError, csv.Error, RuntimeError, *DAMAGED) as error:
         raise CheckpointError(f"{file}: {error}; repeat the run, or remove the file") from error
 

@@ -4,11 +4,12 @@ Between reconstruction and accuracy the whole network may be finished (`mrecg.pi
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mrecg.config.finishing import require_two
 from mrecg.config.schema import RunConfig
@@ -21,17 +22,18 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
-from mrecg.pipeline.finishing import finished
+from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.planning import (
     calibrate,
     check_fit,
     cut,
     make_schedule,
+    measured,
     moment_notes,
     plan_units,
-    probed,
     units_of,
 )
+from mrecg.pipeline.rebasis import rebased
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
 from mrecg.pipeline.reuse import Reuse
@@ -47,8 +49,14 @@ from mrecg.report.tables import percent
 from mrecg.runs.layout import ENVIRONMENT, IMAGES, SUMMARY, WEIGHTS_ORIGIN
 from mrecg.system import machine, memory
 from mrecg.system.content_store import ContentStore
+from mrecg.track.kept_only import KeptOnly
 from mrecg.track.terminal import Display, Quiet
 from mrecg.track.trackers import Trackers, tracked
+
+ONE_IMAGE = (
+    "planner.held_out: of one calibration image none can be held out, so merges are judged on the image that "
+    "they learn from; give more images, or set planner.accept=all"
+)
 
 
 def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
@@ -138,6 +146,7 @@ def quantize(
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         outputs = check_fit(network, calibration)
+        network, rebasis, changed = rebased(network, calibration, config, display=display)
         sharing = Reuse(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
@@ -148,33 +157,41 @@ def quantize(
         for note in notes:
             display.note(note)
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
-    measure = partial(_accuracy, count=len(images), device=device, clock=clock, display=display)
+    measure = _Evaluation(count=len(images), device=device, clock=clock, display=display)
     kept = KeptBatches(images.batches, len(images))
     full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
-    again = partial(cut, model, config, tuple(images.calibration.shape[1:]))
+    again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
     with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
             calibrate(network, calibration, config, sharing, progress=advance)
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
+        settings = Settings.of(config, merges=bool(plan.merged))
+        if settings.judged and len(calibration) == 1:
+            display.note(ONE_IMAGE)
+        records = sharing.groups(held_out=settings.held_out)
         with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
             outcome = team.reconstruct(
                 network,
                 calibration,
                 plan,
-                Settings.of(config),
-                listener=Broadcast(progress, *trackers.listeners),
-                finished=sharing.groups(),
+                settings,
+                listener=Broadcast(progress, KeptOnly(Broadcast(*trackers.listeners))),
+                finished=records,
             )
-            sharing.saved["reconstruct"] = sum(group.seconds for group in outcome.groups if group.reused)
+            sharing.saved["reconstruct"] = outcome.reused_seconds
+            if outcome.verdicts:
+                plan = plan.after(outcome.verdicts)
+                trackers.plan(plan)
             probe_run.keep(network, config, sharing, plan, outcome)
-    outcome, finishing = finished(
-        network, calibration, config, outcome, clock=clock, display=display, trackers=trackers
-    )
-    low = measure(network.model, "evaluate", kept.second())
+        finishing_stage = FinishingStage(
+            team=team, records=records, sharing=sharing, clock=clock, display=display, trackers=trackers
+        )
+        outcome, finishing = finishing_stage.run(network, calibration, config, outcome)
+    low = measure(network.model, "evaluate", kept.second(), reference=full.logits if full else None)
     return Result(
         model=network.model,
         plan=plan,
@@ -198,6 +215,7 @@ def quantize(
                 reused=sharing.saved,
                 device=device,
                 finishing=finishing,
+                rebasis=changed,
             ),
         ).as_dict(),
         config=config,
@@ -206,23 +224,31 @@ def quantize(
         preprocessing=built.preprocessing if built else None,
         images=images.as_dict(),
         weights=built.weights.as_dict() if built else {"origin": "python"},
+        finishing=finishing.points if finishing else (),
         decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
     )
 
 
-def _accuracy(
-    model: nn.Module,
-    stage: str,
-    batches: Iterator[Batch],
-    *,
-    count: int,
-    device: torch.device,
-    clock: Clock,
-    display: Display,
-) -> Accuracy | None:
-    """Measure one of the two networks; None without evaluation images."""
-    with clock("evaluate"), display.stage(stage, count) as advance:
-        return accuracy(model, batches, device=device, progress=advance) if count else None
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """Measures the two networks on the evaluation images, if there are any."""
+
+    count: int
+    device: torch.device
+    clock: Clock
+    display: Display
+
+    def __call__(
+        self, model: nn.Module, stage: str, batches: Iterator[Batch], *, reference: Tensor | None = None
+    ) -> Accuracy | None:
+        """Measure one of them; the first one's logits are what the other is compared with."""
+        with self.clock("evaluate"), self.display.stage(stage, self.count) as advance:
+            if not self.count:
+                return None
+            first = reference is None
+            return accuracy(
+                model, batches, device=self.device, progress=advance, keep_logits=first, reference=reference
+            )
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
@@ -233,7 +259,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     """
     built = build(config.model, seed=config.seed)
     shape = built.preprocessing.input_shape
-    if not probed(config):
+    if not measured(config):
         parts = units_of(built.model, config, shape)
         bits = policy(parts.graph.graph, config.bits).layers
         return plan_units(parts.units, bits, config, None, parts.notes)
@@ -245,8 +271,9 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
         check_fit(network, calibration)
     except (ConfigError, DataError) as error:
         raise type(error)(f"{error}; planner=modcap plans without images") from error
+    network, rebasis, _ = rebased(network, calibration, config, display=display)
     sharing = Reuse(config, network, calibration, say=display.note if display else None)
-    build_again = partial(cut, built.model, config, shape)
+    build_again = partial(cut, built.model, config, shape, rebasis=rebasis)
     with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
         calibrate(network, calibration, config, sharing)
         return make_schedule(network, calibration, config, sharing, team, display=display)

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.config.schema import BitsConfig, CalibrationConfig, PlannerConfig, RunConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.rebasis import RebasisConfig
+from mrecg.config.schema import BitsConfig, CalibrationConfig, RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
@@ -83,10 +85,12 @@ def options_of(config: RunConfig) -> dict[str, Any]:
         found["trainer.lr_factor"] = config.trainer.lr_factor
     if config.cache.dtype == "bfloat16":
         found["cache.dtype"] = config.cache.dtype
-    if config.finish.name != "none":
-        own, defaults = values["finish"], plain(FinishConfig(name=config.finish.name))
-        found["finish"] = config.finish.name
-        found |= {f"finish.{key}": value for key, value in own.items() if value != defaults[key]}
+    stages: tuple[FinishConfig | RebasisConfig, ...] = (config.rebasis, config.finish)
+    for group, stage in zip(("rebasis", "finish"), stages, strict=True):
+        if stage.name != "none":
+            own, defaults = values[group], plain(type(stage)()) | {"name": stage.name}
+            found[group] = stage.name
+            found |= {f"{group}.{key}": value for key, value in own.items() if value != defaults[key]}
     return found
 
 
@@ -118,6 +122,7 @@ class Measured:
         reused: Seconds of each stage that other runs had spent on what this one took from them.
         device: Where the run took place.
         finishing: How the network was finished; None: it was not.
+        rebasis: What was re-based; None: nothing was to be.
     """
 
     full: Accuracy | None
@@ -126,6 +131,7 @@ class Measured:
     reused: Mapping[str, float]
     device: torch.device
     finishing: Finishing | None = None
+    rebasis: Mapping[str, Any] | None = None
 
 
 def summarise(
@@ -177,6 +183,7 @@ def summarise(
         devices=config.trainer.devices,
         fp=_accuracy(measured.full),
         quantized=_accuracy(measured.quantized),
+        to_fp=_to_full_precision(measured.full, measured.quantized),
         evaluation_images=len(images),
         evaluation=draws["evaluation"],
         oscillation=Oscillation(
@@ -199,13 +206,26 @@ def summarise(
         notes=tuple(inputs.notes),
         status=COMPLETED,
     )
-    if measured.finishing is None:
-        return found  # without a key of it, as before there was such a stage
-    return found.model_copy(update={"finish": finish_record(measured.finishing)})
+    # Without keys of what was not done, as before there was such a thing.
+    extra: dict[str, Any] = {}
+    if measured.rebasis is not None:
+        extra["rebasis"] = dict(measured.rebasis)
+    if measured.finishing is not None:
+        extra["finish"] = finish_record(measured.finishing)
+    if plan.verdicts:
+        extra["verdicts"] = tuple(asdict(verdict) for verdict in plan.verdicts)
+    return found.model_copy(update=extra) if extra else found
 
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:
     return summary_parts.Accuracy(top1=found.top1, top5=found.top5) if found else None
+
+
+def _to_full_precision(full: Accuracy | None, low: Accuracy | None) -> summary_parts.ToFullPrecision | None:
+    if full is None or low is None:
+        return None
+    alike = (full.decisions == low.decisions).float().mean()
+    return summary_parts.ToFullPrecision(kl=low.kl, agreement=float(alike))
 
 
 def _group(group: GroupResult) -> GroupSummary:

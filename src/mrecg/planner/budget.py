@@ -12,7 +12,8 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mrecg.config.schema import PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import TrainerConfig
 from mrecg.errors import PlanError
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.probe import Probe

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
-from mrecg.config.schema import PlannerConfig
+from mrecg.config.merging import PlannerConfig
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner import budget
 from mrecg.planner.capacity import differences, module_capacity

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
-from mrecg.config.schema import PlannerConfig
+from mrecg.config.merging import PlannerConfig
 from mrecg.errors import PlanError
 from mrecg.planner.probe import Probe
 from mrecg.planner.schedule import chain, top_pairs

@@ -5,19 +5,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig, differences_of
+from mrecg.config.merging import PlannerConfig, differences_of
+from mrecg.config.schema import GranularityConfig, TrainerConfig
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.budget import plan_within_budget, trial_gains
 from mrecg.planner.capacity import comparable
 from mrecg.planner.criteria import Measured, criterion
 from mrecg.planner.oscillation import auto_count
-from mrecg.planner.probe import Probe, check_probe, needs_probe, needs_trials
+from mrecg.planner.pack import Alone, pack_scores, packs
+from mrecg.planner.probe import Probe, check_probe, needs_alone, needs_probe, needs_trials
 from mrecg.planner.published import PUBLISHED
 from mrecg.planner.schedule import Criterion, Merge, Plan, chain, named_pairs, top_pairs
 from mrecg.registry import CRITERIA
 
-__all__ = ["Probe", "allowed_pairs", "make_plan", "needs_probe", "needs_trials"]
+__all__ = ["Alone", "Probe", "allowed_pairs", "make_plan", "needs_alone", "needs_probe", "needs_trials"]
 
 
 def make_plan(
@@ -27,7 +29,7 @@ def make_plan(
     granularity: GranularityConfig,
     planner: PlannerConfig,
     model: str,
-    probe: Probe | None = None,
+    probe: Probe | Sequence[Alone] | None = None,
     trainer: TrainerConfig | None = None,
 ) -> Plan:
     """Decide which units are optimised jointly.
@@ -36,7 +38,8 @@ def make_plan(
         units: Facts of all units in order.
         bits: Weight bits by layer name.
         model: Name of the model, by which published schedules are found.
-        probe: Numbers of a plain run; needed when `needs_probe`.
+        probe: Numbers of a plain run, needed when `needs_probe`; or what quantizing each unit by itself does,
+            needed when `needs_alone`.
         trainer: How steps are counted, and images a step: what a merged group costs under a budget; None: by
             the schema's defaults.
 
@@ -47,15 +50,22 @@ def make_plan(
         PlanError: A schedule names what is no unit, there is no published schedule for the model, the probe
             or its trials are missing, or no plan keeps the budget.
     """
-    names = tuple(unit.name for unit in units)
+    names, chosen_by = tuple(unit.name for unit in units), planner.name
+    judged = granularity.name == "mixed" and planner.judged
+    planner = planner.ranking
+    alone: Sequence[Alone] = ()
+    if probe is not None and not isinstance(probe, Probe):
+        alone, probe = probe, None
     if probe is not None:
         check_probe(probe, len(names))
     criteria = _criteria(units, bits, planner, probe)
+    if alone:
+        criteria.append(pack_scores(alone))
     differing = tuple(comparable(left, right) for left, right in pairwise(units))
     if granularity.name != "mixed" or planner.name == "published":
         pairs = _given_pairs(units, granularity, planner, model)
         choice = _Choice(pairs=pairs, asked=len(pairs) if granularity.name == "mixed" else 0)
-    elif planner.merge_count == 0 and planner.name != "budget":
+    elif planner.merge_count == 0 and planner.name not in ("budget", "pack"):
         choice = _Choice(pairs=[], asked=0)
     else:
         decider = _decider(criteria, planner)
@@ -67,18 +77,21 @@ def make_plan(
             work = trainer or TrainerConfig()
             pairs, note = plan_within_budget(units, decider, planner, work, allowed=allowed)
             choice = _Choice(pairs=pairs, asked=len(pairs), decider=decider, note=note)
+        elif planner.name == "pack":
+            pairs = packs(decider.capacities, allowed, max_group_size=planner.max_group_size)
+            choice = _Choice(pairs=pairs, asked=len(pairs), decider=decider)
         else:
             choice = _largest(decider, allowed, planner, probe)
     return Plan(
         granularity=granularity.name,
-        planner=planner.name if granularity.name == "mixed" else "",
+        planner=chosen_by if granularity.name == "mixed" else "",
         merge_count=choice.asked,
         units=names,
         groups=tuple(tuple(names[i] for i in group) for group in chain(len(names), choice.pairs)),
         merges=tuple(_merge(units, pair, choice.decider) for pair in choice.pairs),
         criteria=tuple(sorted(criteria, key=lambda criterion: criterion is not choice.decider)),
         not_comparable=differing,
-        note=f"{choice.note} {_about(probe)}".strip(),
+        note=" ".join(filter(None, [choice.note, _about(probe), _JUDGED if judged and choice.pairs else ""])),
         facts=tuple(units),
     )
 
@@ -183,6 +196,9 @@ _EVERYTHING = (
 )
 
 
+_JUDGED = "Held-out images decide during the run which of these merges are made."
+
+
 def _about(probe: Probe | None) -> str:
     if probe is None:
         return ""
@@ -199,7 +215,8 @@ def _decider(criteria: Sequence[Criterion], planner: PlannerConfig) -> Criterion
             return found
     if planner.name == "budget" and any(criterion.name == "loss" for criterion in criteria):
         raise PlanError("planner=budget needs trials of merges in its probe run, and this one has none")
-    raise PlanError(f"planner={planner.name} needs a probe run: images to calibrate on")
+    what = "images to calibrate on" if planner.name == "pack" else "a probe run: images to calibrate on"
+    raise PlanError(f"planner={planner.name} needs {what}")
 
 
 def _with_loss(decider: Criterion, criteria: Sequence[Criterion], differing: Sequence[str]) -> Criterion:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import GranularityConfig
 from mrecg.errors import PlanError
 from mrecg.registry import CRITERIA
 
@@ -59,6 +60,7 @@ def needs_probe(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
         True for mixed granularity by budget, by loss or by error (or by ModCap where the probe ranks pairs or
         finds how many to merge), unless nothing is to be merged anyway.
     """
+    planner = planner.ranking
     if granularity.name != "mixed":
         return False
     if planner.merge_count == "auto" and planner.name in CRITERIA:
@@ -77,3 +79,12 @@ def needs_trials(granularity: GranularityConfig, planner: PlannerConfig) -> bool
         True for mixed granularity by budget.
     """
     return granularity.name == "mixed" and planner.name == "budget"
+
+
+def needs_alone(granularity: GranularityConfig, planner: PlannerConfig) -> bool:
+    """Tell whether a plan needs to know what quantizing each unit by itself does.
+
+    Returns:
+        True for mixed granularity by pack.
+    """
+    return granularity.name == "mixed" and planner.name == "pack"

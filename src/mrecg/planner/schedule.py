@@ -5,7 +5,7 @@ difference maximise the objective exactly; chosen pairs that share a unit become
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.unit_facts import UnitFacts
+from mrecg.planner.verdict import Verdict
 
 LONGEST_NAME = 4
 """Units that a group's name spells out, at most."""
@@ -82,6 +83,8 @@ class Plan:
             the predicted error, or fewer merges than asked for.
         graph_notes: What a reader should know about the units: layers untied, large units cut, the trace.
         facts: What each unit consists of, in order; empty in a plan that an earlier version wrote.
+        verdicts: What held-out images said of each group that was planned; empty where they were not asked.
+            ``groups`` and ``merges`` are what was made of it.
     """
 
     granularity: str
@@ -95,6 +98,7 @@ class Plan:
     note: str = field(default="")
     graph_notes: tuple[str, ...] = ()
     facts: tuple[UnitFacts, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self.units, self.groups)
@@ -107,6 +111,32 @@ class Plan:
     def merged(self) -> tuple[tuple[str, ...], ...]:
         """The groups with more than one unit."""
         return tuple(group for group in self.groups if len(group) > 1)
+
+    def after(self, verdicts: Sequence[Verdict]) -> "Plan":
+        """The plan as it was carried out.
+
+        Args:
+            verdicts: On its merged groups.
+
+        Returns:
+            It, with the groups whose merge was not kept taken apart.
+        """
+        apart = {verdict.group for verdict in verdicts if not verdict.kept}
+        groups = [
+            part
+            for group in self.groups
+            for part in ([(name,) for name in group] if group in apart else [group])
+        ]
+        undone = {name for group in apart for name in group[:-1]}
+        kept = len(verdicts) - len(apart)
+        said = f"Held-out images decided: {kept} of {len(verdicts)} planned groups merged."
+        return replace(
+            self,
+            groups=tuple(groups),
+            merges=tuple(merge for merge in self.merges if merge.left not in undone),
+            note=f"{self.note} {said}".strip(),
+            verdicts=tuple(verdicts),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain values for plan.json."""

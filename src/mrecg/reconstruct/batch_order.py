@@ -15,10 +15,14 @@ class Order:
     Args:
         batch: How many a step sees; no image twice.
         device: Where the indices are needed.
+        chosen: Numbers of the images to draw from, on the CPU; None: all.
     """
 
-    def __init__(self, images: int, batch: int, *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, images: int, batch: int, *, seed: int, device: torch.device, chosen: Tensor | None = None
+    ) -> None:
         self.images, self.batch, self.seed, self.device = images, batch, seed, device
+        self._chosen = chosen
         self._generator = torch.Generator()
         self._begin, self._rows = 0, torch.empty(0, batch, dtype=torch.int64)
 
@@ -36,4 +40,6 @@ class Order:
 
     def _draw(self, step: int) -> Tensor:
         self._generator.manual_seed(scramble(self.seed, step))
-        return torch.randperm(self.images, generator=self._generator)[: self.batch]
+        if self._chosen is None:
+            return torch.randperm(self.images, generator=self._generator)[: self.batch]
+        return self._chosen[torch.randperm(len(self._chosen), generator=self._generator)[: self.batch]]

@@ -44,7 +44,8 @@ def _calibrate(
 ) -> Iterator[str]:
     for unit, low in zip(network.units, network.low, strict=True):
         if config.weight_range == "output":
-            output_ranges.find_ranges(low, values.batches(batch))
+            some = output_ranges.evenly(values.images, output_ranges.IMAGES).split(batch)
+            output_ranges.find_ranges(low, map(values.take, some))
         else:
             for layer in layers_of(low):
                 layer.calibrate(kind=config.weight_range, norm=config.norm, candidates=config.candidates)

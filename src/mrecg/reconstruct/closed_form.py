@@ -19,8 +19,8 @@ from mrecg.quant.output_search import search, solve
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.group_state import agree
-from mrecg.reconstruct.held_out import Reach
-from mrecg.reconstruct.output_ranges import watch
+from mrecg.reconstruct.held_out import Predictions
+from mrecg.reconstruct.output_ranges import evenly, watch
 
 SURE = 0.9
 """Correlation of a channel's output with its target from which the gain is that of least squares. Below,
@@ -39,7 +39,7 @@ class Solver:
     def __init__(self, context: Context, pass_: Pass) -> None:
         assert pass_.solve is not None
         self._context, self._pass, self._task = context, pass_, pass_.solve
-        self._reach = Reach(context)
+        self._predictions = Predictions(context)
 
     @torch.no_grad()
     def solve(self, index: int, quantized: Store, full: Store) -> None:
@@ -59,13 +59,13 @@ class Solver:
             path: layer for path in context.network.units[index].layers if (layer := self._at(index, path))
         }
         with quantization(low, activations=self._pass.activations):
-            before, begun = self._reach.after(index, quantized), _Kept(layers)
+            before, begun = self._predictions.difference_with(index, quantized), _Kept(layers)
             targets = self._targets(index, places, full)
             for corrected in (True, False):
                 for path, layer in places.items():
                     moments = self._moments(index, layer, targets[path], quantized)
                     _settle(moments, self._task, corrected=corrected)
-                if self._reach.after(index, quantized) < before:
+                if self._predictions.difference_with(index, quantized) < before:
                     break
                 begun.restore()
         agree([low], context.shard.ranks)
@@ -118,8 +118,11 @@ class Solver:
     def _learned(self) -> Iterator[Tensor]:
         """Numbers of the own images that moments are taken from, batch by batch."""
         context = self._context
-        count = min(self._task.images, context.shard.images - context.held_out)
-        own = torch.arange(context.shard.before(count))
+        learned = context.learned_from
+        learned = torch.arange(context.shard.images) if learned is None else learned
+        # Evenly: who calls from Python may have images sorted by class.
+        chosen = learned[evenly(len(learned), self._task.images)]
+        own = torch.isin(context.shard.owned, chosen).nonzero().flatten()
         if len(own):
             yield from torch.split(own, context.settings.eval_batch)
 

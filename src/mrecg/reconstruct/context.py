@@ -1,10 +1,11 @@
 """What a reconstruction does for each of its groups, and with what; the walk over the groups passes it on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import group_name
@@ -31,7 +32,7 @@ class Context:
         shard: Which of all images these are.
         listener: Is told of every chunk and unit.
         finished: Keeps the records of groups, and may have some from before; rank 0's counts.
-        held_out: The last so many images are for measuring: no group learns from them.
+        held_out: Numbers of the images that are for measuring, ascending: no group learns from them.
     """
 
     network: QuantizedNetwork
@@ -41,12 +42,25 @@ class Context:
     shard: Shard
     listener: Listener
     finished: Finished | None = None
-    held_out: int = 0
+    held_out: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     @cached_property
     def counted(self) -> Steps:
         """The steps of groups."""
         return Steps(self.network, self.settings.trainer, self.images.images)
+
+    @cached_property
+    def learned_from(self) -> Tensor | None:
+        """Numbers of the images that groups learn from, ascending; None: all."""
+        everything = torch.arange(self.shard.images)
+        return everything[~torch.isin(everything, self.held_out)] if len(self.held_out) else None
+
+    @cached_property
+    def measured_on(self) -> Tensor:
+        """Places of the images for measuring among those that this process owns; all, where none are."""
+        owned = self.shard.owned
+        chosen = torch.isin(owned, self.held_out) if len(self.held_out) else torch.ones_like(owned)
+        return chosen.nonzero().flatten()
 
     def quantized(self, members: range) -> Sequence[nn.Module]:
         """The quantized units of a group."""

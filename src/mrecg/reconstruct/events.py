@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mrecg.planner.verdict import Verdict
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
@@ -24,6 +26,28 @@ class CurvePoint:
     total: float
     beta: float | None
     prediction: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishPoint:
+    """A point of the curve of the finishing of a whole network.
+
+    Attributes:
+        step: Steps taken before.
+        loss: Mean loss of the steps since the point before; None at the start.
+        held_out: Loss of the held-out images; None where they were not looked at.
+    """
+
+    step: int
+    loss: float | None
+    held_out: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(FinishPoint):
+    """A point at which the held-out images were looked at."""
+
+    held_out: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +103,8 @@ class Ahead:
         task: Name of the method's pass.
         steps: Optimisation steps, those of corrections included; 0 where nothing is learned.
         cost: Time of a step relative to other groups', see `mrecg.planner.budget.step_cost`.
-        trial: Whether its outcome is only measured and taken back.
+        trial: Whether its outcome may be taken back once it is measured: that of a pair that is only tried,
+            or of a merge that held-out images judge. Then the group's units come before it, one by one.
     """
 
     name: str
@@ -108,8 +133,14 @@ class Listener(Protocol):
     def unit(self, index: int, result: UnitResult) -> None:
         """A unit is hardened and measured."""
 
+    def judged(self, verdict: Verdict) -> None:
+        """A merge was judged; the groups that are kept are told of next."""
+
     def finished(self, result: GroupResult) -> None:
         """A group is through a pass, and its units are measured; also one that had nothing to learn."""
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Another ``steps`` steps of the finishing of the whole network are done; the points in them."""
 
 
 class Silent:
@@ -127,10 +158,16 @@ class Silent:
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Ignore it."""
 
+    def judged(self, verdict: Verdict) -> None:
+        """Ignore it."""
+
     def unit(self, index: int, result: UnitResult) -> None:
         """Ignore it."""
 
     def finished(self, result: GroupResult) -> None:
+        """Ignore it."""
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
         """Ignore it."""
 
 
@@ -164,6 +201,11 @@ class Broadcast:
         for listener in self.listeners:
             listener.curve(group, task, points, steps)
 
+    def judged(self, verdict: Verdict) -> None:
+        """Tell everyone that a merge was judged."""
+        for listener in self.listeners:
+            listener.judged(verdict)
+
     def unit(self, index: int, result: UnitResult) -> None:
         """Tell everyone that a unit is measured."""
         for listener in self.listeners:
@@ -173,3 +215,8 @@ class Broadcast:
         """Tell everyone that a group is through."""
         for listener in self.listeners:
             listener.finished(result)
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Tell everyone that steps of the finishing are done."""
+        for listener in self.listeners:
+            listener.finishing(points, steps)

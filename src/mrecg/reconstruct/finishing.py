@@ -5,26 +5,36 @@ so on these the network never ends worse than it began.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.quant.modules import quantization
+from mrecg.quant.modules import layers_of, quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
-from mrecg.reconstruct.events import UnitResult
-from mrecg.reconstruct.finishing_module import Check, FinishTask, NetworkFinishing
+from mrecg.reconstruct.events import Check, FinishPoint, Listener, Silent, UnitResult
+from mrecg.reconstruct.finishing_module import NetworkFinishing, points_of, tensor_of
+from mrecg.reconstruct.finishing_task import FinishTask
 from mrecg.reconstruct.free_parameters import FreeParameters
+from mrecg.reconstruct.group_state import Finished, GroupRecord, restore, state_of
+from mrecg.reconstruct.held_out import divided
 from mrecg.reconstruct.job import deterministic
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, quiet_lightning
+from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.rolling_cache import advance, deviation
 from mrecg.reconstruct.settings import Settings
+from mrecg.reconstruct.spread import spreads
 
 _CHUNK = 10
 """Steps of the whole network between two signs of progress, at most."""
+_NAME = "finish"
+"""Name of its record in the middle of its steps."""
+_POINTS = "points"
+"""Name of the curve in its record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +46,21 @@ class Finishing:
         images: Calibration images that it learned from.
         held_out_images: Those that chose.
         chosen: The check whose state the network has; that of step 0: it is as it was.
-        checks: All checks, in order.
+        points: The curve.
+        diverged: Steps after which a loss was not finite, where learning ended; None: it never was.
     """
 
     measure: str
     images: int
     held_out_images: int
     chosen: Check
-    checks: tuple[Check, ...]
+    points: tuple[FinishPoint, ...]
+    diverged: int | None = None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The points at which the held-out images were looked at."""
+        return tuple(point for point in self.points if isinstance(point, Check))
 
 
 def finish(
@@ -52,63 +69,138 @@ def finish(
     config: FinishConfig,
     settings: Settings,
     *,
-    progress: Callable[[int], None] | None = None,
+    listener: Listener | None = None,
+    finished: Finished | None = None,
 ) -> Finishing:
     """Learn scales and biases of a whole network, in place; integers and zero points stay.
 
     Args:
         network: The quantized network with hard weights.
         images: Calibration images of shape (N, C, H, W), at least two, on the network's device.
-        settings: Seed, precision and chunk.
-        progress: Called with the number of steps done since the last call.
+        settings: Seed, precision, chunk and steps between two points of the curve.
+        listener: Is told of the points and of the number of steps.
+        finished: Keeps what it needs to be resumed; it has been announced there.
 
     Returns:
         How it went. The same arguments give the same result, bit by bit, on the same machine.
     """
     store = Store.of(images)
-    learned, held_out = divided(len(images), config.held_out, settings.seed)
-    task = FinishTask(
-        network=network,
-        images=store,
-        outputs=_outputs(network.full, store, settings.eval_batch),
-        learned=learned.to(images.device),
-        held_out=held_out.to(images.device),
-        config=config,
-        seed=_seed(settings.seed, "order"),
-        eval_batch=settings.eval_batch,
-        precision=settings.precision,
-    )
-    with quantization(network.model), quiet_lightning(), deterministic():
-        free = FreeParameters(network.model, store.take(task.learned[: settings.eval_batch]))
-        module = NetworkFinishing(task, free, progress or (lambda done: None))
-        if len(free):
+    job = FinishJob(config=config, settings=settings)
+    return job.run(network, store, Shard(store.images), listener=listener or Silent(), finished=finished)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishJob:
+    """What all processes that finish a network together know; see `finish`."""
+
+    config: FinishConfig
+    settings: Settings
+    block = 1
+    """Images that have to stay in one process."""
+
+    def run(
+        self,
+        network: QuantizedNetwork,
+        images: Store,
+        shard: Shard,
+        *,
+        listener: Listener,
+        finished: Finished | None,
+    ) -> Finishing:
+        """Do this process's part.
+
+        Args:
+            network: The quantized network, changed in place; equal in all processes.
+            images: The calibration images that the process owns.
+            shard: Which of all images these are.
+            listener: Is told of points and steps.
+            finished: See `finish`; only rank 0's is asked.
+
+        Returns:
+            How it went, for all images.
+        """
+        config, settings, ranks = self.config, self.settings, shard.ranks
+        learned, held_out = divided(shard.images, config.held_out, settings.seed)
+        with quantization(network.model), quiet_lightning(), deterministic():
+            task = FinishTask(
+                network=network,
+                images=images,
+                outputs=_outputs(network.full, images, settings.eval_batch),
+                shard=shard,
+                learned=learned,
+                held_out=held_out,
+                config=config,
+                seed=_seed(settings.seed, "order"),
+                eval_batch=settings.eval_batch,
+                log_every=settings.trainer.log_every,
+                precision=settings.precision,
+            )
+            kept = finished if finished is not None and finished.every_steps else None
+            keep = None if kept is None else partial(kept.keep_partial, _NAME)
+            seen = images.take(shard.part(learned[: settings.eval_batch]).own)
+            spread = spreads(network.model, layers_of(network.model), seen, ranks)
+            free = FreeParameters(network.model, config, spread)
+            module = NetworkFinishing(task, free, listener.finishing, keep)
             with free.learning():
-                chunk = min(settings.trainer.chunk, _CHUNK)
-                fit_in_chunks(module, range(config.steps), chunk, images.device)
-        chosen = module.choose()
-    return Finishing(
-        measure="kl" if task.logits else "relative_error",
-        images=len(learned),
-        held_out_images=len(held_out),
-        chosen=chosen,
-        checks=tuple(module.checks),
-    )
+                left = ranks.agreed(None if finished is None else finished.recall_partial(_NAME))
+                begin = module.begin(left)
+                if len(free):
+                    chunk = min(settings.trainer.chunk, _CHUNK)
+                    steps = range(begin, config.steps)
+                    fit_in_chunks(module, steps, chunk, images.device, ranks=ranks)
+            chosen = module.choose()
+        return Finishing(
+            measure="kl" if task.logits else "relative_error",
+            images=len(learned),
+            held_out_images=len(held_out),
+            chosen=chosen,
+            points=tuple(module.points),
+            diverged=module.diverged,
+        )
 
 
-def divided(images: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw the images that are held out: who calls from Python may have theirs sorted by class.
+def record_of(
+    network: QuantizedNetwork, finishing: Finishing, units: Sequence[UnitResult], seconds: float
+) -> GroupRecord:
+    """Make what a store keeps of a network that was finished.
 
     Args:
-        images: How many there are, at least two.
-        fraction: Of them that is held out, at least one.
-
-    Returns:
-        Numbers of the images to learn from, and of those held out.
+        network: The network as it is now.
+        units: The units, measured again.
+        seconds: What it took.
     """
-    count = min(max(1, round(images * fraction)), images - 1)
-    generator = torch.Generator().manual_seed(_seed(seed, "held_out"))
-    drawn = torch.randperm(images, generator=generator)
-    return drawn[count:].sort().values, drawn[:count].sort().values
+    learned = {name: value for name, value in state_of(network.low).items() if not name.endswith("integers")}
+    return GroupRecord(
+        state=learned | {_POINTS: tensor_of(finishing.points)},
+        measured=tuple((unit.error, unit.loss) for unit in units),
+        seconds=seconds,
+        noted={
+            "measure": finishing.measure,
+            "images": finishing.images,
+            "held_out_images": finishing.held_out_images,
+            "chosen": finishing.chosen.step,
+            "diverged": finishing.diverged,
+        },
+    )
+
+
+def recall(network: QuantizedNetwork, record: GroupRecord) -> Finishing:
+    """Finish a network as a record says.
+
+    Args:
+        network: The network, changed in place.
+        record: What `record_of` made of the same network.
+
+    Raises:
+        ValueError: It is the record of another network; then nothing is changed.
+    """
+    state, noted = dict(record.state), dict(record.noted)
+    points = tuple(points_of(state.pop(_POINTS)))
+    chosen = {p.step: p for p in points if isinstance(p, Check)}[noted.pop("chosen")]
+    if len(record.measured) != len(network.units):
+        raise ValueError("the record belongs to another network")
+    restore(network.low, state_of(network.low) | state)
+    return Finishing(chosen=chosen, points=points, **noted)
 
 
 def measure_units(

@@ -1,15 +1,16 @@
 """What a quantized network can still learn when its integers are fixed, at no cost for inference."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.quant.affine import dequantize
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.scales import PART
-from mrecg.reconstruct.spread import spreads
 
 
 class FreeParameters:
@@ -19,8 +20,9 @@ class FreeParameters:
     exactly. Integers and zero points stay. The full-precision network keeps its own biases.
 
     Args:
-        network: A quantized network with hard weights.
-        images: A batch that goes through it once, to see how far the output of each layer spreads.
+        network: A quantized network with hard weights, in the state that learning begins with.
+        config: Which of them are learned; all others stay, and are not among the attributes.
+        spreads: Standard deviation of the output of each layer, see `mrecg.reconstruct.spread`.
 
     Attributes:
         factors: Logarithm of the factor on each layer's scale, in the scale's shape.
@@ -28,15 +30,17 @@ class FreeParameters:
         scales: Of the activations.
     """
 
-    def __init__(self, network: nn.Module, images: Tensor) -> None:
-        self.layers, self._quantizers = layers_of(network), activations_of(network)
-        seen = spreads(network, self.layers, images)
-        owned = [(layer.own_bias(), spread) for layer, spread in zip(self.layers, seen, strict=True)]
+    def __init__(self, network: nn.Module, config: FinishConfig, spreads: Sequence[float]) -> None:
+        layers, quantizers = layers_of(network), activations_of(network)
+        self.layers = layers if config.weight_scales else []
         self.factors = [torch.zeros_like(layer.scale, requires_grad=True) for layer in self.layers]
+        owned = [(layer.own_bias(), spread) for layer, spread in zip(layers, spreads, strict=True)]
+        owned = owned if config.biases else []
         self.biases = [bias for bias, _ in owned if bias is not None]
         self._spreads = [spread for bias, spread in owned if bias is not None]
-        self.scales: list[Tensor] = [quantizer.scale for quantizer in self._quantizers]
+        self.scales: list[Tensor] = [q.scale for q in quantizers] if config.activation_scales else []
         self._begun = [layer.scale.clone() for layer in self.layers]
+        self._sizes = [float(scale.detach()) for scale in self.scales]
         self._floors = [scale.detach() * PART for scale in self.scales]
 
     def __len__(self) -> int:
@@ -61,14 +65,15 @@ class FreeParameters:
         """List what an optimiser learns.
 
         Args:
-            rate: Largest change of a step, relative to what is learned.
+            rate: Largest change of a step: of a scale relative to its first value, of a bias relative to the
+                spread of its layer's output.
 
         Returns:
             Its groups of parameters, each with a learning rate.
         """
         own = [(factor, 1.0) for factor in self.factors]
         own += zip(self.biases, self._spreads, strict=True)
-        own += [(scale, float(scale.detach())) for scale in self.scales]
+        own += zip(self.scales, self._sizes, strict=True)
         return [{"params": [tensor], "lr": rate * size} for tensor, size in own]
 
     def lend(self) -> None:
@@ -77,6 +82,16 @@ class FreeParameters:
             scale = layer.channels.spread(begun * factor.exp())
             zero = layer.channels.spread(layer.zero_point)
             layer.soft = dequantize(layer.integers.to(begun.dtype), scale, zero)
+
+    def share(self, part: float) -> None:
+        """Correct gradients of a part of a batch: those of activations were divided by the root of its size.
+
+        Args:
+            part: Its images over those of the batch.
+        """
+        for scale in self.scales:
+            if scale.grad is not None:
+                scale.grad.mul_(math.sqrt(part))
 
     @torch.no_grad()
     def settle(self) -> None:

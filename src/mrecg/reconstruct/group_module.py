@@ -64,11 +64,11 @@ class GroupReconstruction(L.LightningModule):
         self.pass_, self.steps = task.pass_, task.steps
         self._task, self._cache, self._report = task, task.cache, report
         self.drop = Drop(self.pass_.keep, task.seed)
-        count = self._cache.quantized.images if task.images is None else task.images
         self._shard = task.shard
+        count = self._cache.quantized.images if self._shard is None else self._shard.images
         # A shard's part of each batch is found on the CPU: a GPU would wait for the number of its images.
         place = self._cache.quantized.device if self._shard is None else torch.device("cpu")
-        self.order = Order(count, task.batch, seed=task.seed, device=place)
+        self.order = Order(count, task.batch, seed=task.seed, device=place, chosen=task.learned_from)
         self.rounding: SoftRounding | None = None
         if self.pass_.rounding and layers_of(self.group):
             self.rounding = SoftRounding(
@@ -103,7 +103,7 @@ class GroupReconstruction(L.LightningModule):
             index = self._shard.part(index).own
         first = cache.quantized.take(index.to(cache.quantized.device))
         with quantization(self.group, weights=False, activations=self.pass_.activations):
-            found = spreads(self.group, layers, first, self._shard and self._shard.ranks)
+            found = spreads(self.group, layers, first, self._shard.ranks if self._shard else None)
         biases = [(layer.own_bias(), spread) for layer, spread in zip(layers, found, strict=True)]
         return [(bias, spread) for bias, spread in biases if bias is not None]
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.methods.passes import Pass
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.reconstruct.events import CurvePoint, GroupResult
@@ -80,14 +81,17 @@ class Finished(Protocol):
 
     Attributes:
         every_steps: Steps between two records of a group in the middle of its steps; 0: none.
+        place: Where the walk is: what was announced up to now. It is put back to try something else there.
     """
 
     every_steps: int
+    place: str
 
-    def announce(self, task: Pass, members: Sequence[str], steps: int) -> None:
+    def announce(self, task: Pass | FinishConfig, members: Sequence[str], steps: int) -> None:
         """Say which group is next.
 
         Args:
+            task: What it learns, or how the whole network is finished.
             members: Names of the group's units.
             steps: Optimisation steps; 0 where there is nothing to learn.
         """
@@ -125,6 +129,23 @@ def state_of(units: Sequence[nn.Module]) -> dict[str, Tensor]:
         place in it and the name.
     """
     return {name: value.detach() for name, value in _parts(units)}
+
+
+def remembered(units: Sequence[nn.Module], task: Pass) -> dict[str, Tensor]:
+    """Copy what a pass will change, so that `restore` can put it back.
+
+    Args:
+        units: The units in order; they get biases of their own where the pass learns them.
+        task: The pass.
+
+    Returns:
+        As `state_of`.
+    """
+    if task.rounding is not None and task.rounding.bias_lr is not None:
+        for unit in units:
+            for layer in layers_of(unit):
+                layer.own_bias()
+    return {name: value.clone() for name, value in state_of(units).items()}
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from mrecg.config.schema import Precision
 from mrecg.methods.passes import Pass
@@ -25,7 +25,7 @@ class GroupTask:
         precision: Of convolutions and linear layers.
         graphs: Whether steps are recorded as CUDA graphs and replayed.
         tail: The full-precision units after it in order; needed where the network's prediction counts.
-        images: Learn from the first so many of the cache; None: from all.
+        learned_from: Numbers of the images to learn from, ascending; None: all.
         shard: The images that this process owns of all, where several share the work; the cache holds these.
     """
 
@@ -38,5 +38,5 @@ class GroupTask:
     precision: Precision = 32
     graphs: bool = False
     tail: Sequence[nn.Module] = ()
-    images: int | None = None
+    learned_from: Tensor | None = None
     shard: Shard | None = None

@@ -1,8 +1,10 @@
-"""What a unit's error does to the network's prediction, on the images that nothing learns from."""
+"""Calibration images that are for measuring, and how far the network's predictions are off on them."""
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrecg.reconstruct.activation_cache import Store
@@ -10,60 +12,115 @@ from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.loss import prediction_difference
 
 
-class Reach:
-    """Measures `output_difference` of a network that is quantized up to a unit, in full precision after it.
+def divided(images: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw the images that are held out: who calls from Python may have theirs sorted by class.
 
     Args:
-        context: What the reconstruction works with; its last ``held_out`` images count, all where none are.
+        images: How many there are.
+        fraction: Of them that is held out, at least one; of a single image none is.
+
+    Returns:
+        Numbers of the images to learn from, and of those held out, each ascending.
+    """
+    count = min(max(1, round(images * fraction)), images - 1)
+    # The finishing stage draws likewise, so what chooses there was not learned from before, either.
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/finish/held_out".encode()))
+    drawn = torch.randperm(images, generator=generator)
+    return drawn[count:].sort().values, drawn[:count].sort().values
+
+
+class Predictions:
+    """The network's outputs on the images that are for measuring; on all, where none are.
+
+    Args:
+        context: What the reconstruction works with; its process's own images count.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._outputs: list[Tensor] = []
+        self._full: Tensor | None = None
+
+    @property
+    def images(self) -> int:
+        """How many images all processes measure on."""
+        return len(self._context.held_out) or self._context.shard.images
+
+    @property
+    @torch.no_grad()
+    def full(self) -> Tensor:
+        """The full-precision output, shape (own images, ...)."""
+        if self._full is None:
+            self._full = self.after(self._context.images, 0)
+        return self._full
 
     @torch.no_grad()
-    def of(self, quantized: Store, begin: int) -> float:
-        """Measure.
+    def after(self, values: Store, begin: int) -> Tensor:
+        """The output when the full-precision rest follows.
 
         Args:
-            quantized: What enters the full-precision rest, shape (N, ...).
-            begin: The first unit of the rest.
+            values: What enters the first unit of the rest, shape (N, ...).
+            begin: That unit.
 
         Returns:
-            The difference, over the images of all processes.
+            Shape (own images, ...).
         """
-        return self._compared(nn.Sequential(*self._context.network.full[begin:]), quantized)
+        return self._outputs(self._context.network.full[begin:], values)
 
     @torch.no_grad()
-    def after(self, index: int, quantized: Store) -> float:
-        """Measure with a quantized unit as it is now.
+    def difference_with(self, index: int, values: Store) -> float:
+        """How far the output is off when a quantized unit, as it is now, and the full-precision rest follow.
 
         Args:
             index: The unit.
-            quantized: What enters it, shape (N, ...).
+            values: What enters it, shape (N, ...).
 
         Returns:
-            The difference, over the images of all processes.
+            As `difference`.
         """
         network = self._context.network
-        return self._compared(nn.Sequential(network.low[index], *network.full[index + 1 :]), quantized)
+        return self.difference(self._outputs([network.low[index], *network.full[index + 1 :]], values))
 
-    def _compared(self, rest: nn.Module, entering: Store) -> float:
-        context = self._context
-        if not self._outputs:
-            network = nn.Sequential(*context.network.full)
-            self._outputs = [network(x) for x in _last(context.images, context)]
-        low = [rest(x) for x in _last(entering, context)]
-        ranks = context.shard.ranks
+    def difference(self, low: Tensor) -> float:
+        """Tell how far outputs are off, over the images of all processes.
+
+        Args:
+            low: Those of the process's own images, shape (own images, ...).
+
+        Returns:
+            As `output_difference`.
+        """
+        full, ranks = self.full, self._context.shard.ranks
         if ranks.world == 1:
-            return output_difference(torch.cat(low), torch.cat(self._outputs))
+            return output_difference(low, full)
         difference = size = 0.0
-        if low:  # a process may have none of these images
-            full = torch.cat(self._outputs).double()
-            size = float(len(full) if full.ndim == 2 else full.square().sum())
-            difference = size * output_difference(torch.cat(low), full)
+        if len(low):  # a process may have none of these images
+            size = float(len(full) if full.ndim == 2 else full.double().square().sum())
+            difference = size * output_difference(low, full)
         difference, size = ranks.total(difference, size)
         return difference / max(size, torch.finfo(torch.float64).tiny)
+
+    def _outputs(self, units: Sequence[nn.Module], values: Store) -> Tensor:
+        rest = nn.Sequential(*units)
+        own = torch.split(self._context.measured_on, self._context.settings.eval_batch)
+        return torch.cat([rest(values.take(index)) for index in own]) if len(own[0]) else torch.empty(0)
+
+
+def differences(low: Tensor, full: Tensor) -> Tensor:
+    """Tell how far a network's output is off, image by image.
+
+    Args:
+        low: The quantized network's, shape (N, classes), or any other.
+        full: The full-precision one's, same shape.
+
+    Returns:
+        Shape (N,), float64: the Kullback-Leibler divergence of the class probabilities, in nats; for outputs
+        that are no logits the squared error.
+    """
+    low, full = low.double(), full.double()
+    if low.ndim == 2:
+        logs = (F.log_softmax(low, 1), F.log_softmax(full, 1))
+        return F.kl_div(*logs, reduction="none", log_target=True).sum(1)
+    return (low - full).square().flatten(1).sum(1)
 
 
 def output_difference(low: Tensor, full: Tensor) -> float:
@@ -84,10 +141,3 @@ def output_difference(low: Tensor, full: Tensor) -> float:
         return float(prediction_difference(low, full))
     tiny = torch.finfo(torch.float64).tiny
     return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))
-
-
-def _last(values: Store, context: Context) -> Iterator[Tensor]:
-    """The images that are for measuring; all, where none are."""
-    learned = context.shard.images - context.held_out if context.held_out else 0
-    for begin in range(context.shard.before(learned), values.images, context.settings.eval_batch):
-        yield values.take(torch.arange(begin, min(begin + context.settings.eval_batch, values.images)))

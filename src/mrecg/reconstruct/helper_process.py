@@ -17,6 +17,7 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.computing import computing
 from mrecg.reconstruct.events import Silent
+from mrecg.reconstruct.finishing import FinishJob
 from mrecg.reconstruct.job import Job
 from mrecg.reconstruct.ranks import Ranks, Shard
 
@@ -28,7 +29,7 @@ TIMEOUT = timedelta(days=30)
 class Call(NamedTuple):
     """What a helper gets to know before a job; the images come apart."""
 
-    job: Job
+    job: Job | FinishJob
     state: dict[str, Tensor]
     shapes: list[tuple[int, ...]]
     dtype: torch.dtype

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
+from mrecg.config.finishing import FinishConfig
 from mrecg.config.schema import Precision, TrainerConfig
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.planner.schedule import Plan
@@ -26,6 +27,7 @@ from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Listener, Silent
+from mrecg.reconstruct.finishing import Finishing, FinishJob, finish
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.helper_process import HOST, Call, HelperSettings, join, leave, serve
 from mrecg.reconstruct.job import Job, Reconstruction
@@ -133,14 +135,42 @@ class Team:
                 f"trainer.devices: {self.devices} share {store.images} calibration images{blocks}; "
                 "take fewer devices or more images"
             )
-        shard = Shard(store.images, Ranks(0, self.devices), job.block)
-        with self._watched(), _threads(self._threads):
-            self._connect()
-            self._send(job, network, store, shard)
-            own = Store.of(store.take(shard.owned))
+        with self._shared(job, network, store) as (own, shard):
             return job.run(network, own, shard, listener=listener, finished=finished)
 
-    def _send(self, job: Job, network: QuantizedNetwork, images: Store, shard: Shard) -> None:
+    def finish(
+        self,
+        network: QuantizedNetwork,
+        images: Tensor,
+        config: FinishConfig,
+        settings: Settings,
+        *,
+        listener: Listener | None = None,
+        finished: Finished | None = None,
+    ) -> Finishing:
+        """Finish a reconstructed network on all devices; else as `mrecg.reconstruct.finishing.finish`.
+
+        Raises:
+            DeviceError: A helper has ended.
+        """
+        if self.devices == 1:
+            return finish(network, images, config, settings, listener=listener, finished=finished)
+        job = FinishJob(config=config, settings=settings)
+        with self._shared(job, network, Store.of(images)) as (own, shard):
+            return job.run(network, own, shard, listener=listener or Silent(), finished=finished)
+
+    @contextmanager
+    def _shared(
+        self, job: Job | FinishJob, network: QuantizedNetwork, images: Store
+    ) -> Iterator[tuple[Store, Shard]]:
+        """Set the helpers to a job; gives the own images, and which these are."""
+        shard = Shard(images.images, Ranks(0, self.devices), job.block)
+        with self._watched(), _threads(self._threads):
+            self._connect()
+            self._send(job, network, images, shard)
+            yield Store.of(images.take(shard.owned)), shard
+
+    def _send(self, job: Job | FinishJob, network: QuantizedNetwork, images: Store, shard: Shard) -> None:
         shards = [shard.of(rank) for rank in range(self.devices)]
         shapes = [(len(each.owned), *images.shape[1:]) for each in shards]
         shard.ranks.agreed(Call(job, network.state(), shapes, images.dtype, shard))

@@ -6,16 +6,15 @@ the difference is what the merge brings at that budget. It is measured on images
 from: a merged group fits those that it learns from better in nearly every case, and often only those.
 """
 
-import copy
 import math
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from mrecg.methods.passes import Pass
-from mrecg.quant.modules import layers_of
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
-from mrecg.reconstruct.held_out import Reach
+from mrecg.reconstruct.group_state import remembered, restore
+from mrecg.reconstruct.held_out import Predictions
 from mrecg.reconstruct.optimise import optimise
 from mrecg.reconstruct.rolling_cache import GroupCache
 
@@ -63,7 +62,7 @@ class PairTrials:
         self.candidates = frozenset(candidates)
         self.reach: list[float] = []
         self.pairs: list[float] = []
-        self._measured: Reach | None = None
+        self._predictions: Predictions | None = None
 
     def held_out(self, images: int) -> int:
         """Decide how many images are for measuring.
@@ -103,8 +102,8 @@ class PairTrials:
         if not steps:
             self.pairs.append(math.nan)
             return
-        units = [context.network.low[i] for i in pair]
-        before = [copy.deepcopy(unit.state_dict()) for unit in units]
+        units = context.quantized(pair)
+        before = remembered(units, pass_)
         target = context.advance(context.network.full[index + 1], learned.target)
         joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
         optimise(context, pair, pass_, joint, steps)
@@ -112,12 +111,9 @@ class PairTrials:
         middle = context.advance_quantized(index, learned.quantized, pass_)
         out = context.advance_quantized(index + 1, middle, pass_)
         middle.free()
-        self.pairs.append(self._reach(context).of(out, pair.stop))
+        self.pairs.append(self._reach(context, out, pair.stop))
         out.free()
-        for unit, state in zip(units, before, strict=True):
-            unit.load_state_dict(state)
-            for layer in layers_of(unit):
-                layer.refresh()
+        restore(units, before)
 
     def after(self, context: Context, index: int, quantized: Store) -> None:
         """Measure what a unit's error does to the network's output.
@@ -127,7 +123,7 @@ class PairTrials:
             index: The unit, hardened.
             quantized: What leaves it, shape (N, ...).
         """
-        self.reach.append(self._reach(context).of(quantized, index + 1))
+        self.reach.append(self._reach(context, quantized, index + 1))
 
     def noted(self) -> dict[str, Any]:
         """What was noted at the last unit.
@@ -150,7 +146,7 @@ class PairTrials:
         if "pair" in noted:
             self.pairs.append(math.nan if noted["pair"] is None else float(noted["pair"]))
 
-    def _reach(self, context: Context) -> Reach:
-        if self._measured is None:
-            self._measured = Reach(context)
-        return self._measured
+    def _reach(self, context: Context, quantized: Store, begin: int) -> float:
+        if self._predictions is None:
+            self._predictions = Predictions(context)
+        return self._predictions.difference(self._predictions.after(quantized, begin))

@@ -10,14 +10,14 @@ from torch import nn
 
 from mrecg.errors import ConfigError, DivergenceError
 from mrecg.methods.passes import Pass
-from mrecg.quant.modules import layers_of, quantization
+from mrecg.quant.modules import quantization
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.fisher import fisher_weights
 from mrecg.reconstruct.group_module import GroupReconstruction
-from mrecg.reconstruct.group_state import Partial, agree, restore, state_of
+from mrecg.reconstruct.group_state import Partial, agree, remembered, restore
 from mrecg.reconstruct.group_task import GroupTask
 from mrecg.reconstruct.lightning_fit import fit_in_chunks, learning
 from mrecg.reconstruct.loss_floor import loss_floor
@@ -81,10 +81,7 @@ def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache,
     )
     names = context.names(members)
     units = context.quantized(members)
-    if pass_.rounding is not None and pass_.rounding.bias_lr is not None:
-        for layer in layers_of(nn.Sequential(*units)):
-            layer.own_bias()  # before its values are remembered
-    begin = {name: value.clone() for name, value in state_of(units).items()}
+    begin = remembered(units, pass_)
     retries = 0
     while True:
         context.listener.group(context.name(members), names, steps, floor)
@@ -133,7 +130,8 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
     """
     name, units = context.name(members), context.quantized(members)
     trainer = context.settings.trainer
-    images, ranks = context.shard.images - context.held_out, context.shard.ranks
+    ranks, learned_from = context.shard.ranks, context.learned_from
+    images = context.shard.images if learned_from is None else len(learned_from)
     curve: list[CurvePoint] = []
 
     def report(points: Sequence[CurvePoint], done: int) -> None:
@@ -165,7 +163,7 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
             precision=context.settings.precision,
             graphs=trainer.cuda_graphs,
             tail=context.network.full[members.stop :] if pass_.prediction else (),
-            images=images,
+            learned_from=learned_from,
             shard=context.shard if ranks.world > 1 else None,
         )
         module = GroupReconstruction(units, task, report)

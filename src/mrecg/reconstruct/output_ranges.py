@@ -1,7 +1,8 @@
 """Weight ranges by the error that they make in the output of their layers, with full-precision inputs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -18,7 +19,7 @@ def find_ranges(unit: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         unit: A quantized unit, changed in place.
-        batches: What enters it in full precision, shape (B, ...) each; the first `IMAGES` count.
+        batches: What enters it in full precision, shape (B, ...) each.
     """
     moments = [Moments(layer) for layer in layers_of(unit)]
     if not moments:
@@ -26,7 +27,7 @@ def find_ranges(unit: nn.Module, batches: Iterable[Tensor]) -> None:
     hooks = [watch(each.arrangement.layer, each.add) for each in moments]
     try:
         with quantization(unit, weights=False, activations="off"):
-            for x in _first(batches):
+            for x in batches:
                 unit(x)
     finally:
         for hook in hooks:
@@ -50,10 +51,15 @@ def watch(layer: QuantizedLayer, told: Callable[[Tensor], None]) -> RemovableHan
     return layer.register_forward_pre_hook(lambda module, inputs: told(inputs[0]))
 
 
-def _first(batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    left = IMAGES
-    for batch in batches:
-        yield batch[:left]
-        left -= len(batch)
-        if left <= 0:
-            return
+def evenly(images: int, count: int) -> Tensor:
+    """Choose images of the whole range.
+
+    Args:
+        images: How many there are.
+        count: How many are chosen, at most.
+
+    Returns:
+        Their numbers, ascending.
+    """
+    count = min(images, count)
+    return torch.arange(count) * images // max(count, 1)

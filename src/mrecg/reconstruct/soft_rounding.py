@@ -86,7 +86,7 @@ class SoftRounding(nn.Module):
 
     def _scales(self) -> Iterator[tuple[QuantizedLayer, Tensor | None]]:
         """Each layer with its scale where that is learned, in the shape of its own."""
-        scales = self.scale
+        scales: Tensor | None = self.scale
         if scales is not None and self.relative:
             scales = self.first_scale * scales.exp()
         parts = [None] * len(self._layers) if scales is None else torch.split(scales, self._scale_sizes)

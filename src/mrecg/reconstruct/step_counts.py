@@ -69,12 +69,15 @@ class Steps:
         there = correction.correctable([self._network.unfolded(i) for i in members])
         return self.correction(task) * -(-self._images // correction.BATCH) if there else 0
 
-    def ahead(self, task: Pass, groups: Sequence[range], tried: Sequence[range] = ()) -> Iterator[Ahead]:
+    def ahead(
+        self, task: Pass, groups: Sequence[range], tried: Sequence[range] = (), *, judged: bool = False
+    ) -> Iterator[Ahead]:
         """Say what a pass will do.
 
         Args:
             groups: Units of each group.
             tried: Units of each trial; it comes before its first unit's group.
+            judged: Whether merges are judged: their units come before them, one by one.
 
         Yields:
             One record a trial and group, in the order in which they come.
@@ -84,7 +87,14 @@ class Steps:
             if group.start in trials:
                 pair = trials[group.start]
                 yield self._ahead(task, pair, trial=True)
-            yield self._ahead(task, group, trial=False)
+            both = judged and self.can_be_judged(task, group)
+            for members in (range(i, i + 1) for i in group if both):
+                yield self._ahead(task, members, trial=False)
+            yield self._ahead(task, group, trial=both)
+
+    def can_be_judged(self, task: Pass, members: range) -> bool:
+        """Return whether a group may be made in two ways: it has several units, and something to learn."""
+        return len(members) > 1 and self.optimisation(task, members) > 0
 
     def _ahead(self, task: Pass, members: range, *, trial: bool) -> Ahead:
         names = tuple(self._network.units[i].name for i in members)

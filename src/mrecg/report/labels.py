@@ -73,12 +73,13 @@ def differing(runs: Sequence[Run], *, merges: bool = True) -> list[str]:
     with_option = {(run.method, key) for run in done for key in run.options}
 
     def option(key: str, run: Run) -> str:
-        of_finishing = key.startswith("finish")  # its other keys have the names of the trainer's
-        name = key if of_finishing else key.partition(".")[2]
+        stage = key.partition(".")[0]
+        of_stage = stage in ("finish", "rebasis")  # which has the stage's name alone, too
+        name = key if of_stage else key.partition(".")[2]
         if key in run.options:
             return f"{name} {run.options[key]}"
-        if of_finishing:
-            return f"{key} default" if "finish" in run.options and key != "finish" else ""
+        if of_stage:
+            return f"{key} default" if stage in run.options and key != stage else ""
         group = key.partition(".")[0]
         has = (run.method, key) in with_option if group == "method" else group != "planner" or run.planner
         return f"{name} default" if has and key != "planner.merge_count" else ""
@@ -109,7 +110,7 @@ def open_count(run: Run) -> bool:
     Returns:
         Whether it did.
     """
-    return run.planner == "budget" or run.options.get("planner.merge_count") == "auto"
+    return run.planner in ("budget", "pack") or run.options.get("planner.merge_count") == "auto"
 
 
 def _details(rivals: Sequence[Run]) -> list[Callable[[Run], str]]:

@@ -124,7 +124,7 @@ def _planner(run: Run) -> str:
     if not run.planner:
         return ""
     if open_count(run):
-        return run.planner if run.planner == "budget" else f"{run.planner}, auto"
+        return run.planner if run.planner in ("budget", "pack") else f"{run.planner}, auto"
     return f"{run.planner}, k = {run.merge_count}"
 
 

@@ -52,10 +52,12 @@ _KINDS = {
     "stage": (7, 0, "longdashdot", "triangle-up-open"),
     "network": (1, 0, "longdash", "diamond-open"),
     "fixed": (1, 1, "dashdot", "x"),
+    "safe": (3, 0, "solid", "star"),
     "loss": (4, 0, "solid", "circle"),
     "modcap": (3, 1, "solid", "square"),
     "error": (6, 1, "dashdot", "diamond"),
     "budget": (5, 0, "longdashdot", "triangle-up"),
+    "pack": (6, 0, "dot", "x"),
     "published": (7, 1, "longdash", "triangle-down"),
 }
 """By granularity, or planner: hue where one method is shown, shade where several are, dash, marker."""

@@ -1,7 +1,8 @@
 """Why a plan merges what it merges, in words."""
 
 from mrecg.planner.criteria import described
-from mrecg.planner.schedule import Criterion, Merge, Plan
+from mrecg.planner.schedule import Criterion, Merge, Plan, group_name
+from mrecg.planner.verdict import Verdict
 from mrecg.report.tables import compact
 
 DIFFERENCES = {
@@ -12,6 +13,20 @@ DIFFERENCES = {
     "gain": "fraction of the last that merging the pair takes off, by a trial",
     "rank": "rank of the pair, by the loss where the two are not comparable",
 }
+
+
+_MEASURES = {"kl": "KL divergence", "relative_error": "relative error"}
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Say in one line what held-out images said of a planned merge, and what became of it."""
+    alone, merged = ("not finite" if v is None else f"{v:.4g}" for v in (verdict.alone, verdict.merged))
+    images = "1 held-out image" if verdict.images == 1 else f"{verdict.images} held-out images"
+    measure = _MEASURES.get(verdict.measure, verdict.measure)
+    outcome = "kept" if verdict.kept else "undone"
+    name = group_name(verdict.group)
+    about = "" if verdict.standard_error is None else f" (difference ± {verdict.standard_error:.2g})"
+    return f"merge {name} {outcome}: {measure} {alone} one by one, {merged} merged{about}, on {images}"
 
 
 def criterion_title(criterion: Criterion) -> str:
@@ -50,6 +65,8 @@ def _why(plan: Plan, merge: Merge) -> str:
         return f"in its trial merging {effect} the final difference ({place})"
     left, right = compact(merge.left_capacity), compact(merge.right_capacity)
     what = described(decider).short
+    if decider.name == "pack":
+        return f"{what} is {left}, then {right}; the pack continues"
     direction = "rises" if merge.right_capacity > merge.left_capacity else "falls"
     return f"{what} {direction} from {left} to {right} ({place})"
 

@@ -95,8 +95,9 @@ def read_config(folder: Path) -> RunConfig:
 
 def _decisive(config: RunConfig) -> dict[str, Any]:
     values = {key: value for key, value in plain(config).items() if key not in _NO_MATTER}
-    if config.finish.name == "none":
-        del values["finish"]  # its other keys decide nothing then, and folders of before have no such group
+    for group in ("finish", "rebasis"):
+        if values[group]["name"] == "none":
+            del values[group]  # its other keys decide nothing then, and folders of before have no such group
     return {**values, "cache": {key: value for key, value in values["cache"].items() if key not in _PLACE}}
 
 

@@ -16,6 +16,8 @@ WEIGHTS = "quantized.safetensors"
 """The quantized network."""
 UNITS = "units.csv"
 """Error and loss of each unit."""
+FINISHING = "finishing.csv"
+"""The curve of the finishing of the whole network, where there was one."""
 CURVES = "curves"
 """Folder of the optimisation curves, a CSV file for each group and pass."""
 DECISIONS = "decisions.csv"
@@ -43,7 +45,7 @@ JOURNAL = "optuna.journal"
 DASHBOARD = "dashboard.json"
 """The W&B workspace of some runs."""
 
-OPENED = (LOG, UNITS, MULTIRUN, JOURNAL)
+OPENED = (LOG, UNITS, FINISHING, MULTIRUN, JOURNAL)
 """Files that are opened by their name, not replaced."""
 FOLDERS = (CURVES, HYDRA, CHECKPOINT, WANDB)
 """Folders that a run writes into. W&B has links of its own in its folder, and writes to new names there."""

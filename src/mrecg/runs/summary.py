@@ -21,6 +21,7 @@ from mrecg.runs.summary_parts import (
     Oscillation,
     Seconds,
     Text,
+    ToFullPrecision,
     UnitResult,
     Values,
     checked,
@@ -92,6 +93,9 @@ class RunSummary(BaseModel):
     """Accuracy in floating point; None without evaluation images."""
     quantized: Annotated[Accuracy | None, checked(mapping)] = None
     """Accuracy after quantization; None likewise."""
+    to_fp: Annotated[ToFullPrecision | None, or_none(mapping)] = None
+    """How far its predictions are from those in floating point; None without evaluation images and in old
+    runs."""
     evaluation_images: Count = 0
     evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
     """As ``calibration``, of the images that accuracies were measured on; old runs do not have it."""
@@ -100,9 +104,16 @@ class RunSummary(BaseModel):
     """One record a base unit, in network order."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
+    rebasis: Values = None
+    """What was re-based: the layers of each chain of linear bottlenecks that was ``shifted``, the depthwise
+    convolutions whose input was ``scaled``, and the number of ``images`` that decided; not there with
+    rebasis=none."""
     finish: Values = None
     """How the network was finished: its loss on held-out calibration images ``before`` and ``after``, and
     each look at them; not there with finish=none."""
+    verdicts: Annotated[tuple[Any, ...] | None, or_none(tuple)] = None
+    """What held-out images said of each planned merge, and whether it was kept; not there where they were not
+    asked."""
     timing_s: Seconds = {}
     """Seconds of each stage: plan, calibrate, reconstruct, finish where it is on, evaluate."""
     reused_s: Seconds = {}

@@ -45,6 +45,10 @@ def _fraction(value: Any) -> float | None:
     return None if value is None else within(float(value), 0, 1)
 
 
+def _at_least_zero(value: Any) -> float | None:
+    return None if value is None else within(float(value), 0, LONGEST)
+
+
 def memory(value: Any) -> int | float:
     """Megabytes; a whole number stays one."""
     within(float(value), 0, LONGEST)
@@ -80,6 +84,19 @@ class Accuracy:
 
     top1: Fraction
     top5: Annotated[float | None, checked(_fraction)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToFullPrecision:
+    """How far the quantized network is from the full-precision one, on the evaluation images.
+
+    Attributes:
+        kl: Kullback-Leibler divergence of the class probabilities, mean over the images, nats.
+        agreement: Images of which both say the same class, a fraction of 1.
+    """
+
+    kl: Annotated[float | None, or_none(_at_least_zero)] = None
+    agreement: Annotated[float | None, or_none(_fraction)] = None
 
 
 @dataclass(frozen=True, kw_only=True)

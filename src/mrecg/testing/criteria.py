@@ -4,7 +4,8 @@ import json
 import math
 from typing import Any
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import GranularityConfig
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.capacity import differences
 from mrecg.planner.criteria import Measured, criterion

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.merging import PlannerConfig
+from mrecg.config.schema import GranularityConfig, TrainerConfig
 from mrecg.methods import METHODS, LearnedRounding, LearnRounding, LearnScales, Pass, passes_of
 from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import activations_of, layers_of

@@ -5,14 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
-from mrecg.runs.layout import CURVES, UNITS
-
-_CURVE_HEADER = [field.name for field in fields(CurvePoint)]
+from mrecg.reconstruct.events import CurvePoint, FinishPoint, Silent, UnitResult
+from mrecg.runs.layout import CURVES, FINISHING, UNITS
 
 
 class CsvFiles(Silent):
-    """Writes ``curves/<group>.csv`` and ``units.csv`` during the run.
+    """Writes ``curves/<group>.csv``, ``units.csv`` and ``finishing.csv`` during the run.
 
     A second pass over the same group (brecq's) writes ``curves/<group>.<pass>.csv``.
 
@@ -28,6 +26,7 @@ class CsvFiles(Silent):
         for stale in (folder / CURVES).glob("*.csv"):
             if stale.name not in keep:  # of an earlier run in the same folder, whose rows would precede ours
                 stale.unlink()
+        (folder / FINISHING).unlink(missing_ok=True)
         self.units(())
 
     def units(self, units: Sequence[UnitResult]) -> None:
@@ -52,15 +51,24 @@ class CsvFiles(Silent):
         """Append the points of a chunk."""
         name = group if self._passes == 1 else f"{group}.{task}"
         path = self.folder / CURVES / f"{name}.csv"
-        new = not path.exists()
         self._files[self._passes, group] = path
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(_CURVE_HEADER)
-            writer.writerows(astuple(point) for point in points)
+        _append(path, CurvePoint, points)
 
     def unit(self, index: int, result: UnitResult) -> None:
         """Append a unit."""
         with (self.folder / UNITS).open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow([index, result.name, result.group, result.error, result.loss])
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Append points of the finishing."""
+        _append(self.folder / FINISHING, FinishPoint, points)
+
+
+def _append(path: Path, kind: type, points: Sequence[CurvePoint] | Sequence[FinishPoint]) -> None:
+    """Append rows, to a new file after a header."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow([field.name for field in fields(kind)])
+        writer.writerows(astuple(point) for point in points)

@@ -11,7 +11,7 @@ from rich.text import Text
 from mrecg.reconstruct.events import Ahead, Broadcast, CurvePoint, GroupResult, Listener, UnitResult
 from mrecg.track.terminal import Screen, console_on, plain, results_console, words
 from mrecg.track.terminal.course import Course
-from mrecg.track.terminal.live import _Groups
+from mrecg.track.terminal.live import _Groups, _Stage
 from mrecg.track.terminal.unit_lines import UnitLines
 
 LONG = "backbone.features.stages.3.blocks.11.inverted_residual_with_a_very_long_name"
@@ -220,3 +220,21 @@ def test_a_console_prints_what_steers_no_terminal() -> None:
     assert not any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c == "\u202e" for c in written)
     assert "a]0;titleb" in written and "[bold]x[/bold]" in written
     written.encode()
+
+
+def test_a_stage_shows_a_fact_beside_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "LINE_SECONDS", 0.0)
+    file = io.StringIO()
+    with Screen("", Console(file=file, width=40)).stage("finish", 20) as advance:
+        advance(10, "loss 0.500   held out 0.250")
+        advance(10, "loss 0.400")
+    lines = [line.strip() for line in file.getvalue().splitlines()]
+    assert lines[0].startswith("finish: 10/20 (") and lines[0].endswith("), loss 0.500   held out 0.250")
+    assert lines[1].startswith("finish: 20/20 (") and lines[1].endswith("), loss 0.400")
+
+    console, _ = terminal(100)
+    view = _Stage("finish", 20)
+    view.advance(5, "loss 0.500")
+    with console.capture() as shown:
+        console.print(view)
+    assert "loss 0.500   5/20" in shown.get()

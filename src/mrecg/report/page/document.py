@@ -18,7 +18,7 @@ from mrecg.report.page.curves import significant, with_ids
 from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.provenance import provenance
 from mrecg.report.palette import looks
-from mrecg.report.reasons import criterion_title, reason
+from mrecg.report.reasons import criterion_title, reason, verdict_line
 from mrecg.runs.index import Read
 from mrecg.runs.load import BrokenRunsError
 from mrecg.runs.metrics import named
@@ -290,5 +290,5 @@ def _plan_values(plan: Plan) -> dict[str, Any]:
             for criterion in plan.criteria
         ],
         "not_comparable": list(plan.not_comparable),
-        "note": plan.note,
+        "note": " ".join([plan.note, *(f"{verdict_line(verdict)}." for verdict in plan.verdicts)]).strip(),
     }

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mrecg.planner.schedule import group_name
+from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, Silent
 
 PATIENCE = 1.0
@@ -69,6 +71,8 @@ class Course(Silent):
         self.current: Stretch | None = None
         self.begun = self._edge = self._told = clock()
         self._todo: list[Ahead] = []
+        self._first: dict[str, Ahead] = {}
+        self._kept: set[str] = set()
         self._place = 0
         self._weighs_steps = True
         self._work = self._spent = self._given = 0.0
@@ -78,6 +82,7 @@ class Course(Silent):
         """Take note of what lies ahead."""
         self._todo = [ahead for groups in passes for ahead in groups]
         self.passes, self.steps = len(passes), sum(ahead.steps for ahead in self._todo)
+        self._first = {ahead.name: ahead for ahead in passes[0]} if passes else {}
         self._weighs_steps = self.steps > 0
         self.units = sum(len(ahead.members) for ahead in passes[0] if not ahead.trial) if passes else 0
         self._edge = self._clock()
@@ -99,8 +104,36 @@ class Course(Silent):
         self.steps_done += steps
         self._predict()
 
+    def judged(self, verdict: Verdict) -> None:
+        """Both ways of a planned group are through; later passes follow the one that was kept."""
+        if self.current is not None:
+            self._leave()
+        name = group_name(verdict.group)
+        self._kept = {name} if verdict.kept else set(verdict.group)
+        if not verdict.kept:
+            later = [
+                one
+                for ahead in self._todo[self._place :]
+                for one in (self._apart(ahead) if ahead.name == name else [ahead])
+            ]
+            self._todo[self._place :] = later
+            self.steps = sum(ahead.steps for ahead in self._todo)
+        self._predict()
+
+    def _apart(self, ahead: Ahead) -> list[Ahead]:
+        """What a group's units, one by one, will take in a later pass: in proportion to the first one."""
+        whole = max(self._first[ahead.name].steps, 1)
+        units = [self._first[name] for name in ahead.members]
+        return [
+            replace(unit, task=ahead.task, steps=round(ahead.steps * unit.steps / whole)) for unit in units
+        ]
+
     def finished(self, result: GroupResult) -> None:
         """A group is through."""
+        if result.name in self._kept:  # it was judged, and its time counted
+            self._kept.discard(result.name)
+            self.units_done += len(self._first[result.name].members)
+            return
         here = self._enter(result.name)
         self.units_done += len(here.ahead.members)
         if result.reused:  # it took no time, which says nothing of the others
@@ -142,7 +175,7 @@ class Course(Silent):
     def _enter(self, name: str) -> Stretch:
         if self.current is not None and self.current.ahead.name == name:
             return self.current
-        if self.current is not None:  # a trial: its end is not announced
+        if self.current is not None:  # a trial, or to be judged: its end is not announced
             self._leave()
         while self._place < len(self._todo) - 1 and self._todo[self._place].name != name:
             self._place += 1

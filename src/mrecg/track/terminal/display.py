@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from mrecg.errors import legible
 from mrecg.reconstruct.events import Listener, Silent
 from mrecg.system.streams import forgiving
+from mrecg.track.terminal.advance import Advance
 from mrecg.track.terminal.course import Course
 from mrecg.track.terminal.live import live_reconstruction, live_stage
 from mrecg.track.terminal.plain import plain_reconstruction, plain_stage
@@ -63,7 +64,7 @@ def results_console() -> Console:
 class Display(Protocol):
     """Shows the progress of a run."""
 
-    def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:
         """Show a stage of ``total`` items; the function it gives is called with the number of items done."""
 
     def note(self, text: str) -> None:
@@ -77,9 +78,9 @@ class Quiet:
     """Shows nothing."""
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
         """Give a function that does nothing."""
-        yield lambda done: None
+        yield lambda more, fact="": None
 
     def note(self, text: str) -> None:
         """Say nothing."""
@@ -109,7 +110,7 @@ class Screen:
             self.console.print(Text(title, "bold"), soft_wrap=True)
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
         """Show one stage."""
         show = live_stage if self.live else plain_stage
         with show(self.console, name, total) as advance:

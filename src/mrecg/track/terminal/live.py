@@ -6,17 +6,20 @@ terminal's own.
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.events import Ahead, Broadcast, GroupResult, Listener, Silent, UnitResult
+from mrecg.report.reasons import verdict_line
 from mrecg.runs.text import memory, number, stopwatch
 from mrecg.system.process_memory import memory_in_use
 from mrecg.track.terminal import words
+from mrecg.track.terminal.advance import Advance
 from mrecg.track.terminal.course import Course, Stretch
 from mrecg.track.terminal.unit_lines import UnitLines
 
@@ -73,14 +76,14 @@ def _bar_line(name: str, fraction: float, facts: Sequence[str], width: int) -> T
 
 
 @contextmanager
-def live_stage(console: Console, name: str, total: int) -> Iterator[Callable[[int], None]]:
+def live_stage(console: Console, name: str, total: int) -> Iterator[Advance]:
     """Show a stage as a bar, and leave one line.
 
     Args:
         total: Items.
 
     Yields:
-        A function to be called with the number of items done.
+        What is called with the number of items done.
     """
     view = _Stage(name, total)
     with _live(console, view):
@@ -92,16 +95,17 @@ def live_stage(console: Console, name: str, total: int) -> Iterator[Callable[[in
 class _Stage:
     def __init__(self, name: str, total: int) -> None:
         self.name, self.total, self.done, self.begin = name, total, 0, time.monotonic()
+        self.fact = ""
 
-    def advance(self, more: int) -> None:
-        self.done += more
+    def advance(self, more: int, fact: str = "") -> None:
+        self.done, self.fact = self.done + more, fact
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not self.total:
             return
         spent = time.monotonic() - self.begin
         left = spent * (self.total - self.done) / self.done if self.done and spent > 1 else None
-        facts = [f"{self.done}/{self.total}", stopwatch(spent)]
+        facts = [*filter(None, [self.fact]), f"{self.done}/{self.total}", stopwatch(spent)]
         if left is not None and left > 1:
             facts.append(words.remaining(left, sure=self.done / self.total > 0.3))
         facts.append(memory(memory_in_use()[0]))
@@ -142,6 +146,10 @@ class _Groups(Silent):
         if self.shown and self.course.passes > 1:
             text = f"  pass {self.course.number} of {self.course.passes}"
             self.console.print(Text(text, "bold"), no_wrap=True)
+
+    def judged(self, verdict: Verdict) -> None:
+        if self.shown:
+            self.console.print(Text(f"  {verdict_line(verdict)}"), soft_wrap=True)
 
     def unit(self, index: int, result: UnitResult) -> None:
         self.units.append(result)

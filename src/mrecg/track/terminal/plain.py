@@ -1,15 +1,18 @@
 """Progress as plain lines, for logs, pipes and terminals that do not redraw."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 
+from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.events import Ahead, Broadcast, CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.report.reasons import verdict_line
 from mrecg.runs.text import memory, number, stopwatch
 from mrecg.system.process_memory import memory_in_use
 from mrecg.track.terminal import words
+from mrecg.track.terminal.advance import Advance
 from mrecg.track.terminal.course import Course
 
 LINE_SECONDS = 10.0
@@ -22,24 +25,24 @@ def _say(console: Console, line: str) -> None:
 
 
 @contextmanager
-def plain_stage(console: Console, name: str, total: int) -> Iterator[Callable[[int], None]]:
+def plain_stage(console: Console, name: str, total: int) -> Iterator[Advance]:
     """Say how far a stage is, every ten seconds, and when it is through.
 
     Args:
         total: Items.
 
     Yields:
-        A function to be called with the number of items done.
+        What is called with the number of items done.
     """
-    done, begin = 0, time.monotonic()
+    done, begin, said = 0, time.monotonic(), ""
     last = begin
 
     def line(now: float) -> str:
-        return f"{name}: {done}/{total} ({stopwatch(now - begin)})"
+        return f"{name}: {done}/{total} ({stopwatch(now - begin)}){said and ', '}{said}"
 
-    def advance(more: int) -> None:
-        nonlocal done, last
-        done += more
+    def advance(more: int, fact: str = "") -> None:
+        nonlocal done, last, said
+        done, said = done + more, fact
         now = time.monotonic()
         if now - last >= LINE_SECONDS and done < total:
             last = now
@@ -73,7 +76,6 @@ class _Lines(Silent):
         self.last = time.monotonic()
         self.told = False
         self.units: list[UnitResult] = []
-        self.curves: list[tuple[float, float]] = []
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
         # Before the first step, so that the user sees at once if this will take hours.
@@ -84,7 +86,6 @@ class _Lines(Silent):
         now, here = time.monotonic(), self.course.current
         if here is None:
             return
-        self.curves = here.curve
         if now - self.last < LINE_SECONDS:
             return
         self.last, course = now, self.course
@@ -101,12 +102,15 @@ class _Lines(Silent):
         parts.append(memory(used) + (f", GPU {memory(gpu)}" if gpu is not None else ""))
         _say(self.console, f"{self.name}: {', '.join(parts)}")
 
+    def judged(self, verdict: Verdict) -> None:
+        if self.lines:
+            _say(self.console, verdict_line(verdict))
+
     def unit(self, index: int, result: UnitResult) -> None:
         self.units.append(result)
 
     def finished(self, result: GroupResult) -> None:
         units, self.units = self.units, []
-        curve, self.curves = self.curves, []
         if not self.lines:
             return
         place = f"unit {self.course.units_done}/{self.course.units}"
@@ -115,6 +119,7 @@ class _Lines(Silent):
         parts = [f"error {', '.join(number(unit.error) for unit in units)}"] if units else []
         if result.curve:
             first, last = (result.curve[i].reconstruction for i in (0, -1))
+            curve = [(point.step / result.steps, point.reconstruction) for point in result.curve]
             drawn = "" if self.console.options.ascii_only else f"{words.spark(curve, SPARK_CELLS)} "
             loss = f"loss {drawn}{number(first)} -> {number(last)}"
             parts = [f"{loss}, floor {number(result.floor)}", *parts]

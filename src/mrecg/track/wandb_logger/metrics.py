@@ -15,13 +15,17 @@ from mrecg.runs.metrics import named
 from mrecg.runs.summary import RunSummary
 
 STEP = "step"
-"""Step axis of all optimisation curves: 0 for a group's first step. Hidden."""
+"""Step axis of all optimisation curves: 0 for the first step of a group or of the finishing. Hidden."""
 UNIT = "unit"
 """Step axis of all curves over the units: 0 for the first. Hidden."""
 ERROR = "oscillation/error"
 """Relative error after each base unit."""
 LOSS = "oscillation/loss"
 """Reconstruction loss after each base unit."""
+FINISH_LOSS = "finish/loss"
+"""Loss of the steps in which the whole network is finished."""
+FINISH_HELD_OUT = "finish/held_out"
+"""Loss of the held-out images meanwhile."""
 
 CURVE = {
     "reconstruction": "reconstruction",

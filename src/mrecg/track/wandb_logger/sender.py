@@ -10,7 +10,8 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from mrecg.planner.schedule import Plan
-from mrecg.reconstruct.events import CurvePoint, GroupResult, Listener, Silent, UnitResult
+from mrecg.planner.verdict import Verdict
+from mrecg.reconstruct.events import CurvePoint, FinishPoint, GroupResult, Listener, Silent, UnitResult
 from mrecg.track.wandb_logger.account import server
 from mrecg.track.wandb_logger.service import abandon
 from mrecg.track.wandb_logger.wandb_run import Mode
@@ -94,13 +95,22 @@ class Sender(Silent):
         """Pass the error and the loss after a unit on."""
         self._put(_Call("unit", (index, result), 1, result.name))
 
+    def judged(self, verdict: Verdict) -> None:
+        """Pass it on."""
+        self._put(_Call("judged", (verdict,)))
+
     def finished(self, result: GroupResult) -> None:
         """Pass it on."""
         self._put(_Call("finished", (result,)))
 
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Pass the points of a chunk on."""
+        self._put(_Call("finishing", (tuple(points), steps), len(points), "the finishing"))
+
     def plan(self, plan: Plan) -> None:
         """Pass the plan on."""
-        self._put(_Call("plan", (plan,), len(plan.units) if plan.criteria else 0, "the plan"))
+        rows = len(plan.units) if plan.criteria and not plan.verdicts else 0
+        self._put(_Call("plan", (plan,), rows, "the plan"))
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
         """End the run, within a bound, and say what was not sent.

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from mrecg.config.outputs import LONGEST_NAME, LoggerConfig
 from mrecg.planner.schedule import Plan
-from mrecg.reconstruct.events import CurvePoint, GroupResult, Silent, UnitResult
+from mrecg.planner.verdict import Verdict
+from mrecg.reconstruct.events import CurvePoint, FinishPoint, GroupResult, Silent, UnitResult
 from mrecg.runs.layout import CONFIG, FAILED, PLAN, SUMMARY, WEIGHTS
 from mrecg.track.wandb_logger import labels, metrics
 from mrecg.track.wandb_logger.offline import rows_kept
@@ -91,6 +92,7 @@ class WandbRun(Silent):
         for key in (metrics.ERROR, metrics.LOSS):
             self._define(key, metrics.UNIT)
         self._known: set[str] = set()
+        self._plan: Plan | None = None
         self._places: dict[str, str] = {}
         self._passes = 0
         # Rows are numbered, and a resumed run reports its finished groups again: the same rows under
@@ -137,10 +139,26 @@ class WandbRun(Silent):
             self._row = self._group_row + (result.retries + 1) * (result.steps + 1) + self._group_units
         self._group_row, self._group_units = self._row, 0
 
+    def judged(self, verdict: Verdict) -> None:
+        """Name the curves to come by the groups that are kept."""
+        if self._plan is not None:
+            self._places |= metrics.places(self._plan.after([verdict]))
+
+    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
+        """Send the points of a chunk."""
+        for point in points:
+            row = {metrics.FINISH_LOSS: point.loss, metrics.FINISH_HELD_OUT: point.held_out}
+            self._log(metrics.STEP, point.step, row)
+
     def plan(self, plan: Plan) -> None:
-        """Send capacities and differences as curves over the units, and the groups to the config."""
-        self._places = metrics.places(plan)
+        """Send capacities and differences as curves over the units, and the groups to the config.
+
+        A plan whose merges were judged comes after the one that was made; its curves were sent with that.
+        """
+        self._plan, self._places = plan, metrics.places(plan)
         self._set("plan", plan.as_dict())
+        if plan.verdicts:
+            return
         for i in range(len(plan.units)):
             row: dict[str, float | None] = {}
             for one in metrics.leading(plan):

@@ -1,0 +1,13 @@
+"""The recipe of conf/experiment/best.yaml for who calls from Python; a test compares the two."""
+
+from collections.abc import Mapping
+from typing import Any
+
+BEST: Mapping[str, Mapping[str, Any]] = {
+    "method": {"name": "qdrop", "learn_biases": True, "learn_weight_scales": True},
+    "granularity": {"name": "mixed"},
+    "planner": {"name": "safe"},
+    "trainer": {"steps": 200, "lr_factor": "auto"},
+    "finish": {"name": "network", "steps": 300, "batch_size": 16, "augment": "crops_and_flips"},
+}
+"""What wins over networks and bit widths at a practical budget, by group of the configuration."""

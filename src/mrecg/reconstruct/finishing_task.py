@@ -1,0 +1,84 @@
+"""What a network is finished by: images, targets and the loss."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mrecg.config.finishing import FinishConfig
+from mrecg.config.schema import Precision
+from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.loss import prediction_difference
+from mrecg.reconstruct.ranks import Shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishTask:
+    """What a network is finished by, in one of the processes that do it together.
+
+    Attributes:
+        network: The network, changed in place.
+        images: Calibration images that this process owns, shape (n, C, H, W).
+        outputs: Full-precision output for each of them, shape (n, ...).
+        shard: Which of all images these are.
+        learned: Numbers of the images that are learned from, on the CPU.
+        held_out: Numbers of those that choose, on the CPU.
+        config: Steps and rates.
+        seed: Of the order of the images and of their augmentation.
+        eval_batch: Images a forward pass of the held-out ones.
+        log_every: Steps between two points of the curve.
+        precision: Of the convolutions in the steps.
+    """
+
+    network: QuantizedNetwork
+    images: Store
+    outputs: Tensor
+    shard: Shard
+    learned: Tensor
+    held_out: Tensor
+    config: FinishConfig
+    seed: int
+    eval_batch: int
+    log_every: int = 10
+    precision: Precision = 32
+
+    @property
+    def logits(self) -> bool:
+        """Whether the output is one of class scores."""
+        return self.outputs.dim() == 2 and self.outputs.shape[1] > 1
+
+    def difference(self, out: Tensor, target: Tensor) -> Tensor:
+        """Compare outputs with those in full precision.
+
+        Args:
+            out: Shape (B, ...).
+            target: Same shape.
+
+        Returns:
+            Sum over the images: KL divergence, or squared error where the output is no scores.
+        """
+        if self.logits:
+            return prediction_difference(out, target) * len(out)
+        return squared_error(out, target)
+
+    def norm(self, target: Tensor) -> Tensor | float:
+        """What a sum of differences is divided by: the number of images, or the squares of their targets."""
+        return len(target) if self.logits else target.square().sum()
+
+    @torch.no_grad()
+    def measured(self) -> float:
+        """Loss of the network as it is on the held-out images of all processes."""
+        own = self.shard.part(self.held_out).own.to(self.outputs.device)
+        difference = norm = 0.0
+        for index in torch.split(own, self.eval_batch) if len(own) else ():
+            target = self.outputs[index]
+            difference += float(self.difference(self.network.model(self.images.take(index)), target))
+            norm += float(self.norm(target))
+        difference, norm = self.shard.ranks.total(difference, norm)
+        return difference / norm if norm else 0.0
+
+
+def squared_error(out: Tensor, target: Tensor) -> Tensor:
+    """Sum of the squared differences."""
+    return (out - target).square().sum()
