@@ -68,9 +68,10 @@ def same_bits(one: Result, other: Result) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "method", first_fast(["brecq", "qdrop", "rtn", "adaround", "brecq_joint", "genie_m", "pd_quant"], keep=2)
-)
+METHODS = ["brecq", "closed_form", "qdrop", "rtn", "adaround", "brecq_joint", "genie_m", "pd_quant"]
+
+
+@pytest.mark.parametrize("method", first_fast(METHODS, keep=2))
 def test_units_before_the_first_other_merge_are_reused_bit_by_bit(
     method: str, run: Callable[..., Result], spy: Spy, tmp_path: Path
 ) -> None:
@@ -85,7 +86,10 @@ def test_units_before_the_first_other_merge_are_reused_bit_by_bit(
         files = [tmp_path / folder / name for folder in ("alone", "shared")]
         assert files[0].exists() == files[1].exists()
         assert not files[0].exists() or files[0].read_bytes() == files[1].read_bytes()
-    if method != "rtn":
+    if method in ("rtn", "closed_form"):
+        assert whole == [] and spy.taken() == []
+        assert [group.reused for group in shared.groups][:3] == [True, True, False]
+    else:
         assert whole[:2] == ["stem", "first"]
         assert [name for name in spy.taken() if name not in ("stem", "first")] != []
         first_pass = [group for group in shared.groups if group.task == shared.groups[0].task]

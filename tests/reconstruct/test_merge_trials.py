@@ -20,8 +20,9 @@ from mrecg.planner.plan import make_plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint, Silent
+from mrecg.reconstruct.held_out import output_difference
 from mrecg.reconstruct.job import Reconstruction
-from mrecg.reconstruct.merge_trials import PairTrials, output_difference
+from mrecg.reconstruct.merge_trials import PairTrials
 from mrecg.reconstruct.settings import Settings
 
 Network = Callable[..., QuantizedNetwork]

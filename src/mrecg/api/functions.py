@@ -70,10 +70,10 @@ def quantize(
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
         method: None: the recipe of ``experiment=best``, of which each other argument replaces its part
-            (``finish={"name": "none"}``: without the stage at the end). A name (``rtn``, ``adaround``,
-            ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``, ``genie_m``), or a dict with one and
-            hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``: that method as it was
-            published.
+            (``finish={"name": "none"}``: without the stage at the end). A name (``rtn``,
+            ``closed_form``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``, ``genie_m``),
+            or a dict with one and hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``:
+            that method as it was published.
         granularity: ``layer``, ``block``, ``mixed``, ``stage`` or ``network``; or a dict, for example
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
         merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the

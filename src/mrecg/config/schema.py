@@ -58,8 +58,8 @@ class BitsConfig:
 class CalibrationConfig:
     """How the first ranges are found."""
 
-    weight_range: Literal["lp", "minmax"] = "lp"
-    """Minimum of an L_p error, or the extremes."""
+    weight_range: Literal["lp", "minmax", "output"] = "lp"
+    """Minimum of an L_p error, the extremes, or the least error of the layer's output."""
     activation_range: Literal["lp", "minmax"] = "lp"
     """Minimum of an L_p error over a histogram, or the extremes."""
     norm: Annotated[float, Field(ge=1, le=8)] = 2.4

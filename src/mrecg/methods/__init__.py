@@ -5,8 +5,8 @@ passes of them, registered by `register`; see docs/extending.md.
 """
 
 from mrecg.methods.hyperparameters import STRICT, LearnedActivations, LearnedRounding, MethodSettings
-from mrecg.methods.passes import Correction, Family, LearnRounding, LearnScales, Pass, Prediction
-from mrecg.methods.registry import METHODS, Method, passes_of, register
+from mrecg.methods.passes import Correction, Family, LearnRounding, LearnScales, Pass, Prediction, Solve
+from mrecg.methods.registry import METHODS, Method, optimises, passes_of, register
 
 __all__ = [
     "METHODS",
@@ -21,6 +21,8 @@ __all__ = [
     "MethodSettings",
     "Pass",
     "Prediction",
+    "Solve",
+    "optimises",
     "passes_of",
     "register",
 ]

@@ -153,6 +153,23 @@ class Correction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Solve:
+    """Solve the units one after the other in closed form, layer by layer, from moments of quantized inputs.
+
+    Attributes:
+        images: Calibration images from which moments are taken, at most.
+        held_out: Those on which the network's prediction decides what is accepted, at most.
+        sweeps: How often each integer of a layer is visited.
+        compensation: Share of what quantized inputs change that a layer's weights make up for.
+    """
+
+    images: int
+    held_out: int
+    sweeps: int
+    compensation: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pass:
     """One walk over all groups.
 
@@ -167,6 +184,7 @@ class Pass:
         loss: ``mse`` or ``fisher_diag``.
         prediction: How the network's prediction counts; None: it does not.
         correction: How activations are corrected; None: they are not.
+        solve: How units are solved in closed form; then nothing is learned. None: they are not.
     """
 
     name: str
@@ -178,6 +196,7 @@ class Pass:
     loss: Literal["mse", "fisher_diag"] = "mse"
     prediction: Prediction | None = None
     correction: Correction | None = None
+    solve: Solve | None = None
 
     def faster(self, factor: float) -> "Pass":
         """Raise the learning rates of all that is learned.

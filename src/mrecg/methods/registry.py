@@ -27,7 +27,7 @@ class Method(NamedTuple):
     passes: PassBuilder
 
 
-_FIRST = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
+_FIRST = ("rtn", "closed_form", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
 _NONE = ("__init__", "hyperparameters", "passes", "registry")
 _FOUND = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _NONE)
 METHODS: Registry[Method] = Registry(
@@ -89,6 +89,18 @@ def method_settings(value: Any) -> MethodSettings:
 
 MethodConfig = Annotated[SerializeAsAny[MethodSettings], PlainValidator(method_settings)]
 """The hyper-parameters of any registered method, as a field of a pydantic class."""
+
+
+def optimises(method: MethodSettings) -> bool:
+    """Tell whether a method takes optimisation steps.
+
+    Args:
+        method: Its hyper-parameters.
+
+    Returns:
+        Whether any of its passes learns; without, it makes no difference which units form a group.
+    """
+    return any(task.rounding or task.scales for task in passes_of(method, depthwise=False))
 
 
 def passes_of(

@@ -14,19 +14,25 @@ from mrecg.graph.basis import Rebasis, rebase
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
+from mrecg.methods import optimises, passes_of
 from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.reuse import Reuse
 from mrecg.planner.plan import Alone, Probe, make_plan, needs_alone, needs_probe
 from mrecg.planner.schedule import Plan
+from mrecg.quant.layer_rows import LARGEST, Arrangement
+from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.calibrate import calibrate as find_ranges
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.quantized_alone import IMAGES, quantized_alone
 from mrecg.track.terminal import Display, Quiet
 
-RTN = "method=rtn rounds each weight by itself, so no units are merged and no probe was run."
-"""What a plan says where it merges nothing for that reason."""
+_IDLE = {
+    "rtn": "rounds each weight by itself",
+    "closed_form": "solves each layer by itself",
+}
+"""What methods do that optimise no group, where more can be said than that."""
 
 
 def cut(
@@ -178,6 +184,32 @@ def make_schedule(
     return plan_units(network.units, network.policy.layers, config, probe, network.notes)
 
 
+def moment_notes(network: QuantizedNetwork, config: RunConfig) -> list[str]:
+    """Say where a layer has too many inputs for all their moments to be kept together.
+
+    Args:
+        network: The network.
+        config: Method and calibration; most need no moments.
+
+    Returns:
+        A line for each such layer.
+    """
+    solves = any(task.solve for task in passes_of(config.method, depthwise=False))
+    if not solves and config.calibration.weight_range != "output":
+        return []
+    notes = []
+    for path in network.policy.layers:
+        layer = network.model.get_submodule(path)
+        at = Arrangement.of(layer) if isinstance(layer, QuantizedLayer) else None
+        if at is not None and at.parts > 1:
+            notes.append(
+                f"{path}: a channel has {at.inputs:,} inputs, more than {LARGEST:,}: their moments are taken "
+                f"in {at.parts} parts, without what inputs of different parts have in common"
+                + ("; only the mean of its output is corrected" if solves else "")
+            )
+    return notes
+
+
 def measured(config: RunConfig) -> bool:
     """Tell whether a plan takes images.
 
@@ -187,7 +219,8 @@ def measured(config: RunConfig) -> bool:
     Returns:
         Whether it does; never where the method optimises nothing.
     """
-    return probed(config) or (config.method.name != "rtn" and needs_alone(config.granularity, config.planner))
+    alone = optimises(config.method) and needs_alone(config.granularity, config.planner)
+    return probed(config) or alone
 
 
 def probed(config: RunConfig) -> bool:
@@ -199,7 +232,7 @@ def probed(config: RunConfig) -> bool:
     Returns:
         Whether it does; never where the method optimises nothing, because then merges change nothing.
     """
-    return config.method.name != "rtn" and needs_probe(config.granularity, config.planner)
+    return optimises(config.method) and needs_probe(config.granularity, config.planner)
 
 
 def plan_units(
@@ -220,7 +253,7 @@ def plan_units(
     """
     # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
     takes = needs_probe(config.granularity, config.planner) or needs_alone(config.granularity, config.planner)
-    idle = config.method.name == "rtn" and takes
+    idle = not optimises(config.method) and takes
     planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
     made = make_plan(
         [unit.facts for unit in units],
@@ -232,4 +265,10 @@ def plan_units(
         trainer=config.trainer,
     )
     made = replace(made, graph_notes=notes)
-    return replace(made, planner=config.planner.name, note=RTN) if idle else made
+    return replace(made, planner=config.planner.name, note=_idle_note(config.method.name)) if idle else made
+
+
+def _idle_note(method: str) -> str:
+    """What a plan says that merges nothing because its method optimises no group."""
+    what = _IDLE.get(method, "optimises no group")
+    return f"method={method} {what}, so no units are merged and no probe was run."

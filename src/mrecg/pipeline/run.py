@@ -23,7 +23,16 @@ from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.finishing import FinishingStage
-from mrecg.pipeline.planning import calibrate, check_fit, cut, make_schedule, measured, plan_units, units_of
+from mrecg.pipeline.planning import (
+    calibrate,
+    check_fit,
+    cut,
+    make_schedule,
+    measured,
+    moment_notes,
+    plan_units,
+    units_of,
+)
 from mrecg.pipeline.rebasis import rebased
 from mrecg.pipeline.result import Result, write_decisions, write_json, write_weights
 from mrecg.pipeline.resume import begin, finish
@@ -141,7 +150,10 @@ def quantize(
         sharing = Reuse(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
-        notes = images.check_labels(outputs_of(outputs)) if len(images) else ()
+        notes = (
+            *(images.check_labels(outputs_of(outputs)) if len(images) else ()),
+            *moment_notes(network, config),
+        )
         for note in notes:
             display.note(note)
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.

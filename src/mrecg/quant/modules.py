@@ -95,8 +95,17 @@ class QuantizedLayer(nn.Module):
             )
         else:
             scale, zero = ranges.grid(*ranges.extremes(rows), self.top, symmetric=self.symmetric)
+        self.round_on(scale, zero)
+
+    @torch.no_grad()
+    def round_on(self, scale: Tensor, zero_point: Tensor) -> None:
+        """Take a grid, and round to nearest.
+
+        Args:
+            scale: One number for each grid.
+        """
         self.scale.copy_(scale.reshape(self.scale.shape))
-        self.zero_point.copy_(zero.reshape(self.scale.shape))
+        self.zero_point.copy_(zero_point.reshape(self.scale.shape))
         self.harden(quantize(self.reference, *self.grid, self.top))
 
     @torch.no_grad()

@@ -123,12 +123,19 @@ def apply_weight(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight, layer.bias)
     if isinstance(layer, nn.modules.conv._ConvTransposeNd):
-        placement = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-        return _TRANSPOSED[weight.dim()](x, weight, layer.bias, *placement)
+        return run_transposed(layer, x, weight, layer.bias)
     assert isinstance(layer, nn.modules.conv._ConvNd)
     if isinstance(layer, nn.Conv2d) and _corrupts_memory(layer):
         return F.conv2d(x[..., :: layer.stride[0], :: layer.stride[1]], weight, layer.bias)
     return layer._conv_forward(x, weight, layer.bias)
+
+
+def run_transposed(
+    layer: nn.modules.conv._ConvTransposeNd, x: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Run a transposed convolution with a weight and bias that are given, perhaps of other outputs."""
+    placement = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
+    return _TRANSPOSED[weight.dim()](x, weight, bias, *placement)
 
 
 def _corrupts_memory(layer: nn.Conv2d) -> bool:

@@ -10,6 +10,7 @@ from mrecg.config.schema import CacheConfig, CalibrationConfig
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.observer import Observer
 from mrecg.quant.quantized_network import QuantizedNetwork
+from mrecg.reconstruct import output_ranges
 from mrecg.reconstruct.activation_cache import Cache, Store
 
 
@@ -22,7 +23,7 @@ def calibrate(
     batch: int,
     cache: CacheConfig | None = None,
 ) -> Iterator[str]:
-    """Find every range: weights from the weights, activations from full-precision activations.
+    """Find every range: of weights, and of activations from full-precision activations.
 
     Args:
         network: The network, changed in place.
@@ -42,8 +43,12 @@ def _calibrate(
     network: QuantizedNetwork, values: Store, config: CalibrationConfig, batch: int, kept: Cache
 ) -> Iterator[str]:
     for unit, low in zip(network.units, network.low, strict=True):
-        for layer in layers_of(low):
-            layer.calibrate(kind=config.weight_range, norm=config.norm, candidates=config.candidates)
+        if config.weight_range == "output":
+            some = output_ranges.evenly(values.images, output_ranges.IMAGES).split(batch)
+            output_ranges.find_ranges(low, map(values.take, some))
+        else:
+            for layer in layers_of(low):
+                layer.calibrate(kind=config.weight_range, norm=config.norm, candidates=config.candidates)
         quantizers = activations_of(low)
         for quantizer in quantizers:
             quantizer.observer = Observer(config.bins)

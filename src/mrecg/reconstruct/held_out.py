@@ -1,6 +1,7 @@
 """Calibration images that are for measuring, and how far the network's predictions are off on them."""
 
 import zlib
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
+from mrecg.reconstruct.loss import prediction_difference
 
 
 def divided(images: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -62,7 +64,43 @@ class Predictions:
         Returns:
             Shape (own images, ...).
         """
-        rest = nn.Sequential(*self._context.network.full[begin:])
+        return self._outputs(self._context.network.full[begin:], values)
+
+    @torch.no_grad()
+    def difference_with(self, index: int, values: Store) -> float:
+        """How far the output is off when a quantized unit, as it is now, and the full-precision rest follow.
+
+        Args:
+            index: The unit.
+            values: What enters it, shape (N, ...).
+
+        Returns:
+            As `difference`.
+        """
+        network = self._context.network
+        return self.difference(self._outputs([network.low[index], *network.full[index + 1 :]], values))
+
+    def difference(self, low: Tensor) -> float:
+        """Tell how far outputs are off, over the images of all processes.
+
+        Args:
+            low: Those of the process's own images, shape (own images, ...).
+
+        Returns:
+            As `output_difference`.
+        """
+        full, ranks = self.full, self._context.shard.ranks
+        if ranks.world == 1:
+            return output_difference(low, full)
+        difference = size = 0.0
+        if len(low):  # a process may have none of these images
+            size = float(len(full) if full.ndim == 2 else full.double().square().sum())
+            difference = size * output_difference(low, full)
+        difference, size = ranks.total(difference, size)
+        return difference / max(size, torch.finfo(torch.float64).tiny)
+
+    def _outputs(self, units: Sequence[nn.Module], values: Store) -> Tensor:
+        rest = nn.Sequential(*units)
         own = torch.split(self._context.measured_on, self._context.settings.eval_batch)
         return torch.cat([rest(values.take(index)) for index in own]) if len(own[0]) else torch.empty(0)
 
@@ -83,3 +121,23 @@ def differences(low: Tensor, full: Tensor) -> Tensor:
         logs = (F.log_softmax(low, 1), F.log_softmax(full, 1))
         return F.kl_div(*logs, reduction="none", log_target=True).sum(1)
     return (low - full).square().flatten(1).sum(1)
+
+
+def output_difference(low: Tensor, full: Tensor) -> float:
+    """Tell how far a network's output is off.
+
+    The squared error of logits is a poor judge where it is large: it can fall while predictions get worse.
+
+    Args:
+        low: The quantized network's, shape (N, classes), or any other.
+        full: The full-precision one's, same shape.
+
+    Returns:
+        The Kullback-Leibler divergence of the class probabilities, mean over the images, in nats; for outputs
+        that are no logits the relative error ``||low - full||^2 / ||full||^2``. At least 0.
+    """
+    low, full = low.double(), full.double()
+    if low.ndim == 2:
+        return float(prediction_difference(low, full))
+    tiny = torch.finfo(torch.float64).tiny
+    return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))

@@ -19,7 +19,7 @@ from mrecg.reconstruct.events import GroupResult, Listener, UnitResult
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.held_out import divided
 from mrecg.reconstruct.lightning_fit import quiet_lightning
-from mrecg.reconstruct.merge_trials import Trials
+from mrecg.reconstruct.merge_trials import HELD_OUT_SHARE, Trials
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.safe_merges import HeldOutJudge
 from mrecg.reconstruct.settings import Settings
@@ -146,6 +146,9 @@ class Job:
         """Numbers of the images that are for measuring."""
         if self.settings.held_out:
             return divided(images, self.settings.held_out, self.settings.seed)[1]
+        asked = max((task.solve.held_out for task in self.passes if task.solve), default=0)
+        if count := min(asked, images // HELD_OUT_SHARE):
+            return divided(images, count / images, self.settings.seed)[1]
         return torch.arange(images)[images - (self.trials.held_out(images) if self.trials else 0) :]
 
 

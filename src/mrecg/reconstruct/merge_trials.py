@@ -10,15 +10,11 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
 from mrecg.methods.passes import Pass
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.group_state import remembered, restore
 from mrecg.reconstruct.held_out import Predictions
-from mrecg.reconstruct.loss import prediction_difference
 from mrecg.reconstruct.optimise import optimise
 from mrecg.reconstruct.rolling_cache import GroupCache
 
@@ -153,33 +149,4 @@ class PairTrials:
     def _reach(self, context: Context, quantized: Store, begin: int) -> float:
         if self._predictions is None:
             self._predictions = Predictions(context)
-        full, low = self._predictions.full, self._predictions.after(quantized, begin)
-        ranks = context.shard.ranks
-        if ranks.world == 1:
-            return output_difference(low, full)
-        difference = size = 0.0
-        if len(low):  # a process may have none of these images
-            size = float(len(full) if full.ndim == 2 else full.double().square().sum())
-            difference = size * output_difference(low, full)
-        difference, size = ranks.total(difference, size)
-        return difference / max(size, torch.finfo(torch.float64).tiny)
-
-
-def output_difference(low: Tensor, full: Tensor) -> float:
-    """Tell how far a network's output is off.
-
-    The squared error of logits is a poor judge where it is large: it can fall while predictions get worse.
-
-    Args:
-        low: The quantized network's, shape (N, classes), or any other.
-        full: The full-precision one's, same shape.
-
-    Returns:
-        The Kullback-Leibler divergence of the class probabilities, mean over the images, in nats; for outputs
-        that are no logits the relative error ``||low - full||^2 / ||full||^2``. At least 0.
-    """
-    low, full = low.double(), full.double()
-    if low.ndim == 2:
-        return float(prediction_difference(low, full))
-    tiny = torch.finfo(torch.float64).tiny
-    return float((low - full).square().sum() / full.square().sum().clamp_min(tiny))
+        return self._predictions.difference(self._predictions.after(quantized, begin))

@@ -12,6 +12,7 @@ from mrecg.methods.passes import Pass
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.closed_form import Solver
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, UnitResult
 from mrecg.reconstruct.group_state import GroupRecord, restore, state_of
@@ -61,6 +62,7 @@ class Walk:
         self.members_of = ranges_of(plan)
         self.verdicts: list[Verdict] = []
         self._held: tuple[Store, ...] = ()
+        self._solver: Solver | None = None
 
     def outline(self, pass_: Pass, trials: Trials | None = None, *, judged: bool = False) -> list[Ahead]:
         """Say what a pass will do, in order."""
@@ -89,6 +91,7 @@ class Walk:
             sum(ahead.steps for ahead in self.outline(pass_, trials, judged=judge is not None)),
         )
         prefix = Prefix(context.images, context.images, self._logits(pass_))
+        self._solver = Solver(context, pass_) if pass_.solve else None
         units: list[UnitResult] = []
         groups: list[GroupResult] = []
         for planned in self.members_of:
@@ -184,15 +187,15 @@ class Walk:
             trials.before(context, members.start, pass_, learned)
         if steps := context.counted.optimisation(pass_, members):
             curve, floor, retries = optimise(context, members, pass_, learned, steps)
-        self._free(learned.full)
         quantized, measured = learned.quantized, []
-        for i, target in zip(members, targets, strict=True):
+        for i, full, target in zip(members, (learned.full, *targets), targets, strict=False):
+            if self._solver is not None:
+                self._solver.solve(i, quantized, full)
+            self._free(full)
             quantized = self._after(i, quantized, pass_)
             measured.append(
                 deviation(quantized, target, batch=context.settings.eval_batch, ranks=context.shard.ranks)
             )
-            if target is not learned.target:
-                target.free()
             if trials is not None:
                 trials.after(context, i, quantized)
         record = GroupRecord(

@@ -9,7 +9,7 @@ from statistics import fmean
 from mrecg.report.labels import open_count, series_labels
 from mrecg.runs.records import Run
 
-METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
+METHODS = ("rtn", "closed_form", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
 BASELINE = "block"
 """The granularity that all others are compared with."""
 MERGING = ("mixed", "fixed", "stage", "network")

@@ -42,6 +42,7 @@ _METHODS = {
     "qdrop": 4,
     "pd_quant": 5,
     "genie_m": 6,
+    "closed_form": 7,
 }
 """Hue by method, where several are shown."""
 

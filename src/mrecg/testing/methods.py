@@ -58,7 +58,8 @@ def hardens_every_weight(name: str) -> None:
     network = net.network()
     first = [layer.scale.clone() for layer in layers_of(network.model)]
     outcome = _two_steps(network, name)
-    moves = any(found.rounding and found.rounding.scale_lr for found in _passes(name))
+    moves = any(found.solve or (found.rounding and found.rounding.scale_lr) for found in _passes(name))
+    solved = any(found.solve for found in _passes(name))
     assert all(math.isfinite(unit.error) and unit.error >= 0 for unit in outcome.units)
     assert all(math.isfinite(unit.loss) and unit.loss >= 0 for unit in outcome.units)
     for layer, scale in zip(layers_of(network.model), first, strict=True):
@@ -67,7 +68,8 @@ def hardens_every_weight(name: str) -> None:
         torch.testing.assert_close(level, level.round().clamp(0, 2**layer.bits - 1), atol=1e-4, rtol=0.0)
         assert moves or torch.equal(layer.scale, scale)
         moved = (level - layer.zero_point - layer.reference / scale).abs()
-        assert moved[(level > 0) & (level < layer.top)].max() < 1 + 1e-4  # a neighbour on the first grid
+        # A neighbour on the first grid.
+        assert solved or moved[(level > 0) & (level < layer.top)].max() < 1 + 1e-4
     for quantizer in activations_of(network.model):
         assert quantizer.mode == "on" and quantizer.drop is None and float(quantizer.scale) > 0
         assert not quantizer.scale.requires_grad
