@@ -8,6 +8,13 @@ BEST: Mapping[str, Mapping[str, Any]] = {
     "granularity": {"name": "mixed"},
     "planner": {"name": "safe"},
     "trainer": {"steps": 200, "lr_factor": "auto"},
-    "finish": {"name": "network", "steps": 300, "batch_size": 16, "augment": "crops_and_flips"},
+    "finish": {
+        "name": "network",
+        "steps": 200,
+        "lr": 1e-3,
+        "boundary": 1.0,
+        "augment": "crops_and_flips",
+    },
+    "rebasis": {"name": "full"},
 }
 """What wins over networks and bit widths at a practical budget, by group of the configuration."""
