@@ -44,7 +44,7 @@ def _calibrate(
 ) -> Iterator[str]:
     for unit, low in zip(network.units, network.low, strict=True):
         if config.weight_range == "output":
-            some = output_ranges.evenly(values.images, output_ranges.IMAGES).split(batch)
+            some = torch.split(output_ranges.evenly(values.images, output_ranges.IMAGES), batch)
             output_ranges.find_ranges(low, map(values.take, some))
         else:
             for layer in layers_of(low):
