@@ -19,7 +19,7 @@ class ClosedForm(MethodSettings):
     """Closed form: every layer's integers, grid, gain and bias from moments of its inputs, in seconds."""
 
     name: Literal["closed_form"] = "closed_form"
-    images: Annotated[int, Field(ge=1)] = 128
+    images: Annotated[int, Field(ge=1)] = 256
     """Calibration images from which the moments are taken, at most."""
     held_out: Annotated[int, Field(ge=1)] = 64
     """Calibration images that choose what is accepted, at most; never more than a quarter of all."""
