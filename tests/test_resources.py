@@ -67,7 +67,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def words(small: list[str]) -> list[str]:
     """A run of a second or two that has a probe, keeps parts of groups and shares nothing."""
-    return [*small, "shared.folder=null", "checkpoint.every_steps=1"]
+    return [*small, "planner=loss", "shared.folder=null", "checkpoint.every_steps=1"]
 
 
 @pytest.fixture(scope="module")

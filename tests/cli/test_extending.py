@@ -193,7 +193,7 @@ def test_names() -> None:
     METHODS.add("mine", METHODS.get("rtn"))
     METHODS.add("mine", METHODS.get("qdrop"))  # as when a notebook's cell runs again
     assert METHODS.get("mine") is METHODS.get("qdrop") and METHODS.names()[-1] == "mine"
-    with pytest.raises(ConfigError, match=r"'nime' is not a choice.*rtn, adaround, .*mine"):
+    with pytest.raises(ConfigError, match=r"'nime' is not a choice.*rtn, closed_form, adaround, .*mine"):
         METHODS.get("nime")
 
 

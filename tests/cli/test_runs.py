@@ -47,7 +47,7 @@ def same_but_for_times(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
-    code, out, err = mrecg("quantize", *small, "planner.merge_count=1")
+    code, out, err = mrecg("quantize", *small, "planner=loss", "planner.merge_count=1")
     assert code == 0, err
     (run,) = runs()
     assert run.name.endswith("-tiny-w2a4-qdrop-mixed-s0")
@@ -62,7 +62,7 @@ def test_quantize_evaluate_report(mrecg: Call, small: list[str]) -> None:
     assert all(stage in err for stage in stages), err
     assert "begins in" in (run / "run.log").read_text()
     command = json.loads((run / "environment.json").read_text())["command"]
-    assert command == shlex.join(["mrecg", "quantize", *small, "planner.merge_count=1"])
+    assert command == shlex.join(["mrecg", "quantize", *small, "planner=loss", "planner.merge_count=1"])
     assert len(list(Path("outputs/shared").glob("probe-*.entry"))) == 1
 
     code, out, _ = mrecg("evaluate", f"run={run}", "trainer.device=cpu", "allow_import=true")

@@ -33,7 +33,7 @@ def plan(alone: list[Alone] | None = ALONE, **planner: object) -> Plan:
         granularity=MIXED,
         planner=PlannerConfig(name="pack", **planner),  # type: ignore[arg-type]
         model="tiny",
-        alone=alone,
+        probe=alone,
     )
 
 

@@ -107,6 +107,8 @@ def test_the_summary_is_flat_and_holds_what_runs_are_compared_by(
             "top1": said["quantized"]["top1"],
             "top1_fp": said["fp"]["top1"],
             "top1_difference": said["quantized"]["top1"] - said["fp"]["top1"],
+            "kl_to_fp": said["to_fp"]["kl"],
+            "agreement_with_fp": said["to_fp"]["agreement"],
             "top5": said["quantized"]["top5"],
             "top5_fp": said["fp"]["top5"],
             "top5_difference": said["quantized"]["top5"] - said["fp"]["top5"],
