@@ -67,7 +67,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     # Methods.
     (
         {"method": {"name": "qdorp"}},
-        r"^method\.name: 'qdorp' .*mean 'qdrop'.*rtn, closed_form, adaround, brecq, .*, qdrop, pd_quant, genie_m$",
+        r"^method\.name: 'qdorp' .*mean 'qdrop'.*rtn, closed_form, adaround, .*qdrop, pd_quant, genie_m$",
     ),
     ({"method": {"lr_rounding": 0.1}}, r"^method\.name: is missing; choose from rtn, closed_form, adaround"),
     ({"method": {"name": "rtn", "lr_rounding": 0.1}}, r"^method\.lr_rounding: unknown key; method has name$"),

@@ -29,7 +29,12 @@ def test_what_was_written_is_written_again_to_the_letter(values: dict[str, Any])
     made = RunSummary.model_validate(values)
     assert json.dumps(made.as_dict(), indent=2) + "\n" == RECORDED
     assert type(made.as_dict()["reused_s"]["reconstruct"]) is int  # the sum of nothing, as ever
-    later = ("finish", "to_fp", "rebasis", "verdicts")  # a run that was finished, or measured, by a newer version has them
+    later = (
+        "finish",
+        "to_fp",
+        "rebasis",
+        "verdicts",
+    )  # a run that was finished, or measured, by a newer version has them
     own = [key for key in RunSummary.model_fields if key not in later]
     assert own[:-1] == [*values]  # a failed run has its error after these
 
