@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from mrecg.config.schema import GranularityConfig, PlannerConfig, TrainerConfig
 from mrecg.methods.closed_form import ClosedForm
+from mrecg.methods.hyperparameters import MethodSettings
 from mrecg.methods.passes import Solve
+from mrecg.methods.qdrop import QDrop
 from mrecg.methods.rtn import Rtn
 from mrecg.planner.plan import make_plan
 from mrecg.quant.input_moments import Moments
@@ -56,7 +58,7 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def solved(
     network: QuantizedNetwork,
-    method: ClosedForm | Rtn = METHOD,
+    method: MethodSettings = METHOD,
     *,
     merged: bool = False,
     finished: Kept | None = None,
@@ -89,6 +91,33 @@ def test_the_prediction_is_nearer_than_with_nearest_rounding(bits: int) -> None:
     solved(better)
     held_out = net.images()[-4:]
     assert difference(better, held_out) < 0.8 * difference(nearest, held_out)
+
+
+LEARNED = QDrop(start="closed_form", learn_biases=True, learn_weight_scales=True, lr_rounding=0.5)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("after", [4.0, 9.0])
+def test_what_is_learned_then_is_kept_where_the_prediction_gets_nearer(
+    monkeypatch: pytest.MonkeyPatch, merged: bool, after: float
+) -> None:
+    calls: list[int] = []
+
+    def said(self: Predictions, index: int, values: object) -> float:
+        calls.append(index)
+        return (10.0, 5.0, 5.0, after)[calls.count(index) - 1]
+
+    monkeypatch.setattr(Predictions, "difference_with", said)
+    network, alone = net.network(), net.network()
+    solved(network, LEARNED, merged=merged)
+    calls.clear()
+    solved(alone, merged=merged)
+    found, expected = states(network), states(alone)
+    assert found.keys() == expected.keys() and any("bias" in name for name in found)
+    same = [torch.equal(value, expected[name]) for name, value in found.items() if "layer" in name]
+    assert all(same) == (after > 5) and not (after < 5 and all(same))
+    for layer in layers_of(network.model):
+        assert layer.target is None and layer.soft is None and layer.integers.max() <= layer.top
 
 
 def test_full_precision_and_activations_do_not_move(accepted: None) -> None:

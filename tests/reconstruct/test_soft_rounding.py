@@ -62,6 +62,28 @@ def test_the_soft_weight_starts_at_the_weight() -> None:
         torch.testing.assert_close(layer.soft, torch.clamp(layer.reference, low, high), rtol=1e-9, atol=1e-9)
 
 
+def test_it_begins_and_ends_at_integers_that_were_found() -> None:
+    made = layers()
+    generator = torch.Generator().manual_seed(2)
+    for layer in made:
+        # Off by up to two steps from where they are found, and beyond the ends of the grid.
+        noise = torch.rand(layer.reference.shape, generator=generator, dtype=F64) * 4 - 2
+        layer.target = layer.hard + noise * layer.grid[0]
+    found = [layer.integers.clone() for layer in made]
+    soft = SoftRounding(made)
+    soft.lend()
+    for layer in made:
+        assert layer.soft is not None
+        off = (layer.soft - layer.hard) / layer.grid[0]
+        assert off.abs().max() < 0.5  # so that hardening goes back
+        towards = (layer.target - layer.hard) / layer.grid[0]
+        inside = (layer.integers > 0) & (layer.integers < layer.top) & (towards.abs() > 0.2)
+        assert (off * towards)[inside].min() > 0  # towards the weight that it stands for
+    soft.harden()
+    for layer, integers in zip(made, found, strict=True):
+        assert torch.equal(layer.integers, integers) and layer.target is None
+
+
 @pytest.mark.parametrize("beta", [2.0, 7.5])
 def test_weights_regulariser_and_gradient_are_those_of_single_layers(beta: float) -> None:
     made = layers()

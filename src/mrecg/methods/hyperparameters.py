@@ -49,6 +49,9 @@ class LearnedRounding(MethodSettings):
     lr_bias: Annotated[float, Field(gt=0, le=1)] = 2e-4
     """Adam's learning rate for them, relative to the standard deviation of the layer's output; falls to 0 by
     a cosine."""
+    start: Literal["nearest", "closed_form"] = "nearest"
+    """Where the rounding begins: at the calibrated grid and weight, or at what method=closed_form makes of
+    each unit; what is then learned is kept only where the prediction on held-out images gets nearer."""
     loss: Literal["mse", "fisher_diag"] = "mse"
     """Squared error, or each of its terms weighted by (|g| + 1)^2 with g the gradient of the network's KL
     divergence at the unit's output, as BRECQ's code has it."""

@@ -163,10 +163,10 @@ class Solve:
         compensation: Share of what quantized inputs change that a layer's weights make up for.
     """
 
-    images: int
-    held_out: int
-    sweeps: int
-    compensation: float
+    images: int = 256
+    held_out: int = 64
+    sweeps: int = 4
+    compensation: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ class Pass:
         loss: ``mse`` or ``fisher_diag``.
         prediction: How the network's prediction counts; None: it does not.
         correction: How activations are corrected; None: they are not.
-        solve: How units are solved in closed form; then nothing is learned. None: they are not.
+        solve: How units are solved in closed form, before anything is learned of them. None: they are not.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Every method by its name: its hyper-parameters, and the function that makes passes of them."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -9,7 +9,7 @@ from pydantic import PlainValidator, SerializeAsAny, TypeAdapter
 from pydantic_core import PydanticKnownError
 
 from mrecg.methods.hyperparameters import MethodSettings
-from mrecg.methods.passes import Pass, PassBuilder, family_of
+from mrecg.methods.passes import Pass, PassBuilder, Solve, family_of
 from mrecg.registry import Registry
 
 Build = TypeVar("Build", bound=PassBuilder)
@@ -118,4 +118,8 @@ def passes_of(
         The passes in order.
     """
     family = family_of(model, depthwise=depthwise)
-    return tuple(task.faster(lr_factor) for task in METHODS.get(method.name).passes(method, family))
+    found = tuple(task.faster(lr_factor) for task in METHODS.get(method.name).passes(method, family))
+    if getattr(method, "start", "nearest") == "nearest":
+        return found
+    first, *others = found
+    return (replace(first, solve=Solve()), *others)

@@ -15,10 +15,8 @@ from mrecg.quant.learned_zero_point import fake_quantize_learning_zero
 from mrecg.quant.observer import Observer
 from mrecg.quant.weights import Channels, apply_weight
 
-WEIGHT_BINS = 512
-"""Bins of a channel's histogram in the search of weight ranges, at least."""
-BINS_PER_STEP = 8
-"""Bins between two grid points, at least: with 2, a search at 8 bits can end worse than the extremes."""
+WEIGHT_BINS = 512  # of a channel's histogram in the search of weight ranges, at least
+BINS_PER_STEP = 8  # at least: with 2, a search at 8 bits can end worse than the extremes
 
 
 class QuantizedLayer(nn.Module):
@@ -37,7 +35,8 @@ class QuantizedLayer(nn.Module):
         scale: Of each output channel, shape ``channels.shape``; one in all where ``per_tensor``.
         zero_point: Same shape.
         integers: Shape of the weight, 0 to `top`.
-        owns_bias: Whether its bias may differ from the full-precision one, see `own_bias`.
+        owns_bias: Whether its bias is not the full-precision one's, see `own_bias`.
+        target: The weight that the rounding is learned from; None: the full-precision one.
     """
 
     scale: Tensor
@@ -58,6 +57,7 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("integers", torch.zeros_like(weight, dtype=torch.uint8))
         self.register_buffer("hard", weight.detach().clone(), persistent=False)
         self.soft: Tensor | None = None
+        self.target: Tensor | None = None
         self.quantized = True
         self._grouped = getattr(layer, "groups", 1) > 1
 

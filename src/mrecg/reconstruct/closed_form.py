@@ -5,7 +5,8 @@ give it. What that does to the network's prediction, with the full-precision res
 held-out images what is kept of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,10 @@ from mrecg.quant.modules import QuantizedLayer, layers_of, quantization
 from mrecg.quant.output_search import search, solve
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
-from mrecg.reconstruct.group_state import agree
+from mrecg.reconstruct.group_state import agree, remembered, restore
 from mrecg.reconstruct.held_out import Predictions
 from mrecg.reconstruct.output_ranges import evenly, watch
+from mrecg.reconstruct.rolling_cache import GroupCache
 
 SURE = 0.9
 """Correlation of a channel's output with its target from which the gain is that of least squares. Below,
@@ -40,6 +42,7 @@ class Solver:
         assert pass_.solve is not None
         self._context, self._pass, self._task = context, pass_, pass_.solve
         self._predictions = Predictions(context)
+        self._solved: tuple[float, dict[str, Tensor]] = math.inf, {}
 
     @torch.no_grad()
     def solve(self, index: int, quantized: Store, full: Store) -> None:
@@ -69,6 +72,49 @@ class Solver:
                     break
                 begun.restore()
         agree([low], context.shard.ranks)
+
+    def group(self, members: range, learned: GroupCache, targets: Sequence[Store]) -> None:
+        """Solve the units of a group, and remember what came of it where more is learned then.
+
+        Args:
+            members: Its units.
+            learned: What enters the group.
+            targets: Full-precision output of each unit.
+        """
+        full = dict(zip(members, (learned.full, *targets), strict=False))
+        difference = self._through(members, learned, lambda i, entering: self.solve(i, entering, full[i]))
+        if difference is not None:
+            self._solved = difference, remembered(self._context.quantized(members), self._pass)
+
+    def keep_better(self, members: range, learned: GroupCache) -> None:
+        """Take back what was learned where the prediction on held-out images was as near before.
+
+        Args:
+            members: As in `group`, which was called before.
+            learned: Likewise.
+        """
+        difference = self._through(members, learned, lambda i, entering: None)
+        solved, state = self._solved
+        if difference is None or not difference < solved:
+            restore(self._context.quantized(members), state)
+
+    def _through(
+        self, members: range, learned: GroupCache, visit: Callable[[int, Store], None]
+    ) -> float | None:
+        """Go through the units of a group, and measure after the last, where the pass learns."""
+        learns = self._pass.rounding is not None or self._pass.scales is not None
+        quantized, difference = learned.quantized, None
+        for i in members:
+            visit(i, quantized)
+            if i == members[-1]:
+                difference = self._predictions.difference_with(i, quantized) if learns else None
+                out = quantized
+            else:
+                out = self._context.advance_quantized(i, quantized, self._pass)
+            if quantized is not learned.quantized:
+                quantized.free()
+            quantized = out
+        return difference
 
     def _at(self, index: int, path: str) -> QuantizedLayer | None:
         layer = self._context.network.low[index].get_submodule(path)
@@ -137,7 +183,7 @@ class _Kept:
     def restore(self) -> None:
         """Put the layers back into this state."""
         for (layer, inside, owns), values in zip(self._layers, self._values, strict=True):
-            layer.layer, layer.owns_bias = inside, owns
+            layer.layer, layer.owns_bias, layer.target = inside, owns, None
             for value, kept in zip(_values(layer), values, strict=True):
                 value.copy_(kept)
             layer.refresh()
@@ -159,6 +205,7 @@ def _settle(moments: Moments, task: Solve, *, corrected: bool) -> None:
     rows = moments.problem(weights, centred=centred)
     found = solve(rows, search(rows, symmetric=at.layer.symmetric), sweeps=task.sweeps)
     moments.take(found)
+    at.layer.target = at.weight(weights).to(at.layer.reference.dtype)
     if corrected:
         _correct(moments)
 
@@ -194,6 +241,8 @@ def _correct(moments: Moments) -> None:
         low, high = torch.tensor([-LARGEST_GAIN, LARGEST_GAIN]).exp().tolist()
         gain = torch.where(gain.isfinite() & (gain > 0), gain, torch.ones_like(gain)).clamp(low, high)
         layer.scale.mul_(gain.to(layer.scale.dtype).view(layer.scale.shape))
+        assert layer.target is not None
+        layer.target = at.weight(at.rows(layer.target) * gain.to(layer.scale.dtype).unsqueeze(2))
         layer.refresh()
     bias = layer.own_bias()
     if bias is not None:

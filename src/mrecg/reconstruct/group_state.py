@@ -135,13 +135,13 @@ def remembered(units: Sequence[nn.Module], task: Pass) -> dict[str, Tensor]:
     """Copy what a pass will change, so that `restore` can put it back.
 
     Args:
-        units: The units in order; they get biases of their own where the pass learns them.
+        units: The units in order; they get biases of their own where the pass changes them.
         task: The pass.
 
     Returns:
         As `state_of`.
     """
-    if task.rounding is not None and task.rounding.bias_lr is not None:
+    if task.solve is not None or (task.rounding is not None and task.rounding.bias_lr is not None):
         for unit in units:
             for layer in layers_of(unit):
                 layer.own_bias()

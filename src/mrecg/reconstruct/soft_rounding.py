@@ -23,6 +23,10 @@ from mrecg.quant.rounding import (
     soft_weight,
 )
 
+SHARE, MARGIN = 0.55, 0.05
+"""Where an integer was found before: its share in where the rounding begins (with more than a half it is what
+the rounding ends at if nothing is learned), and how far from decided that is, at least."""
+
 
 class SoftRounding(nn.Module):
     """Holds alpha for a group's layers and gives them their soft weights.
@@ -153,19 +157,31 @@ class SoftRounding(nn.Module):
             if scale is not None:
                 layer.scale.copy_(scale)
             layer.harden(integers)
+            layer.target = None
 
 
 def _base(layer: QuantizedLayer) -> Tensor:
     """The integer below each weight; it may lie beyond the ends of the grid."""
     scale, zero_point = layer.grid
-    return torch.floor(layer.reference.detach() / scale) + zero_point
+    if layer.target is None:
+        return torch.floor(layer.reference.detach() / scale) + zero_point
+    # The integer that was found is one of the two between which the rounding is learned.
+    integers = layer.integers.to(scale.dtype)
+    return torch.where(layer.target / scale < integers - zero_point, integers - 1, integers)
 
 
 def _start(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Alpha, offset and gain of a layer, flat; the latter two in steps of the grid, or times these."""
     scale, zero_point = layer.grid
-    ratio, base = layer.reference.detach() / scale, _base(layer)
+    base = _base(layer)
+    if layer.target is None:
+        ratio = layer.reference.detach() / scale
+        begin = ratio - torch.floor(ratio)
+    else:
+        found = layer.integers.to(scale.dtype) - base
+        near = (layer.target / scale - (base - zero_point)).clamp(0, 1)
+        begin = torch.lerp(near, found, SHARE).clamp(MARGIN, 1 - MARGIN)
     scale = torch.ones_like(scale) if levels else scale
     low, high = (soft_weight(base, h, scale, zero_point, layer.top) for h in (0.0, 1.0))
-    alpha = initial_alpha(ratio - torch.floor(ratio))
+    alpha = initial_alpha(begin)
     return in_memory_order(alpha), in_memory_order(low), in_memory_order(high - low)

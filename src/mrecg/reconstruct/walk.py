@@ -185,12 +185,15 @@ class Walk:
         retries = 0
         if trials is not None:
             trials.before(context, members.start, pass_, learned)
-        if steps := context.counted.optimisation(pass_, members):
+        steps = context.counted.optimisation(pass_, members)
+        if self._solver is not None:
+            self._solver.group(members, learned, targets)
+        if steps:
             curve, floor, retries = optimise(context, members, pass_, learned, steps)
+            if self._solver is not None:
+                self._solver.keep_better(members, learned)
         quantized, measured = learned.quantized, []
         for i, full, target in zip(members, (learned.full, *targets), targets, strict=False):
-            if self._solver is not None:
-                self._solver.solve(i, quantized, full)
             self._free(full)
             quantized = self._after(i, quantized, pass_)
             measured.append(

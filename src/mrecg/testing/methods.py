@@ -107,6 +107,9 @@ def takes_every_option(name: str) -> None:
         "lr_decay": "cosine",
         "learn_zero_points": True,
         "keep_probability": 0.25,
+        "learn_weight_scales": True,
+        "learn_biases": True,
+        "start": "closed_form",
     }
     network = net.network(
         boundary=None, input=8, stem_output=8, symmetric_weights=True, per_tensor_weights=True
