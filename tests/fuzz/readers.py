@@ -277,7 +277,7 @@ def _shelf(folder: Path) -> None:
     body = file.read_bytes()
     ContentStore(folder).get(KEY)
     store = GroupStore(Stores(ContentStore(folder), None), "root")
-    store._key = KEY
+    store.place = KEY
     file.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
     store.recall()
     store.recall_partial("a")
