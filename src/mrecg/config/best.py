@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 BEST: Mapping[str, Mapping[str, Any]] = {
-    "method": {"name": "qdrop", "learn_biases": True, "learn_weight_scales": True},
+    "method": {
+        "name": "qdrop",
+        "start": "closed_form",
+        "learn_biases": True,
+        "learn_weight_scales": True,
+    },
     "granularity": {"name": "mixed"},
     "planner": {"name": "safe"},
     "trainer": {"steps": 200, "lr_factor": "auto"},
