@@ -43,30 +43,42 @@ def page(docs: Path) -> str:
     return SUMMARY.sub(summary, BLOCK.sub(block, (docs / "results.md").read_text(encoding="utf-8")))
 
 
-RECIPES = ("rtn", "closed_form", "brecq_joint", "qdrop", "qdrop merged", "best")
-"""Columns of the summary, in order; runs of other recipes are in the tables below it."""
+METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m", "closed_form")
+"""The order of the summary's rows."""
 
 
 def recipe(run: Run) -> str:
-    """Name the recipe of a run as the summary calls it."""
-    if run.options.get("finish", "none") != "none":
-        return "best" if run.granularity == "mixed" else "finished blocks"
-    return f"{run.method} merged" if run.granularity == "mixed" else run.method
+    """Say in a few words how a run made its network."""
+    options = run.options
+    learned = "method.learn_biases" in options or "method.learn_weight_scales" in options
+    parts = [
+        "re-basis" if options.get("rebasis", "none") != "none" else "",
+        "closed form as start" if options.get("method.start") == "closed_form" else "",
+        f"{run.method} + free parameters" if learned else run.method,
+        f"merged by {run.planner}" if run.granularity == "mixed" else "",
+        "finished" if options.get("finish", "none") != "none" else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def table(runs: Sequence[Run]) -> str:
-    """One row for each network and bits, one column for each recipe: means of top-1, KL to FP and seconds."""
-    rows: dict[str, dict[str, list[Run]]] = {}
-    for run in runs:
-        if run.completed and run.quantized is not None and recipe(run) in RECIPES:
+    """For each network a row for each recipe, a column for each bit width: means of top-1, KL and seconds."""
+    found: dict[str, dict[str, dict[str, list[Run]]]] = {}
+    for run in sorted(runs, key=lambda run: METHODS.index(run.method) if run.method in METHODS else 99):
+        if run.completed and run.quantized is not None:
             bits = f"W{run.bits.weight}A{run.bits.activation}"
-            rows.setdefault(f"{run.model} {bits}", {}).setdefault(recipe(run), []).append(run)
-    shown = [name for name in RECIPES if any(name in cells for cells in rows.values())]
-    lines = [f"| | FP | {' | '.join(shown)} |", f"|---|---|{'---|' * len(shown)}"]
+            cells = found.setdefault(run.model, {}).setdefault(recipe(run), {})
+            cells.setdefault(bits, []).append(run)
+    return "\n\n".join(_table(model, rows) for model, rows in found.items())
+
+
+def _table(model: str, rows: dict[str, dict[str, list[Run]]]) -> str:
+    columns = sorted({bits for cells in rows.values() for bits in cells}, reverse=True)
+    first = next(iter(next(iter(rows.values())).values()))[0]
+    full = "" if first.fp is None else f" (FP {100 * first.fp.top1:.1f} %)"
+    lines = [f"| {model}{full} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for title, cells in rows.items():
-        first = next(iter(cells.values()))[0]
-        full = "–" if first.fp is None else f"{100 * first.fp.top1:.1f}"
-        lines.append(f"| {title} | {full} | {' | '.join(_cell(cells.get(name, [])) for name in shown)} |")
+        lines.append(f"| {title} | {' | '.join(_cell(cells.get(bits, [])) for bits in columns)} |")
     return "\n".join(lines)
 
 
