@@ -237,8 +237,8 @@ def test_accuracy_needs_images(tmp_path: Path) -> None:
 @pytest.mark.shared_data
 def test_accuracy_is_that_of_runs(tmp_path: Path) -> None:
     content = measured(accuracy, tmp_path, images=Path(os.environ["MRECG_TEST_DATA"], "imagenet-mini"))
-    assert list(content["items"]) == ["w2a4 brecq_joint block", "w2a4 brecq_joint mixed"]
+    assert list(content["items"]) == [" ".join(item) for item in accuracy.ITEMS[:2]]
     assert all(found["images"] == 16 and len(found["errors"]) == 18 for found in content["items"].values())
     assert content["steps"] == 2
     page = pages.accuracy({"accuracy": content})
-    assert "2 steps a unit" in page and "| w2a4 brecq_joint mixed |" in page
+    assert "2 steps a unit" in page and "| w2a4 best mixed |" in page

@@ -100,7 +100,8 @@ def balanced(stream: str) -> bool:
 
 @pytest.mark.slow
 def test_the_live_lines_come_and_go(small: list[str]) -> None:
-    session = run(["quantize", *small, "planner.merge_count=1", "trainer.steps=60", "trainer.chunk=5"])
+    words = [*small, "planner=loss", "planner.merge_count=1", "trainer.steps=60", "trainer.chunk=5"]
+    session = run(["quantize", *words])
     assert session.code == 0, session.stream
     assert balanced(session.stream)
     assert "step " in session.stream and "━" in session.stream

@@ -123,7 +123,7 @@ class Shared:
 
     def calibrate(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def calibrate(network: QuantizedNetwork, *arguments: Any, **more: Any) -> Any:
-            key = str((network.bits, [unit.name for unit in network.units]))
+            key = str((network.bits, network.traced.code))
             if key not in self.kept:
                 yield from real(network, *arguments, **more)
                 self.kept[key] = (network, {k: v.clone() for k, v in network.state().items()})
@@ -146,7 +146,7 @@ def test_every_experiment_runs(
     monkeypatch.setattr(planning, "find_ranges", shared.calibrate(planning.find_ranges))
     settings = ["trainer.steps=2", "trainer.batch_size=4", "data.calibration_images=32", "logger=csv"]
     settings += ["data.evaluation_images=32", "calibration.candidates=4", "calibration.bins=64"]
-    settings += ["planner.probe_steps=0", f"shared.folder={tmp_path / 'shared'}"]
+    settings += ["planner.probe_steps=0", "finish.steps=2", f"shared.folder={tmp_path / 'shared'}"]
     checked = hydra_compose.check([f"experiment={name}", *settings])
     assert len(checked.configs) == 1
     outcome = pipeline.run(checked.configs[0], tmp_path / "run")
