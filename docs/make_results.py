@@ -51,10 +51,11 @@ def recipe(run: Run) -> str:
     """Say in a few words how a run made its network."""
     options = run.options
     learned = "method.learn_biases" in options or "method.learn_weight_scales" in options
+    method = f"{run.method} (Fisher loss)" if "method.loss" in options else run.method
     parts = [
         "re-basis" if options.get("rebasis", "none") != "none" else "",
         "closed form as start" if options.get("method.start") == "closed_form" else "",
-        f"{run.method} + free parameters" if learned else run.method,
+        f"{method} + free parameters" if learned else method,
         f"merged by {run.planner}" if run.granularity == "mixed" else "",
         "finished" if options.get("finish", "none") != "none" else "",
     ]
