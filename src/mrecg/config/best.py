@@ -22,4 +22,4 @@ BEST: Mapping[str, Mapping[str, Any]] = {
     },
     "rebasis": {"name": "full"},
 }
-"""What wins over networks and bit widths at a practical budget, by group of the configuration."""
+"""The parts that won where they were measured, at a practical budget, by group of the configuration."""
