@@ -49,6 +49,7 @@ class StopError(Exception):
             {"method": {"name": "brecq", "loss": "fisher_diag"}},
             {"method": {"name": "brecq_joint", "learn_zero_points": True}},
             {"method": {"name": "genie_m"}},
+            {"method": {"name": "qdrop", "start": "closed_form", "learn_biases": True}},
             {"method": {"name": "pd_quant"}},
             {"method": {"name": "adaround"}, "granularity": {"name": "layer"}},
             {"planner": {"name": "budget", "merge_boundary": True, "probe_steps": 12, "time_budget": 3.0}},

@@ -23,8 +23,9 @@ from mrecg.graph.fold import UNFOLDED
 from mrecg.methods.adaround import AdaRound
 from mrecg.methods.brecq import Brecq
 from mrecg.methods.brecq_joint import BrecqJoint
+from mrecg.methods.closed_form import ClosedForm
 from mrecg.methods.genie_m import GenieM
-from mrecg.methods.hyperparameters import LearnedRounding
+from mrecg.methods.hyperparameters import LearnedRounding, MethodSettings
 from mrecg.methods.pd_quant import PdQuant
 from mrecg.methods.qdrop import QDrop
 from mrecg.planner.plan import make_plan
@@ -53,7 +54,12 @@ METHODS = [
     GenieM(),
 ]
 # In float32 PD-Quant compares logits that are equal up to rounding.
-PRECISE = [*METHODS[:2], PdQuant(lr_rounding=0.02, lr_scale=0.01, correction_steps=0.5)]
+PRECISE = [
+    *METHODS[:2],
+    PdQuant(lr_rounding=0.02, lr_scale=0.01, correction_steps=0.5),
+    ClosedForm(),
+    QDrop(lr_rounding=0.02, start="closed_form", learn_biases=True, learn_weight_scales=True),
+]
 CPU = torch.device("cpu")
 
 
@@ -166,9 +172,9 @@ class TestTwoProcesses:
         assert counts == {19}
         assert two.cache.peak_mb == pytest.approx(one.cache.peak_mb, abs=0.002)
 
-    @pytest.mark.parametrize("method", PRECISE, ids=lambda method: method.name)
+    @pytest.mark.parametrize("method", PRECISE)
     def test_are_as_one_in_double_precision(
-        self, method: LearnedRounding, pair: Team, tiny_network: Network, images: Tensor
+        self, method: MethodSettings, pair: Team, tiny_network: Network, images: Tensor
     ) -> None:
         alone, together = tiny_network(dtype=torch.float64), tiny_network(dtype=torch.float64)
         for network in (alone, together):

@@ -17,8 +17,9 @@ from mrecg.methods.qdrop import QDrop
 from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.planner.verdict import Verdict
+from mrecg.quant.modules import layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct import safe_merges, walk
+from mrecg.reconstruct import optimise, safe_merges, walk
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Ahead, Broadcast, CurvePoint, GroupResult, Listener, Silent
 from mrecg.reconstruct.held_out import divided
@@ -212,6 +213,32 @@ def test_steps_are_announced_and_told(
     assert sum(points for _, _, points in told.steps) == sum(steps for _, steps in groups)
     assert told.done == log.done == [group.name for group in found.groups]
     assert ("first+second" in told.done) == kept
+
+
+@pytest.mark.parametrize(
+    "method", [QDROP, replace(QDROP, start="closed_form", learn_biases=True)], ids=["nearest", "closed_form"]
+)
+def test_a_merge_that_diverges_in_the_middle_of_its_steps_is_undone(
+    tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch, method: MethodSettings
+) -> None:
+    plain, judged = tiny_network(), tiny_network()
+    run(plain, tiny_images, method=method)
+    real = optimise.check_bounds
+
+    def fails(name: str, curve: Sequence[CurvePoint], steps: int) -> None:
+        real(name, curve, steps)
+        if "+" in name:
+            assert any(
+                layer.soft is not None for layer in layers_of(judged.model)
+            )  # so that the check can fail
+            raise DivergenceError("its loss has exploded")
+
+    monkeypatch.setattr(optimise, "check_bounds", fails)
+    found = run(judged, tiny_images, GROUP, method=method)
+    (verdict,) = found.verdicts
+    assert verdict.merged is None and not verdict.kept
+    assert all(layer.soft is None and layer.target is None for layer in layers_of(judged.model))
+    assert same(judged, plain) and torch.equal(judged.model(tiny_images), plain.model(tiny_images))
 
 
 def test_a_merge_that_diverges_is_undone(

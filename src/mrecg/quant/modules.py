@@ -99,11 +99,7 @@ class QuantizedLayer(nn.Module):
 
     @torch.no_grad()
     def round_on(self, scale: Tensor, zero_point: Tensor) -> None:
-        """Take a grid, and round to nearest.
-
-        Args:
-            scale: One number for each grid.
-        """
+        """Take a grid, with one number for each channel, and round to nearest."""
         self.scale.copy_(scale.reshape(self.scale.shape))
         self.zero_point.copy_(zero_point.reshape(self.scale.shape))
         self.harden(quantize(self.reference, *self.grid, self.top))
@@ -116,11 +112,13 @@ class QuantizedLayer(nn.Module):
             integers: 0 to `top`, of the weight's shape.
         """
         self.integers.copy_(integers.to(torch.uint8))
+        self.target = None
         self.refresh()
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Read the integers back into the weight that `forward` uses."""
+        """Read the integers back into the weight that `forward` uses from here on."""
+        self.soft = None
         self.hard.copy_(dequantize(self.integers.to(self.scale.dtype), *self.grid))
 
     def own_bias(self) -> nn.Parameter | None:
@@ -130,13 +128,12 @@ class QuantizedLayer(nn.Module):
             The bias, with its present values; None where the layer has none.
         """
         bias = self.layer.bias
-        if not isinstance(bias, nn.Parameter) or self.owns_bias:
-            return bias if isinstance(bias, nn.Parameter) else None
-        own = copy(self.layer)
-        own._parameters = dict(self.layer._parameters)
-        own.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-        self.layer, self.owns_bias = own, True
-        return own.bias
+        if isinstance(bias, nn.Parameter) and not self.owns_bias:
+            own = copy(self.layer)
+            own._parameters = dict(self.layer._parameters)
+            bias = own.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+            self.layer, self.owns_bias = own, True
+        return bias if isinstance(bias, nn.Parameter) else None
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in (f"{prefix}scale", f"{prefix}zero_point"):

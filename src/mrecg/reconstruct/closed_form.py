@@ -72,6 +72,7 @@ class Solver:
                     break
                 begun.restore()
         agree([low], context.shard.ranks)
+        context.shard.ranks.agree([layer.target for layer in layers if layer.target is not None])
 
     def group(self, members: range, learned: GroupCache, targets: Sequence[Store]) -> None:
         """Solve the units of a group, and remember what came of it where more is learned then.
@@ -83,8 +84,16 @@ class Solver:
         """
         full = dict(zip(members, (learned.full, *targets), strict=False))
         difference = self._through(members, learned, lambda i, entering: self.solve(i, entering, full[i]))
-        if difference is not None:
+        if difference is None:
+            self.forget(members)
+        else:
             self._solved = difference, remembered(self._context.quantized(members), self._pass)
+
+    def forget(self, members: range) -> None:
+        """Let nothing be learned from what was solved: it was not, or no rounding came of it."""
+        for unit in self._context.quantized(members):
+            for layer in layers_of(unit):
+                layer.target = None
 
     def keep_better(self, members: range, learned: GroupCache) -> None:
         """Take back what was learned where the prediction on held-out images was as near before.
@@ -94,6 +103,7 @@ class Solver:
             learned: Likewise.
         """
         difference = self._through(members, learned, lambda i, entering: None)
+        self.forget(members)
         solved, state = self._solved
         if difference is None or not difference < solved:
             restore(self._context.quantized(members), state)

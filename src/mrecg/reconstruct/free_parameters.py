@@ -98,7 +98,6 @@ class FreeParameters:
         """Keep the scales of activations positive, and put the present factors into the hard weights."""
         self.keep_positive()
         for layer, begun, factor in zip(self.layers, self._begun, self.factors, strict=True):
-            layer.soft = None
             layer.scale.copy_(begun * factor.exp())
             layer.refresh()
 
@@ -122,7 +121,6 @@ class FreeParameters:
         for value, before in zip(self._values(), kept, strict=True):
             value.copy_(before)
         for layer in self.layers:
-            layer.soft = None
             layer.refresh()
 
     def _values(self) -> list[Tensor]:

@@ -98,7 +98,8 @@ class GroupReconstruction(L.LightningModule):
         if self.rounding is None or self.pass_.rounding is None or self.pass_.rounding.bias_lr is None:
             return []
         layers, cache = layers_of(self.group), self._cache
-        index = torch.arange(self.order.batch)
+        index = self._task.learned_from
+        index = (torch.arange(self.order.batch) if index is None else index)[: self.order.batch]
         if self._shard is not None:
             index = self._shard.part(index).own
         first = cache.quantized.take(index.to(cache.quantized.device))

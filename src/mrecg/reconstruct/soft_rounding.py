@@ -151,13 +151,11 @@ class SoftRounding(nn.Module):
     def harden(self) -> None:
         """Round every weight up where alpha >= 0, else down, and take the soft weights back."""
         for (layer, scale), alpha in zip(self._scales(), torch.split(self.alpha, self._sizes), strict=True):
-            layer.soft = None
             up = from_memory_order((alpha >= 0).to(alpha.dtype), layer.reference)
             integers = (_base(layer) + up).clamp(0, layer.top)
             if scale is not None:
                 layer.scale.copy_(scale)
             layer.harden(integers)
-            layer.target = None
 
 
 def _base(layer: QuantizedLayer) -> Tensor:

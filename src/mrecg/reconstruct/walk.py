@@ -145,6 +145,8 @@ class Walk:
             try:
                 record, quantized = self._work(members, pass_, learned, targets, trials)
             except DivergenceError:  # a merge that is only tried may fail
+                if self._solver is not None:
+                    self._solver.forget(members)
                 for target in targets:
                     target.free()
                 raise
