@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrecg.data.sampling import Draw, add_tensor, digest_of, draw
+from mrecg.data.sampling import Draw, add_tensor, digest_of, draw, evenly
 from mrecg.errors import DataError
 
 
@@ -60,3 +60,10 @@ def test_the_brief_record_leaves_the_names_out() -> None:
     record = Draw(images=1, available=9, seed=None, sha256="ab", names=("x/1.png",))
     assert record.brief() == {"images": 1, "available": 9, "seed": None, "sha256": "ab"}
     assert record.as_dict() == {**record.brief(), "names": ["x/1.png"]}
+
+
+def test_images_of_the_whole_range_are_chosen() -> None:
+    assert evenly(5, 8).tolist() == [0, 1, 2, 3, 4]
+    chosen = evenly(1000, 64)
+    assert len(chosen.unique()) == 64 and chosen[0] == 0 and chosen[-1] >= 980
+    assert evenly(0, 4).tolist() == []

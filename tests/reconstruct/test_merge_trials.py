@@ -20,7 +20,7 @@ from mrecg.planner.plan import make_plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint, Silent
-from mrecg.reconstruct.held_out import output_difference
+from mrecg.reconstruct.held_out import divided, output_difference
 from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.merge_trials import PairTrials
 from mrecg.reconstruct.settings import Settings
@@ -90,7 +90,12 @@ class AllImages(PairTrials):
         return 0
 
 
-@pytest.mark.parametrize("method", [QDrop(learn_zero_points=True), Brecq()], ids=["qdrop", "brecq"])
+SOLVED = QDrop(start="closed_form", learn_biases=True)
+
+
+@pytest.mark.parametrize(
+    "method", [QDrop(learn_zero_points=True), Brecq(), SOLVED], ids=["qdrop", "brecq", "closed form as start"]
+)
 def test_trials_leave_no_trace(method: LearnedRounding, tiny_network: Network, tiny_images: Tensor) -> None:
     plain, tried = tiny_network(), tiny_network()
     trials, counter = AllImages(range(UNITS - 1)), Counter()
@@ -112,6 +117,17 @@ def test_a_trial_is_the_merge_that_a_run_would_make(tiny_network: Network, tiny_
     assert trials.pairs[1] == pytest.approx(output_error(merged, tiny_images, 3), rel=1e-5)
     for i, reach in enumerate(trials.reach):
         assert reach == pytest.approx(output_error(network, tiny_images, i + 1), rel=1e-5)
+    assert trials.pairs[1] != trials.reach[2]
+
+
+def test_a_trial_begins_at_the_closed_form_where_a_run_would(
+    tiny_network: Network, tiny_images: Tensor
+) -> None:
+    network, merged, trials = tiny_network(), tiny_network(), PairTrials([1])
+    run(network, tiny_images, SOLVED, trials=trials)
+    run(merged, tiny_images, SOLVED, merged=("first", "second"))
+    held_out = tiny_images[divided(16, 0.25, 3)[1]]
+    assert trials.pairs[1] == pytest.approx(output_error(merged, held_out, 3), rel=1e-5)
     assert trials.pairs[1] != trials.reach[2]
 
 

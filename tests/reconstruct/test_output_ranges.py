@@ -40,13 +40,6 @@ def test_the_output_is_nearer_than_with_lp(kind: str, bits: int) -> None:
     assert kind == "depthwise" or errors["output"] < errors["lp"]
 
 
-def test_images_of_the_whole_range_are_chosen() -> None:
-    assert output_ranges.evenly(5, 8).tolist() == [0, 1, 2, 3, 4]
-    chosen = output_ranges.evenly(1000, 64)
-    assert len(chosen.unique()) == 64 and chosen[0] == 0 and chosen[-1] >= 980
-    assert output_ranges.evenly(0, 4).tolist() == []
-
-
 def test_how_large_inputs_are_does_not_matter() -> None:
     scales = []
     for factor in (1, 64):

@@ -69,6 +69,20 @@ def draw(available: int, count: int, *, seed: int, what: str, every: str = "all"
     return sorted(order[:count].tolist())
 
 
+def evenly(images: int, count: int) -> Tensor:
+    """Choose images of the whole range: who calls from Python may have theirs sorted by class.
+
+    Args:
+        images: How many there are.
+        count: How many are chosen, at most.
+
+    Returns:
+        Their numbers, ascending.
+    """
+    count = min(images, count)
+    return torch.arange(count) * images // max(count, 1)
+
+
 def add_tensor(digest: Digest, tensor: Tensor) -> None:
     """Hash a tensor: type, shape and values, whatever its device and its order in memory."""
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -28,12 +28,6 @@ from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.quantized_alone import IMAGES, quantized_alone
 from mrecg.track.terminal import Display, Quiet
 
-_IDLE = {
-    "rtn": "rounds each weight by itself",
-    "closed_form": "solves each layer by itself",
-}
-"""What methods do that optimise no group, where more can be said than that."""
-
 
 def cut(
     model: nn.Module,
@@ -194,7 +188,7 @@ def moment_notes(network: QuantizedNetwork, config: RunConfig) -> list[str]:
     Returns:
         A line for each such layer.
     """
-    solves = any(task.solve for task in passes_of(config.method, depthwise=False))
+    solves = _solves(config)
     if not solves and config.calibration.weight_range != "output":
         return []
     notes = []
@@ -265,10 +259,14 @@ def plan_units(
         trainer=config.trainer,
     )
     made = replace(made, graph_notes=notes)
-    return replace(made, planner=config.planner.name, note=_idle_note(config.method.name)) if idle else made
+    return replace(made, planner=config.planner.name, note=_idle_note(config)) if idle else made
 
 
-def _idle_note(method: str) -> str:
+def _idle_note(config: RunConfig) -> str:
     """What a plan says that merges nothing because its method optimises no group."""
-    what = _IDLE.get(method, "optimises no group")
-    return f"method={method} {what}, so no units are merged and no probe was run."
+    what = "solves each layer" if _solves(config) else "rounds each weight"
+    return f"method={config.method.name} {what} by itself, so no units are merged and no probe was run."
+
+
+def _solves(config: RunConfig) -> bool:
+    return any(task.solve for task in passes_of(config.method, depthwise=False))

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mrecg.config.schema import FLOAT_BITS, RunConfig
+from mrecg.data.sampling import evenly
 from mrecg.graph.basis import Rebasis, rebase
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.rebasis import Choice, choose
@@ -28,9 +30,10 @@ def rebased(
     if config.rebasis.name == "none":
         return network, None, None
     traced = network.traced.to(calibration.device)  # its constants, which the network has copies of
+    some = evenly(len(calibration), config.rebasis.images)
     choice = choose(
         traced,
-        calibration,
+        calibration[torch.cat([some[::2], some[1::2]])],  # one half is held out from the other
         network.policy.activations,
         config.rebasis,
         calibration=config.calibration,

@@ -179,7 +179,7 @@ def quantize(
                 calibration,
                 plan,
                 settings,
-                listener=Broadcast(progress, KeptOnly(Broadcast(*trackers.listeners))),
+                listener=Broadcast(progress, KeptOnly(*trackers.listeners)),
                 finished=records,
             )
             sharing.saved["reconstruct"] = outcome.reused_seconds

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mrecg.config.schema import CacheConfig, CalibrationConfig
+from mrecg.data.sampling import evenly
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.observer import Observer
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -44,7 +45,7 @@ def _calibrate(
 ) -> Iterator[str]:
     for unit, low in zip(network.units, network.low, strict=True):
         if config.weight_range == "output":
-            some = torch.split(output_ranges.evenly(values.images, output_ranges.IMAGES), batch)
+            some = torch.split(evenly(values.images, output_ranges.IMAGES), batch)
             output_ranges.find_ranges(low, map(values.take, some))
         else:
             for layer in layers_of(low):

@@ -5,13 +5,14 @@ give it. What that does to the network's prediction, with the full-precision res
 held-out images what is kept of it.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mrecg.data.sampling import evenly
 from mrecg.methods.passes import Pass, Solve
 from mrecg.quant.input_moments import Moments
 from mrecg.quant.layer_rows import Arrangement
@@ -21,7 +22,7 @@ from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.group_state import agree, remembered, restore
 from mrecg.reconstruct.held_out import Predictions
-from mrecg.reconstruct.output_ranges import evenly, watch
+from mrecg.reconstruct.output_ranges import watch
 from mrecg.reconstruct.rolling_cache import GroupCache
 
 SURE = 0.9
@@ -42,7 +43,6 @@ class Solver:
         assert pass_.solve is not None
         self._context, self._pass, self._task = context, pass_, pass_.solve
         self._predictions = Predictions(context)
-        self._solved: tuple[float, dict[str, Tensor]] = math.inf, {}
 
     @torch.no_grad()
     def solve(self, index: int, quantized: Store, full: Store) -> None:
@@ -74,8 +74,9 @@ class Solver:
         agree([low], context.shard.ranks)
         context.shard.ranks.agree([layer.target for layer in layers if layer.target is not None])
 
-    def group(self, members: range, learned: GroupCache, targets: Sequence[Store]) -> None:
-        """Solve the units of a group, and remember what came of it where more is learned then.
+    @contextmanager
+    def solved(self, members: range, learned: GroupCache, targets: Sequence[Store]) -> Iterator[None]:
+        """Solve the units of a group, and take back what is then learned unless the prediction gets nearer.
 
         Args:
             members: Its units.
@@ -83,35 +84,22 @@ class Solver:
             targets: Full-precision output of each unit.
         """
         full = dict(zip(members, (learned.full, *targets), strict=False))
-        difference = self._through(members, learned, lambda i, entering: self.solve(i, entering, full[i]))
-        if difference is None:
-            self.forget(members)
-        else:
-            self._solved = difference, remembered(self._context.quantized(members), self._pass)
-
-    def forget(self, members: range) -> None:
-        """Let nothing be learned from what was solved: it was not, or no rounding came of it."""
-        for unit in self._context.quantized(members):
-            for layer in layers_of(unit):
-                layer.target = None
-
-    def keep_better(self, members: range, learned: GroupCache) -> None:
-        """Take back what was learned where the prediction on held-out images was as near before.
-
-        Args:
-            members: As in `group`, which was called before.
-            learned: Likewise.
-        """
-        difference = self._through(members, learned, lambda i, entering: None)
-        self.forget(members)
-        solved, state = self._solved
-        if difference is None or not difference < solved:
-            restore(self._context.quantized(members), state)
+        units = self._context.quantized(members)
+        before = self._through(members, learned, lambda i, entering: self.solve(i, entering, full[i]))
+        state = {} if before is None else remembered(units, self._pass)
+        try:
+            yield
+        finally:
+            for layer in layers_of(nn.Sequential(*units)):
+                layer.target = None  # from here on nothing is learned from it
+        after = self._through(members, learned, lambda i, entering: None) if before is not None else None
+        if before is not None and after is not None and not after < before:
+            restore(units, state)
 
     def _through(
         self, members: range, learned: GroupCache, visit: Callable[[int, Store], None]
     ) -> float | None:
-        """Go through the units of a group, and measure after the last, where the pass learns."""
+        """Go through the units of a group; gives how far the prediction is off then, if the pass learns."""
         learns = self._pass.rounding is not None or self._pass.scales is not None
         quantized, difference = learned.quantized, None
         for i in members:
@@ -176,7 +164,6 @@ class Solver:
         context = self._context
         learned = context.learned_from
         learned = torch.arange(context.shard.images) if learned is None else learned
-        # Evenly: who calls from Python may have images sorted by class.
         chosen = learned[evenly(len(learned), self._task.images)]
         own = torch.isin(context.shard.owned, chosen).nonzero().flatten()
         if len(own):

@@ -147,9 +147,10 @@ class Job:
         if self.settings.held_out:
             return divided(images, self.settings.held_out, self.settings.seed)[1]
         asked = max((task.solve.held_out for task in self.passes if task.solve), default=0)
+        tried = self.trials.held_out(images) if self.trials else 0
         if count := min(asked, images // HELD_OUT_SHARE):
-            return divided(images, count / images, self.settings.seed)[1]
-        return torch.arange(images)[images - (self.trials.held_out(images) if self.trials else 0) :]
+            return divided(images, max(count, tried) / images, self.settings.seed)[1]
+        return torch.arange(images)[images - tried :]
 
 
 @contextmanager

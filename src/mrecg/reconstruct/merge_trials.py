@@ -8,10 +8,12 @@ from: a merged group fits those that it learns from better in nearly every case,
 
 import math
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 from mrecg.methods.passes import Pass
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.closed_form import Solver
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.group_state import remembered, restore
 from mrecg.reconstruct.held_out import Predictions
@@ -106,7 +108,9 @@ class PairTrials:
         before = remembered(units, pass_)
         target = context.advance(context.network.full[index + 1], learned.target)
         joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
-        optimise(context, pair, pass_, joint, steps)
+        solver = Solver(context, pass_) if pass_.solve else None
+        with nullcontext() if solver is None else solver.solved(pair, joint, (learned.target, target)):
+            optimise(context, pair, pass_, joint, steps)
         target.free()
         middle = context.advance_quantized(index, learned.quantized, pass_)
         out = context.advance_quantized(index + 1, middle, pass_)

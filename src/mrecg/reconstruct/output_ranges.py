@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -49,17 +48,3 @@ def watch(layer: QuantizedLayer, told: Callable[[Tensor], None]) -> RemovableHan
         The hook, which its user removes.
     """
     return layer.register_forward_pre_hook(lambda module, inputs: told(inputs[0]))
-
-
-def evenly(images: int, count: int) -> Tensor:
-    """Choose images of the whole range.
-
-    Args:
-        images: How many there are.
-        count: How many are chosen, at most.
-
-    Returns:
-        Their numbers, ascending.
-    """
-    count = min(images, count)
-    return torch.arange(count) * images // max(count, 1)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
@@ -145,8 +146,6 @@ class Walk:
             try:
                 record, quantized = self._work(members, pass_, learned, targets, trials)
             except DivergenceError:  # a merge that is only tried may fail
-                if self._solver is not None:
-                    self._solver.forget(members)
                 for target in targets:
                     target.free()
                 raise
@@ -188,12 +187,10 @@ class Walk:
         if trials is not None:
             trials.before(context, members.start, pass_, learned)
         steps = context.counted.optimisation(pass_, members)
-        if self._solver is not None:
-            self._solver.group(members, learned, targets)
-        if steps:
-            curve, floor, retries = optimise(context, members, pass_, learned, steps)
-            if self._solver is not None:
-                self._solver.keep_better(members, learned)
+        solver = self._solver
+        with nullcontext() if solver is None else solver.solved(members, learned, targets):
+            if steps:
+                curve, floor, retries = optimise(context, members, pass_, learned, steps)
         quantized, measured = learned.quantized, []
         for i, full, target in zip(members, (learned.full, *targets), targets, strict=False):
             self._free(full)

@@ -5,43 +5,39 @@ from functools import partial
 
 from mrecg.planner.schedule import group_name
 from mrecg.planner.verdict import Verdict
-from mrecg.reconstruct.events import Ahead, CurvePoint, FinishPoint, GroupResult, Listener, UnitResult
+from mrecg.reconstruct.events import Ahead, Broadcast, CurvePoint, Listener
 
 
-class KeptOnly:
+class KeptOnly(Broadcast):
     """Passes on what is kept, and holds a group back while it may still be taken back.
 
     Args:
-        listener: Whom to tell.
+        listeners: Whom to tell, in order.
     """
 
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, *listeners: Listener) -> None:
+        super().__init__(*listeners)
         self._open: set[str] = set()
         self._held: dict[str, list[Callable[[], None]]] = {}
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
         """Find the groups that will be judged: merges, and their units one by one."""
-        self.listener.outline(passes)
+        super().outline(passes)
         tried = [ahead for groups in passes for ahead in groups if ahead.trial]
         inside = {name for ahead in tried for name in ahead.members}
         self._open = {ahead.name for groups in passes for ahead in groups if inside.issuperset(ahead.members)}
 
-    def begin(self, groups: Sequence[str], steps: int) -> None:
-        """Tell of a pass."""
-        self.listener.begin(groups, steps)
-
     def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
         """Tell of a group, now or when it is kept."""
-        self._tell(name, partial(self.listener.group, name, members, steps, floor))
+        self._tell(name, partial(super().group, name, members, steps, floor))
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Tell of a chunk, now or when its group is kept."""
-        self._tell(group, partial(self.listener.curve, group, task, points, steps))
+        self._tell(group, partial(super().curve, group, task, points, steps))
 
     def judged(self, verdict: Verdict) -> None:
         """Tell of what is kept, and forget the rest."""
-        self.listener.judged(verdict)
+        super().judged(verdict)
         names = {group_name(verdict.group), *verdict.group}
         kept = [group_name(verdict.group)] if verdict.kept else verdict.group
         held = {name: self._held.pop(name, []) for name in names}
@@ -49,18 +45,6 @@ class KeptOnly:
         for name in kept:
             for tell in held[name]:
                 tell()
-
-    def unit(self, index: int, result: UnitResult) -> None:
-        """Tell of a unit."""
-        self.listener.unit(index, result)
-
-    def finished(self, result: GroupResult) -> None:
-        """Tell of a group."""
-        self.listener.finished(result)
-
-    def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
-        """Tell of the finishing."""
-        self.listener.finishing(points, steps)
 
     def _tell(self, name: str, event: Callable[[], None]) -> None:
         if name in self._open:
