@@ -30,7 +30,7 @@ from mrecg.reconstruct.calibrate import calibrate
 from mrecg.reconstruct.events import FinishPoint, Listener, Silent, UnitResult
 from mrecg.reconstruct.finishing import Finishing, finish, measure_units
 from mrecg.reconstruct.finishing_module import NetworkFinishing
-from mrecg.reconstruct.finishing_task import FinishTask
+from mrecg.reconstruct.finishing_task import VIEWS, FinishTask
 from mrecg.reconstruct.free_parameters import FreeParameters
 from mrecg.reconstruct.group_state import Finished, GroupRecord, Partial
 from mrecg.reconstruct.held_out import divided
@@ -407,10 +407,20 @@ def test_targets_are_those_of_the_augmented_images() -> None:
     assert float(learning.loss(index, 5)) == pytest.approx(divergence(low, seen), rel=1e-3)
 
 
-def test_images_that_choose_are_not_augmented() -> None:
-    plain, augmented = finished(network()), finished(network(), augment="crops_and_flips")
-    assert plain.checks[0].held_out == augmented.checks[0].held_out
-    assert plain.checks[1].loss != augmented.checks[1].loss
+def test_images_that_choose_are_seen_in_several_views() -> None:
+    net, x = network(), images()
+    task = module(net, x, free_of(net.model, x), augment="crops_and_flips")._task
+    held_out = x[task.held_out]
+    views = torch.cat(list(task._views())).split(len(held_out))
+    changes = [float((view - held_out).abs().mean()) for view in views]
+    assert min(changes) > 1e-2 and len(set(changes)) == len(views) == VIEWS
+    expected = sum(divergence(net, view) for view in views) / VIEWS
+    assert task.measured() == task.measured() == pytest.approx(expected, rel=1e-2)
+
+    plain = module(net, x, free_of(net.model, x))._task
+    assert torch.equal(torch.cat(list(plain._views())), held_out)
+    assert plain.measured() == pytest.approx(divergence(net, held_out), rel=1e-2)
+    augmented = finished(network(), augment="crops_and_flips")
     assert augmented.chosen.held_out < augmented.checks[0].held_out
 
 

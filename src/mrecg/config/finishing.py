@@ -35,8 +35,9 @@ class FinishConfig:
     activation_scales: bool = True
     """Whether the scales of activations are learned."""
     augment: Augment = "none"
-    """What is done at random to each image of a step before both networks see it; the images that choose
-    are left as they are. Flips are mirror images: of digits, for example, they are other classes."""
+    """What is done at random to each image of a step before both networks see it; each of the images that
+    choose is looked at in four such ways. Flips are mirror images: of digits, for example, they are other
+    classes."""
     crop: Annotated[float, Field(gt=0, le=1)] = 0.4
     """Smallest part of an image's area that a crop keeps."""
     boundary: Annotated[float, Field(ge=0, le=1000)] = 0.0

@@ -1,16 +1,27 @@
 """What a network is finished by: images, targets and the loss."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
 from mrecg.config.schema import Precision
+from mrecg.quant.drop import scramble
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.augmentation import Augmentation
 from mrecg.reconstruct.loss import prediction_difference
 from mrecg.reconstruct.ranks import Shard
+
+VIEWS = 4
+"""How many augmented views of a held-out image are looked at, where images are augmented.
+
+A network of few bits turns a change of a thousandth into other roundings everywhere after it, and so into
+another loss: the views are independent samples of that noise, and none of them chose merges before.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +79,30 @@ class FinishTask:
 
     @torch.no_grad()
     def measured(self) -> float:
-        """Loss of the network as it is on the held-out images of all processes."""
-        own = self.shard.part(self.held_out).own.to(self.outputs.device)
+        """Loss of the network as it is on the held-out images of all processes, the mean of its views."""
         difference = norm = 0.0
-        for index in torch.split(own, self.eval_batch) if len(own) else ():
-            target = self.outputs[index]
-            difference += float(self.difference(self.network.model(self.images.take(index)), target))
+        for x, target in zip(self._views(), self._targets, strict=True):
+            difference += float(self.difference(self.network.model(x), target))
             norm += float(self.norm(target))
         difference, norm = self.shard.ranks.total(difference, norm)
         return difference / norm if norm else 0.0
+
+    def _views(self) -> Iterator[Tensor]:
+        """All views of this process's held-out images, in batches of the same images."""
+        part = self.shard.part(self.held_out)
+        kind, least, seed = self.config.augment, self.config.crop, scramble(self.seed, 1)
+        augmentation = Augmentation(kind, least=least, batch=len(self.held_out), seed=seed)
+        for view in range(VIEWS if augmentation else 1):
+            for some in torch.split(torch.arange(len(part.own)), self.eval_batch):
+                if len(some):
+                    x = self.images.take(part.own[some].to(self.outputs.device))
+                    yield augmentation.apply(x, view, part.rows[some])
+
+    @cached_property
+    def _targets(self) -> list[Tensor]:
+        """What full precision has of each of them."""
+        network = nn.Sequential(*self.network.full)
+        return [network(x) for x in self._views()]
 
 
 def squared_error(out: Tensor, target: Tensor) -> Tensor:
