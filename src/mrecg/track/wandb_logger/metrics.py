@@ -27,7 +27,7 @@ FLOOR = "oscillation/floor"
 """Of that loss, after the last unit of each group: what its group has in full precision after the quantized
 units before it."""
 AGAINST_BLOCK = "oscillation/error_vs_block"
-"""The error over that of the block-wise run of the same settings, less one: below 0 where merging is better."""
+"""The error over that of the block-wise run of the same settings, less one: below 0 where merging helps."""
 FINISH_LOSS = "finish/loss"
 """Loss of the steps in which the whole network is finished."""
 FINISH_HELD_OUT = "finish/held_out"
