@@ -169,6 +169,9 @@ def quantize(
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
+            block = probe_run.block_wise(network, config, sharing, plan)
+            if block is not None:
+                trackers.block_wise(block)
         settings = Settings.of(config, merges=bool(plan.merged))
         if settings.judged and len(calibration) == 1:
             display.note(ONE_IMAGE)
@@ -216,6 +219,7 @@ def quantize(
                 device=device,
                 finishing=finishing,
                 rebasis=changed,
+                block=block,
             ),
         ).as_dict(),
         config=config,
