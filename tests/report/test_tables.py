@@ -1,10 +1,13 @@
 """The rows that the page and the terminal share."""
 
+import ast
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import mrecg
 from mrecg.report import comparison_rows, find_runs, load_run, terminal_table
 from mrecg.report.labels import differing
 from mrecg.report.tables import columns
@@ -163,3 +166,14 @@ def test_markup_in_a_name_is_text(tmp_path, folders):
     run = load_run(folders.write_failed(tmp_path / "run", name="[red]x[/red]", model="[b]m[/b]"))
     shown = text_of(terminal_table([run]))
     assert "[red]x[/red]" in shown and "[b]m[/b]" in shown
+
+
+def test_all_tables_of_the_terminal_look_alike():
+    made = [
+        (file.name, {word.arg: ast.unparse(word.value) for word in call.keywords})
+        for file in Path(mrecg.__file__).parent.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "Table"
+    ]
+    assert len(made) >= 4
+    assert {name for name, words in made if words.get("box") != "box.SIMPLE_HEAD"} == set()

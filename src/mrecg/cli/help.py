@@ -48,8 +48,9 @@ WITHOUT = {
 }
 """Keys and groups that do not."""
 LOSSES = (
-    "On the screen: loss is a group's training loss, first and last; floor is the loss that the group would "
-    "have in full precision after the quantized units before it; error is relative, of all units up to there."
+    "On the screen: loss is a group's training loss (compare it within a method only), floor the loss that "
+    "it would have in full precision after the quantized units before it, error the relative error after a "
+    "unit with all units up to it quantized, to block that error's difference from the block-wise run's."
 )
 """What the columns of a run's display mean."""
 LAUNCHERS = ("hydra/launcher", "hydra/sweeper")
