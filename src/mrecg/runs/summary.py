@@ -29,7 +29,7 @@ from mrecg.runs.summary_parts import (
     memory,
     or_none,
 )
-from mrecg.runs.values import clean, count, strings, whole
+from mrecg.runs.values import clean, count, number, strings, whole
 from mrecg.system.checked_read import SCHEMA
 
 REMEDY = "repeat the run, or leave its folder out of the report"
@@ -102,6 +102,11 @@ class RunSummary(BaseModel):
     oscillation: Oscillation | None = None
     units: tuple[UnitResult, ...] = ()
     """One record a base unit, in network order."""
+    block_errors: Annotated[tuple[Number, ...] | None, or_none(lambda found: tuple(map(number, found)))] = (
+        None
+    )
+    """Relative error after each unit in the block-wise run of the same settings, before any finishing: what
+    the merges are compared with; not there where no such run was known, or nothing was merged."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
     rebasis: Values = None
@@ -211,17 +216,33 @@ class RunSummary(BaseModel):
         return f"W{self.bits.weight}A{self.bits.activation}" if self.bits.weight else ""
 
     @property
+    def errors(self) -> tuple[Number, ...]:
+        """Relative error after each base unit, in network order."""
+        return tuple(unit.error for unit in self.units)
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage.
 
         What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
         """
-        return {key: own + self.reused_s.get(key, 0.0) for key, own in self.timing_s.items()}
+        own, reused = self.timing_s, self.reused_s
+        return {key: own.get(key, 0.0) + reused.get(key, 0.0) for key in {**own, **reused}}
 
     @property
     def total_seconds(self) -> float:
         """Seconds of all stages together."""
         return sum(self.seconds.values())
+
+    @property
+    def seconds_here(self) -> float:
+        """Seconds of the run itself."""
+        return sum(self.timing_s.values())
+
+    @property
+    def seconds_reused(self) -> float:
+        """Seconds that other runs had spent on what this one took from them."""
+        return sum(self.reused_s.values())
 
     @property
     def size_fp(self) -> int:
