@@ -126,5 +126,10 @@ def sweep(folder: Path) -> str | None:
         place = Path(str(hydra.get("sweep", {}).get("dir", folder.parent)))
     except (OSError, *DAMAGED):
         return None
+    return sweep_name(place)
+
+
+def sweep_name(place: Path) -> str:
+    """Name a sweep by its folder, after its date if it lies below one."""
     date = place.parent.name
     return f"{date}-{place.name}" if re.fullmatch(r"\d{4}-\d{2}-\d{2}", date) else place.name

@@ -78,14 +78,7 @@ class WandbRun(Silent):
             dir=folder,
             config={**settings, metrics.LABEL: label} if label else dict(settings),
             reinit="finish_previous",
-            settings=wandb.Settings(
-                x_transaction_log_flush_interval=FLUSH_SECONDS,
-                console="off",
-                silent=True,
-                init_timeout=START_SECONDS,
-                finish_timeout=UPLOAD_SECONDS,
-                finish_timeout_raises=True,
-            ),
+            settings=settings_of(),
         )
         self.local = Path(self.run.sync_dir)
         # Under `wandb agent` the sweep's keys are locked: where it chooses a group by name (method=qdrop),
@@ -259,6 +252,20 @@ class WandbRun(Silent):
                 # Without a copy in the user's home, where an offline run would leave it for good.
                 artifact.add_file(str(file.resolve()), policy="immutable")
         self.run.log_artifact(artifact)
+
+
+def settings_of() -> Any:
+    """W&B's own settings of a run: nothing on the terminal, and no wait without an end."""
+    import wandb
+
+    return wandb.Settings(
+        x_transaction_log_flush_interval=FLUSH_SECONDS,
+        console="off",
+        silent=True,
+        init_timeout=START_SECONDS,
+        finish_timeout=UPLOAD_SECONDS,
+        finish_timeout_raises=True,
+    )
 
 
 def quiet(mode: str) -> None:
