@@ -176,7 +176,8 @@ def quantize(
         if settings.judged and len(calibration) == 1:
             display.note(ONE_IMAGE)
         records = sharing.groups(held_out=settings.held_out)
-        with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
+        known = None if block is None else dict(zip(plan.units, block, strict=True))
+        with clock("reconstruct"), display.reconstruction("reconstruct", block_wise=known) as progress:
             outcome = team.reconstruct(
                 network,
                 calibration,
