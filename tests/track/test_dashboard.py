@@ -14,6 +14,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.pipeline.result import Result
 from mrecg.planner.schedule import Criterion, Plan, group_name
 from mrecg.report import palette
+from mrecg.runs.manifest import Job, write_jobs
 from mrecg.track.dashboard import apply, specification
 from mrecg.track.dashboard import facts as dashboard_facts
 from mrecg.track.dashboard.facts import Facts
@@ -160,6 +161,26 @@ def test_runs_of_a_method_have_its_colour(written: dict[str, Any], facts: Facts)
     assert workspace.runset_settings.group_colors == dict(facts.labels)
     assert palette.colour_of("qdrop", merged=True) == facts.labels["MRECG + QDrop"]
     assert palette.colour_of("qdrop", merged=False) == facts.labels["QDrop"]
+
+
+def test_two_labels_of_one_method_do_not_share_a_colour(tmp_path: Path) -> None:
+    alone = tuple((unit,) for unit in UNITS)
+    words = ((), ("trainer.steps=240",))
+    jobs = [Job(number=i, identity=f"{i:016x}", folder=f"{i}", overrides=own) for i, own in enumerate(words)]
+    write_jobs(tmp_path, jobs, command="", verb="quantize", arguments=[])
+    for i in (0, 1):
+        folder(tmp_path, f"{i}", groups=alone)
+    facts = dashboard_facts.gather([tmp_path])
+    assert facts.labels == {"QDrop": palette.colour_of("qdrop", merged=False), "QDrop, 240 steps": ""}
+    written = specification.specification(facts, project="p", entity="e")
+    workspace, _ = apply.rebuild(written, entity="e", project="p")
+    assert list(workspace.runset_settings.group_colors) == ["QDrop"]
+
+
+def test_the_compare_run_is_no_run_to_compare(written: dict[str, Any]) -> None:
+    (runs,) = written["workspace"]["spec"]["section"]["runSets"]
+    text = json.dumps(runs["filters"])
+    assert '"jobType"' in text and '"!="' in text and '"compare"' in text
 
 
 def test_the_error_against_block_has_a_panel_where_it_was_logged(runs: Path) -> None:

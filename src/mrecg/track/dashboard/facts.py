@@ -48,7 +48,7 @@ class Facts:
         quantities: Quantities of the optimisation curves, in the order of `metrics.CURVE`.
         criteria: Of the plans, by name and difference.
         keys: The label, and of `GROUPED_BY` those that vary.
-        labels: Colour of each label, in network order of the runs.
+        labels: In the order of the runs, each with its method's colour; empty where another one has it.
         against_block: Whether a run knows the block-wise run that it compares with.
         floors: Whether a run has optimised anything, and so has floors.
         merged_pairs: How many pairs were merged, ascending, each once.
@@ -100,7 +100,7 @@ def gather(folders: Sequence[Path]) -> Facts:
             dict.fromkeys((c.name, c.difference) for *_, plan in found for c in metrics.leading(plan))
         ),
         keys=(metrics.LABEL, *(key for key, seen in values.items() if len(seen) > 1)),
-        labels=dict(_labelled(*one) for one in found),
+        labels=_labels([_labelled(*one) for one in found]),
         against_block=any(_summary(path).block_errors for path, *_ in found),
         floors=bool(quantities),
         merged_pairs=tuple(sorted({sum(len(g) - 1 for g in plan.groups) for *_, plan in found})),
@@ -131,6 +131,15 @@ def _labelled(path: Path, config: Mapping[str, Any], plan: Plan) -> tuple[str, s
     """The label of a run, and its colour."""
     merged = bool(plan.merged)
     return label(config, path, merged=merged), colour_of(_value(config, "method.name"), merged=merged)
+
+
+def _labels(found: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Give each colour to one label: two lines of one colour could not be told apart."""
+    labels: dict[str, str] = {}
+    for name, colour in found:
+        if name not in labels:
+            labels[name] = "" if colour in labels.values() else colour
+    return labels
 
 
 def _summary(path: Path) -> RunSummary:

@@ -12,6 +12,7 @@ from mrecg.registry import CRITERIA
 from mrecg.system.atomic_write import write_durably
 from mrecg.track.dashboard.facts import Facts, Network, names
 from mrecg.track.wandb_logger import metrics
+from mrecg.track.wandb_logger.compare_run import JOB_TYPE
 from mrecg.track.wandb_logger.wandb_run import quiet
 
 PACKAGE = "wandb-workspaces"
@@ -128,7 +129,8 @@ def _workspace(facts: Facts, project: str, entity: str) -> Any:
         settings=ws.WorkspaceSettings(group_by_prefix="first", max_runs=20),
         runset_settings=ws.RunsetSettings(
             groupby=[ws.Config(key) for key in facts.keys],
-            group_colors=dict(facts.labels),
+            group_colors={name: colour for name, colour in facts.labels.items() if colour},
+            filters=[ws.Metric("JobType") != JOB_TYPE],
             order=[ws.Ordering(ws.Summary("top1"), ascending=False)],
             pinned_columns=[f"summary:{key}" for key, *_ in COMPARED],
         ),
