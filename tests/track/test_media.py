@@ -83,6 +83,7 @@ def test_a_picture_that_cannot_be_drawn_loses_no_summary(
         raise RuntimeError("no font")
 
     monkeypatch.setattr(media, "pictures", fail)
+    (tmp_path / "summary.json").write_text("{}")
     run = WandbRun(LoggerConfig(), folder=tmp_path, name="a", settings={})
     run.finish({"status": "completed", "timing_s": {"plan": 2.0}})
     assert settled(tmp_path).summary["seconds"] == 2.0

@@ -213,7 +213,7 @@ class WandbRun(Silent):
             summary: The content of summary.json; empty where the run failed.
             failed: Whether to mark the run as failed.
         """
-        if not failed and summary:
+        if not failed and (self.folder / SUMMARY).is_file():
             self._media(summary)
         self.run.summary.update(metrics.flat_summary({"status": FAILED, **summary}))
         self._set("provenance", {key: summary[key] for key in metrics.PROVENANCE if key in summary})
@@ -234,7 +234,7 @@ class WandbRun(Silent):
                 }
                 drawn = media.pictures(self.folder, Path(into))
                 row |= {name: wandb.Image(str(file)) for name, file in drawn.items()}
-                if self._row >= self._known_rows:
+                if row and self._row >= self._known_rows:
                     self.run.log(row, step=self._row - self._shift, commit=True)
         except Exception as error:  # a picture that cannot be drawn is no reason to lose the summary
             log.warning("W&B: no tables and pictures of this run (%s)", " ".join(str(error).split())[:200])
