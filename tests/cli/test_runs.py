@@ -334,3 +334,20 @@ def test_imagenet_folders_run_end_to_end(mrecg: Call) -> None:
     found = summary(run)
     assert found["status"] == "completed" and found["evaluation_images"] == 16 and found["merge_count"] == 7
     assert len(found["units"]) == 19 or len(found["units"]) == 20
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_with_how_to_send_it_and_its_comparison_is_a_run(mrecg: Call, small: list[str]) -> None:
+    words = [word for word in small if word != "logger=csv"]
+    code, out, err = mrecg("quantize", "-m", *words, "granularity=block,layer", "hydra.sweep.dir=mine")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "W&B: wandb sync mine/wandb mine/*/wandb && mrecg dashboard mine"
+    assert len(list(Path("mine").glob("wandb/offline-run-*"))) == 1
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_how_to_send_it(mrecg: Call, small: list[str]) -> None:
+    words = [word for word in small if word != "logger=csv"]
+    code, out, err = mrecg("quantize", *words, "granularity=block", "hydra.run.dir=one")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "W&B: wandb sync one/wandb && mrecg dashboard one"

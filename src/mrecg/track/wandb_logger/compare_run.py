@@ -77,7 +77,7 @@ class CompareRun(Silent):
         runs = completed(self.folder)
         columns, rows = comparison(runs)
         with TemporaryDirectory() as into, variable("WANDB_DATA_DIR", str(self.folder / WANDB)):
-            row: dict[str, Any] = {TABLE: wandb.Table(columns=columns, data=rows)}
+            row: dict[str, Any] = {TABLE: wandb.Table(columns=[*columns], data=rows)}
             if len(runs) <= MOST_DRAWN and len({run.unit_names for run in runs}) == 1:
                 row[CURVES] = wandb.Image(str(oscillation_figure(runs, Path(into) / "comparison.png")))
             self.run.log(row, commit=True)

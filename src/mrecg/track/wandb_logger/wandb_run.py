@@ -189,8 +189,8 @@ class WandbRun(Silent):
     def _rename(self, *, merged: bool) -> None:
         """Call the run by what its plan is: one that merges nothing is block-wise."""
         found = labels.label(self.settings, self.folder, merged=merged)
-        if found and found != self.run.config.get(metrics.LABEL):
-            config: Any = self.run.config
+        config: Any = self.run.config
+        if found and found != config.get(metrics.LABEL):
             config.update({metrics.LABEL: found}, allow_val_change=True)
             self.run.name = labels.display_name(self.settings, self.name, found)[:LONGEST_NAME]
 
