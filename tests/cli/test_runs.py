@@ -155,12 +155,14 @@ def test_a_sweep_goes_on_behind_a_failing_run(mrecg: Call, small: list[str]) -> 
 def test_a_sweep_is_compared(mrecg: Call, small: list[str]) -> None:
     code, out, _ = mrecg("quantize", "sweep=brecq_vs_mrecg", *small, "method=qdrop", "planner.merge_count=1")
     assert code == 0
-    block, mixed = runs("outputs/*/*-sweep/*")
-    assert (summary(block)["granularity"], summary(mixed)["granularity"]) == ("block", "mixed")
+    block, mixed, control = runs("outputs/*/*-sweep/*")
+    found = [(summary(run)["granularity"], summary(run)["steps"]) for run in (block, mixed, control)]
+    assert found == [("block", 2), ("mixed", 2), ("block", 5)]
     assert "probe" not in json.dumps(summary(mixed)["timing_s"])
     page = (block.parent / "report.html").read_text()
     assert "block" in page and "mixed" in page and out.count("report:") == 1
-    assert len(list(Path("outputs/shared").glob("probe-*.entry"))) == 1  # the block run served as the probe
+    # The block run served as the probe; the control could be one for other runs.
+    assert len(list(Path("outputs/shared").glob("probe-*.entry"))) == 2
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
@@ -333,3 +335,20 @@ def test_imagenet_folders_run_end_to_end(mrecg: Call) -> None:
     found = summary(run)
     assert found["status"] == "completed" and found["evaluation_images"] == 16 and found["merge_count"] == 7
     assert len(found["units"]) == 19 or len(found["units"]) == 20
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_with_how_to_send_it_and_its_comparison_is_a_run(mrecg: Call, small: list[str]) -> None:
+    words = [word for word in small if word != "logger=csv"]
+    code, out, err = mrecg("quantize", "-m", *words, "granularity=block,layer", "hydra.sweep.dir=mine")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "W&B: wandb sync mine/wandb mine/*/wandb && mrecg dashboard mine"
+    assert len(list(Path("mine").glob("wandb/offline-run-*"))) == 1
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_how_to_send_it(mrecg: Call, small: list[str]) -> None:
+    words = [word for word in small if word != "logger=csv"]
+    code, out, err = mrecg("quantize", *words, "granularity=block", "hydra.run.dir=one")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "W&B: wandb sync one/wandb && mrecg dashboard one"

@@ -52,6 +52,10 @@ def test_a_merged_run_is_compared_with_the_block_wise_one_before_it(
     assert definition.axis == "unit" and not definition.hidden and not definition.in_summary
     kept = json.loads((tmp_path / "merged" / "summary.json").read_text())
     assert kept["block_errors"] == errors(block)  # what W&B shows is in the folder, too
+    # What was taken from it counts as time, wherever runs are compared: else the second job looks faster.
+    own, reused = sum(kept["timing_s"].values()), sum(kept["reused_s"].values())
+    assert reused > 0 and read.summary["seconds"] == pytest.approx(own + reused)
+    assert read.summary["seconds_reused"] == pytest.approx(reused)
     assert kept["reused_s"]["plan"] == 0.0  # nothing was made of that run, so it is no cost of this one
 
 

@@ -13,6 +13,8 @@ from offline_run import OfflineRun
 from mrecg.errors import ConfigError, DataError
 from mrecg.pipeline.result import Result
 from mrecg.planner.schedule import Criterion, Plan, group_name
+from mrecg.report import palette
+from mrecg.runs.manifest import Job, write_jobs
 from mrecg.track.dashboard import apply, specification
 from mrecg.track.dashboard import facts as dashboard_facts
 from mrecg.track.dashboard.facts import Facts
@@ -104,7 +106,9 @@ def keys(value: Any) -> Iterator[str]:
 
 def test_facts_are_what_the_folders_have(facts: Facts) -> None:
     assert facts.runs == 6 and facts.project == "mine" and facts.entity is None
-    assert facts.keys == ("method.name", "granularity.name") and facts.merged_pairs == (0, 1)
+    assert facts.keys == ("label", "method.name") and facts.merged_pairs == (0, 1)
+    assert list(facts.labels) == ["QDrop", "MRECG + QDrop", "MRECG + BRECQ"]
+    assert len(set(facts.labels.values())) == 3 and facts.floors and not facts.against_block
     assert facts.quantities == ("reconstruction", "rounding", "total", "beta") and facts.criteria == (
         ("loss", "fall"),
     )
@@ -130,7 +134,8 @@ def test_the_workspace_has_the_panels_of_the_report(written: dict[str, Any]) -> 
         *("Reconstruction loss of each unit: net", "Rounding regulariser of each unit: net"),
         *("Total loss of each unit: net", "Schedule: net"),
     ]
-    for panel, key in zip(found["Oscillation"], ("oscillation/error", "oscillation/loss"), strict=True):
+    along = ("oscillation/error", "oscillation/loss", "oscillation/floor")
+    for panel, key in zip(found["Oscillation"], along, strict=True):
         assert panel["config"]["xAxis"] == "unit" and panel["config"]["metrics"] == [key]
     assert {panel["config"]["xAxis"] for panel in found["Merge count"]} == {"summary:merged_pairs"}
     multiples = found["Reconstruction loss of each unit: net"]
@@ -142,7 +147,56 @@ def test_the_workspace_has_the_panels_of_the_report(written: dict[str, Any]) -> 
     ]
     assert {panel["config"]["xAxis"] for panel in multiples} == {"step"}
     (runs,) = written["workspace"]["spec"]["section"]["runSets"]
-    assert [key["name"] for key in runs["grouping"]] == ["method.value.name", "granularity.value.name"]
+    assert [key["name"] for key in runs["grouping"]] == ["label.value", "method.value.name"]
+    compared = [key for panel in found["Method comparison"] for key in keys(panel["config"])]
+    wanted = {"top1", "oscillation_loss_peak", "oscillation_head_error", "oscillation_regrowth", "seconds"}
+    assert wanted <= {key.removeprefix("summary:") for key in compared}
+    assert not {"oscillation_error_index", "oscillation_error_peak", "size_bytes"} & {
+        key.removeprefix("summary:") for key in keys(written)
+    }
+
+
+def test_runs_of_a_method_have_its_colour(written: dict[str, Any], facts: Facts) -> None:
+    workspace, _ = apply.rebuild(written, entity="me", project="mine")
+    assert workspace.runset_settings.group_colors == dict(facts.labels)
+    assert palette.colour_of("qdrop", merged=True) == facts.labels["MRECG + QDrop"]
+    assert palette.colour_of("qdrop", merged=False) == facts.labels["QDrop"]
+
+
+def test_two_labels_of_one_method_do_not_share_a_colour(tmp_path: Path) -> None:
+    alone = tuple((unit,) for unit in UNITS)
+    words = ((), ("trainer.steps=240",))
+    jobs = [Job(number=i, identity=f"{i:016x}", folder=f"{i}", overrides=own) for i, own in enumerate(words)]
+    write_jobs(tmp_path, jobs, command="", verb="quantize", arguments=[])
+    for i in (0, 1):
+        folder(tmp_path, f"{i}", groups=alone)
+    facts = dashboard_facts.gather([tmp_path])
+    assert facts.labels == {"QDrop": palette.colour_of("qdrop", merged=False), "QDrop, 240 steps": ""}
+    written = specification.specification(facts, project="p", entity="e")
+    workspace, _ = apply.rebuild(written, entity="e", project="p")
+    assert list(workspace.runset_settings.group_colors) == ["QDrop"]
+
+
+def test_the_compare_run_is_no_run_to_compare(written: dict[str, Any]) -> None:
+    (runs,) = written["workspace"]["spec"]["section"]["runSets"]
+    text = json.dumps(runs["filters"])
+    assert '"jobType"' in text and '"!="' in text and '"compare"' in text
+
+
+def test_the_error_against_block_has_a_panel_where_it_was_logged(runs: Path) -> None:
+    (runs / "0-b" / "summary.json").write_text('{"status": "completed", "block_errors": [1, 1, 1, 1]}')
+    facts = dashboard_facts.gather([runs])
+    found = panels(specification.specification(facts, project="p", entity="e"))["Oscillation"]
+    assert found[1]["config"]["metrics"] == ["oscillation/error_vs_block"]
+    assert not found[1]["config"].get("yLogScale")  # it has both signs
+
+
+def test_one_number_of_merges_has_no_panel_of_its_own(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        folder(tmp_path, f"{seed}", groups=tuple((unit,) for unit in UNITS), seed=seed)
+    facts = dashboard_facts.gather([tmp_path])
+    written = specification.specification(facts, project="p", entity="e")
+    assert "Merge count" not in panels(written) and "Merge count" not in json.dumps(written["report"])
 
 
 def test_every_name_in_it_is_one_that_a_run_logs(

@@ -1,9 +1,17 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from offline_run import OfflineRun
 
+from mrecg.config import hydra_compose
+from mrecg.config.outputs import LoggerConfig
+from mrecg.config.validate import plain
 from mrecg.planner.schedule import Criterion, Plan, group_name
+from mrecg.runs.manifest import Job, write_jobs
 from mrecg.track.wandb_logger import account, labels, metrics
+from mrecg.track.wandb_logger.wandb_run import WandbRun
 
 
 def hydra(folder: Path, text: str) -> Path:
@@ -85,3 +93,84 @@ def test_criteria_that_share_capacities_are_shown_once() -> None:
     units = ("a", "b")
     plan = Plan(granularity="mixed", units=units, groups=(units,), criteria=tuple(criteria))
     assert metrics.leading(plan) == criteria[:2]
+
+
+SETTINGS: dict[str, Any] = {
+    "model": {"name": "net"},
+    "bits": {"weight": 2, "activation": 4},
+    "method": {"name": "brecq_joint"},
+    "granularity": {"name": "mixed"},
+    "planner": {"merge_count": 3},
+    "seed": 0,
+}
+USUAL = "net-w2a4-brecq_joint-mixed-s0"
+
+
+def sweep_of(root: Path, *overrides: tuple[str, ...]) -> list[Path]:
+    """A sweep's list of jobs, and the folder of each."""
+    jobs = [
+        Job(number=i, identity=f"{i:016x}", folder=f"{i}-job", overrides=words)
+        for i, words in enumerate(overrides)
+    ]
+    write_jobs(root, jobs, command="", verb="quantize", arguments=[])
+    return [root / job.folder for job in jobs]
+
+
+def test_a_run_has_the_name_that_people_know(tmp_path: Path) -> None:
+    found = labels.label(SETTINGS, tmp_path)
+    assert found == "MRECG + BRECQ"
+    assert labels.display_name(SETTINGS, USUAL, found) == "MRECG + BRECQ W2A4 s0"
+    assert labels.display_name(SETTINGS, "run", found) == "MRECG + BRECQ W2A4 s0"  # the default in Python
+    assert labels.display_name(SETTINGS, "mine", found) == "mine"  # given by the user
+    none = {**SETTINGS, "planner": {"merge_count": 0}}
+    assert labels.label(none, tmp_path) == labels.label(SETTINGS, tmp_path, merged=False) == "BRECQ"
+
+
+def test_the_usual_name_is_that_of_the_configuration() -> None:
+    (config,) = hydra_compose.check(["method=pd_quant", "bits=w4a8", "seed=7"]).configs
+    settings = plain(config)
+    assert labels.display_name(settings, config.name, "x") == "x W4A8 s7"
+
+
+def test_a_label_says_what_else_differs_in_the_sweep(tmp_path: Path) -> None:
+    block = {**SETTINGS, "granularity": {"name": "block"}}
+    common = ("logger=csv", "trainer.batch_size=8")
+    first, second, control = sweep_of(
+        tmp_path,
+        (*common, "granularity=block"),
+        (*common, "granularity=mixed"),
+        (*common, "granularity=block", "trainer.steps=240"),
+    )
+    assert labels.label(block, first) == "BRECQ"
+    assert labels.label(SETTINGS, second) == "MRECG + BRECQ"
+    assert labels.label(block, control) == "BRECQ, 240 steps"
+
+
+def test_names_have_no_part_twice(tmp_path: Path) -> None:
+    places = sweep_of(
+        tmp_path,
+        *((f"planner.merge_count={k}", f"seed={k}", "planner=loss", f"bits=w{k}a4") for k in (2, 3)),
+    )
+    assert labels.label(SETTINGS, places[1]) == "MRECG + BRECQ, merge count 3"
+
+
+def test_a_broken_list_of_jobs_costs_no_name(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{")
+    assert labels.label(SETTINGS, tmp_path / "0-job") == "MRECG + BRECQ"
+
+
+def test_a_plan_without_merges_renames_the_run(tmp_path: Path, settled: Callable[[Path], OfflineRun]) -> None:
+    run = WandbRun(LoggerConfig(), folder=tmp_path, name=USUAL, settings=SETTINGS)
+    run.plan(Plan(granularity="mixed", units=("a", "b"), groups=(("a",), ("b",))))
+    run.finish({})
+    read = settled(tmp_path)
+    assert read.name == "BRECQ W2A4 s0" and read.config["label"] == "BRECQ"
+    assert read.config["method"] == SETTINGS["method"]
+
+
+def test_a_plan_with_merges_keeps_it(tmp_path: Path, settled: Callable[[Path], OfflineRun]) -> None:
+    run = WandbRun(LoggerConfig(), folder=tmp_path, name=USUAL, settings=SETTINGS)
+    run.plan(Plan(granularity="mixed", units=("a", "b"), groups=(("a", "b"),)))
+    run.finish({})
+    read = settled(tmp_path)
+    assert read.name == "MRECG + BRECQ W2A4 s0" and read.config["label"] == "MRECG + BRECQ"

@@ -22,7 +22,7 @@ from mrecg.config.validate import run_config
 from mrecg.pipeline import run as pipeline
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.track.trackers import Trackers, tracked
-from mrecg.track.wandb_logger import sender, wandb_run
+from mrecg.track.wandb_logger import media, sender, wandb_run
 
 Config = Callable[..., RunConfig]
 OPENS_WITHIN = 8.0
@@ -34,6 +34,8 @@ def _short(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) ->
     for name in ("FINISH_SECONDS", "FAILED_SECONDS"):
         monkeypatch.setattr(sender, name, 1.0)
     monkeypatch.setattr(sender, "LEAST_SECONDS", 0.2)
+    for name in ("tables", "pictures"):  # drawing takes longer than that
+        monkeypatch.setattr(media, name, lambda *arguments: {})
     caplog.set_level(logging.WARNING, "mrecg.track")
 
 

@@ -76,6 +76,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg.report import load_run, only_a_warning, terminal_table
     from mrecg.runs.layout import LOG, PAGE, SUMMARY
     from mrecg.runs.summary import RunSummary
+    from mrecg.track.trackers import commands
 
     (folder / SUMMARY).unlink(missing_ok=True)  # of an attempt that failed
     display = Screen(f"{_title(folder)}: {config.name}")
@@ -121,8 +122,9 @@ def _quantize(config: RunConfig, folder: Path) -> None:
         console = results_console()
         with only_a_warning(folder):
             console.print(terminal_table([load_run(folder)]))
-        if (folder / PAGE).exists():
-            console.print(f"report: {_short(folder / PAGE)}", soft_wrap=True, highlight=False)
+        left = [f"report: {_short(folder / PAGE)}"] * (folder / PAGE).exists() + commands(_short(folder))
+        for line in left:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def plan(tree: DictConfig) -> None:

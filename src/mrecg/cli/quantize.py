@@ -156,7 +156,10 @@ def _sweep(job: "Job", words: Sequence[str], folder: Path, configs: "Sequence[Ru
         finally:
             _compare(folder)
         if job.verb == "quantize":
-            _ended(folder)
+            try:
+                _ended(folder)
+            finally:
+                _to_wandb(folder, configs[0])
 
 
 @contextmanager
@@ -247,6 +250,16 @@ def _ended(folder: Path) -> None:
         f"{' and '.join(parts)} of {len(jobs)} jobs (run {first.number}: {why}); "
         f"mrecg sweep status {shell(folder)} lists them, mrecg sweep resume runs them again"
     )
+
+
+def _to_wandb(folder: Path, config: "RunConfig") -> None:
+    """Log the sweep's comparison to W&B, and say how to send what is kept offline."""
+    from mrecg.track.terminal import results_console
+    from mrecg.track.trackers import commands, compare_sweep
+
+    compare_sweep(config, folder)
+    for line in commands(folder):
+        results_console().print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _compare(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The axes of a sweep: what several values are given for, on the command line or in a sweep's file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -8,8 +9,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import DictConfig, OmegaConf
 
+from mrecg.config.schema import MERGING, RunConfig
+from mrecg.config.validate import plain
 from mrecg.errors import ConfigError
 from mrecg.system.redaction import conceal
+
+MOST_CONTROL_STEPS = 100
+"""Factor of a control's steps, at most."""
 
 
 def sweep_params(config: DictConfig) -> dict[str, str]:
@@ -34,6 +40,63 @@ def sweep_params(config: DictConfig) -> dict[str, str]:
                 f'write "{several}" (a list as a value goes into quotes, too)'
             )
     return {str(key): conceal(str(value)) for key, value in found.items()}
+
+
+def control_steps(config: DictConfig) -> float | None:
+    """Read with how many times the steps a grid repeats its block-wise jobs.
+
+    Args:
+        config: The composed tree with its hydra node.
+
+    Returns:
+        The factor; None: it repeats none.
+
+    Raises:
+        ConfigError: It is no number above 1.
+    """
+    given: Any = OmegaConf.select(config, "hydra.sweeper.control_steps")
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 1 < given <= MOST_CONTROL_STEPS:
+        raise ConfigError(
+            f"hydra.sweeper.control_steps: {given!r} is not right: give a number above 1 and up to "
+            f"{MOST_CONTROL_STEPS}, or null"
+        )
+    return float(given)
+
+
+def controls(configs: Sequence[Mapping[str, Any]], factor: float | None) -> list[tuple[int, int]]:
+    """Choose the block-wise jobs of a grid that are repeated with more steps.
+
+    Args:
+        configs: The configuration of each job, as plain values.
+        factor: From `control_steps`.
+
+    Returns:
+        Of each job that differs from a merging one in nothing but the plan its place and the control's steps.
+    """
+    merging = [_but_for_the_plan(one) for one in configs if one["granularity"]["name"] in MERGING]
+    return [
+        (i, round((factor or 1) * config["trainer"]["steps"]))
+        for i, config in enumerate(configs if factor and merging else ())
+        if config["granularity"]["name"] == "block" and _but_for_the_plan(config) in merging
+    ]
+
+
+def control_configs(config: DictConfig, configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Make the configurations of a grid's controls.
+
+    Args:
+        config: The composed tree with its hydra node.
+        configs: Those of the grid's jobs.
+    """
+    factor = control_steps(config)
+    found = controls([plain(one) for one in configs] if factor else [], factor)
+    return [replace(configs[i], trainer=replace(configs[i].trainer, steps=steps)) for i, steps in found]
+
+
+def _but_for_the_plan(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in ("granularity", "planner", "name")}
 
 
 def searches(config: DictConfig) -> bool:

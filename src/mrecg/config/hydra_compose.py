@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from mrecg.config.axes import axes_of, searches, sweep_params
+from mrecg.config.axes import axes_of, control_configs, searches, sweep_params
 from mrecg.config.combine import Combiner
 from mrecg.config.explain import explain, refuse_unreadable
 from mrecg.config.grammar import hydra_quoted, in_order, literal, parsed
@@ -173,6 +173,7 @@ def _check(
         if progress is not None and total > 1:
             progress(len(configs), total)
     if multirun:
+        configs += [] if search else control_configs(first, configs)
         folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir")))
         return Checked(tuple(configs), multirun, folder, None)
     return Checked(tuple(configs), multirun, None, Path(str(OmegaConf.select(first, "hydra.run.dir"))), first)

@@ -22,6 +22,8 @@ BitWidth = Annotated[int, Field(ge=2, le=32)]
 Precision = Literal[32, "tf32", "bf16"]
 PUBLISHED_STEPS, MOST_LR_FACTOR = 20_000, 20.0
 """Steps a unit of the published protocols, and the largest factor of trainer.lr_factor=auto."""
+MERGING = ("mixed", "fixed", "stage", "network")
+"""Granularities that optimise several blocks jointly."""
 FLOAT_BITS = 32
 """A bit width of 32 means: not quantized."""
 

@@ -67,6 +67,17 @@ _IN_TURN = (4, 3, 5, 6, 1, 2, 7, 12, 11, 13, 14, 9, 10, 15)
 """Colours of configurations that are not told apart by method or kind: strong contrasts first."""
 
 
+def colour_of(method: str, *, merged: bool) -> str:
+    """A method's colour on a light background where nothing but the name of the method is known.
+
+    Args:
+        method: Its name in the configuration.
+        merged: Whether neighbours are merged; blocks alone have the deep shade.
+    """
+    hue = _METHODS.get(method, _OTHER[0])
+    return COLOURS_LIGHT[hue if merged else hue + HUES]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """Looks of a configuration.

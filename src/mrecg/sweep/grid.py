@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from mrecg.config.axes import sweep_params
+from mrecg.config.axes import controls, sweep_params
 from mrecg.config.combine import Combiner
 from mrecg.config.consent import Consent
 from mrecg.config.hydra_compose import from_hydra
@@ -40,6 +40,8 @@ class Grid(BasicSweeper):
         max_batch_size: Jobs handed to the launcher at a time; None: all.
         params: The axes, as in Hydra's own sweeper.
         retries: How often jobs whose process was killed are launched again.
+        control_steps: Each block-wise job that differs from a merging one in nothing but the plan is run
+            once more with so many times its steps, so that the two take about as long; None: none is.
     """
 
     name = "grid"
@@ -49,6 +51,7 @@ class Grid(BasicSweeper):
         max_batch_size: int | None = None,
         params: Mapping[str, str] | None = None,
         retries: int = 2,
+        control_steps: float | None = None,
     ) -> None:
         # Not by super(): Hydra loads its plugins again when it looks for them, and a BasicSweeper that was
         # imported before then no longer is the class that its own __init__ names.
@@ -56,7 +59,7 @@ class Grid(BasicSweeper):
         self.batch_index = 0
         self.max_batch_size, self.params = max_batch_size, dict(params or {})
         self.hydra_context, self.config, self.launcher = None, None, None
-        self.retries = retries
+        self.retries, self.control_steps = retries, control_steps
         self.verb, self.recorded = "", False
         self.consent: Consent | None = None
         self.configs: dict[str, dict[str, Any]] = {}
@@ -83,7 +86,8 @@ class Grid(BasicSweeper):
         if self.recorded:
             jobs = [replace(job, overrides=()) for job in read_jobs(folder)]
         else:
-            jobs = self.enroll(folder, self.combinations(arguments), arguments)
+            combined = self.combinations(arguments)
+            jobs = self.enroll(folder, [*combined, *self.controls(combined)], arguments)
         self.run(folder, jobs)
         return []
 
@@ -111,6 +115,21 @@ class Grid(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (combined,) = self.split_arguments(parser.parse_overrides([*own, *arguments]), None)
         return combined
+
+    def controls(self, combinations: Sequence[Sequence[str]]) -> list[list[str]]:
+        """List the overrides of the controls: blocks with about as much time as what merges them.
+
+        Args:
+            combinations: Overrides of each job of the grid.
+        """
+        if self.control_steps is None:
+            return []
+        resolve = self.resolver()
+        configs = [self.configs[resolve(overrides)[0]] for overrides in combinations]
+        return [
+            [*(w for w in combinations[i] if not w.startswith("trainer.steps=")), f"trainer.steps={steps}"]
+            for i, steps in controls(configs, self.control_steps)
+        ]
 
     def enroll(
         self, folder: Path, combinations: Sequence[Sequence[str]], arguments: Sequence[str]

@@ -57,6 +57,7 @@ class Search(Grid):
         startup: Trials at random before tpe begins; with nsga2 the size of a generation.
         max_batch_size: Jobs handed to the launcher at a time; None: all of a batch.
         retries: How often jobs whose process was killed are launched again.
+        control_steps: A sweep file may set it for its grid; a search compares its own trials.
     """
 
     name = "search"
@@ -74,6 +75,7 @@ class Search(Grid):
         seed: int = 0,
         max_batch_size: int | None = None,
         retries: int = 2,
+        control_steps: float | None = None,
     ) -> None:
         super().__init__(max_batch_size=max_batch_size, params=params, retries=retries)
         self.objectives = (

@@ -2,20 +2,22 @@
 
 import json
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.events import Listener, UnitResult
-from mrecg.runs.layout import PLAN
+from mrecg.runs.layout import PLAN, WANDB
 from mrecg.system.atomic_write import write_durably
 from mrecg.track.csv_files import CsvFiles
+from mrecg.track.wandb_logger import compare_run
 from mrecg.track.wandb_logger.account import has_key, server
 from mrecg.track.wandb_logger.run_id import forget, run_id
 from mrecg.track.wandb_logger.sender import Sender, reason
@@ -85,8 +87,41 @@ def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
             log.warning("W&B: the end of the run was not sent (%s)", reason(error))
 
 
-def _sender(config: RunConfig, folder: Path) -> Sender | None:
-    """Start W&B, as far as it can be had; what it lacks is a warning."""
+def compare_sweep(config: RunConfig, folder: Path) -> None:
+    """Log the comparison of a sweep's runs to a W&B run of its own; what goes wrong is a warning.
+
+    Args:
+        config: That of one of its jobs.
+        folder: The sweep's folder.
+    """
+    try:
+        mode = _mode(config)
+        if mode is not None:
+            compare_run.send(config.logger, folder, mode=mode)
+    except Exception as error:  # the runs are in their folders
+        log.warning("W&B: the comparison was not sent (%s)", reason(error))
+
+
+def commands(folder: Path) -> list[str]:
+    """Say how to send what W&B has kept offline, and to make a dashboard of it.
+
+    Args:
+        folder: A run folder, or that of a sweep.
+
+    Returns:
+        One line; none where W&B has kept nothing.
+    """
+    where, kept = shlex.quote(str(folder)), f"{WANDB}/offline-run-*"
+    places = [f"{where}/{WANDB}"] * any(folder.glob(kept))
+    places += [f"{where}/*/{WANDB}"] * any(folder.glob(f"*/{kept}"))
+    if places:
+        return [f"W&B: wandb sync {' '.join(places)} && mrecg dashboard {where}"]
+    online = any(folder.glob(f"{WANDB}/run-*")) or any(folder.glob(f"*/{WANDB}/run-*"))
+    return [f"W&B: mrecg dashboard {where}"] * online
+
+
+def _mode(config: RunConfig) -> Literal["offline", "online"] | None:
+    """W&B's mode as far as it can be had; what it lacks is a warning. None: it cannot, or is not wanted."""
     mode = config.logger.wandb
     if mode == "disabled":
         return None
@@ -100,6 +135,14 @@ def _sender(config: RunConfig, folder: Path) -> Sender | None:
         return None
     if logged_out := mode == "online" and not has_key():
         log.warning("W&B: not logged in at %s (wandb login); written offline instead", server())
+    return "offline" if logged_out else mode
+
+
+def _sender(config: RunConfig, folder: Path) -> Sender | None:
+    """Start W&B, as far as it can be had."""
+    mode = _mode(config)
+    if mode is None:
+        return None
     begin = partial(
         WandbRun,
         config.logger,
@@ -110,8 +153,8 @@ def _sender(config: RunConfig, folder: Path) -> Sender | None:
     )
     return Sender(
         lambda how: begin(mode=how),
-        mode="offline" if logged_out else mode,
+        mode=mode,
         folder=folder,
         artifact=config.logger.artifact,
-        fallen_back=logged_out,
+        fallen_back=mode != config.logger.wandb,
     )

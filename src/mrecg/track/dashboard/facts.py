@@ -9,19 +9,16 @@ from typing import Any
 from mrecg.errors import DataError, MrecgError
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.report import find_runs
-from mrecg.runs.layout import CONFIG, CURVES, PLAN
-from mrecg.system.checked_read import read_regular, yaml_mapping
+from mrecg.report.palette import colour_of
+from mrecg.runs.layout import CONFIG, CURVES, PLAN, SUMMARY
+from mrecg.runs.summary import RunSummary
+from mrecg.system.checked_read import json_object, read_regular, yaml_mapping
 from mrecg.track.wandb_logger import metrics
+from mrecg.track.wandb_logger.labels import label
 
-GROUPED_BY = (
-    "model.name",
-    "bits.weight",
-    "bits.activation",
-    "method.name",
-    "granularity.name",
-    "planner.name",
-)
-"""Config keys that tell runs apart: those that vary group the runs, the rest (seeds) is averaged over."""
+GROUPED_BY = ("model.name", "bits.weight", "bits.activation", "method.name", "planner.name")
+"""Config keys that tell runs apart beside their label: those that vary group the runs, too, the rest (seeds)
+is averaged over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +47,10 @@ class Facts:
         networks: By model and units.
         quantities: Quantities of the optimisation curves, in the order of `metrics.CURVE`.
         criteria: Of the plans, by name and difference.
-        keys: Of `GROUPED_BY` those that vary; method and granularity where none does.
+        keys: The label, and of `GROUPED_BY` those that vary.
+        labels: In the order of the runs, each with its method's colour; empty where another one has it.
+        against_block: Whether a run knows the block-wise run that it compares with.
+        floors: Whether a run has optimised anything, and so has floors.
         merged_pairs: How many pairs were merged, ascending, each once.
     """
 
@@ -61,6 +61,9 @@ class Facts:
     quantities: tuple[str, ...]
     criteria: tuple[tuple[str, str], ...]
     keys: tuple[str, ...]
+    labels: Mapping[str, str]
+    against_block: bool
+    floors: bool
     merged_pairs: tuple[int, ...]
 
 
@@ -96,8 +99,10 @@ def gather(folders: Sequence[Path]) -> Facts:
         criteria=tuple(
             dict.fromkeys((c.name, c.difference) for *_, plan in found for c in metrics.leading(plan))
         ),
-        keys=tuple(key for key, seen in values.items() if len(seen) > 1)
-        or ("method.name", "granularity.name"),
+        keys=(metrics.LABEL, *(key for key, seen in values.items() if len(seen) > 1)),
+        labels=_labels([_labelled(*one) for one in found]),
+        against_block=any(_summary(path).block_errors for path, *_ in found),
+        floors=bool(quantities),
         merged_pairs=tuple(sorted({sum(len(g) - 1 for g in plan.groups) for *_, plan in found})),
     )
 
@@ -120,6 +125,28 @@ def _config(path: Path) -> Mapping[str, Any]:
         raise DataError(
             f"{file}: not readable ({' '.join(str(error).split())}); leave its folder out"
         ) from error
+
+
+def _labelled(path: Path, config: Mapping[str, Any], plan: Plan) -> tuple[str, str]:
+    """The label of a run, and its colour."""
+    merged = bool(plan.merged)
+    return label(config, path, merged=merged), colour_of(_value(config, "method.name"), merged=merged)
+
+
+def _labels(found: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Give each colour to one label: two lines of one colour could not be told apart."""
+    labels: dict[str, str] = {}
+    for name, colour in found:
+        if name not in labels:
+            labels[name] = "" if colour in labels.values() else colour
+    return labels
+
+
+def _summary(path: Path) -> RunSummary:
+    try:
+        return RunSummary.readable(json_object(read_regular(path / SUMMARY)))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path / SUMMARY}: not readable ({error}); leave its folder out") from error
 
 
 def _curves(path: Path, plan: Plan) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from mrecg.registry import CRITERIA
 from mrecg.system.atomic_write import write_durably
 from mrecg.track.dashboard.facts import Facts, Network, names
 from mrecg.track.wandb_logger import metrics
+from mrecg.track.wandb_logger.compare_run import JOB_TYPE
 from mrecg.track.wandb_logger.wandb_run import quiet
 
 PACKAGE = "wandb-workspaces"
@@ -21,9 +22,10 @@ TITLE = "MRECG: oscillation and what merging does to it"
 
 COMPARED = (
     ("top1", "Top-1", False),
-    ("oscillation_error_index", "Oscillation index of the error", False),
-    ("oscillation_error_peak", "Largest relative error", True),
-    ("seconds", "Seconds", False),
+    ("oscillation_loss_peak", "Largest loss", True),
+    ("oscillation_head_error", "Error into the head", False),
+    ("oscillation_regrowth", "Grows back", False),
+    ("seconds", "Seconds, with what was reused", False),
 )
 """Numbers of the summary that runs are compared by, with a title, and whether on a logarithmic axis."""
 QUANTITIES = {
@@ -103,10 +105,11 @@ def _workspace(facts: Facts, project: str, entity: str) -> Any:
         return ws.Section(name=name, panels=list(panels), is_open=opened, layout_settings=layout)
 
     sections = [
-        section("Oscillation", _oscillation()),
+        section("Oscillation", _oscillation(facts), columns=3),
         section("Method comparison", _comparison(), columns=3),
-        section("Merge count", _ablation(), columns=4),
     ]
+    if len(facts.merged_pairs) > 1:
+        sections.append(section("Merge count", _ablation(), columns=3))
     if facts.criteria:
         sections.append(section("Plan", _plan(facts), columns=3, opened=False))
     for network in facts.networks:
@@ -126,6 +129,8 @@ def _workspace(facts: Facts, project: str, entity: str) -> Any:
         settings=ws.WorkspaceSettings(group_by_prefix="first", max_runs=20),
         runset_settings=ws.RunsetSettings(
             groupby=[ws.Config(key) for key in facts.keys],
+            group_colors={name: colour for name, colour in facts.labels.items() if colour},
+            filters=[ws.Metric("JobType") != JOB_TYPE],
             order=[ws.Ordering(ws.Summary("top1"), ascending=False)],
             pinned_columns=[f"summary:{key}" for key, *_ in COMPARED],
         ),
@@ -150,15 +155,19 @@ def _report(facts: Facts, project: str, entity: str) -> Any:
         wr.P(
             "Error and reconstruction loss after each unit, in network order, with all units up to there "
             f"quantized. Runs are grouped by {names(facts.keys)}: a line is the mean of its group, its band "
-            "reaches from the smallest to the largest."
+            "reaches from the smallest to the largest. Error against block is the error over that of the "
+            "block-wise run of the same settings, less one: below 0 where merging helps."
         ),
-        grid("all runs", _oscillation(), 2),
+        grid("all runs", _oscillation(facts), 2),
         wr.H2("Method comparison"),
         grid("all runs", _comparison(), 3),
-        wr.H2("Merge count"),
-        wr.P(f"Pairs merged in these runs: {names(map(str, facts.merged_pairs))}."),
-        grid("all runs", _ablation(), 2),
     ]
+    if len(facts.merged_pairs) > 1:
+        blocks += [
+            wr.H2("Merge count"),
+            wr.P(f"Pairs merged in these runs: {names(map(str, facts.merged_pairs))}."),
+            grid("all runs", _ablation(), 2),
+        ]
     if facts.criteria:
         blocks += [wr.H2("Plan"), grid("all runs", _plan(facts), 3)]
     for network in facts.networks:
@@ -178,11 +187,18 @@ def _report(facts: Facts, project: str, entity: str) -> Any:
     )
 
 
-def _oscillation() -> list[Any]:
-    return [
-        _line([metrics.ERROR], "Relative error after each unit", metrics.UNIT),
+def _oscillation(facts: Facts) -> list[Any]:
+    found = [
+        _line([metrics.ERROR], "Relative error after each unit", metrics.UNIT, log=False),
         _line([metrics.LOSS], "Reconstruction loss after each unit", metrics.UNIT),
     ]
+    if facts.against_block:
+        title = "Error against block: over that of the block-wise run, less one"
+        found.insert(1, _line([metrics.AGAINST_BLOCK], title, metrics.UNIT, log=False))
+    if facts.floors:
+        title = "Floor: the loss of each group in full precision after the quantized units before it"
+        found.append(_line([metrics.FLOOR], title, metrics.UNIT))
+    return found
 
 
 def _plan(facts: Facts) -> list[Any]:
@@ -213,8 +229,8 @@ def _comparison() -> list[Any]:
     return [
         *bars,
         _scatter("seconds", "top1", "Top-1 against time"),
-        _scatter("oscillation_error_index", "top1", "Top-1 against oscillation"),
-        _scatter("size_bytes", "top1", "Top-1 against size"),
+        _scatter("oscillation_loss_peak", "top1", "Top-1 against the largest loss"),
+        _scatter("oscillation_head_error", "top1", "Top-1 against the error into the head"),
     ]
 
 

@@ -1,11 +1,93 @@
-"""Labels of a run at W&B: its tags and its sweep."""
+"""Labels of a run at W&B: its names, its tags and its sweep."""
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mrecg.config.schema import MERGING
+from mrecg.errors import MrecgError
+from mrecg.runs.manifest import read_jobs
+from mrecg.runs.names import known_as, short_name
 from mrecg.system.checked_read import DAMAGED, read_regular, yaml_mapping
+
+_UNNAMED = "run"
+_IN_THE_NAME = ("method", "granularity", "bits", "seed", "name")
+"""Groups of the configuration that a short name has anyway."""
+
+
+def label(settings: Mapping[str, Any], folder: Path, *, merged: bool | None = None) -> str:
+    """Name a run's configuration as people know it; its seeds share the name.
+
+    Args:
+        settings: The run's whole configuration, as plain values.
+        folder: The run folder; in a sweep, what else differs between the jobs is added.
+        merged: Whether its plan merges anything; None: not known yet, so its granularity decides.
+
+    Returns:
+        For example ``MRECG + BRECQ`` or ``BRECQ, 240 steps``; empty where it has no method.
+    """
+    try:
+        method, granularity = settings["method"]["name"], settings["granularity"]["name"]
+    except KeyError:
+        return ""
+    if merged is None:
+        count = settings.get("planner", {}).get("merge_count")
+        merged = granularity in MERGING and not (granularity == "mixed" and count == 0)
+    return ", ".join([known_as(method, granularity, merged=merged), *differing(folder)])
+
+
+def display_name(settings: Mapping[str, Any], name: str, label: str) -> str:
+    """Name a run in the list of runs.
+
+    Args:
+        settings: The run's whole configuration, as plain values.
+        name: The run's own name: it stays, unless it is the one that every run gets.
+        label: From `label`.
+
+    Returns:
+        For example ``MRECG + BRECQ W2A4 s0``.
+    """
+    if not label or not {"bits", "seed"} <= settings.keys():
+        return name
+    bits, seed, model = settings["bits"], settings["seed"], settings.get("model", {}).get("name")
+    widths = f"w{bits['weight']}a{bits['activation']}"
+    parts = (model, widths, settings["method"]["name"], settings["granularity"]["name"], f"s{seed}")
+    if name not in (_UNNAMED, "-".join(map(str, parts))):
+        return name
+    return short_name(label, weight=bits["weight"], activation=bits["activation"], seed=seed)
+
+
+def differing(folder: Path) -> list[str]:
+    """Say in what else a job was asked to differ from others of its sweep.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        A few words for each key; none outside of a sweep.
+    """
+    try:
+        jobs = read_jobs(folder.parent)
+    except MrecgError:
+        return []
+    asked = {
+        job.folder: dict(word.lstrip("+~").partition("=")[::2] for word in job.overrides) for job in jobs
+    }
+    own = asked.get(folder.name, {})
+    varying = {key for key in own if len({words.get(key) for words in asked.values()}) > 1}
+    return [_words(key, own[key]) for key in own if key in varying and _group(key) not in _IN_THE_NAME]
+
+
+def _group(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _words(key: str, value: str) -> str:
+    name = key.rpartition(".")[2].replace("_", " ")
+    if "." not in key:
+        return value
+    return f"{value} {name}" if name in ("steps", "calibration images") else f"{name} {value}"
 
 
 def tags(settings: Mapping[str, Any], own: Sequence[str]) -> list[str]:
@@ -44,5 +126,10 @@ def sweep(folder: Path) -> str | None:
         place = Path(str(hydra.get("sweep", {}).get("dir", folder.parent)))
     except (OSError, *DAMAGED):
         return None
+    return sweep_name(place)
+
+
+def sweep_name(place: Path) -> str:
+    """Name a sweep by its folder, after its date if it lies below one."""
     date = place.parent.name
     return f"{date}-{place.name}" if re.fullmatch(r"\d{4}-\d{2}-\d{2}", date) else place.name

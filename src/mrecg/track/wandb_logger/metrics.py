@@ -33,6 +33,9 @@ FINISH_LOSS = "finish/loss"
 FINISH_HELD_OUT = "finish/held_out"
 """Loss of the held-out images meanwhile."""
 
+LABEL = "label"
+"""Key beside the configuration: what the run is called where runs are compared, without its seed."""
+
 CURVE = {
     "reconstruction": "reconstruction",
     "rounding": "rounding",
@@ -41,8 +44,8 @@ CURVE = {
     "beta": "rounding_beta",
 }
 """Section of each quantity of an optimisation curve, by its name in `CurvePoint`."""
-HIDDEN = {"beta"}
-"""Quantities without a panel of their own in the default workspace: the same schedule in every unit."""
+HIDDEN = {"rounding", "total", "beta"}
+"""Quantities without panels in the default workspace, which opens with what matters."""
 
 
 def curve_key(place: str, quantity: str) -> str:

@@ -1,17 +1,22 @@
 """W&B: one run per job, every curve on its own step axis, offline unless asked otherwise."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from mrecg.config.outputs import LONGEST_NAME, LoggerConfig
 from mrecg.planner.schedule import Plan
 from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.events import CurvePoint, FinishPoint, GroupResult, Silent, UnitResult
-from mrecg.runs.layout import CONFIG, FAILED, PLAN, SUMMARY, WEIGHTS
-from mrecg.track.wandb_logger import labels, metrics
+from mrecg.runs.layout import CONFIG, FAILED, PLAN, SUMMARY, WANDB, WEIGHTS
+from mrecg.system.variables import variable
+from mrecg.track.wandb_logger import labels, media, metrics
 from mrecg.track.wandb_logger.offline import rows_kept
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["offline", "online", "disabled"]
 FLUSH_SECONDS = 2.0
@@ -57,7 +62,8 @@ class WandbRun(Silent):
         quiet(config.wandb)
         import wandb
 
-        self.config, self.folder, self.name = config, folder, name
+        self.config, self.folder, self.name, self.settings = config, folder, name, settings
+        label = labels.label(settings, folder)
         kept = rows_kept(folder, run_id) if run_id and (mode or config.wandb) == "offline" else 0
         self.run: wandb.Run = wandb.init(
             mode=mode or config.wandb,
@@ -68,18 +74,11 @@ class WandbRun(Silent):
             group=(config.group or labels.sweep(folder) or "")[:LONGEST_NAME] or None,
             job_type=JOB_TYPE,
             tags=labels.tags(settings, config.tags) or None,
-            name=name[:LONGEST_NAME],  # its whole name is in the configuration
+            name=labels.display_name(settings, name, label)[:LONGEST_NAME],  # its own is in the configuration
             dir=folder,
-            config=dict(settings),
+            config={**settings, metrics.LABEL: label} if label else dict(settings),
             reinit="finish_previous",
-            settings=wandb.Settings(
-                x_transaction_log_flush_interval=FLUSH_SECONDS,
-                console="off",
-                silent=True,
-                init_timeout=START_SECONDS,
-                finish_timeout=UPLOAD_SECONDS,
-                finish_timeout_raises=True,
-            ),
+            settings=settings_of(),
         )
         self.local = Path(self.run.sync_dir)
         # Under `wandb agent` the sweep's keys are locked: where it chooses a group by name (method=qdrop),
@@ -175,6 +174,7 @@ class WandbRun(Silent):
         """
         self._plan, self._places = plan, metrics.places(plan)
         self._set("plan", plan.as_dict())
+        self._rename(merged=bool(plan.merged))
         if plan.verdicts:
             return
         for i in range(len(plan.units)):
@@ -185,6 +185,14 @@ class WandbRun(Silent):
                     row[metrics.difference_key(one.name, one.difference)] = one.differences[i - 1]
             self._log(metrics.UNIT, i, row)
         self._group_row = self._row
+
+    def _rename(self, *, merged: bool) -> None:
+        """Call the run by what its plan is: one that merges nothing is block-wise."""
+        found = labels.label(self.settings, self.folder, merged=merged)
+        config: Any = self.run.config
+        if found and found != config.get(metrics.LABEL):
+            config.update({metrics.LABEL: found}, allow_val_change=True)
+            self.run.name = labels.display_name(self.settings, self.name, found)[:LONGEST_NAME]
 
     def _log(self, axis: str, at: int, row: Mapping[str, float | None]) -> None:
         """Send a row of curves that share an axis; None is not a value."""
@@ -205,11 +213,31 @@ class WandbRun(Silent):
             summary: The content of summary.json; empty where the run failed.
             failed: Whether to mark the run as failed.
         """
+        if not failed and (self.folder / SUMMARY).is_file():
+            self._media(summary)
         self.run.summary.update(metrics.flat_summary({"status": FAILED, **summary}))
         self._set("provenance", {key: summary[key] for key in metrics.PROVENANCE if key in summary})
         if self.config.artifact and not failed:
             self._artifact()
         self.run.finish(exit_code=1 if failed else 0)
+
+    def _media(self, summary: Mapping[str, Any]) -> None:
+        """Send tables and pictures in a last row; without them the run is still whole."""
+        import wandb
+
+        try:
+            # W&B keeps a copy of each table for the upload: in the run folder, not in the user's home.
+            with TemporaryDirectory() as into, variable("WANDB_DATA_DIR", str(self.folder / WANDB)):
+                row: dict[str, Any] = {
+                    name: wandb.Table(columns=list(media.COLUMNS[name]), data=[list(line) for line in rows])
+                    for name, rows in media.tables(self.folder, summary).items()
+                }
+                drawn = media.pictures(self.folder, Path(into))
+                row |= {name: wandb.Image(str(file)) for name, file in drawn.items()}
+                if row and self._row >= self._known_rows:
+                    self.run.log(row, step=self._row - self._shift, commit=True)
+        except Exception as error:  # a picture that cannot be drawn is no reason to lose the summary
+            log.warning("W&B: no tables and pictures of this run (%s)", " ".join(str(error).split())[:200])
 
     def close(self) -> None:
         """End the run as it is: something could not be sent."""
@@ -224,6 +252,20 @@ class WandbRun(Silent):
                 # Without a copy in the user's home, where an offline run would leave it for good.
                 artifact.add_file(str(file.resolve()), policy="immutable")
         self.run.log_artifact(artifact)
+
+
+def settings_of() -> Any:
+    """W&B's own settings of a run: nothing on the terminal, and no wait without an end."""
+    import wandb
+
+    return wandb.Settings(
+        x_transaction_log_flush_interval=FLUSH_SECONDS,
+        console="off",
+        silent=True,
+        init_timeout=START_SECONDS,
+        finish_timeout=UPLOAD_SECONDS,
+        finish_timeout_raises=True,
+    )
 
 
 def quiet(mode: str) -> None:

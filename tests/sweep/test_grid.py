@@ -1,0 +1,80 @@
+"""The grid: jobs of its axes, and the controls at equal time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
+
+from mrecg.config import hydra_compose
+from mrecg.errors import ConfigError
+from mrecg.sweep.grid import Grid
+
+Jobs = Callable[..., list[tuple[str, str, int]]]
+DEMO = ["experiment=demo", "sweep=brecq_vs_mrecg"]
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    """Method, granularity and steps of the jobs that a command line makes, in their order."""
+
+    def make(*words: str) -> list[tuple[str, str, int]]:
+        hydra_compose.register()
+        with hydra_compose._hydra() as hydra:
+            config = hydra.compose_config(config_name="config", overrides=[*words], run_mode=RunMode.MULTIRUN)
+            settings = {k: v for k, v in config.hydra.sweeper.items() if k != "_target_"}
+            params = settings.pop("params")
+            grid = Grid(**settings, params=None if params is None else OmegaConf.to_container(params))
+            grid.config = config
+            grid.hydra_context = HydraContext(
+                config_loader=GlobalHydra.instance().config_loader(), callbacks=None
+            )
+            combined = grid.combinations([word for word in words if not word.startswith("hydra")])
+            resolve = grid.resolver()
+            found = [grid.configs[resolve(o)[0]] for o in [*combined, *grid.controls(combined)]]
+        return [(c["method"]["name"], c["granularity"]["name"], c["trainer"]["steps"]) for c in found]
+
+    return make
+
+
+def test_the_demo_has_a_control_for_each_method(jobs: Jobs) -> None:
+    assert jobs(*DEMO) == [
+        *(("brecq_joint", "block", 100), ("brecq_joint", "mixed", 100)),
+        *(("qdrop", "block", 100), ("qdrop", "mixed", 100)),
+        *(("brecq_joint", "block", 240), ("qdrop", "block", 240)),
+    ]
+
+
+def test_its_steps_follow_those_of_its_block_wise_job(jobs: Jobs) -> None:
+    assert jobs(*DEMO, "method=qdrop", "trainer.steps=5,10") == [
+        *(("qdrop", "block", 5), ("qdrop", "block", 10), ("qdrop", "mixed", 5), ("qdrop", "mixed", 10)),
+        *(("qdrop", "block", 12), ("qdrop", "block", 24)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hydra.sweeper.control_steps=null"],
+        ["granularity=block,layer"],
+        ["granularity=mixed"],
+        ["sweep=merge_count"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_pair_or_where_none_is_asked_for_there_is_no_control(words: list[str], jobs: Jobs) -> None:
+    found = jobs(*DEMO, *words)
+    assert found and {steps for *_, steps in found} == {100}
+
+
+def test_any_sweep_may_have_one(jobs: Jobs) -> None:
+    found = jobs("experiment=demo", "sweep=seeds", "seed=0", "hydra.sweeper.control_steps=3")
+    assert [steps for *_, steps in found] == [100, 100, 300]
+
+
+@pytest.mark.parametrize("given", ["1", "0", "-2", "abc", "true", "1e9", "[2]"])
+def test_a_wrong_factor_is_one_line(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.control_steps: .* give a number above 1"):
+        hydra_compose.check([*DEMO, f"hydra.sweeper.control_steps={given}"])
