@@ -174,6 +174,30 @@ def look_of(method: str, made_by: str, *, rule: str, variant: int = 0) -> Look:
     )
 
 
+_RAMP = ((0x9B, 0xC8, 0xE6), (0x1D, 0x78, 0xB8), (0x08, 0x2A, 0x54))
+
+
+def ramp(count: int) -> list[str]:
+    """Colours of a sequence, for example of numbers of merges: one hue, from light to dark.
+
+    Args:
+        count: Members of the sequence.
+
+    Returns:
+        As "#rrggbb"; for a light background, on which the lightest one can be seen.
+
+    >>> ramp(3)
+    ['#9bc8e6', '#1d78b8', '#082a54']
+    """
+    found = []
+    for i in range(count):
+        at = 2 * i / (count - 1) if count > 1 else 1.0
+        low = min(int(at), 1)
+        mixed = (round(a + (at - low) * (b - a)) for a, b in zip(_RAMP[low], _RAMP[low + 1], strict=True))
+        found.append("#" + "".join(f"{channel:02x}" for channel in mixed))
+    return found
+
+
 def _shift(marker: str, places: int) -> str:
     name, hollow, _ = marker.partition("-open")
     return MARKERS[(MARKERS.index(name) + places) % len(MARKERS)] + hollow
