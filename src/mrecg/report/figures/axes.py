@@ -20,7 +20,7 @@ MOST_NAMES = 12
 
 
 def unit_axis(axes: "Axes", units: Sequence[str], *, inches: float) -> None:
-    """Write the units under an axis: names, turned where there is little room, or numbers where there are many.
+    """Write the units under an axis: names, turned where there is little room, or numbers of many.
 
     Args:
         axes: The lowest axes.

@@ -162,7 +162,7 @@ def _oscillation_page(pages: _Pages, name: str, comparison: Comparison) -> None:
 
 
 def _comparison_names(drawn: Sequence[Comparison]) -> list[str]:
-    """Name the figures by the method of their baseline, and by its settings where two have the same method."""
+    """Name the figures by the method of their baseline, and by its settings where two share it."""
     if len(drawn) == 1:
         return ["oscillation"]
     facets = []
