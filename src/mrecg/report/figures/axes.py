@@ -52,7 +52,7 @@ def _numbered(units: Sequence[str]) -> str:
 
 def text_width(text: str, *, size: float = SMALL) -> float:
     """Width of a text in inches, about."""
-    return len(text) * size / 72 * 0.52
+    return len(text) * size / 72 * 0.48
 
 
 def name_height(units: Sequence[str], *, inches: float) -> float:

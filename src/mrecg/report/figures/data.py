@@ -10,6 +10,7 @@ from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.compare import Panel, index, peak, top1
 from mrecg.report.figures.ablation import CountLine
 from mrecg.report.figures.comparison import Comparison, change, errors
+from mrecg.report.figures.measures import MEASURES
 from mrecg.report.figures.style import writing
 from mrecg.runs.records import Run
 from mrecg.system.atomic_write import write_durably
@@ -118,6 +119,7 @@ def _results(run: Run) -> Row:
     return {
         "top1": top1(run),
         "top1_fp": run.fp.top1 if run.fp else None,
+        **{measure.key: measure.take(run) for measure in MEASURES[1:]},
         "error_index": index(run),
         "error_peak": peak(run),
         "evaluation_images": run.evaluation_images,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,21 +127,23 @@ def _panel_figures(pages: _Pages, panel: Panel, styles: dict[str, Look], rule: s
         _oscillation_page(pages, name, comparison)
     lines = count_lines(panel)
     if lines:
+        counts = counts_size(lines, pages.width)
         pages.add(
             "ablation-merges",
             count_rows(lines),
-            lambda figure: draw_counts(figure, lines, rule),
-            size=counts_size(),
-            title="accuracy and oscillation against the number of merged pairs",
+            lambda figure: draw_counts(figure, lines, rule, inches=counts[0]),
+            size=counts,
+            title="accuracy, errors and time against the number of merged pairs",
             caption=SPREAD,
         )
     if compares_configurations(panel):
+        size = configurations_size(panel, pages.width)
         pages.add(
             "ablation-configurations",
             configuration_rows(panel),
-            lambda figure: draw_configurations(figure, panel, styles),
-            size=configurations_size(panel),
-            title="accuracy and oscillation of every configuration",
+            lambda figure: draw_configurations(figure, panel, styles, inches=size[0]),
+            size=size,
+            title="accuracy, errors and time of every configuration",
             caption=f"{SPREAD} Ticks: single seeds.",
         )
     for name, plan in _plans(panel).items():
@@ -215,7 +218,7 @@ def _planned_by(plan: Plan) -> str:
 
 
 def _pairs(plan: Plan) -> set[tuple[str, str]]:
-    return {(merge.left, merge.right) for merge in plan.merges}
+    return {pair for group in plan.groups for pair in pairwise(group)}
 
 
 def stems(shown: Sequence[Panel]) -> list[str]:
