@@ -6,6 +6,7 @@ A new metric is computed in `mrecg.pipeline.summary`, has a field in `RunSummary
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from mrecg.runs.summary import RunSummary
@@ -95,7 +96,21 @@ def _accuracies(at: Literal["top1", "top5"], title: str, **shown: Mapping[Place,
     ]
 
 
+def _head_error(run: RunSummary) -> float | None:
+    return run.units[-2 if len(run.units) > 1 else -1].error if run.units else None
+
+
+def _regrowth(run: RunSummary) -> float | None:
+    errors = [unit.error for unit in run.units[:-1] or run.units]
+    if not errors or not all(math.isfinite(value) for value in errors):
+        return None
+    after = errors[errors.index(max(errors)) :]
+    return sum(max(0.0, b - a) for a, b in pairwise(after))
+
+
 METRICS: tuple[Metric, ...] = (
+    Metric(key="head_error", title="Error into the head", get=_head_error, better="lower", format="fixed"),
+    Metric(key="regrowth", title="Grows back", get=_regrowth, better="lower", format="fixed"),
     *_accuracies(
         "top1",
         "Top-1",
