@@ -67,7 +67,9 @@ def test_hover_tells_why_a_pair_is_merged(visit, sweep, show):
     assert page.locator("#plan .reasons li").count() == 4
 
 
-@pytest.mark.parametrize(("column", "place", "first"), [("Index", 6, "ascending"), ("Top-1", 3, "ascending")])
+@pytest.mark.parametrize(
+    ("column", "place", "first"), [("Largest loss", 6, "ascending"), ("Top-1", 3, "ascending")]
+)
 def test_a_header_sorts_its_column(column, place, first, visit, sweep):
     page = visit(sweep).page
     table = page.locator("#headline .tables table").first

@@ -81,7 +81,8 @@ def test_the_terminal_shows_what_decides(runs):
         assert (run.name in shown) is not run.completed  # a failed run has nothing else to be known by
         if run.completed:
             assert f"{100 * run.quantized.top1:.2f} %" in shown
-            assert f"{run.oscillation.error_index:.3f}" in shown
+            assert f"{run.units[-2].error:.3f}" in shown
+            assert f"{run.oscillation.error_index:.3f}" not in shown
     assert "features.3+4, 6+7, 10+11+12" in shown
 
 

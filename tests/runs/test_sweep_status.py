@@ -61,6 +61,23 @@ def test_every_job_has_its_status(sweep):
     assert 55 < found.jobs[5].seconds < 90
 
 
+def test_times_include_what_was_reused_and_what_is_left_does_not(tmp_path, folders):
+    for i, reused in enumerate(({}, {"plan": 40.0, "reconstruct": 20.0})):
+        folders.write_run(tmp_path / str(i), seconds=91.25, seed=0, summary_extra={"reused_s": reused})
+    found = read_sweep(tmp_path)
+    assert [job.seconds for job in found.jobs] == [100.0, 160.0]
+    assert [job.seconds_here for job in found.jobs] == [100.0, 100.0]
+    assert [job.seconds_reused for job in found.jobs] == [0, 60.0]
+    assert found.seconds_a_job == 100.0  # a job that waits may reuse as much
+    text = printed(found)
+    assert "2 min 40 s" in text and "1 min 0 s" in text
+    assert "time: of all stages, with what other jobs had spent" in text
+    values = json.loads(json.dumps(sweep_values(found)))["jobs"][1]
+    assert (values["seconds"], values["seconds_here"], values["seconds_reused"]) == (160.0, 100.0, 60.0)
+    folders.write_run(tmp_path / "alone" / "0")
+    assert "reused" not in printed(read_sweep(tmp_path / "alone"))
+
+
 def test_looking_leaves_the_lock_free(sweep):
     read_sweep(sweep)
     with (sweep / "6-job" / "run.lock").open() as stream:

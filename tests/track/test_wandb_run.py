@@ -25,6 +25,7 @@ from mrecg.planner.schedule import Criterion, Plan
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.finishing_module import NetworkFinishing
 from mrecg.reconstruct.helpers import Team
+from mrecg.runs.measures import regrowth
 from mrecg.track.wandb_logger import metrics
 from mrecg.track.wandb_logger.wandb_run import WandbRun
 
@@ -113,8 +114,12 @@ def test_the_summary_is_flat_and_holds_what_runs_are_compared_by(
             "top5_fp": said["fp"]["top5"],
             "top5_difference": said["quantized"]["top5"] - said["fp"]["top5"],
             **{f"oscillation_{key}": value for key, value in said["oscillation"].items()},
-            **{f"seconds_{key}": value for key, value in said["timing_s"].items()},
-            "seconds": sum(said["timing_s"].values()),
+            "oscillation_head_error": said["units"][-2]["error"],
+            "oscillation_regrowth": regrowth([unit["error"] for unit in said["units"]]),
+            **{f"seconds_{key}": v + said["reused_s"].get(key, 0) for key, v in said["timing_s"].items()},
+            "seconds": sum(said["timing_s"].values()) + sum(said["reused_s"].values()),
+            "seconds_here": sum(said["timing_s"].values()),
+            "seconds_reused": sum(said["reused_s"].values()),
             "size_bytes": said["size_bytes"]["quantized"],
             "size_bytes_fp": said["size_bytes"]["fp"],
             "merged_pairs": 1,

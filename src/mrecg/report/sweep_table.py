@@ -108,6 +108,10 @@ def _jobs(sweep: Sweep, shown: Sequence[JobStatus]) -> Table:
     table.add_column("status", no_wrap=True)
     table.add_column("top-1", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
+    reuses = any(job.seconds_reused for job in sweep.jobs)
+    if reuses:
+        table.caption = "time: of all stages, with what other jobs had spent on what is reused"
+        table.add_column("reused", justify="right", no_wrap=True)
     top = {job.number for job in sweep.best.values()}
     for job in shown:
         # As Text, what comes from a file is never read as rich's markup.
@@ -122,6 +126,7 @@ def _jobs(sweep: Sweep, shown: Sequence[JobStatus]) -> Table:
             Text(job.status, style=_COLOURS[job.status]),
             Text(percent(job.top1), style=best),
             duration(job.seconds),
+            *([duration(job.seconds_reused)] if reuses else []),
         )
     return table
 

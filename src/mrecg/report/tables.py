@@ -129,7 +129,7 @@ def terminal_table(runs: Sequence[Run], *, every: bool = False) -> Table:
         "merged": "merged groups",
     }
     title = Text(subjects.pop()) if len(subjects) == 1 else None
-    caption = "error and loss: how they oscillate along the units (index: 0 where monotone)" + note
+    caption = "error into head: of the last feature map; grows back: rises of the error after its peak" + note
     table = Table(
         title=title, caption=caption, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )

@@ -6,11 +6,11 @@ A new metric is computed in `mrecg.pipeline.summary`, has a field in `RunSummary
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
+from mrecg.runs.measures import head_error, regrowth
 from mrecg.runs.summary import RunSummary
-from mrecg.runs.summary_parts import Accuracy, Number
+from mrecg.runs.summary_parts import Accuracy, Number, Oscillation
 
 Place = Literal["table", "terminal", "markdown", "page", "configurations", "runs", "wandb"]
 """Where a metric appears: the comparison table of the small page, the table on the terminal, that of Markdown
@@ -96,21 +96,25 @@ def _accuracies(at: Literal["top1", "top5"], title: str, **shown: Mapping[Place,
     ]
 
 
-def _head_error(run: RunSummary) -> float | None:
-    return run.units[-2 if len(run.units) > 1 else -1].error if run.units else None
+def _along(
+    key: str,
+    title: str,
+    take: Callable[[Oscillation], Number],
+    *,
+    shown: Mapping[Place, str],
+    note: str = "",
+    better: Literal["lower"] | None = None,
+) -> Metric:
+    """A number of the curves along the units that the summary holds."""
 
+    def get(run: RunSummary) -> Number | None:
+        return take(run.oscillation) if run.oscillation else None
 
-def _regrowth(run: RunSummary) -> float | None:
-    errors = [unit.error for unit in run.units[:-1] or run.units]
-    if not errors or not all(math.isfinite(value) for value in errors):
-        return None
-    after = errors[errors.index(max(errors)) :]
-    return sum(max(0.0, b - a) for a, b in pairwise(after))
+    format: Format = "compact" if key.startswith("loss") else "fixed"
+    return Metric(key=key, title=title, get=get, note=note, better=better, format=format, shown=shown)
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric(key="head_error", title="Error into the head", get=_head_error, better="lower", format="fixed"),
-    Metric(key="regrowth", title="Grows back", get=_regrowth, better="lower", format="fixed"),
     *_accuracies(
         "top1",
         "Top-1",
@@ -143,56 +147,61 @@ METRICS: tuple[Metric, ...] = (
         format="percent",
         shown={"page": "agreement", "wandb": "agreement_with_fp"},
     ),
-    Metric(
-        key="index",
-        title="Oscillation index",
-        note="Oscillation index of the relative error: 0 where it only rises",
-        get=lambda run: run.oscillation.error_index if run.oscillation else None,
+    _along(
+        "loss_peak",
+        "Largest loss",
+        lambda found: found.loss_peak,
+        note="Largest reconstruction loss after a unit, the largest error of the paper",
         better="lower",
-        format="fixed",
         shown={
-            "table": "Oscillation index",
-            "terminal": "error\nindex",
-            "page": "error_index",
-            "configurations": "Index",
-            "runs": "Index",
-            "wandb": "oscillation_error_index",
+            **{"table": "Largest loss", "terminal": "largest\nloss", "page": "loss_peak"},
+            **{"configurations": "Largest loss", "runs": "Largest loss", "wandb": "oscillation_loss_peak"},
         },
     ),
     Metric(
-        key="peak",
-        title="Peak error",
+        key="head_error",
+        title="Error into the head",
+        note="Relative error of the last feature map, which the classifier is given",
+        get=lambda run: head_error(run.errors) if run.units else None,
+        better="lower",
+        format="fixed",
+        shown={
+            **{"table": "Error into the head", "terminal": "error\ninto head", "page": "head_error"},
+            **{"configurations": "Error into head", "runs": "Error into head"},
+            "wandb": "oscillation_head_error",
+        },
+    ),
+    Metric(
+        key="regrowth",
+        title="Grows back",
+        note="Rises of the relative error after its peak, without the classifier; 0 where it only falls",
+        get=lambda run: regrowth(run.errors) if run.units else None,
+        better="lower",
+        format="fixed",
+        shown={
+            **{"table": "Grows back", "terminal": "grows\nback", "page": "regrowth"},
+            **{"configurations": "Grows back", "runs": "Grows back", "wandb": "oscillation_regrowth"},
+        },
+    ),
+    _along(
+        "index",
+        "Total up-and-down",
+        lambda found: found.error_index,
+        note="Twice the smaller of all rises and all falls of the relative error; says nothing of harm",
+        shown={"page": "error_index", "runs": "Total up-and-down", "wandb": "oscillation_error_index"},
+    ),
+    _along(
+        "peak",
+        "Largest error",
+        lambda found: found.error_peak,
         note="Largest relative error after a unit",
-        get=lambda run: run.oscillation.error_peak if run.oscillation else None,
-        better="lower",
-        format="fixed",
-        shown={
-            "table": "Peak error",
-            "terminal": "error\npeak",
-            "page": "error_peak",
-            "configurations": "Peak",
-            "runs": "Peak",
-            "wandb": "oscillation_error_peak",
-        },
+        shown={"page": "error_peak", "runs": "Largest error", "wandb": "oscillation_error_peak"},
     ),
-    Metric(
-        key="loss_index",
-        title="Loss index",
-        get=lambda run: run.oscillation.loss_index if run.oscillation else None,
-        better="lower",
-        shown={
-            "table": "Loss index",
-            "terminal": "loss\nindex",
-            "page": "loss_index",
-            "wandb": "oscillation_loss_index",
-        },
-    ),
-    Metric(
-        key="loss_peak",
-        title="Peak loss",
-        get=lambda run: run.oscillation.loss_peak if run.oscillation else None,
-        better="lower",
-        shown={"page": "loss_peak", "wandb": "oscillation_loss_peak"},
+    _along(
+        "loss_index",
+        "Total up-and-down of the loss",
+        lambda found: found.loss_index,
+        shown={"page": "loss_index", "wandb": "oscillation_loss_index"},
     ),
     Metric(
         key="last_error",
@@ -204,27 +213,31 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         key="seconds",
         title="Seconds",
-        note="Seconds of all stages",
+        note="Seconds of all stages, with what was reused from other runs",
         unit="s",
         get=lambda run: run.total_seconds if run.timing_s else None,
         better="lower",
         format="seconds",
         shown={
-            "table": "Seconds",
-            "terminal": "time\n(s)",
-            "page": "total_seconds",
-            "configurations": "Time",
-            "runs": "Time",
+            **{"table": "Seconds", "terminal": "time\n(s)", "page": "total_seconds"},
+            **{"configurations": "Time", "runs": "Time", "wandb": "seconds"},
         },
     ),
     Metric(
-        key="own_seconds",
+        key="seconds_here",
         title="Seconds of the run itself",
         unit="s",
-        get=lambda run: sum(run.timing_s.values()) if run.timing_s else None,
-        better="lower",
+        get=lambda run: run.seconds_here if run.timing_s else None,
         format="seconds",
-        shown={"wandb": "seconds"},
+        shown={"wandb": "seconds_here"},
+    ),
+    Metric(
+        key="seconds_reused",
+        title="Seconds that other runs had spent",
+        unit="s",
+        get=lambda run: run.seconds_reused if run.timing_s else None,
+        format="seconds",
+        shown={"wandb": "seconds_reused"},
     ),
     Metric(
         key="memory",

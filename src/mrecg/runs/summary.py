@@ -211,17 +211,33 @@ class RunSummary(BaseModel):
         return f"W{self.bits.weight}A{self.bits.activation}" if self.bits.weight else ""
 
     @property
+    def errors(self) -> tuple[Number, ...]:
+        """Relative error after each base unit, in network order."""
+        return tuple(unit.error for unit in self.units)
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage.
 
         What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
         """
-        return {key: own + self.reused_s.get(key, 0.0) for key, own in self.timing_s.items()}
+        own, reused = self.timing_s, self.reused_s
+        return {key: own.get(key, 0.0) + reused.get(key, 0.0) for key in {**own, **reused}}
 
     @property
     def total_seconds(self) -> float:
         """Seconds of all stages together."""
         return sum(self.seconds.values())
+
+    @property
+    def seconds_here(self) -> float:
+        """Seconds of the run itself."""
+        return sum(self.timing_s.values())
+
+    @property
+    def seconds_reused(self) -> float:
+        """Seconds that other runs had spent on what this one took from them."""
+        return sum(self.reused_s.values())
 
     @property
     def size_fp(self) -> int:

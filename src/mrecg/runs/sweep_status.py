@@ -39,7 +39,10 @@ class JobStatus:
         status: One of `STATUSES`.
         subject: Network, images and bit widths; empty where they are not known.
         top1: Top-1 accuracy after quantization; None where there is none.
-        seconds: Of all stages; of a running job since its start; None where that is not known.
+        seconds: Of all stages, with what was reused from other jobs; of a running job since its start; None
+            where that is not known.
+        seconds_here: Those of them that the job itself took.
+        seconds_reused: Those that other jobs had spent on what this one took from them.
         reason: Why it failed, in one line.
     """
 
@@ -50,6 +53,8 @@ class JobStatus:
     subject: str = ""
     top1: float | None = None
     seconds: float | None = None
+    seconds_here: float | None = None
+    seconds_reused: float | None = None
     reason: str = ""
 
 
@@ -74,8 +79,8 @@ class Sweep:
 
     @property
     def seconds_a_job(self) -> float | None:
-        """Mean time of the jobs that are done; None while there is none."""
-        times = [job.seconds for job in self.jobs if job.status == DONE and job.seconds is not None]
+        """Mean time that the jobs took that are done, without what they reused; None while there is none."""
+        times = [job.seconds_here for job in self.jobs if job.status == DONE and job.seconds_here is not None]
         return fmean(times) if times else None
 
     @property
@@ -160,6 +165,8 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
         # A folder that was never locked was made by the engine, for a job that has not begun.
         begun = (place / LOCK).exists() or (place / CONFIG).exists()
         status = INTERRUPTED if begun else MISSING
+    elapsed = _elapsed(place) if status == RUNNING else None
+    times = found if found and found.timing_s else None
     reason = broken or (found and found.error) or "no reason was recorded"
     return JobStatus(
         number=number,
@@ -168,14 +175,11 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
         status=status,
         subject=f"{found.model} on {found.data}, {found.widths}" if found and found.widths else "",
         top1=found.quantized.top1 if found and found.quantized else None,
-        seconds=_elapsed(place) if status == RUNNING else _seconds(found),
+        seconds=times.total_seconds if times else elapsed,
+        seconds_here=times.seconds_here if times else elapsed,
+        seconds_reused=times.seconds_reused if times else None,
         reason=" ".join(reason.split()) if status == FAILED else "",
     )
-
-
-def _seconds(found: RunSummary | None) -> float | None:
-    """What the run itself took, without what it took from others."""
-    return sum(found.timing_s.values()) if found and found.timing_s else None
 
 
 def _elapsed(place: Path) -> float | None:

@@ -139,9 +139,9 @@ def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         One level of plain numbers and texts; what the run has not measured is left out.
     """
-    run = RunSummary.readable(summary, units=False)
+    run = RunSummary.readable(summary)
     found: dict[str, Any] = {"status": run.status}
-    found |= {f"seconds_{stage}": seconds for stage, seconds in run.timing_s.items()}
+    found |= {f"seconds_{stage}": seconds for stage, seconds in run.seconds.items()}
     found |= {key: metric.get(run) for key, metric in named("wandb").items()}
     return {key: value for key, value in found.items() if value is not None}
 
