@@ -88,7 +88,7 @@ def test_one_method_has_a_hue_for_each_kind_and_baselines_are_hollow(tmp_path, f
     chosen = looks(found)
     assert len({look.colour_index for look in chosen.values()}) == 5
     assert len({(look.dash, look.marker) for look in chosen.values()}) == 5
-    assert [label for label, look in chosen.items() if look.marker.endswith("-open")] == ["qdrop · block"]
+    assert [label for label, look in chosen.items() if look.marker.endswith("-open")] == ["QDrop"]
 
 
 def test_several_methods_have_a_hue_each(tmp_path, folders):
@@ -98,7 +98,7 @@ def test_several_methods_have_a_hue_each(tmp_path, folders):
     found = shown(tmp_path, folders, *both)
     assert colour_rule(found) == "method"
     hues = {label: look.colour_index % HUES for label, look in looks(found).items()}
-    assert hues["brecq · block"] == hues["brecq · mixed"]
+    assert hues["BRECQ"] == hues["MRECG + BRECQ"]
     assert len(set(hues.values())) == 3
 
 
@@ -107,8 +107,8 @@ def test_a_run_that_is_added_leaves_the_others_as_they_were(tmp_path, folders):
     before = looks(shown(tmp_path / "a", folders, {}, merged))
     more = [{**merged, "planner": "modcap"}, {"granularity": "layer"}, {"seed": 1}]
     after = looks(shown(tmp_path / "b", folders, {}, merged, *more))
-    assert after["qdrop · block"] == before["qdrop · block"]
-    assert after["qdrop · mixed, by loss"] == before["qdrop · mixed"]
+    assert after["QDrop"] == before["QDrop"]
+    assert after["MRECG + QDrop, by loss"] == before["MRECG + QDrop"]
 
 
 def test_many_configurations_of_one_kind_all_differ(tmp_path, folders):

@@ -17,6 +17,7 @@ from mrecg.report.gather import left_out
 from mrecg.report.page.curves import significant, with_ids
 from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.provenance import provenance
+from mrecg.report.pairs import findings
 from mrecg.report.palette import looks
 from mrecg.report.reasons import criterion_title, reason, verdict_line
 from mrecg.runs.index import Read
@@ -51,6 +52,7 @@ class Document:
 
     def __init__(self, runs: Sequence[Run], read: Read = read_regular) -> None:
         self.runs = with_ids(runs)
+        self.ids = {id(run): key for key, run in self.runs.items()}
         self.read = read
         # A run and the one that it is compared with.
         self.decisions = lru_cache(maxsize=4)(lambda key: self._decisions(self.runs[key]))
@@ -73,11 +75,10 @@ class Document:
         Raises:
             BrokenRunsError: Decisions of runs cannot be read.
         """
-        ids = {id(run): key for key, run in self.runs.items()}
         series = [(panel, one) for panel in self.panels for one in panel.series]
         names = {id(one): f"c{i}" for i, (_, one) in enumerate(series)}
         of_run = {id(run): (panel, one) for panel, one in series for run in one.runs}
-        found = compare.findings(self.panels)
+        found = findings(self.panels, self._change)
         configurations = self._configurations(series, names)
         runs = []
         for key, run in self.runs.items():
@@ -85,7 +86,7 @@ class Document:
             values = {"id": key, "configuration": names[id(one)] if one else None, **self._run(key, run)}
             values["plan"] = self._plan(run, names[id(one)]) if one else None
             other = compare.baseline_of(panel, one) if panel and one else None
-            values["to_baseline"] = self._to_baseline(key, run, other, ids) if other else None
+            values["to_baseline"] = self._to_baseline(run, other) if other else None
             runs.append(values)
         if self.broken:
             raise BrokenRunsError(self.broken)
@@ -219,22 +220,13 @@ class Document:
             self.folders[digest] = decisions.class_folders(run, read=self.read)
         return decisions.class_names(kept, self.folders[digest])
 
-    def _to_baseline(
-        self, key: str, run: Run, baseline: Series, ids: dict[int, str]
-    ) -> dict[str, Any] | None:
-        other = next((r for r in baseline.runs if r.seed == run.seed), None)
-        if other is None:
-            return None
-        before, after = compare.top1(other), compare.top1(run)
-        if before is None or after is None or other.evaluation_set != run.evaluation_set:
-            return None
-        mine, theirs = self.decisions(key), self.decisions(ids[id(other)])
-        same = mine is not None and theirs is not None and len(mine) == len(theirs) > 0
-        if mine is not None and theirs is not None and same and (mine[:, 0] == theirs[:, 0]).all():
-            found = decisions.change(decisions.right(theirs, 2), decisions.right(mine, 2))
-        else:
-            found = decisions.unpaired(before, after, min(run.evaluation_images, other.evaluation_images))
-        return {"run": ids[id(other)], **found}
+    def _change(self, before: Run, after: Run) -> dict[str, Any] | None:
+        return decisions.between(before, after, lambda run: self.decisions(self.ids[id(run)]))
+
+    def _to_baseline(self, run: Run, baseline: Series) -> dict[str, Any] | None:
+        other = next((one for one in baseline.runs if one.seed == run.seed), None)
+        found = self._change(other, run) if other else None
+        return {"run": self.ids[id(other)], **found} if found else None
 
 
 def _details(run: Run) -> dict[str, str]:
