@@ -12,7 +12,7 @@ from mrecg.report.figures.comparison import shared
 from mrecg.report.figures.heat import row_names
 from mrecg.report.figures.measures import Measure, measures_of, scale_axis
 from mrecg.report.figures.style import SMALL, SOFT, TEXT, TWO_COLUMNS, line_style
-from mrecg.report.labels import SETTINGS
+from mrecg.report.labels import SETTINGS, known_name
 from mrecg.report.palette import Look, look_of
 from mrecg.runs.records import Run
 
@@ -139,7 +139,7 @@ def _count_line(
     spread = [[m - min(v) for m, (_, v) in zip(means, at, strict=True)]]
     spread.append([max(v) - m for m, (_, v) in zip(means, at, strict=True)])
     if any(map(any, spread)):
-        whisker = {"elinewidth": 0.7, "capsize": 1.6, "capthick": 0.7}
+        whisker: dict[str, Any] = {"elinewidth": 0.7, "capsize": 1.6, "capthick": 0.7}
         axes.errorbar(xs, means, spread, fmt="none", ecolor=style["color"], **whisker)
     return axes.plot(xs, means, zorder=4, **style)
 
@@ -260,4 +260,4 @@ def _settings(run: Run) -> tuple[object, ...]:
 def _label(run: Run, rivals: Sequence[Run]) -> str:
     differing = [say for say in _FIELDS if len({say(rival) for rival in rivals}) > 1]
     said = [say(run) for say in differing]
-    return ", ".join([f"{run.method} · by {run.planner}", *filter(None, said)])
+    return ", ".join([f"{known_name(run)}, by {run.planner}", *filter(None, said)])

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NARROW = 14
 """Units that fit into one column, where the width is not given."""
+MARGIN = 0.6
+"""Width of what stands left of axes, inches, about."""
 MOST_NAMES = 12
 """Units whose names stand on an axis; of more it has the numbers, and the names are in the CSV file."""
 

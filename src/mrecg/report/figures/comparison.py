@@ -7,7 +7,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
-from mrecg.report.compare import BASELINE, Panel, Series, baseline_of, merge_count, peak, top1
+from mrecg.report.compare import Panel, Series, baseline_of, control_of, merge_count, peak, top1
 from mrecg.report.labels import SETTINGS
 from mrecg.report.palette import kind
 from mrecg.runs.records import Run
@@ -23,17 +23,19 @@ class Comparison:
     """Configurations of one figure.
 
     Attributes:
-        panel: Them, the baseline first.
+        panel: Them, the baseline first and the control last.
         baseline: The block-wise one; None where there is none, and the errors are shown alone.
+        control: The block-wise one of about the same time, by more steps; beside a single other one.
     """
 
     panel: Panel
     baseline: Series | None
+    control: Series | None = None
 
     @property
     def others(self) -> tuple[Series, ...]:
-        """All but the baseline."""
-        return self.panel.series[1:] if self.baseline else self.panel.series
+        """All but the baseline and the control."""
+        return tuple(one for one in self.panel.series if one is not self.baseline and one is not self.control)
 
     @cached_property
     def ordinal(self) -> bool:
@@ -43,7 +45,7 @@ class Comparison:
 
     @property
     def _alike(self) -> bool:
-        return len({(series.first.planner, settings(series.first)) for series in self.others}) == 1
+        return len({_all_but_merges(series.first) for series in self.others}) == 1
 
     @property
     def form(self) -> Literal["pair", "sweep", "lines", "map"]:
@@ -60,17 +62,22 @@ def comparisons(panel: Panel) -> list[Comparison]:
         One comparison for each block-wise configuration that others are compared with; last, where some
         configurations belong to none, one of these and of the block-wise ones.
     """
-    pairs = [(_baseline(panel, series), series) for series in panel.series]
-    found = []
+    pairs = [(baseline_of(panel, series), series) for series in panel.series]
+    found: list[Comparison] = []
     for first in panel.series:
         others = [series for baseline, series in pairs if baseline is first]
         if others:
             others.sort(key=lambda series: merge_count(series.first) or 0)
-            found.append(Comparison(panel=_readable(panel, (first, *others), first), baseline=first))
-    alone = tuple(series for baseline, series in pairs if baseline is None)
-    baselines = [comparison.baseline for comparison in found]
-    if any(series not in baselines for series in alone) or not found:
-        found.append(Comparison(panel=_readable(panel, alone), baseline=None))
+            control = control_of(panel, others[0]) if len(others) == 1 else None
+            own = (first, *others, *([control] if control else []))
+            found.append(Comparison(panel=_readable(panel, own, first), baseline=first, control=control))
+    used = [one for comparison in found for one in (comparison.baseline, comparison.control) if one]
+    # A second configuration without merges, of the same settings, is the baseline again.
+    same = [one for alike in panel.block_wise.values() if any(map(used.__contains__, alike)) for one in alike]
+    alone = [series for baseline, series in pairs if baseline is None and series not in used]
+    if not found or any(series not in same for series in alone):
+        kept = [one for one in panel.series if one in used or (one in alone and one not in same)]
+        found.append(Comparison(panel=_readable(panel, kept or alone), baseline=None))
     return found
 
 
@@ -88,33 +95,9 @@ def _readable(panel: Panel, series: Sequence[Series], first: Series | None = Non
     return replace(panel, series=kept)
 
 
-def _baseline(panel: Panel, series: Series) -> Series | None:
-    """The configuration that another one is compared with; None for one that merges nothing."""
-    if not any(run.merged for run in series.runs) and series.first.granularity != "mixed":
-        return None
-    found = baseline_of(panel, series)
-    if found or series.first.granularity == BASELINE:
-        return found
-    # A plan without merges is block-wise, whatever its granularity is called.
-    return next(
-        (
-            other
-            for other in panel.series
-            if other is not series
-            and other.first.granularity == "mixed"
-            and not any(run.merged for run in other.runs)
-            and settings(other.first) == settings(series.first)
-            and any(run.merged for run in series.runs)
-        ),
-        None,
-    )
-
-
-def settings(run: Run) -> tuple[object, ...]:
-    """What two runs must share to be compared: method, budget and options, but not those of the merges."""
-    options = sorted(item for item in run.options.items() if not item[0].startswith("planner."))
-    said = [text for say in SETTINGS if not (text := say(run)).startswith("steps per")]
-    return (run.method, *said, *options)
+def _all_but_merges(run: Run) -> tuple[object, ...]:
+    options = {key: value for key, value in run.options.items() if key != "planner.merge_count"}
+    return (run.method, run.planner, *(say(run) for say in SETTINGS), *sorted(options.items()))
 
 
 def errors(series: Series, take: Callable[[Sequence[float]], float] = fmean) -> list[float]:

@@ -131,7 +131,7 @@ def draw_heat(axes: "Axes", cells: Cells, *, inches: float) -> float:
     assert figure is not None
     scale = figure.colorbar(mesh, ax=axes, fraction=0.03, pad=0.01, aspect=12, extend=_extend(values, norm))
     scale.set_label(cells.words, size=SMALL)
-    scale.outline.set_visible(False)  # type: ignore[operator]
+    scale.outline.set_visible(False)
     return width
 
 

@@ -74,7 +74,7 @@ MEASURES = (
 
 
 def measures_of(runs: Sequence[Run]) -> list[Measure]:
-    """The measures that say something: without evaluation images there is no accuracy, and many grow nothing."""
+    """The measures that say something: one that no run has, or that is 0 in all, is left out."""
     return [measure for measure in MEASURES if any(measure.values(runs))]
 
 

@@ -7,19 +7,16 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mrecg.report.compare import BASELINE, Series, top1
-from mrecg.report.figures.axes import NARROW, legend_above, name_height, text_width, unit_axis, value_axis
+from mrecg.report.figures.axes import MARGIN, NARROW, legend_above, name_height, unit_axis, value_axis
 from mrecg.report.figures.comparison import Comparison, against, errors
 from mrecg.report.figures.heat import ROW, TWO_LINES, Cells, draw_heat, outline, row_names
+from mrecg.report.figures.pair import bars, brackets, change_words, shaded
 from mrecg.report.figures.style import (
     BAND,
-    GAIN,
-    HARM,
     INK,
     ONE_COLUMN,
-    SMALL,
     SOFT,
     TWO_COLUMNS,
-    blended,
     line_style,
 )
 from mrecg.report.palette import Look, look_of, ramp
@@ -36,8 +33,6 @@ MOST_MARKERS = 48
 """Markers on a line."""
 CURVES, BARS = 1.5, 1.0
 """Heights of the two parts, inches."""
-MARGIN = 0.6
-"""Width of what stands left of the axes, inches."""
 
 
 def oscillation_size(comparison: Comparison, width: float | None = None) -> tuple[float, float]:
@@ -85,7 +80,8 @@ def draw_oscillation(
         bottom = figure.subplots()
         cells = _errors_as_map(comparison, inches=inches)
         room = draw_heat(bottom, cells, inches=inches)
-        handles, labels = ([outline()], ["merged"]) if any(cells.merged) else ([], [])
+        handles: list[Artist] = [outline()] if any(cells.merged) else []
+        labels = ["merged"] * len(handles)
     elif comparison.form == "lines":
         bottom = figure.subplots()
         handles, labels = _curves(bottom, comparison, styles)
@@ -94,7 +90,7 @@ def draw_oscillation(
         top, bottom = figure.subplots(2, sharex=True, height_ratios=heights)
         handles, labels = _curves(top, comparison, styles)
         if comparison.form == "pair":
-            _bars(bottom, comparison, inches=inches)
+            bars(bottom, comparison, inches=inches)
             figure.align_ylabels([top, bottom])
         else:
             cells = _changes_as_map(comparison, styles, inches=inches)
@@ -111,6 +107,9 @@ def _styles(comparison: Comparison, looks: Mapping[str, Look]) -> dict[str, dict
     if comparison.baseline:
         block = line_style(look_of("", BASELINE, rule="kind"))
         styles[comparison.baseline.label] = block | {"color": INK, "markeredgecolor": INK}
+    if comparison.control:
+        quiet = {"color": SOFT, "marker": "none", "linestyle": (0, (1, 1.3)), "linewidth": 0.9}
+        styles[comparison.control.label] = quiet
     if comparison.ordinal:
         for series, colour in zip(comparison.others, ramp(len(comparison.others)), strict=True):
             own = {"color": colour, "markerfacecolor": colour, "markeredgecolor": "white", "markersize": 3.2}
@@ -150,13 +149,14 @@ def _curves(
     if comparison.ordinal and len(drawn) > 4:
         # The rows below name the others; two ends say what the hue means.
         middle = range(2, len(drawn) - 1) if baseline else range(1, len(drawn) - 1)
-        handles, labels = ([v for i, v in enumerate(of) if i not in middle] for of in (handles, labels))
-    if baseline and len(drawn) == 2:
-        shades = _gain(axes, errors(baseline), errors(drawn[1]))
+        handles = [handle for i, handle in enumerate(handles) if i not in middle]
+        labels = [label for i, label in enumerate(labels) if i not in middle]
+    if baseline and len(drawn) - bool(comparison.control) == 2:
+        shades = shaded(axes, errors(baseline), errors(drawn[1]))
         handles += [area for _, area in shades]
         labels += [word for word, _ in shades]
     mixed = [series for series in comparison.others if any(run.merged for run in series.runs)]
-    if len(mixed) == 1 and _brackets(axes, comparison.panel.units, mixed[0]):
+    if len(mixed) == 1 and brackets(axes, comparison.panel.units, mixed[0]):
         handles.append(Patch(facecolor=BAND, edgecolor=SOFT, linewidth=0.5))
         labels.append("merged")
     elif comparison.form == "sweep":
@@ -183,95 +183,6 @@ def best(comparison: Comparison) -> Series:
     return max(comparison.others, key=rank)
 
 
-def _gain(axes: "Axes", before: Sequence[float], after: Sequence[float]) -> "list[tuple[str, Artist]]":
-    """Shade the area between two lines, where the second is lower and where it is higher."""
-    import numpy as np
-
-    x, old, new = np.arange(len(before)), np.array(before), np.array(after)
-    found: list[tuple[str, Artist]] = []
-    for words, where, colour in (("lower error", new < old, GAIN), ("higher error", new > old, HARM)):
-        if where.any():
-            shade = {"color": colour, "alpha": 0.25, "linewidth": 0, "zorder": 1.5}
-            found.append((words, axes.fill_between(x, old, new, where=where, interpolate=True, **shade)))
-    return found
-
-
-def _brackets(axes: "Axes", units: Sequence[str], series: Series) -> bool:
-    """Bracket what a configuration merges: a band where all seeds agree, a thin bracket where some do."""
-    place = {name: i for i, name in enumerate(units)}
-    groups = Counter(group for run in series.runs for group in run.merged)
-    for group, times in groups.items():
-        first, last = place[group[0]], place[group[-1]]
-        agreed = times == len(series.runs)
-        if agreed:
-            _band(axes, first, last)
-        ends, heights = [first - 0.35, first - 0.35, last + 0.35, last + 0.35], [0.95, 0.985, 0.985, 0.95]
-        axes.plot(
-            ends,
-            heights,
-            transform=axes.get_xaxis_transform(),
-            color=INK if agreed else SOFT,
-            linewidth=0.9 if agreed else 0.5,
-        )
-    return bool(groups)
-
-
-def _band(axes: "Axes", first: int, last: int) -> None:
-    axes.axvspan(first - 0.5, last + 0.5, color=BAND, linewidth=0, zorder=0)
-
-
-def _bars(axes: "Axes", comparison: Comparison, *, inches: float) -> None:
-    """The change of the error after each unit; full colour and the number where a merged group ends."""
-    baseline, series = comparison.panel.series
-    found = against(baseline, series)
-    place = {name: i for i, name in enumerate(comparison.panel.units)}
-    groups = [group for run in series.runs for group in run.merged]
-    ends = {place[group[-1]] for group in groups}
-    for group in set(groups):
-        if groups.count(group) == len(series.runs):
-            _band(axes, place[group[0]], place[group[-1]])
-    values = [value for value, _, _ in found]
-    tints = [
-        colour if i in ends or not ends else blended(colour, 0.5)
-        for i, colour in enumerate(GAIN if value <= 0 else HARM for value in values)
-    ]
-    axes.bar(range(len(values)), values, color=tints, width=0.72, zorder=2)
-    for i, (_, low, high) in enumerate(found):
-        if high > low:
-            axes.plot([i, i], [low, high], color=INK, linewidth=0.6, zorder=3)
-    axes.axhline(0, color=SOFT, linewidth=0.6, zorder=2.5)
-    named = {
-        *ends,
-        len(values) - 1,
-        max(range(len(values)), key=lambda i: (math.isfinite(values[i]), values[i])),
-    }
-    room = (inches - MARGIN) / len(values)
-    for i in sorted(named):
-        value, low, high = found[i]
-        text = f"{value:+.0f}".replace("-", "\N{MINUS SIGN}")
-        if not math.isfinite(value) or text[1:] == "0":
-            continue
-        if i + 1 in named and text_width(text) > 1.1 * room and i not in ends:
-            continue
-        axes.annotate(
-            text,
-            (i, max(high, 0.0) if value > 0 else min(low, 0.0)),
-            xytext=(0, 1.5 if value > 0 else -1.5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if value > 0 else "top",
-            fontsize=SMALL,
-            zorder=5,
-        )
-    value_axis(axes, [v for three in found for v in three] + [0.0], log=False, headroom=0.2)
-    axes.set_ylabel(_change_words(baseline))
-
-
-def _change_words(baseline: Series) -> str:
-    name = baseline.label if len(baseline.label) <= 18 else "block-wise"
-    return f"against\n{name} (%)"
-
-
 def _changes_as_map(
     comparison: Comparison, styles: Mapping[str, Mapping[str, Any]], *, inches: float
 ) -> Cells:
@@ -284,7 +195,7 @@ def _changes_as_map(
         names=[str(series.first.merge_count) for series in others] if comparison.ordinal else names,
         merged=[_places(comparison, series) for series in others],
         styles=[styles[series.label] if series in drawn else None for series in others],
-        words=_change_words(baseline),
+        words=change_words(baseline),
         signed=True,
     )
 

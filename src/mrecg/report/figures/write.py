@@ -173,7 +173,11 @@ def _comparison_names(drawn: Sequence[Comparison]) -> list[str]:
         first = comparison.panel.series[0].first
         options = " ".join(f"{key.rpartition('.')[2]}{value}" for key, value in sorted(first.options.items()))
         own = [*(say(first) for say in SETTINGS), options]
-        facets.append([first.method, *own] if comparison.baseline else ["methods"])
+        facets.append(
+            [first.method, *own]
+            if comparison.baseline
+            else ["methods" if len({s.first.method for s in comparison.panel.series}) > 1 else "settings"]
+        )
     return [f"oscillation-{name}" for name in distinct(facets)]
 
 
