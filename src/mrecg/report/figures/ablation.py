@@ -180,7 +180,7 @@ def draw_configurations(figure: "Figure", panel: Panel, looks: Mapping[str, Look
         for row, series in enumerate(panel.series):
             own = measure.values(series.runs)
             if own:
-                text = measure.written(fmean(own), largest=max(values))
+                text = measure.written(fmean(own), beside=values)
                 _dot(axes, row, own, line_style(looks[series.label]), text)
         for value in references:
             axes.axvline(value, color=SOFT, linewidth=0.8, linestyle=(0, (1, 1.3)), zorder=1)

@@ -53,7 +53,15 @@ def row_names(labels: Sequence[str], *, inches: float) -> list[str]:
     """Name rows by what tells them apart, in two lines where a name would take much of the width."""
     names = told_apart(labels)
     most = max(12, int(0.3 * inches / text_width("a")))
-    return ["\n".join(wrap(name, most, max_lines=2, placeholder=" …")) for name in names]
+    return ["\n".join(_two_lines(name, most)) for name in names]
+
+
+def _two_lines(name: str, most: int) -> list[str]:
+    """Break a name where a part of it ends, else between words."""
+    parts = name.split(", ")
+    cuts = [(", ".join(parts[:i]) + ",", ", ".join(parts[i:])) for i in range(len(parts) - 1, 0, -1)]
+    cut = next((cut for cut in cuts if max(map(len, cut)) <= most), None)
+    return list(cut) if cut and len(name) > most else wrap(name, most, max_lines=2, placeholder=" …")
 
 
 def outline() -> "Patch":
@@ -90,8 +98,7 @@ def draw_heat(axes: "Axes", cells: Cells, *, inches: float) -> float:
         least = max(float(finite[finite > 0].min()) if (finite > 0).any() else most, most / 10**DECADES)
         norm = LogNorm(least, most) if _wide(values) and least < most else Normalize(0, most or 1.0)
         shades = ["#f4f8fb", "#56b4e9", "#0072b2", "#00304f"]
-    colours = LinearSegmentedColormap.from_list("mrecg", shades, N=2 * STEPS + 1)
-    colours.set_bad("#d9dee3")
+    colours = LinearSegmentedColormap.from_list("mrecg", shades, N=2 * STEPS + 1).with_extremes(bad="#d9dee3")
     edges = np.arange(columns + 1) - 0.5
     shown = np.ma.masked_invalid(np.clip(values, norm.vmin, norm.vmax))
     mesh = axes.pcolormesh(

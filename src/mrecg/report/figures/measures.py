@@ -41,13 +41,15 @@ class Measure:
         found = (self.take(run) for run in runs)
         return [value for value in found if value is not None and math.isfinite(value)]
 
-    def written(self, value: float, *, largest: float) -> str:
-        """The value as text, with as many decimals as the largest one beside it needs for three digits."""
+    def written(self, value: float, *, beside: Sequence[float]) -> str:
+        """The value as text, with as many decimals as all beside it: three digits, but no more than help."""
         if abs(value) >= 1e6:
             power = math.floor(math.log10(abs(value)))
             return rf"${value / 10**power:.1f}\cdot10^{{{power}}}$"
-        before = math.floor(math.log10(largest)) if largest > 0 else 0
-        return f"{value:,.{1 if self.fraction else min(max(2 - before, 0), 4)}f}"
+        if self.fraction or self.key == "seconds":
+            return f"{value:,.{1 if self.fraction or max(beside) < 100 else 0}f}"
+        least = min((other for other in beside if other > 0), default=1.0)
+        return f"{value:,.{min(max(2 - math.floor(math.log10(least)), 0), 3)}f}"
 
 
 def _measure(key: str, title: str) -> Measure:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrecg.report.compare import BASELINE, Series, top1
 from mrecg.report.figures.axes import MARGIN, NARROW, legend_above, name_height, unit_axis, value_axis
-from mrecg.report.figures.comparison import Comparison, against, errors
+from mrecg.report.figures.comparison import Comparison, against, errors, told_apart
 from mrecg.report.figures.heat import ROW, TWO_LINES, Cells, draw_heat, outline, row_names
 from mrecg.report.figures.pair import bars, brackets, change_words, shaded
 from mrecg.report.figures.style import (
@@ -150,7 +150,7 @@ def _curves(
         # The rows below name the others; two ends say what the hue means.
         middle = range(2, len(drawn) - 1) if baseline else range(1, len(drawn) - 1)
         handles = [handle for i, handle in enumerate(handles) if i not in middle]
-        labels = [label for i, label in enumerate(labels) if i not in middle]
+        labels = [*labels[: middle.start], told_apart(labels[middle.start - 1 :])[-1]]
     if baseline and len(drawn) - bool(comparison.control) == 2:
         shades = shaded(axes, errors(baseline), errors(drawn[1]))
         handles += [area for _, area in shades]
