@@ -1,6 +1,6 @@
 """Configurations that can be told apart, also by readers who see two of three colours and on grey prints."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from mrecg.report.palette import (
     colour_rule,
     looks,
     looks_by_panel,
+    ramp,
 )
 from mrecg.runs.load import load_run
 
@@ -133,3 +134,12 @@ def test_networks_do_not_bind_each_other(tmp_path, folders):
         "mobilenet_v2_digits on digits, W2A4": "kind",
         "other on digits, W2A4": "method",
     }
+
+
+@pytest.mark.parametrize("count", [2, 5, 9, 16])
+@pytest.mark.parametrize("vision", VISION)
+def test_a_sequence_gets_darker_step_by_step_for_every_eye(count, vision):
+    lightness = [seen(colour, np.array(VISION[vision]))[0] for colour in ramp(count)]
+    falls = [a - b for a, b in pairwise(lightness)]
+    assert min(falls) > 0.4 / (count - 1) * 0.7
+    assert lightness[0] < 0.82, "the lightest one must be seen on white"

@@ -174,7 +174,7 @@ def look_of(method: str, made_by: str, *, rule: str, variant: int = 0) -> Look:
     )
 
 
-_RAMP = ((0x9B, 0xC8, 0xE6), (0x1D, 0x78, 0xB8), (0x08, 0x2A, 0x54))
+_RAMP = ((0x8A, 0xBB, 0xDE), (0x1D, 0x78, 0xB8), (0x08, 0x2A, 0x54))
 
 
 def ramp(count: int) -> list[str]:
@@ -187,7 +187,7 @@ def ramp(count: int) -> list[str]:
         As "#rrggbb"; for a light background, on which the lightest one can be seen.
 
     >>> ramp(3)
-    ['#9bc8e6', '#1d78b8', '#082a54']
+    ['#8abbde', '#1d78b8', '#082a54']
     """
     found = []
     for i in range(count):

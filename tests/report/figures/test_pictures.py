@@ -74,7 +74,7 @@ CASES = {
 
 @pytest.fixture
 def coarse(monkeypatch):
-    """Pictures of few pixels, of the SVG files that have one of these endings; of others nothing is written."""
+    """Pictures of few pixels, in place of the SVG files of one kind; of others nothing is written."""
     monkeypatch.setattr(style, "DPI", DPI)
 
     def of(kind):
@@ -106,6 +106,7 @@ def test_a_figure_looks_as_it_did(name, tmp_path, coarse):
     compare(made, name)
 
 
+@pytest.mark.slow
 def test_the_picture_of_all_runs_looks_as_it_did(tmp_path, coarse):
     runs = runs_of(tmp_path / "runs", *PAIR, *({**values, "bits": (4, 4)} for values in PAIR))
     assert len(panels(runs)) == 2
@@ -121,6 +122,7 @@ def test_the_picture_of_a_search_looks_as_it_did(tmp_path, coarse):
     compare(made, "search")
 
 
+@pytest.mark.slow
 def test_a_picture_that_changed_is_seen(tmp_path):
     # The change at one unit alone: the comparison above is worth what it would miss.
     values = {"method": "brecq_joint", "merged": run_folders.MERGED, "planner": "loss"}
