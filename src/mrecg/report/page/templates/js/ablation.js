@@ -1,11 +1,11 @@
 /**
- * The ablation: accuracy, index and peak against what the runs vary in.
+ * The ablation: accuracy, error into the head and largest loss against what the runs vary in.
  */
 
 const OUTCOMES = [
   { key: "top1", title: "Top-1 accuracy (%)", scale: 100 },
-  { key: "error_index", title: "Oscillation index", scale: 1 },
-  { key: "error_peak", title: "Largest error", scale: 1 },
+  { key: "head_error", title: "Error into the head", scale: 1 },
+  { key: "loss_peak", title: "Largest loss", scale: 1 },
 ];
 
 const AGAINST = {
@@ -113,7 +113,7 @@ function fewLines(lines) {
   if (lines.length <= MOST_LINES) return lines;
   const [, bits] = split(currentPlace());
   const here = lines.filter(({ look }) => currentAgainst() === "bits" || look.bits === bits);
-  const best = ({ members }) => Math.max(...members.map((run) => run.top1 ?? -(run.error_peak ?? 0)));
+  const best = ({ members }) => Math.max(...members.map((run) => run.top1 ?? -(run.head_error ?? 0)));
   const left = (here.length ? here : lines).sort((a, b) => best(b) - best(a)).slice(0, MOST_LINES);
   return Object.assign(left, { note: `Shown: ${left.length} of ${lines.length} lines, the most accurate${currentAgainst() === "bits" ? "" : ` at ${bits}`}; the filter leads to the others.` });
 }

@@ -198,8 +198,7 @@ function makeDialog() {
 function showEnlarged() {
   const { title } = curvePanel.charts.get(enlarged.key);
   enlarged.dialog.querySelector("h2").textContent = title;
-  enlarged.chart.title = title;
-  enlarged.chart.caption.querySelector(".chart-title").textContent = title;
+  enlarged.chart.rename(title);
 }
 
 panels.curves = buildCurves;

@@ -5,7 +5,7 @@
 /** Values of a new page; lists come from checkboxes, null means "chosen by the page". */
 const DEFAULTS = {
   network: [], bits: [], method: [], granularity: [], planner: [], seed: [],
-  place: "", pair: "", measure: "error", scale: "", shown: [], focus: "", lines: "mean",
+  place: "", pair: "", scale: "", shown: [], focus: "", lines: "mean",
   plan: "", criterion: "",
   curve: "reconstruction", axis: "log", smooth: "0",
   against: "", time: "log", run: "", theme: "",
@@ -87,7 +87,7 @@ function shownConfigurations() {
   const chosen = all.filter((configuration) => state.shown.includes(configuration.id));
   if (chosen.length) return chosen;
   if (all.length <= MOST_SHOWN) return all;
-  const rank = (configuration) => configuration.top1.mean ?? -(configuration.peak.mean ?? 0);
+  const rank = (configuration) => configuration.top1.mean ?? -(configuration.head.mean ?? 0);
   const sorted = [...all].sort((a, b) => Boolean(b.baseline) - Boolean(a.baseline) || rank(b) - rank(a));
   const keep = new Set();
   for (const best of sorted) {
