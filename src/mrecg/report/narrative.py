@@ -38,7 +38,10 @@ def parts(found: Sequence[Finding], runs: Sequence[Run]) -> list[str]:
         missing = missing_run(runs)
         return [_text(part) for part in (*_result(runs), missing.why if missing else "") if part]
     best = best_of(found)
-    return [_text(part) for part in (verdict(best), error_sentence(best), *_others(best, found))]
+    return [
+        _text(part)
+        for part in (verdict(best, place_of(best, found)), error_sentence(best), *_others(best, found))
+    ]
 
 
 def best_of(found: Sequence[Finding]) -> Finding:
@@ -55,8 +58,21 @@ def best_of(found: Sequence[Finding]) -> Finding:
     return max(here, key=lambda one: one.top1.after if one.top1 else -1.0)
 
 
-def verdict(finding: Finding) -> str:
-    """Say who beats whom, by how much, at what time; at equal time, too, where that is known."""
+def place_of(finding: Finding, found: Sequence[Finding]) -> str:
+    """Say what a finding is about, as far as others are about something else: bit widths, or network, too."""
+    places = {id(one.panel): one.panel for one in found}.values()
+    if len(places) < 2:
+        return ""
+    subjects = {(one.series[0].first.model, one.series[0].first.data) for one in places}
+    return finding.series.first.widths if len(subjects) == 1 else finding.panel.title
+
+
+def verdict(finding: Finding, place: str = "") -> str:
+    """Say who beats whom, by how much, at what time; at equal time, too, where that is known.
+
+    Args:
+        place: See `place_of`.
+    """
     name, other = spoken(finding.series), known_name(finding.baseline.first)
     if finding.top1 is None:
         return f"{name} and {other} were not evaluated on the same images, so which is better is not known."
@@ -71,7 +87,7 @@ def verdict(finding: Finding) -> str:
         said = f"{name} beats {other} by {points(finding.top1)} points of top-1 {_equal_steps(finding)}"
     else:
         said = f"{name} falls {points(finding.top1)} points of top-1 short of {other} {_equal_steps(finding)}"
-    return _text(f"{said} ({values}){_price(finding)}.", _control(finding))
+    return _text(f"{place}:" if place else "", f"{said} ({values}){_price(finding)}.", _control(finding))
 
 
 def error_sentence(finding: Finding) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mrecg.errors import DataError
-from mrecg.planner.criteria import described
-from mrecg.planner.schedule import Plan, group_name
+from mrecg.planner.schedule import group_name
 from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
 from mrecg.report.gather import left_out
@@ -18,16 +17,20 @@ from mrecg.report.page.curves import significant, with_ids
 from mrecg.report.page.first import alone, comparison
 from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.networks import short_names, units
+from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
+from mrecg.report.page.sequence import in_sequence
 from mrecg.report.pairs import Finding, findings
 from mrecg.report.palette import looks
-from mrecg.report.reasons import criterion_title, reason, verdict_line
 from mrecg.runs.index import Read
 from mrecg.runs.load import BrokenRunsError
 from mrecg.runs.metrics import named
 from mrecg.runs.names import method_name
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import read_regular
+
+DROPPING = ("qdrop", "pd_quant", "genie_m")
+"""Methods whose steps leave part of the activations unquantized, and so do the losses that they log."""
 
 
 def document(runs: Sequence[Run], *, command: str, version: str, read: Read = read_regular) -> dict[str, Any]:
@@ -100,7 +103,10 @@ class Document:
             "made": date.today().isoformat(),
             "subject": self._subject(),
             "headline": narrative.parts(found, runs_of),
-            "comparisons": [comparison(one, names, self.ids) for one in self._best_first(found)],
+            "comparisons": [
+                comparison(one, names, self.ids, place=narrative.place_of(one, found))
+                for one in self._best_first(found)
+            ],
             "alone": None if found else alone(runs_of, self._most_accurate(), names),
             "missing": asdict(missing) if missing else None,
             "command": command,
@@ -131,13 +137,15 @@ class Document:
         return max(every, key=lambda one: max(compare.top1(run) or 0.0 for run in one.runs), default=None)
 
     def _subject(self) -> str:
-        titles = [network["title"] for network in self.networks.values()] or ["no completed run"]
+        titles = list(dict.fromkeys(network["title"] for network in self.networks.values())) or [
+            "no completed run"
+        ]
         return titles[0] if len(titles) == 1 else f"{len(titles)} networks: {', '.join(titles)}"
 
     def _configurations(
         self, series: Sequence[tuple[Panel, Series]], names: dict[int, str]
     ) -> list[dict[str, Any]]:
-        appearance = looks(self.panels)
+        appearance = in_sequence(self.panels, looks(self.panels))
         found = []
         for panel, one in series:
             run, look = one.first, appearance[one.label]
@@ -153,6 +161,8 @@ class Document:
                     "planner": run.planner,
                     "merge_count": compare.merge_count(run),
                     "details": _details(run),
+                    "dropped": run.method in DROPPING
+                    and run.options.get("method.keep_probability") not in ("1", "1.0"),
                     "baseline": names[id(baseline)] if baseline else None,
                     "colour": look.colour_index,
                     "dash": look.dash,
@@ -188,7 +198,7 @@ class Document:
                 "id": f"p{len(self.plans)}",
                 "network": self._network(run),
                 "configurations": [],
-                **_plan_values(plan),
+                **plan_values(plan),
             }
         made = self.plans[key]
         if configuration not in made["configurations"]:
@@ -270,26 +280,3 @@ def _details(run: Run) -> dict[str, str]:
         "first layer's output": str(run.stem_output),
     }
     return found | dict(run.options)
-
-
-def _plan_values(plan: Plan) -> dict[str, Any]:
-    place = {name: i for i, name in enumerate(plan.units)}
-    by = f", planned by {plan.planner}" if plan.planner else ""
-    return {
-        "heading": f"{plan.granularity}{by}",
-        "groups": [[place[name] for name in group] for group in plan.groups],
-        "merges": [{"left": place[merge.left], "reason": reason(plan, merge)} for merge in plan.merges],
-        "criteria": [
-            {
-                "name": criterion.name,
-                "difference": criterion.difference,
-                "title": criterion_title(criterion),
-                "short": described(criterion).short,
-                "capacities": [significant(value) for value in criterion.capacities],
-                "differences": [significant(value) for value in criterion.differences],
-            }
-            for criterion in plan.criteria
-        ],
-        "not_comparable": list(plan.not_comparable),
-        "note": " ".join([plan.note, *(f"{verdict_line(verdict)}." for verdict in plan.verdicts)]).strip(),
-    }

@@ -20,10 +20,13 @@ SLIGHT = 0.01
 """Relative change up to which a measure counts as unchanged."""
 
 
-def comparison(finding: Finding, names: Mapping[int, str], ids: Mapping[int, str]) -> Values:
+def comparison(
+    finding: Finding, names: Mapping[int, str], ids: Mapping[int, str], *, place: str = ""
+) -> Values:
     """Describe a comparison.
 
     Args:
+        place: See `narrative.place_of`.
         names: Id of a configuration by the id() of its series.
         ids: Id of a run by its id().
 
@@ -31,7 +34,7 @@ def comparison(finding: Finding, names: Mapping[int, str], ids: Mapping[int, str
         Plain values.
     """
     before, after = compared(finding)
-    place = {name: i for i, name in enumerate(finding.panel.units)}
+    at = {name: i for i, name in enumerate(finding.panel.units)}
     short, _ = short_names(finding.panel.units)
     return {
         "id": names[id(finding.series)],
@@ -39,14 +42,15 @@ def comparison(finding: Finding, names: Mapping[int, str], ids: Mapping[int, str
         "title": f"{known_name(finding.baseline.first)} → {narrative.spoken(finding.series)}",
         "before_name": known_name(finding.baseline.first),
         "after_name": narrative.spoken(finding.series),
-        "parts": [narrative.verdict(finding), narrative.error_sentence(finding)],
+        "parts": [narrative.verdict(finding, place), narrative.error_sentence(finding)],
         "cards": [card for card in _cards(finding, before, after) if card],
         "before": [ids[id(run)] for run in before],
         "after": [ids[id(run)] for run in after],
+        "schedule": _schedule(finding, after),
         "merges": [
             {
-                "units": [place[name] for name in one.units],
-                "name": short_group([short[place[name]] for name in one.units]),
+                "units": [at[name] for name in one.units],
+                "name": short_group([short[at[name]] for name in one.units]),
                 "change": None if one.change is None else _percent(one.change),
                 "better": one.change is not None and one.change < 0,
                 "cost": None if one.seconds is None else f"{_signed(one.seconds, 1)}\u202fs",
@@ -54,6 +58,13 @@ def comparison(finding: Finding, names: Mapping[int, str], ids: Mapping[int, str
             for one in finding.merges
         ],
     }
+
+
+def _schedule(finding: Finding, runs: Sequence[Run]) -> str:
+    """Says of how many seeds the merges are, where not all have the same."""
+    merged = tuple(one.units for one in finding.merges)
+    alike = sum(run.merged == merged for run in runs)
+    return "" if alike == len(runs) else f"of {alike} of {len(runs)} seeds; the others merge other units"
 
 
 def alone(runs: Sequence[Run], series: Series | None, names: Mapping[int, str]) -> Values | None:
@@ -77,7 +88,7 @@ def alone(runs: Sequence[Run], series: Series | None, names: Mapping[int, str]) 
     for key, title, note in _MEASURED:
         values = [value for run in series.runs if (value := _measure(key, run)) is not None]
         if values:
-            cards.append(_card(title, compact(fmean(values)), "", "", note=note))
+            cards.append(_card(title, _number(fmean(values)), "", "", note=note))
     if series.seconds is not None:
         cards.append(_card("Cost", duration(series.seconds), "", "", note="time of all stages"))
     return {"id": names[id(series)], "cards": cards, "several": len(runs) > len(series.runs)}
@@ -128,7 +139,7 @@ def _top1(finding: Finding) -> Values | None:
 def _relative(title: str, delta: Delta | None, note: str) -> Values | None:
     if delta is None:
         return None
-    values = f"{compact(delta.before)} → {compact(delta.after)}"
+    values = f"{_number(delta.before)} → {_number(delta.after)}"
     if delta.share is None:
         value, unit = _signed(delta.change, 3), ""
     else:
@@ -182,6 +193,10 @@ def _worst(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 def _joined(names: Sequence[str]) -> str:
     return " → ".join(dict.fromkeys(names))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= value < 1e7 else compact(value)
 
 
 def _percent(share: float) -> str:

@@ -1,6 +1,7 @@
 """Networks as the page gets them: their units, how these are named at an axis, and what is in them."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,15 +20,18 @@ def short_names(names: Sequence[str]) -> tuple[list[str], str]:
 
     >>> short_names(["features.0", "features.1", "classifier"])
     (['0', '1', 'classifier'], 'features.')
+    >>> short_names(["stem", "blocks.0", "blocks.1.0"])
+    (['stem', '0', '1.0'], 'blocks.')
     >>> short_names(["layer1.0", "layer2.0"])
     (['layer1.0', 'layer2.0'], '')
     """
-    parents = [name.rpartition(".")[0] for name in names]
-    shared = max(parents, key=parents.count, default="")
-    cut = [name.removeprefix(f"{shared}.") for name in names]
-    if not shared or 2 * parents.count(shared) <= len(names) or len(set(cut)) < len(cut):
+    inside = Counter(name[: i + 1] for name in names for i, letter in enumerate(name) if letter == ".")
+    # Of modules in one another that hold as many units the inner one.
+    shared = max(inside, key=lambda module: (inside[module], len(module)), default="")
+    cut = [name.removeprefix(shared) for name in names]
+    if 2 * inside[shared] <= len(names) or len(set(cut)) < len(cut):
         return list(names), ""
-    return cut, f"{shared}."
+    return cut, shared
 
 
 def units(run: Run) -> list[dict[str, Any]]:

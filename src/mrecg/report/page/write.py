@@ -17,9 +17,9 @@ from mrecg.report.gather import load_runs
 from mrecg.report.page.curves import curves
 from mrecg.report.page.document import document
 from mrecg.report.page.light import write_light
+from mrecg.report.page.sequence import palette
 from mrecg.report.page.static import write_text
 from mrecg.report.page.templating import asset, template
-from mrecg.report.palette import COLOURS_DARK, COLOURS_LIGHT
 from mrecg.runs.find import find_runs
 from mrecg.runs.index import Read
 from mrecg.runs.reader import Reader
@@ -35,9 +35,9 @@ SECTIONS = (
     ),
     (
         "oscillation",
-        "Error along the network, all configurations",
-        "The relative error between the quantized and the full-precision network after each unit. Where units "
-        "are merged, their error is measured, too; what counts is the error at the end of each merge.",
+        "Error of all configurations",
+        "The relative error between the quantized and the full-precision network after each unit. Inside a "
+        "merge the error may be larger than one by one; what counts is the error at its end.",
     ),
     (
         "plan",
@@ -54,14 +54,14 @@ SECTIONS = (
     (
         "shares",
         "Inherited, added, repaired",
-        "The error at the end of each group: what it has inherited from the units before it (it would have that "
-        "in full precision, too), what its own quantization adds, or what its optimisation repaired.",
+        "The error at the end of each group: what it inherits from the units before it (and would have in "
+        "full precision, too), what its own quantization adds, or what its optimisation repaired.",
     ),
     (
         "ablation",
         "What the runs vary in",
-        "Top-1, error into the head and largest loss against each setting: means over seeds, with the least and "
-        "the largest.",
+        "Top-1, error into the head and largest loss against each setting: means over seeds, with the least "
+        "and the largest.",
     ),
     (
         "decisions",
@@ -71,8 +71,8 @@ SECTIONS = (
     (
         "curves",
         "Loss curves",
-        "The optimisation of every group of units, by the unit at its end. Losses of two methods are not "
-        "comparable: QDrop's is measured while half of the activations are not quantized.",
+        "The optimisation of every group of units, by the unit at its end, one method at a time: "
+        "QDrop's losses are measured with half of the activations unquantized, and compare with no other's.",
     ),
     (
         "provenance",
@@ -160,7 +160,7 @@ def render(values: Mapping[str, Any], lines: Mapping[str, Any]) -> str:
     library, packed = _library()
     blocks = {
         # The palette travels with the data: the page's colours are those of the figures for papers.
-        "document": _pack(_json({**values, "palette": {"light": COLOURS_LIGHT, "dark": COLOURS_DARK}})),
+        "document": _pack(_json({**values, "palette": palette()})),
         "curves": _pack(_json(lines)),
         "plotly": packed,
     }

@@ -166,6 +166,8 @@ class Chart {
 }
 
 const NEAR = "500px";
+/** Charts from which on those out of sight are given up. */
+const MANY = 150;
 const nearness = new IntersectionObserver(
   (entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -173,7 +175,7 @@ const nearness = new IntersectionObserver(
       if (!chart) continue;
       chart.visible = isIntersecting;
       if (isIntersecting) chart.paint();
-      else if (chart.small && !printing) chart.release();
+      else if (chart.small && !printing && charts.size > MANY) chart.release();
     }
   },
   { rootMargin: `${NEAR} 0px` },

@@ -22,6 +22,12 @@ function heatValues(configuration) {
   return changes(of(visibleByConfiguration().get(configuration.baseline)), of(configuration.runs));
 }
 
+/** Its label, less what all rows have in common. */
+function rowName({ label }, rows) {
+  const start = rows.map((c) => c.label.split(", ")[0]);
+  return new Set(start).size === 1 && label !== start[0] ? label.slice(start[0].length + 2) : label;
+}
+
 function drawHeat(width) {
   const rows = heatRows();
   if (!rows.length) return { missing: "Nothing here has a block-wise counterpart." };
@@ -44,7 +50,7 @@ function drawHeat(width) {
     layout: {
       hovermode: "closest", margin: { l: 8, r: 8, t: 8, b: 8 },
       xaxis: { ...unitAxis(network, width), title: unitAxisTitle(network), range: [-0.5, network.units.length - 0.5], showline: false },
-      yaxis: { tickmode: "array", tickvals: rows.map((_, i) => i), ticktext: rows.map((c) => plain(clipped(c.label.replace(/^MRECG \+ /, ""), letters))), autorange: "reversed", showgrid: false, ticklen: 0 },
+      yaxis: { tickmode: "array", tickvals: rows.map((_, i) => i), ticktext: rows.map((c) => plain(clipped(rowName(c, rows), letters))), autorange: "reversed", showgrid: false, ticklen: 0 },
     },
     summary: `Relative error of ${count(rows.length, "configuration")} after each unit, against the block-wise run of the same settings. Rings: ends of merges.`,
     numbers: () => ({

@@ -118,17 +118,22 @@ function spikes(series, network, band, width, [low, high], log) {
     text: plain(text),
     showarrow: true, arrowhead: 0, arrowwidth: 1, arrowcolor: ink("soft"), ax: 0, ay: -20,
     xanchor: i * band > width - 150 ? "right" : i * band < 60 ? "left" : "center",
-    font: { size: 11.5, color: ink("ink") }, bgcolor: faded(ink("card"), 0.85), borderpad: 1,
+    font: { size: 11.5, color: colourOf(owner(series, i, value)) }, bgcolor: faded(ink("card"), 0.85), borderpad: 1,
   }));
 }
 
+/** Whose value it is. */
+function owner(series, i, value) {
+  return series.find(({ values }) => values[i].mean === value).configuration;
+}
+
 function oscillationWords(series, network, focus, common) {
-  const said = series.slice(0, 3).map(({ configuration, values }) => {
+  const said = series.slice(0, MOST_SHOWN).map(({ configuration, values }) => {
     const means = values.map((v) => v.mean ?? -Infinity);
     const worst = means.indexOf(Math.max(...means));
     return `${configuration.label}: largest ${short(means[worst])} after ${network.units[worst].name}, ${short(means.at(-1))} at the end`;
   });
-  const more = series.length > 3 ? ` and ${series.length - 3} more` : "";
+  const more = series.length > MOST_SHOWN ? ` and ${series.length - MOST_SHOWN} more` : "";
   const merged = common.groups.filter((group) => group.length > 1).map((group) => groupName(group.map((i) => network.units[i].name)));
   const how = focus && focus.runs.length > common.runs ? ` (in ${common.runs} of ${focus.runs.length} runs)` : "";
   const shade = merged.length ? ` Shaded: units that ${focus.label} optimises jointly${how}.` : "";

@@ -47,7 +47,7 @@ function drawPair(width) {
   const { groups } = commonGroups(runs.after);
   const change = changes(before, after);
   const pair = before.length > 0;
-  const joint = ink("ink");
+  const joint = ink("soft");
   const highest = Math.max(...[...before, ...after].filter(isNumber));
   const line = (y, colour, more) => ({ type: "scatter", mode: "lines+markers", x: y.map((_, i) => i), y, hoverinfo: "none", line: { color: colour, width: 2.2, ...more.line }, marker: { color: colour, size: width < 600 ? 5 : 7.5, line: { width: 1.6, color: colour }, ...more.marker } });
   const band = bandOf(network, width);
@@ -130,7 +130,7 @@ function changeLabel(i, value) {
 function changeRange(change) {
   const known = change.filter(isNumber);
   const [low, high] = [Math.min(-10, ...known), Math.max(10, ...known)];
-  const room = 0.2 * (high - low);
+  const room = 0.25 * (high - low);
   return { range: [low - room, high + room] };
 }
 

@@ -5,7 +5,7 @@
 function buildResult() {
   const pick = picker("Compare", "pair", () => comparisons().map((c) => [c.id, c.title, placeTitle(configurationById.get(c.id).place)]), () => currentComparison()?.id ?? "");
   const means = h("p", { class: "means" }, h("abbr", { title: "Mixed REConstruction Granularity" }, "MRECG"), ": neighbouring units are optimised jointly, the others one by one");
-  const row = h("div", { class: "row" }, pick, h("p", { class: "pair" }), means);
+  const row = h("div", { class: "row" }, pick, h("p", { class: "pair" }, ""), means);
   const cards = h("div", { class: "cards" });
   const chart = new Chart({ title: "Error along the network", height: pairHeight, draw: drawPair, quiet: true });
   const key = h("ul", { class: "key", "aria-label": "Lines and bars" });
@@ -23,7 +23,9 @@ function buildResult() {
       words.textContent = shown.parts[0];
       about.textContent = shown.parts[1];
     }
-    row.querySelector(".pair").textContent = pick.hidden || shown.several ? configurationText(shown) : "";
+    const name = row.querySelector(".pair");
+    name.textContent = shown.parts || shown.several ? configurationText(shown) : "";
+    name.classList.toggle("on-paper", !pick.hidden);
     means.hidden = !shown.merges?.length && !shownRuns(shown).after.some(mergedPairs);
     fill(cards, shown.cards.map(card));
     fill(key, pairKey(shown));
@@ -77,7 +79,7 @@ function missingRun() {
 }
 
 /** What each merge gained at its end, and what it cost. */
-function mergeLedger({ merges }) {
+function mergeLedger({ merges, schedule }) {
   if (!merges?.length) return [];
   const entry = ({ name, change, better, cost }) => h(
     "li",
@@ -86,7 +88,7 @@ function mergeLedger({ merges }) {
   );
   const priced = merges.some(({ cost }) => cost);
   return [
-    h("h3", {}, "Merges", h("small", {}, `error at the end of each against one by one${priced ? ", and extra seconds of optimisation" : ""}`)),
+    h("h3", {}, "Merges", h("small", {}, `error at the end of each against one by one${priced ? ", and extra seconds of optimisation" : ""}${schedule ? `; ${schedule}` : ""}`)),
     h("ol", {}, merges.map(entry)),
   ];
 }

@@ -13,11 +13,12 @@ function unitAxis(network, width) {
   const every = band >= 11 ? 1 : Math.ceil(11 / band);
   const ticks = names.map((_, i) => i).filter((i) => i % every === 0);
   const letters = width < 600 ? 15 : 26;
+  const flat = clear(ticks.map((i) => clipped(names[i], letters)), every * band);
   return {
     tickmode: "array",
     tickvals: ticks,
-    ticktext: ticks.map((i) => plain(clipped(names[i], letters))),
-    tickangle: clear(ticks.map((i) => clipped(names[i], letters)), every * band) ? 0 : band < 30 ? -90 : -45,
+    ticktext: ticks.map((i) => (flat ? inLines(clipped(names[i], letters)).map(plain).join("<br>") : plain(clipped(names[i], letters)))),
+    tickangle: flat ? 0 : band < 30 ? -90 : -45,
     range: [-0.6, names.length - 0.4],
     showgrid: false,
     showline: true,
@@ -25,9 +26,15 @@ function unitAxis(network, width) {
   };
 }
 
+/** A unit that is named by its first and last module takes two lines. */
+function inLines(name) {
+  return name.split(/(?<=.-)(?=.)/);
+}
+
 /** Whether names beside each other do not touch. */
 function clear(names, band) {
-  return names.every((name, i) => !i || 3.3 * (name.length + names[i - 1].length) + 6 < band);
+  const wide = names.map((name) => Math.max(...inLines(name).map((part) => part.length)));
+  return wide.every((letters, i) => !i || 3.3 * (letters + wide[i - 1]) + 6 < band);
 }
 
 /** What the names at the axis leave out. */
