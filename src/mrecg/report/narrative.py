@@ -19,7 +19,12 @@ NO_REGROWTH = 0.02
 
 
 def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
-    """Sum the findings of a page up.
+    """Sum the findings of a page up: the `parts` in one text."""
+    return _text(*parts(found, runs))
+
+
+def parts(found: Sequence[Finding], runs: Sequence[Run]) -> list[str]:
+    """Sum the findings of a page up, part by part.
 
     Args:
         found: The findings, in any order.
@@ -31,9 +36,12 @@ def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
     """
     if not found:
         missing = missing_run(runs)
-        return _text(*_result(runs), missing.why if missing else "")
+        return [_text(part) for part in (*_result(runs), missing.why if missing else "") if part]
     best = best_of(found)
-    return _text(verdict(best), error_sentence(best), *_others(best, found))
+    return [
+        _text(part)
+        for part in (verdict(best, place_of(best, found)), error_sentence(best), *_others(best, found))
+    ]
 
 
 def best_of(found: Sequence[Finding]) -> Finding:
@@ -50,8 +58,21 @@ def best_of(found: Sequence[Finding]) -> Finding:
     return max(here, key=lambda one: one.top1.after if one.top1 else -1.0)
 
 
-def verdict(finding: Finding) -> str:
-    """Say who beats whom, by how much, at what time; at equal time, too, where that is known."""
+def place_of(finding: Finding, found: Sequence[Finding]) -> str:
+    """Say what a finding is about, as far as others are about something else: bit widths, or network, too."""
+    places = {id(one.panel): one.panel for one in found}.values()
+    if len(places) < 2:
+        return ""
+    subjects = {(one.series[0].first.model, one.series[0].first.data) for one in places}
+    return finding.series.first.widths if len(subjects) == 1 else finding.panel.title
+
+
+def verdict(finding: Finding, place: str = "") -> str:
+    """Say who beats whom, by how much, at what time; at equal time, too, where that is known.
+
+    Args:
+        place: See `place_of`.
+    """
     name, other = spoken(finding.series), known_name(finding.baseline.first)
     if finding.top1 is None:
         return f"{name} and {other} were not evaluated on the same images, so which is better is not known."
@@ -60,15 +81,13 @@ def verdict(finding: Finding) -> str:
     if not finding.top1.clear:
         said = (
             f"{name} and {other} do not clearly differ {_equal_steps(finding)}: "
-            f"{_signed(finding.top1)} points of top-1"
+            f"{signed_points(finding.top1)} points of top-1"
         )
     elif finding.top1.change > 0:
-        said = f"{name} beats {other} by {_points(finding.top1)} points of top-1 {_equal_steps(finding)}"
+        said = f"{name} beats {other} by {points(finding.top1)} points of top-1 {_equal_steps(finding)}"
     else:
-        said = (
-            f"{name} falls {_points(finding.top1)} points of top-1 short of {other} {_equal_steps(finding)}"
-        )
-    return _text(f"{said} ({values}){_price(finding)}.", _control(finding))
+        said = f"{name} falls {points(finding.top1)} points of top-1 short of {other} {_equal_steps(finding)}"
+    return _text(f"{place}:" if place else "", f"{said} ({values}){_price(finding)}.", _control(finding))
 
 
 def error_sentence(finding: Finding) -> str:
@@ -137,8 +156,8 @@ def _control(finding: Finding) -> str:
         return ""
     against = f"At equal time, against {spoken(control)} with {percent(found.before, 1)},"
     if not found.clear:
-        return f"{against} there is no clear difference: {_signed(found)} points."
-    return f"{against} it is {_points(found)} points {'ahead' if found.change > 0 else 'behind'}."
+        return f"{against} there is no clear difference: {signed_points(found)} points."
+    return f"{against} it is {points(found)} points {'ahead' if found.change > 0 else 'behind'}."
 
 
 def _others(best: Finding, found: Sequence[Finding]) -> list[str]:
@@ -151,7 +170,7 @@ def _others(best: Finding, found: Sequence[Finding]) -> list[str]:
             one = best_of([other for other in here if other.series.first.method == method])
             if one.top1 and method_name(method) != method_name(shown[0]):
                 against = known_name(one.baseline.first)
-                said.append(f"{spoken(one.series)} against {against}: {_signed(one.top1)}")
+                said.append(f"{spoken(one.series)} against {against}: {signed_points(one.top1)}")
     also = [f"Also {'; '.join(said)} points."] if said else []
     counted = [one.top1 for one in found if one.top1]
     if len(counted) > len(said) + 1:
@@ -194,15 +213,17 @@ def digits(delta: Delta) -> int:
     return 2 if delta.error is not None and delta.error < 0.001 else 1
 
 
-def _points(delta: Delta) -> str:
+def points(delta: Delta) -> str:
+    """A change of accuracy in points, without its sign, with its standard error."""
     places = digits(delta)
     error = "" if delta.error is None else f" ± {100 * delta.error:.{places}f}"
     return f"{abs(100 * delta.change):.{places}f}{error}"
 
 
-def _signed(delta: Delta) -> str:
+def signed_points(delta: Delta) -> str:
+    """Likewise, with its sign."""
     sign = "−" if delta.change < 0 else "+"
-    return f"{sign}{_points(delta)}"
+    return f"{sign}{points(delta)}"
 
 
 def _text(*parts: str) -> str:

@@ -8,7 +8,7 @@ in greyscale.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mrecg.report.compare import Panel, Series
+from mrecg.report.compare import BASELINE, Panel, Series
 
 HUES = 8
 """Base colours; each has a second shade, `HUES` places on, that stands out more from the background."""
@@ -104,8 +104,10 @@ def kind(series: Series) -> str:
     """Name what made a configuration's groups.
 
     Returns:
-        Its planner where it has one, else its granularity.
+        Its planner where it has one, else its granularity; that of the baseline where a plan merges nothing.
     """
+    if series.first.granularity == "mixed" and not series.merging:
+        return BASELINE
     return series.first.planner or series.first.granularity
 
 
