@@ -180,3 +180,5 @@ def value_axis(axes: "Axes", values: Sequence[float], *, log: bool, headroom: fl
         bottom, top = min(0.0, low), max(0.0, high)
         extra = headroom * (top - bottom)
         axes.set_ylim(bottom - (extra if low < 0 else 0.0), top + extra)
+        if not 1e-3 <= max(top, -bottom) < 1e4:
+            axes.ticklabel_format(axis="y", useMathText=True)

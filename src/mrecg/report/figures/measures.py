@@ -112,7 +112,7 @@ def scale_axis(
         axis.set_major_locator(LogLocator(numticks=4))
         axis.set_minor_locator(NullLocator())
         return f"{measure.title}, log"
-    plain = ScalarFormatter()
+    plain = ScalarFormatter(useMathText=high >= 1e6)
     plain.set_powerlimits((-3, 6))
     axis.set_major_formatter(plain)
     axis.set_major_locator(MaxNLocator(nbins=4 if along == "x" else 5, steps=[1, 2, 2.5, 5, 10]))

@@ -67,7 +67,7 @@ _STYLE = {
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.1,
     "lines.markersize": 3.4,
-    "axes.formatter.use_mathtext": True,
+    # Tick labels are plain text: as mathtext they take a quarter of the time of a figure.
     "axes.formatter.limits": (-3, 4),
     "figure.constrained_layout.h_pad": 0.025,
     "figure.constrained_layout.w_pad": 0.025,
