@@ -86,6 +86,7 @@ def test_a_width_that_there_is_not_is_named(root):
         main([str(root), "--figures", "f", "--width", "three"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "points"), [("one", "241.2pt"), ("two", "504pt")])
 def test_figures_have_the_width_and_the_names(root, tmp_path, capsys, width, points):
     out = tmp_path / "out"
