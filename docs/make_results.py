@@ -25,8 +25,8 @@ DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- results ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 SUMMARY = re.compile(r"(<!-- summary ([\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 CORRELATIONS = re.compile(r"(<!-- correlations -->\n).*?(<!-- end -->\n)", re.DOTALL)
-PICTURES = ("-oscillation.svg", "-ablation-merges.svg")
-"""Endings of the figures that the page shows."""
+PICTURES = re.compile(r".*-(oscillation(-[^.]*)?|ablation-merges)\.svg")
+"""Names of the figures that the page shows."""
 
 
 def page(docs: Path) -> str:
@@ -173,7 +173,7 @@ def write(docs: Path = DOCS) -> None:
         for old in folder.glob("*.svg"):
             old.unlink()
         for path in paper_figures(read_collection(docs / "results" / f"{found[2]}.json"), folder):
-            if not path.name.endswith(PICTURES):
+            if not PICTURES.fullmatch(path.name):
                 path.unlink()
     file.write_text(page(docs), encoding="utf-8")
 

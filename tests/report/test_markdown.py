@@ -84,14 +84,14 @@ def test_seeds_are_a_mean_with_its_range(runs_root, text):
 
 def test_it_says_what_the_runs_share_what_was_found_and_who_failed(text):
     lines = text.splitlines()
-    assert lines[0].startswith("Merging units against optimising them block by block, in 2 comparisons: ")
+    assert lines[0].startswith("MRECG + QDrop beats QDrop by ") and "Also MRECG + BRECQ" in lines[0]
     assert "## mobilenet_v2_digits on digits" in lines and "**W2A4**" in lines
     assert (
         "- 200 steps, steps per unit, 512 calibration images, stem output low, precision 32, seeds 0 1"
         in lines
     )
     assert "- Full precision: top-1 98.10 % on 4,488 images (standard error 0.20 %)" in lines
-    assert any(line.startswith("- qdrop · mixed: With mixed granularity top-1 is ") for line in lines)
+    assert any(line.startswith("- MRECG + QDrop beats QDrop by ") for line in lines)
     assert lines[-3:] == ["## In no table", "", "- broken: failed"]
 
 

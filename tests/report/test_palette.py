@@ -1,6 +1,6 @@
 """Configurations that can be told apart, also by readers who see two of three colours and on grey prints."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from mrecg.report.palette import (
     colour_rule,
     looks,
     looks_by_panel,
+    ramp,
 )
 from mrecg.runs.load import load_run
 
@@ -88,7 +89,7 @@ def test_one_method_has_a_hue_for_each_kind_and_baselines_are_hollow(tmp_path, f
     chosen = looks(found)
     assert len({look.colour_index for look in chosen.values()}) == 5
     assert len({(look.dash, look.marker) for look in chosen.values()}) == 5
-    assert [label for label, look in chosen.items() if look.marker.endswith("-open")] == ["qdrop · block"]
+    assert [label for label, look in chosen.items() if look.marker.endswith("-open")] == ["QDrop"]
 
 
 def test_several_methods_have_a_hue_each(tmp_path, folders):
@@ -98,7 +99,7 @@ def test_several_methods_have_a_hue_each(tmp_path, folders):
     found = shown(tmp_path, folders, *both)
     assert colour_rule(found) == "method"
     hues = {label: look.colour_index % HUES for label, look in looks(found).items()}
-    assert hues["brecq · block"] == hues["brecq · mixed"]
+    assert hues["BRECQ"] == hues["MRECG + BRECQ"]
     assert len(set(hues.values())) == 3
 
 
@@ -107,8 +108,8 @@ def test_a_run_that_is_added_leaves_the_others_as_they_were(tmp_path, folders):
     before = looks(shown(tmp_path / "a", folders, {}, merged))
     more = [{**merged, "planner": "modcap"}, {"granularity": "layer"}, {"seed": 1}]
     after = looks(shown(tmp_path / "b", folders, {}, merged, *more))
-    assert after["qdrop · block"] == before["qdrop · block"]
-    assert after["qdrop · mixed, by loss"] == before["qdrop · mixed"]
+    assert after["QDrop"] == before["QDrop"]
+    assert after["MRECG + QDrop, by loss"] == before["MRECG + QDrop"]
 
 
 def test_many_configurations_of_one_kind_all_differ(tmp_path, folders):
@@ -133,3 +134,12 @@ def test_networks_do_not_bind_each_other(tmp_path, folders):
         "mobilenet_v2_digits on digits, W2A4": "kind",
         "other on digits, W2A4": "method",
     }
+
+
+@pytest.mark.parametrize("count", [2, 5, 9, 16])
+@pytest.mark.parametrize("vision", VISION)
+def test_a_sequence_gets_darker_step_by_step_for_every_eye(count, vision):
+    lightness = [seen(colour, np.array(VISION[vision]))[0] for colour in ramp(count)]
+    falls = [a - b for a, b in pairwise(lightness)]
+    assert min(falls) > 0.4 / (count - 1) * 0.7
+    assert lightness[0] < 0.82, "the lightest one must be seen on white"

@@ -97,7 +97,7 @@ def test_the_terminal_shows_what_decides(runs):
             ["keep_probability 0.25", "keep_probability default"],
         ),
         ([{"merge_count": 1}, {"merge_count": 2}], ["1 merge", "2 merges"]),
-        ([{"planner": "loss"}, {"planner": "modcap"}], ["by loss", "by modcap"]),
+        ([{"planner": "loss"}, {"planner": "modcap"}], ["by loss", "by ModCap"]),
         (
             [{"steps": 5, "calibration_images": 9}, {"steps": 7, "calibration_images": 11}],
             ["5 steps, 9 images", "7 steps, 11 images"],

@@ -10,7 +10,7 @@ from mrecg.errors import ConfigError
 
 OTHERS = {
     "export": ("format=onnx", "format=onnx_int8", "format=pt2", "format=packed", "opset=", "images=", "out="),
-    "report": ("--out", "--picture", "--figures", "--json", "--markdown", "--all"),
+    "report": ("--out", "--picture", "--figures", "--width", "--label", "--json", "--markdown", "--all"),
     "sweep": ("status", "resume", "--all", "--json", "--allow-import"),
     "dashboard": ("--entity", "--project", "--out", "--offline", "--apply"),
     "doctor": (),

@@ -15,6 +15,7 @@ from mrecg.runs.layout import PAGE
 from mrecg.track.terminal import results_console
 
 if TYPE_CHECKING:
+    from mrecg.report.figures.choices import Columns
     from mrecg.runs.reader import Reader
     from mrecg.runs.records import Run
 
@@ -34,6 +35,8 @@ class Wanted:
         numbers: A JSON file with the numbers of the runs.
         markdown: A file for the comparison as Markdown; `STDOUT`: it is printed instead of the table.
         every: Whether to print all runs, however many.
+        width: Of the figures and the picture: "one" column or "two"; None: each has what it needs.
+        labels: Other names in them, as ``OLD=NEW``.
     """
 
     page: Path | None = None
@@ -43,6 +46,8 @@ class Wanted:
     numbers: Path | None = None
     markdown: Path | None = None
     every: bool = False
+    width: "Columns | None" = None
+    labels: tuple[str, ...] = ()
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -50,7 +55,8 @@ def main(arguments: Sequence[str]) -> None:
 
     Args:
         arguments: Run folders, folders that hold some, or JSON files of this command; ``-o FILE``,
-            ``--picture FILE``, ``--figures DIR``, ``--json FILE``, ``--markdown [FILE]``, ``--all``.
+            ``--picture FILE``, ``--figures DIR``, ``--width one|two``, ``--label OLD=NEW``, ``--json FILE``,
+            ``--markdown [FILE]``, ``--all``.
     """
     parsed = _parser().parse_args(plain_words(arguments))
     if parsed.markdown not in (None, STDOUT) and parsed.markdown.suffix != ".md":
@@ -58,6 +64,9 @@ def main(arguments: Sequence[str]) -> None:
             f"report: --markdown {legible(str(parsed.markdown))}: FILE must end in .md; name the runs before "
             "--markdown, which prints where no FILE is given"
         )
+    for option, given in (("--width", parsed.width), ("--label", parsed.label)):
+        if given and not (parsed.figures or parsed.picture):
+            raise ConfigError(f"report: {option} is for figures: add --figures DIR or --picture FILE")
     folder = next((path for path in parsed.runs if not _is_file(path)), None)
     usual = folder is not None and parsed.json is None and parsed.markdown is None
     make(
@@ -70,6 +79,8 @@ def main(arguments: Sequence[str]) -> None:
             numbers=parsed.json,
             markdown=parsed.markdown,
             every=parsed.all,
+            width=parsed.width,
+            labels=tuple(parsed.label),
         ),
     )
 
@@ -88,6 +99,10 @@ def _parser() -> Words:
     add("--picture", type=Path, metavar="FILE", help=picture)
     figures = "also write figures for papers there: oscillation, ablation and plans as SVG, PDF and CSV"
     add("--figures", type=Path, metavar="DIR", help=figures)
+    width = "width of the figures: one column of a paper (3.35 in) or two (7.0 in)"
+    add("--width", choices=("one", "two"), help=width)
+    label = "another name in the figures for a configuration, or for a part of its name; may be repeated"
+    add("--label", action="append", default=[], metavar="OLD=NEW", help=label)
     numbers = "write the numbers of all runs, without paths of this machine; report reads such files, too"
     add("--json", type=Path, metavar="FILE", help=numbers)
     text = "write the comparison as Markdown, with the pictures that are drawn; without FILE print it"
@@ -175,13 +190,15 @@ def _written(runs: "Sequence[Run]", wanted: Wanted, *, page: str, lines: Iterabl
     """Write one file after the other, and say so."""
     from mrecg.report import oscillation_figure
     from mrecg.report.collection import write_collection
+    from mrecg.report.figures.choices import Choices
     from mrecg.report.figures.write import paper_figures
     from mrecg.report.gather import left_out
     from mrecg.report.page.static import write_text
 
     picture = None
     # Before the page, which must not be written where the figures cannot be.
-    figures = paper_figures(runs, wanted.figures) if wanted.figures else []
+    choices = Choices(width=wanted.width, labels=wanted.labels)
+    figures = paper_figures(runs, wanted.figures, choices) if wanted.figures else []
     if wanted.page:
         written = write_text(wanted.page, page, named=wanted.named)
         if said := left_out(runs):
@@ -191,7 +208,7 @@ def _written(runs: "Sequence[Run]", wanted: Wanted, *, page: str, lines: Iterabl
         yield f"numbers: {write_collection(lines, wanted.numbers)}"
     if wanted.picture:
         place = wanted.picture.resolve() if wanted.picture.is_symlink() else wanted.picture
-        picture = oscillation_figure(runs, place)
+        picture = oscillation_figure(runs, place, choices)
         yield f"picture: {picture}"
     yield from (f"figure: {path}" for path in figures)
     if wanted.markdown:

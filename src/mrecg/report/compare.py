@@ -1,20 +1,19 @@
 """Which runs compare with which: seeds of one configuration, configurations of one network."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 
 from mrecg.report.labels import open_count, series_labels
 from mrecg.runs.records import Run
 
 METHODS = ("rtn", "closed_form", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
 BASELINE = "block"
-"""The granularity that all others are compared with."""
-MERGING = ("mixed", "fixed", "stage", "network")
-"""Those that optimise several of its units jointly."""
-GRANULARITIES = ("layer", BASELINE, *MERGING)
+"""The granularity that merges nothing by its name; a plan without merges is block-wise whatever its is."""
+EQUAL_TIME = 0.85
+"""Part of a merged run's time from which on a longer block-wise run is a control at equal time."""
+GRANULARITIES = ("layer", BASELINE, "mixed", "fixed", "stage", "network")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,17 @@ class Series:
     def first(self) -> Run:
         """The run of the lowest seed."""
         return self.runs[0]
+
+    @property
+    def merging(self) -> bool:
+        """Whether units were optimised jointly, of any seed; else it is block-wise."""
+        return any(run.merged for run in self.runs)
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean time of all stages; None where no run recorded it."""
+        known = [run.total_seconds for run in self.runs if run.timing_s]
+        return sum(known) / len(known) if known else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,53 +61,19 @@ class Panel:
     @cached_property
     def block_wise(self) -> dict[tuple[object, ...], list[Series]]:
         """Block-wise configurations by method and budget: of thousands none is searched for."""
+        return self._block_wise(steps=True)
+
+    @cached_property
+    def block_wise_any_steps(self) -> dict[tuple[object, ...], list[Series]]:
+        """Likewise, whatever their steps."""
+        return self._block_wise(steps=False)
+
+    def _block_wise(self, *, steps: bool) -> dict[tuple[object, ...], list[Series]]:
         found: dict[tuple[object, ...], list[Series]] = {}
         for series in self.series:
-            if series.first.granularity == BASELINE:
-                found.setdefault(_budget(series.first), []).append(series)
+            if not series.merging:
+                found.setdefault(_budget(series.first, steps=steps), []).append(series)
         return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delta:
-    """A number of two configurations.
-
-    Attributes:
-        before: Mean of the first over the seeds that both have; over all of its own where they share none.
-        after: Likewise of the second.
-        change: The second less the first.
-        low: Smallest change of a common seed; None where fewer than two are common.
-        high: Largest, likewise.
-    """
-
-    before: float
-    after: float
-    change: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A configuration against the one that differs in its granularity alone.
-
-    Attributes:
-        panel: Title of the panel.
-        baseline: The block-wise configuration.
-        series: The other one.
-        top1: Difference in top-1 accuracy; None without evaluation images.
-        index: Difference in the oscillation index of the relative error.
-        peak: Difference in the peak of the relative error.
-        common_seeds: Number of seeds that both have.
-    """
-
-    panel: str
-    baseline: Series
-    series: Series
-    top1: Delta | None
-    index: Delta | None
-    peak: Delta | None
-    common_seeds: int
 
 
 def sort_key(run: Run) -> tuple[object, ...]:
@@ -145,25 +121,12 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
                 units=units,
                 series=tuple(
                     Series(label=label, runs=tuple(seeds))
-                    for label, seeds in zip(series_labels([m[0] for m in members]), members, strict=True)
+                    for label, seeds in zip(
+                        series_labels([_told_by(m) for m in members]), members, strict=True
+                    )
                 ),
             )
         )
-    return found
-
-
-def findings(shown: Sequence[Panel]) -> list[Finding]:
-    """Compare every merged granularity with the block-wise run of the same method and budget.
-
-    Returns:
-        One finding for each configuration that has a block-wise counterpart on the same base units.
-    """
-    found = []
-    for panel in shown:
-        for series in panel.series:
-            baseline = baseline_of(panel, series)
-            if baseline is not None and series.first.granularity in MERGING:
-                found.append(_finding(panel, baseline, series))
     return found
 
 
@@ -171,10 +134,38 @@ def baseline_of(panel: Panel, series: Series) -> Series | None:
     """Find the block-wise configuration of the same method and budget.
 
     Returns:
-        The other configuration; None where there is none, or it is this one.
+        That with most seeds in common, and of several the one that is called so; None where there is none, or
+        this one merges nothing itself.
     """
-    same = panel.block_wise.get(_budget(series.first), ())
-    return next((other for other in same if other is not series), None)
+    if not series.merging:
+        return None
+    seeds = {run.seed for run in series.runs}
+    return max(
+        panel.block_wise.get(_budget(series.first), ()),
+        key=lambda one: (len(seeds & {run.seed for run in one.runs}), one.first.granularity == BASELINE),
+        default=None,
+    )
+
+
+def control_of(panel: Panel, series: Series) -> Series | None:
+    """Find the block-wise configuration that was given as much time as a merged one, by more steps.
+
+    Returns:
+        Of those that took at least `EQUAL_TIME` of its time the one that took least; None where there is
+        none, or this one merges nothing itself.
+    """
+    time = series.seconds
+    if not series.merging or time is None:
+        return None
+    longer = [
+        (one.seconds, one)
+        for one in panel.block_wise_any_steps.get(_budget(series.first, steps=False), ())
+        if one.seconds is not None
+        and one.seconds >= EQUAL_TIME * time
+        and one.first.steps > series.first.steps
+        and one.first.device == series.first.device
+    ]
+    return min(longer, key=lambda pair: pair[0])[1] if longer else None
 
 
 def top1(run: Run) -> float | None:
@@ -205,9 +196,9 @@ def _rank(order: Sequence[str], name: str) -> tuple[int, str]:
     return (order.index(name), "") if name in order else (len(order), name)
 
 
-def _budget(run: Run) -> tuple[object, ...]:
+def _budget(run: Run, *, steps: bool = True) -> tuple[object, ...]:
     options = sorted(item for item in run.options.items() if not item[0].startswith("planner."))
-    data = (run.steps, run.batch_size, run.calibration_images)
+    data = (run.steps if steps else 0, run.batch_size, run.calibration_images)
     return (run.method, run.stem_output, run.precision, *data, tuple(options))
 
 
@@ -218,38 +209,10 @@ def _configuration(run: Run) -> tuple[object, ...]:
     return (*_budget(run), run.granularity, run.planner, count, run.steps_per, given, options)
 
 
+def _told_by(seeds: Sequence[Run]) -> Run:
+    """The run that names a configuration: of a planner that decides for each seed again one that merges."""
+    return next((run for run in seeds if run.merged), seeds[0])
+
+
 def _title(run: Run) -> str:
     return f"{run.model} on {run.data}, {run.widths}"
-
-
-def _finding(panel: Panel, baseline: Series, series: Series) -> Finding:
-    common = {run.seed for run in baseline.runs} & {run.seed for run in series.runs}
-    return Finding(
-        panel=panel.title,
-        baseline=baseline,
-        series=series,
-        top1=_delta(baseline, series, top1),
-        index=_delta(baseline, series, index),
-        peak=_delta(baseline, series, peak),
-        common_seeds=len(common),
-    )
-
-
-def _delta(baseline: Series, series: Series, measure: Callable[[Run], float | None]) -> Delta | None:
-    before = {run.seed: value for run in baseline.runs if (value := measure(run)) is not None}
-    after = {run.seed: value for run in series.runs if (value := measure(run)) is not None}
-    if not before or not after:
-        return None
-    common = sorted(before.keys() & after.keys())
-    if common:
-        # Both means over the same seeds, so that they agree with the change.
-        before, after = ({seed: values[seed] for seed in common} for values in (before, after))
-    changes = [after[seed] - before[seed] for seed in common]
-    mean_before, mean_after = fmean(before.values()), fmean(after.values())
-    return Delta(
-        before=mean_before,
-        after=mean_after,
-        change=mean_after - mean_before,
-        low=min(changes) if len(changes) > 1 else None,
-        high=max(changes) if len(changes) > 1 else None,
-    )

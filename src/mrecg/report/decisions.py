@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,33 @@ def unpaired(before: float, after: float, images: int) -> dict[str, Any]:
     """
     error = math.hypot(standard_error(before, images), standard_error(after, images))
     return {"change": after - before, "standard_error": error, "images": images, "paired": False}
+
+
+def between(
+    before: Run, after: Run, decided: Callable[[Run], Decisions | None] = read_decisions
+) -> dict[str, Any] | None:
+    """Compare the accuracies of two runs.
+
+    Args:
+        decided: Gives the decisions of a run; None where it kept none.
+
+    Returns:
+        Like `change`; like `unpaired` where the decisions are not known image by image; None where a run was
+        not evaluated, or the two on other images.
+
+    Raises:
+        DataError: The decisions of a run are broken.
+    """
+    if not before.quantized or not after.quantized or before.evaluation_set != after.evaluation_set:
+        return None
+    theirs, mine = decided(before), decided(after)
+    alike = theirs is not None and mine is not None and len(theirs) == len(mine) > 0
+    if theirs is not None and mine is not None and alike and (theirs[:, 0] == mine[:, 0]).all():
+        return change(right(theirs, 2), right(mine, 2))
+    images = min(before.evaluation_images, after.evaluation_images)
+    if not images:
+        return None
+    return unpaired(before.quantized.top1, after.quantized.top1, images)
 
 
 def right(decisions: Decisions, column: int) -> NDArray[np.bool_]:

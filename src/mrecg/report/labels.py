@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from mrecg.runs.names import known_as
 from mrecg.runs.records import Run, short_groups
 
 SETTINGS: tuple[Callable[[Run], str], ...] = (
@@ -14,8 +15,11 @@ SETTINGS: tuple[Callable[[Run], str], ...] = (
 )
 """What the runs of a label or line share, beside method and options, and how it is said."""
 
+_VARIANTS = {"brecq": "two passes", "brecq_joint": "one pass"}
+_PLANNERS = {"modcap": "ModCap"}
+
 _PLANNED: tuple[Callable[[Run], str], ...] = (
-    lambda run: f"by {run.planner}" if run.planner else "",
+    lambda run: f"by {_PLANNERS.get(run.planner, run.planner)}" if run.planner else "",
     lambda run: (
         f"{run.merge_count} merge{'s' * (run.merge_count != 1)}"
         if run.granularity == "mixed" and not open_count(run)
@@ -23,12 +27,19 @@ _PLANNED: tuple[Callable[[Run], str], ...] = (
     ),
     lambda run: short_groups(run.merged) if run.granularity == "fixed" or run.planner == "published" else "",
 )
-# What tells two configurations of one method and granularity apart, and how a label says it.
+# What tells two configurations of one name apart, and how a label says it.
 _DETAILS: tuple[Callable[[Run], str], ...] = (
+    lambda run: _VARIANTS.get(run.method, run.method),
+    lambda run: "none merged" if run.granularity == "mixed" and not run.merged else "",
     *_PLANNED,
     *SETTINGS,
     lambda run: ", ".join(f"{key.partition('.')[2]} {value}" for key, value in run.options.items()),
 )
+
+
+def known_name(run: Run) -> str:
+    """Name a run as people know it, see `known_as`."""
+    return known_as(run.method, run.granularity, merged=bool(run.merged))
 
 
 def series_labels(runs: Sequence[Run]) -> list[str]:
@@ -38,16 +49,16 @@ def series_labels(runs: Sequence[Run]) -> list[str]:
         runs: One of each.
 
     Returns:
-        Method and granularity, and of the rest only what tells apart those that would share a label.
+        The known name, and of the rest only what tells apart those that would share a label.
     """
-    rivals: dict[tuple[str, str], list[Run]] = {}
+    rivals: dict[str, list[Run]] = {}
     for run in runs:
-        rivals.setdefault((run.method, run.granularity), []).append(run)
-    details = {key: _details(members) for key, members in rivals.items()}
+        rivals.setdefault(known_name(run), []).append(run)
+    details = {name: _details(members) for name, members in rivals.items()}
     labels = []
     for run in runs:
-        said = filter(None, (say(run) for say in details[run.method, run.granularity]))
-        labels.append(", ".join([f"{run.method} · {run.granularity}", *said]))
+        said = filter(None, (say(run) for say in details[known_name(run)]))
+        labels.append(", ".join([known_name(run), *said]))
     return labels
 
 
@@ -114,7 +125,7 @@ def open_count(run: Run) -> bool:
 
 
 def _details(rivals: Sequence[Run]) -> list[Callable[[Run], str]]:
-    """Of runs of one method and granularity, choose each detail that makes more labels of them."""
+    """Of runs of one name, choose each detail that makes more labels of them."""
     chosen: list[Callable[[Run], str]] = []
     labels: list[tuple[str, ...]] = [()] * len(rivals)
     for say in _DETAILS:

@@ -8,10 +8,11 @@ from typing import Any
 
 from mrecg.errors import legible
 from mrecg.report.collection import ENVIRONMENT, public_options, without_paths
-from mrecg.report.compare import Panel, Series, findings, panels, sort_key, top1
+from mrecg.report.compare import Panel, Series, panels, sort_key, top1
 from mrecg.report.decisions import standard_error
 from mrecg.report.labels import SETTINGS, differing, open_count
-from mrecg.report.narrative import headline, sentence
+from mrecg.report.narrative import error_sentence, headline, verdict
+from mrecg.report.pairs import findings
 from mrecg.report.tables import FORMATS, NONE, percent
 from mrecg.runs.metrics import METRICS, Metric
 from mrecg.runs.records import Run, short_groups
@@ -87,7 +88,7 @@ def _pictures(pictures: Mapping[str, Sequence[str]], titles: Sequence[str]) -> l
 def _section(widths: str, alike: Sequence[Panel]) -> list[str]:
     """A table and what it says; configurations with other base units stand in the same one."""
     series = sorted((one for panel in alike for one in panel.series), key=lambda one: sort_key(one.first))
-    said = [f"- {plain(found.series.label)}: {plain(sentence(found))}" for found in findings(alike)]
+    said = [f"- {plain(f'{verdict(found)} {error_sentence(found)}')}" for found in findings(alike)]
     return [f"**{plain(widths)}**", _table(_rows(series)), "\n".join(said)]
 
 

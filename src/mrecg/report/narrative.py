@@ -1,121 +1,230 @@
-"""What the numbers say, in words: neither praise nor blame, also where merging made things worse."""
+"""What the numbers say, in words: who wins, by how much, at what price; as plainly where merging harms."""
 
 import math
-import shlex
 from collections.abc import Sequence
 
-from mrecg.report.compare import Finding
+from mrecg.report.compare import Series
+from mrecg.report.labels import known_name
+from mrecg.report.missing import missing_run
+from mrecg.report.pairs import Delta, Finding, compared, mean_errors
 from mrecg.report.tables import percent
+from mrecg.runs.names import method_name
 from mrecg.runs.records import Run
+
+LEVEL = 0.005
+"""Relative change up to which an error counts as unchanged."""
+SAME_TIME = 0.05
+NO_REGROWTH = 0.02
+"""Part of the largest error up to which what grows back after it is none."""
 
 
 def headline(found: Sequence[Finding], runs: Sequence[Run]) -> str:
-    """Sum all findings up.
+    """Sum the findings of a page up: the `parts` in one text."""
+    return _text(*parts(found, runs))
+
+
+def parts(found: Sequence[Finding], runs: Sequence[Run]) -> list[str]:
+    """Sum the findings of a page up, part by part.
 
     Args:
-        found: The findings of the page.
+        found: The findings, in any order.
         runs: All runs of the page.
 
     Returns:
-        One to three sentences; of a single run its result.
+        The verdict on the best pair, what happens to its error, and what became of the others; of runs
+        without a pair their result, and which run is missing.
     """
-    completed = [run for run in runs if run.completed]
-    if len(completed) == 1:
-        return _result(completed[0])
     if not found:
-        return (
-            "No two runs here differ in their granularity alone, so there is nothing to conclude about "
-            "merging. Add a run with granularity=block and one with granularity=mixed, of the same method, "
-            "bits and steps."
-        )
-    if len(found) == 1:
-        return sentence(found[0])
-    top = [f.top1.change for f in found if f.top1]
-    index = [f.index.change for f in found if f.index]
-    said = []
-    if top:
-        said.append(f"top-1 rose in {_count(top, 1)} and fell in {_count(top, -1)}")
-    if index:
-        said.append(f"the oscillation index fell in {_count(index, -1)} and rose in {_count(index, 1)}")
-    results = "; ".join(said) or "none of them has results to compare"
-    return f"Merging units against optimising them block by block, in {len(found)} comparisons: {results}."
+        missing = missing_run(runs)
+        return [_text(part) for part in (*_result(runs), missing.why if missing else "") if part]
+    best = best_of(found)
+    return [
+        _text(part)
+        for part in (verdict(best, place_of(best, found)), error_sentence(best), *_others(best, found))
+    ]
 
 
-def reproduce(run: Run) -> str:
-    """Write the command that repeats a run.
+def best_of(found: Sequence[Finding]) -> Finding:
+    """The finding that a page begins with.
+
+    Args:
+        found: At least one.
 
     Returns:
-        The command line that the run recorded, for a sweep that of the whole sweep; for a run from Python the
-        command line that does the same. Empty for a run that failed before it recorded anything.
+        In the network and bit widths with most configurations, the one that reaches the highest top-1.
     """
-    if run.command.startswith("mrecg ") or not run.method:
-        return run.command
-    words = [
-        f"model={run.model}",
-        f"data={run.data}",
-        f"method={run.method}",
-        f"granularity={run.granularity}",
-    ]
-    if run.planner:
-        words += [f"planner={run.planner}", f"planner.merge_count={run.merge_count}"]
-    if run.granularity == "fixed":
-        words.append(f"granularity.groups=[{','.join('[' + ','.join(group) + ']' for group in run.merged)}]")
-    words += [f"bits.weight={run.bits.weight}", f"bits.activation={run.bits.activation}"]
-    words += [f"bits.stem_output={run.stem_output}", f"trainer.steps={run.steps}"]
-    words += [f"trainer.steps_per={run.steps_per}", f"seed={run.seed}"]
-    if run.calibration_images:
-        words.append(f"data.calibration_images={run.calibration_images}")
-    if run.batch_size:
-        words.append(f"trainer.batch_size={run.batch_size}")
-    words += [f"{key}={value}" for key, value in sorted(run.options.items())]
-    return shlex.join(["mrecg", "quantize", *words])
+    size = max(len(one.panel.series) for one in found)
+    here = [one for one in found if len(one.panel.series) == size]
+    return max(here, key=lambda one: one.top1.after if one.top1 else -1.0)
 
 
-def _result(run: Run) -> str:
-    said = []
-    if run.quantized and run.fp:
-        said.append(
-            f"Top-1 is {percent(run.quantized.top1)} after quantization, {percent(run.fp.top1)} before."
+def place_of(finding: Finding, found: Sequence[Finding]) -> str:
+    """Say what a finding is about, as far as others are about something else: bit widths, or network, too."""
+    places = {id(one.panel): one.panel for one in found}.values()
+    if len(places) < 2:
+        return ""
+    subjects = {(one.series[0].first.model, one.series[0].first.data) for one in places}
+    return finding.series.first.widths if len(subjects) == 1 else finding.panel.title
+
+
+def verdict(finding: Finding, place: str = "") -> str:
+    """Say who beats whom, by how much, at what time; at equal time, too, where that is known.
+
+    Args:
+        place: See `place_of`.
+    """
+    name, other = spoken(finding.series), known_name(finding.baseline.first)
+    if finding.top1 is None:
+        return f"{name} and {other} were not evaluated on the same images, so which is better is not known."
+    values = f"{percent(finding.top1.before, 1)[:-2]} → {percent(finding.top1.after, 1)}"
+    values += f", {finding.seeds} seeds" if finding.seeds > 1 else ""
+    if not finding.top1.clear:
+        said = (
+            f"{name} and {other} do not clearly differ {_equal_steps(finding)}: "
+            f"{signed_points(finding.top1)} points of top-1"
         )
-    errors = {unit.name: unit.error for unit in run.units if math.isfinite(unit.error)}
-    if errors and run.oscillation:
+    elif finding.top1.change > 0:
+        said = f"{name} beats {other} by {points(finding.top1)} points of top-1 {_equal_steps(finding)}"
+    else:
+        said = f"{name} falls {points(finding.top1)} points of top-1 short of {other} {_equal_steps(finding)}"
+    return _text(f"{place}:" if place else "", f"{said} ({values}){_price(finding)}.", _control(finding))
+
+
+def error_sentence(finding: Finding) -> str:
+    """Say where the error peaks, whether it grows back, and how much of it reaches the head."""
+    regrowth, head = finding.measures.get("regrowth"), finding.measures.get("head_error")
+    before, after = (mean_errors(runs) for runs in compared(finding))
+    inner = [value for value in before[:-1] or before if math.isfinite(value)]
+    if not inner or head is None:
+        return ""
+    names = finding.panel.units
+    peak = names[before.index(max(inner))]
+    into = f"reaches the head {_less(head, 'smaller', 'larger')}"
+    if regrowth is None:
+        return _text(f"With merging the error {into}.")
+    if regrowth.before <= NO_REGROWTH * max(inner):
+        return _text(
+            f"{known_name(finding.baseline.first)} does not oscillate here: relative to the network's own "
+            f"signal its error does not grow again after its peak ({peak}), so there is no oscillation to "
+            f"remove. With merging the error {into}."
+        )
+    finite = [value for value in after[:-1] or after if math.isfinite(value)]
+    merged_peak = names[after.index(max(finite))] if finite else peak
+    where = f"after {peak}" + ("" if merged_peak == peak else f" (merged: after {merged_peak})")
+    none_left = regrowth.after <= NO_REGROWTH * max(inner)
+    again = "no longer grows back" if none_left else f"grows back {_less(regrowth, 'less', 'more')}"
+    return _text(f"With merging the error, which peaks {where}, {again} and {into}.")
+
+
+def spoken(series: Series) -> str:
+    """A configuration's name with what tells it apart in parentheses."""
+    name = known_name(
+        series.first if series.first.merged else next((r for r in series.runs if r.merged), series.first)
+    )
+    details = series.label.removeprefix(name).removeprefix(", ")
+    return f"{name} ({details})" if details else name
+
+
+def time_ratio(finding: Finding) -> float | None:
+    """Time of the merging configuration, in times of the block-wise one; None where that says nothing."""
+    seconds = finding.measures.get("seconds")
+    devices = {run.device for runs in compared(finding) for run in runs}
+    return seconds.after / seconds.before if seconds and seconds.before > 0 and len(devices) == 1 else None
+
+
+def _price(finding: Finding) -> str:
+    ratio = time_ratio(finding)
+    if ratio is None:
+        return ""
+    return ", in the same time" if abs(ratio - 1) <= SAME_TIME else f", for {ratio:.2g} × the time"
+
+
+def _equal_steps(finding: Finding) -> str:
+    """Whether the two spent as many steps; a merged group may have those of one unit."""
+    totals = [{run.optimisation_steps for run in runs} for runs in compared(finding)]
+    if all(len(one) == 1 and None not in one for one in totals) and totals[0] != totals[1]:
+        before, after = (next(iter(one)) or 0 for one in totals)
+        if before and abs(after / before - 1) > SAME_TIME:
+            return f"with {after / before:.2g} × the steps"
+    return "at equal steps"
+
+
+def _control(finding: Finding) -> str:
+    """The same comparison with a block-wise run that had as much time."""
+    found, control = finding.at_equal_time, finding.control
+    if found is None or control is None:
+        return ""
+    against = f"At equal time, against {spoken(control)} with {percent(found.before, 1)},"
+    if not found.clear:
+        return f"{against} there is no clear difference: {signed_points(found)} points."
+    return f"{against} it is {points(found)} points {'ahead' if found.change > 0 else 'behind'}."
+
+
+def _others(best: Finding, found: Sequence[Finding]) -> list[str]:
+    """Of other methods in the same place the best pair; of all other places how many rose and fell."""
+    said = []
+    here = [one for one in found if one.panel is best.panel and one.top1]
+    shown = [best.series.first.method]
+    for method in dict.fromkeys(one.series.first.method for one in here):
+        if method not in shown:
+            one = best_of([other for other in here if other.series.first.method == method])
+            if one.top1 and method_name(method) != method_name(shown[0]):
+                against = known_name(one.baseline.first)
+                said.append(f"{spoken(one.series)} against {against}: {signed_points(one.top1)}")
+    also = [f"Also {'; '.join(said)} points."] if said else []
+    counted = [one.top1 for one in found if one.top1]
+    if len(counted) > len(said) + 1:
+        rose, fell = (sum(1 for d in counted if d.clear and d.change * sign > 0) for sign in (1, -1))
+        level = len(counted) - rose - fell
+        also.append(
+            f"Of all {len(counted)} comparisons here top-1 clearly rose in {rose} and fell in {fell}; "
+            f"in {level} there is no clear difference."
+        )
+    return also
+
+
+def _result(runs: Sequence[Run]) -> list[str]:
+    """The best run by itself."""
+    done = [run for run in runs if run.completed and run.units]
+    if not done:
+        return ["No run here completed."] if runs else []
+    best = max(done, key=lambda run: run.quantized.top1 if run.quantized else -1.0)
+    said = []
+    if best.quantized and best.fp:
+        name = "Top-1" if len(done) == 1 else f"The best of {len(done)} runs, {best.name}: top-1"
+        top1, full = percent(best.quantized.top1), percent(best.fp.top1)
+        said.append(f"{name} is {top1} after quantization, {full} before.")
+    errors = {unit.name: unit.error for unit in best.units if math.isfinite(unit.error)}
+    if errors:
         worst = max(errors, key=lambda name: errors[name])
-        said.append(
-            f"The oscillation index is {run.oscillation.error_index:.3f}; "
-            f"the relative error is largest after {worst} ({errors[worst]:.3f})."
-        )
-    said.append("Name several runs to compare them: mrecg report DIR DIR ...")
-    return " ".join(said).replace(" %", "\u00a0%")
+        said.append(f"Its relative error is largest after {worst} ({errors[worst]:.3f}).")
+    return said
 
 
-def _count(changes: Sequence[float], sign: int) -> str:
-    return str(sum(1 for change in changes if change * sign > 0))
+def _less(delta: Delta, less: str, more: str) -> str:
+    share = delta.share
+    if share is None or abs(share) <= LEVEL:
+        return "as large" if less == "smaller" else "as much"
+    return f"{abs(100 * share):.0f} % {less if share < 0 else more}"
 
 
-def sentence(finding: Finding) -> str:
-    """Compare a configuration with the block-wise one."""
-    run = finding.series.first
-    said = []
-    if finding.top1:
-        points = 100 * finding.top1.change
-        how = (
-            "the same as"
-            if abs(points) < 0.005
-            else f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
-        )
-        said.append(
-            f"With {run.granularity} granularity top-1 is {percent(finding.top1.after)}, "
-            f"{how} {finding.baseline.first.granularity} ({percent(finding.top1.before)})"
-        )
-    if finding.index:
-        share = (
-            f" ({100 * finding.index.change / finding.index.before:+.0f} %)"
-            if finding.index.before > 0
-            else ""
-        )
-        said.append(
-            f"the oscillation index is {finding.index.after:.3f} instead of {finding.index.before:.3f}"
-            + share.replace("-", "−")
-        )
-    text = "; ".join(said).replace(" %", "\u00a0%")
-    return f"{text[:1].upper()}{text[1:]}." if text else "Neither run has results to compare."
+def digits(delta: Delta) -> int:
+    """Digits that a change in points is worth."""
+    return 2 if delta.error is not None and delta.error < 0.001 else 1
+
+
+def points(delta: Delta) -> str:
+    """A change of accuracy in points, without its sign, with its standard error."""
+    places = digits(delta)
+    error = "" if delta.error is None else f" ± {100 * delta.error:.{places}f}"
+    return f"{abs(100 * delta.change):.{places}f}{error}"
+
+
+def signed_points(delta: Delta) -> str:
+    """Likewise, with its sign."""
+    sign = "−" if delta.change < 0 else "+"
+    return f"{sign}{points(delta)}"
+
+
+def _text(*parts: str) -> str:
+    return " ".join(part for part in parts if part).replace(" %", "\u00a0%").replace(" ×", "\u00a0×")

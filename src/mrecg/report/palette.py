@@ -8,7 +8,7 @@ in greyscale.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mrecg.report.compare import Panel, Series
+from mrecg.report.compare import BASELINE, Panel, Series
 
 HUES = 8
 """Base colours; each has a second shade, `HUES` places on, that stands out more from the background."""
@@ -115,8 +115,10 @@ def kind(series: Series) -> str:
     """Name what made a configuration's groups.
 
     Returns:
-        Its planner where it has one, else its granularity.
+        Its planner where it has one, else its granularity; that of the baseline where a plan merges nothing.
     """
+    if series.first.granularity == "mixed" and not series.merging:
+        return BASELINE
     return series.first.planner or series.first.granularity
 
 
@@ -183,6 +185,30 @@ def look_of(method: str, made_by: str, *, rule: str, variant: int = 0) -> Look:
         dash=DASHES[(DASHES.index(dash) + variant) % len(DASHES)],
         marker=_shift(marker, variant),
     )
+
+
+_RAMP = ((0x8A, 0xBB, 0xDE), (0x1D, 0x78, 0xB8), (0x08, 0x2A, 0x54))
+
+
+def ramp(count: int) -> list[str]:
+    """Colours of a sequence, for example of numbers of merges: one hue, from light to dark.
+
+    Args:
+        count: Members of the sequence.
+
+    Returns:
+        As "#rrggbb"; for a light background, on which the lightest one can be seen.
+
+    >>> ramp(3)
+    ['#8abbde', '#1d78b8', '#082a54']
+    """
+    found = []
+    for i in range(count):
+        at = 2 * i / (count - 1) if count > 1 else 1.0
+        low = min(int(at), 1)
+        mixed = (round(a + (at - low) * (b - a)) for a, b in zip(_RAMP[low], _RAMP[low + 1], strict=True))
+        found.append("#" + "".join(f"{channel:02x}" for channel in mixed))
+    return found
 
 
 def _shift(marker: str, places: int) -> str:

@@ -93,19 +93,20 @@ def comparison_rows(runs: Sequence[Run], shown: Sequence[Run] | None = None) -> 
     ]
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, digits: int = 2) -> str:
     """Write a fraction of 1 as a percentage.
 
     Args:
         value: Fraction of 1, or None.
+        digits: Decimals.
 
     Returns:
-        Percent with two decimals; a dash for None.
+        Percent; a dash for None.
 
     >>> percent(0.95401)
     '95.40 %'
     """
-    return NONE if value is None or math.isnan(value) else f"{100 * value:.2f} %"
+    return NONE if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
 def compact(value: float | None, digits: int = 3) -> str:

@@ -13,9 +13,8 @@ from mrecg.cli.report import main
 from mrecg.errors import DataError
 from mrecg.report.compare import panels
 from mrecg.report.figures.axes import shortened
-from mrecg.report.figures.curves import MOST_LINES, prefers_log, readable, spikes
-from mrecg.report.figures.data import curve_rows
-from mrecg.report.figures.write import paper_figures, slug, stems
+from mrecg.report.figures.names import slug
+from mrecg.report.figures.write import paper_figures, stems
 from mrecg.runs.load import load_run
 
 pytestmark = pytest.mark.slow
@@ -50,12 +49,8 @@ def sweep(tmp_path_factory, folders):
 def test_every_figure_is_written_as_svg_pdf_and_csv(sweep):
     assert sorted(sweep.written) == sorted(sweep.figures.iterdir())
     names = {path.name.removeprefix(STEM) for path in sweep.written}
-    stems = {name.rpartition(".")[0] for name in names}
-    plans = {stem for stem in stems if stem.startswith("-plan-mixed-loss-")}
-    assert {re.sub(r"-[0-9a-f]{6}$", "", stem) for stem in plans} == {
-        f"-plan-mixed-loss-{count}" for count in (1, 2, 3)
-    }
-    assert stems - plans == {"-oscillation", "-ablation-merges", "-ablation-configurations", "-plan-block"}
+    # One plan: those of fewer merges merge less of the same.
+    stems = {"-oscillation", "-ablation-merges", "-ablation-configurations", "-plan-loss-k3"}
     assert names == {f"{stem}{ending}" for stem in stems for ending in (".svg", ".pdf", ".csv")}
 
 
@@ -79,9 +74,9 @@ def test_the_same_runs_give_the_same_bytes(tmp_path, sweep):
 
 def test_text_is_text_and_nothing_tells_the_time(sweep):
     drawing = (sweep.figures / f"{STEM}-oscillation.svg").read_text()
-    for words in ("features.12", "qdrop · block", "relative error", "reconstruction loss", "DejaVu Sans"):
+    for words in (">unit (features.N)<", ">QDrop<", "relative error", "QDrop (%)", "STIXGeneral", "Times"):
         assert words in drawing
-    assert 'width="518.4pt"' in drawing  # two columns: 7.2 inches
+    assert 'width="504pt"' in drawing  # two columns: 7.0 inches
     assert "<dc:date>" not in drawing and "<dc:title>" in drawing
     for path in sweep.figures.glob("*.pdf"):
         data = path.read_bytes()
@@ -97,25 +92,32 @@ def test_the_data_are_enough_to_draw_the_curves(sweep):
         assert [float(r["error"]) for r in mine] == [unit.error for unit in run.units]
         assert [float(r["loss"]) for r in mine] == [unit.loss for unit in run.units]
         assert {r["group"] for r in mine if r["group_size"] != "1"} == {"+".join(g) for g in run.merged}
+        (block,) = (other for other in sweep.runs if not other.merged and other.seed == run.seed)
+        changes = [a.error / b.error - 1 for a, b in zip(run.units, block.units, strict=True)]
+        assert [float(r["error_against_block"]) for r in mine] == pytest.approx(changes)
 
 
 def test_the_data_of_the_ablation(sweep):
     rows = rows_of(sweep.figures / f"{STEM}-ablation-merges.csv")
-    assert {row["configuration"] for row in rows} == {"qdrop · by loss"}
+    assert {row["configuration"] for row in rows} == {"MRECG + QDrop"}
     assert [int(row["merged_pairs"]) for row in rows] == [0, 0, 1, 1, 2, 2, 3, 3]
     top1 = {count: [float(r["top1"]) for r in rows if r["merged_pairs"] == str(count)] for count in range(4)}
     assert top1 == {c: [run.quantized.top1 for run in sweep.runs if len(run.merged) == c] for c in range(4)}
-    assert {"error_index", "error_peak", "top1_fp", "evaluation_images", "seed"} <= rows[0].keys()
+    for run in sweep.runs:
+        (mine,) = (r for r in rows if (r["merges"], r["seed"]) == (str(run.merge_count), str(run.seed)))
+        values = (run.oscillation.loss_peak, run.units[-2].error, run.total_seconds)
+        assert [float(mine[key]) for key in ("loss_peak", "head_error", "seconds")] == list(values)
+    assert {"regrowth", "error_index", "error_peak", "top1_fp", "evaluation_images", "seed"} <= rows[0].keys()
 
 
 def test_the_data_of_a_plan(sweep):
-    (file,) = sweep.figures.glob("*-plan-mixed-loss-2-*.csv")
-    plan = load_run(sweep.root / "20").plan
+    (file,) = sweep.figures.glob("*-plan-loss-k3.csv")
+    plan = load_run(sweep.root / "30").plan
     rows = rows_of(file)
     assert [row["unit"] for row in rows] == list(plan.units)
     assert [float(row["capacity"]) for row in rows] == list(plan.criteria[0].capacities)
     assert [float(row["difference_to_next"]) for row in rows[:-1]] == list(plan.criteria[0].differences)
-    assert [i for i, row in enumerate(rows) if row["merged_with_next"] == "true"] == [3, 6]
+    assert [i for i, row in enumerate(rows) if row["merged_with_next"] == "true"] == [3, 6, 10]
     assert rows[-1]["merged_with_next"] == ""
 
 
@@ -186,38 +188,6 @@ def test_values_that_are_missing_are_left_out(tmp_path, folders):
     written = {p.name: p for p in paper_figures(load(tmp_path / "runs"), tmp_path / "out")}
     assert rows_of(written[f"{STEM}-oscillation.csv"])[4]["error"] == ""
     assert "top-1" not in written[f"{STEM}-ablation-configurations.svg"].read_text()
-
-
-def test_of_many_configurations_the_best_of_each_kind_are_drawn(tmp_path, folders):
-    pairs = [((folders.units[i], folders.units[i + 1]),) for i in range(2, 18, 3)]
-    for method in ("brecq", "qdrop"):
-        for i in range(len(pairs)):
-            where = tmp_path / "runs" / f"{method}{i}"
-            folders.write_run(
-                where, method=method, merged=sum(pairs[:i], ()), planner="loss", level=1 - 0.1 * i
-            )
-    (panel,) = panels(load(tmp_path / "runs"))
-    assert len(panel.series) > MOST_LINES
-    labels = [series.label for series in readable(panel).series]
-    assert labels == ["brecq · block", "brecq · mixed, 5 merges", "qdrop · block", "qdrop · mixed, 5 merges"]
-    rows = curve_rows(panel, readable(panel))
-    assert {row["configuration"] for row in rows if row["drawn"]} == set(labels)
-    assert {row["configuration"] for row in rows} == {series.label for series in panel.series}
-
-
-def test_spikes_are_found_where_the_block_wise_error_stands_out(tmp_path, folders):
-    folders.write_run(tmp_path / "runs" / "0")
-    folders.write_run(tmp_path / "runs" / "1", merged=folders.merged)
-    (panel,) = panels(load(tmp_path / "runs"))
-    assert sorted(spikes(panel)) == [4, 7, 11, 14]
-
-
-def test_the_axis_is_logarithmic_where_lines_would_be_flat(tmp_path, folders):
-    for name, level in (("near", 2.0), ("far", 20.0)):
-        folders.write_run(tmp_path / name / "0")
-        folders.write_run(tmp_path / name / "1", method="rtn", level=level)
-        (panel,) = panels(load(tmp_path / name))
-        assert prefers_log(panel, "error") == (name == "far")
 
 
 @pytest.mark.parametrize(

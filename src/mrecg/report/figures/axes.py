@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 
+NARROW = 14
+"""Units that fit into one column, where the width is not given."""
+MARGIN = 0.6
+"""Width of what stands left of axes, inches, about."""
+MOST_NAMES = 12
+"""Units whose names stand on an axis; of more it has the numbers, and the names are in the CSV file."""
+
+
 def unit_axis(axes: "Axes", units: Sequence[str], *, inches: float) -> None:
-    """Write the names of the units under an axis, turned where there is little room, every n-th where less.
+    """Write the units under an axis: names, turned where there is little room, or numbers of many.
 
     Args:
         axes: The lowest axes.
@@ -23,15 +31,38 @@ def unit_axis(axes: "Axes", units: Sequence[str], *, inches: float) -> None:
     """
     names = [shortened(name) for name in units]
     room = inches / len(units)
-    widest = max(map(len, names)) * SMALL / 72 * 0.62
-    every = math.ceil(1.25 * SMALL / 72 / room)
-    shown = list(range(0, len(units), every))
-    turn, align = (0.0, "center") if widest < room else (90.0, "center") if room < 0.16 else (45.0, "right")
-    axes.set_xticks(shown, [names[i] for i in shown], rotation=turn, ha=align)
-    if turn == 45:
-        for label in axes.get_xticklabels():
-            label.set_rotation_mode("anchor")
     axes.set_xlim(-0.7, len(units) - 0.3)
+    if max(map(text_width, names)) < room:
+        axes.set_xticks(range(len(units)), names)
+    elif len(units) <= MOST_NAMES:
+        axes.set_xticks(range(len(units)), names, rotation=45, ha="right", rotation_mode="anchor")
+    else:
+        every = math.ceil(text_width("00") * 1.15 / room)
+        # The last unit is the classifier, and the measures call it the head.
+        free = (text_width("00") + text_width("head")) / 2 + 0.04
+        shown = [i for i in range(0, len(units) - 1, every) if (len(units) - 1 - i) * room > free]
+        axes.set_xticks([*shown, len(units) - 1], [*map(str, shown), "head"])
+        axes.set_xlabel(_numbered(units))
+
+
+def _numbered(units: Sequence[str]) -> str:
+    """What a unit's number means: where the names hold it, how."""
+    stems = {name.removesuffix(str(i)) for i, name in enumerate(units[:-1]) if name.endswith(f".{i}")}
+    whole = len(stems) == 1 and all(name.endswith(f".{i}") for i, name in enumerate(units[:-1]))
+    return f"unit ({stems.pop()}N)" if whole else "unit"
+
+
+def text_width(text: str, *, size: float = SMALL) -> float:
+    """Width of a text in inches, about."""
+    return len(text) * size / 72 * 0.48
+
+
+def name_height(units: Sequence[str], *, inches: float) -> float:
+    """Height that `unit_axis` needs below the axes, inches."""
+    longest = max(text_width(shortened(name)) for name in units)
+    if longest < inches / len(units):
+        return 0.2
+    return 0.35 if len(units) > MOST_NAMES else 0.2 + 0.75 * longest
 
 
 def shortened(name: str, *, most: int = 16) -> str:
@@ -77,8 +108,8 @@ def legend_above(
             loc="outside upper center",
             ncols=columns,
             frameon=False,
-            handlelength=3.0,
-            columnspacing=1.4,
+            handlelength=2.4,
+            columnspacing=1.2,
             handletextpad=0.5,
             labelspacing=0.25,
             borderaxespad=0.0,
@@ -94,7 +125,7 @@ def legend_above(
 
 
 def power_of_ten(value: float) -> str:
-    """Write a power of ten as plain text, which an author can edit.
+    """Write a power of ten.
 
     Args:
         value: A power of ten.
@@ -103,9 +134,9 @@ def power_of_ten(value: float) -> str:
         Its text.
 
     >>> power_of_ten(1e-12)
-    '10⁻¹²'
+    '$10^{-12}$'
     """
-    return "10" + str(round(math.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"$10^{{{round(math.log10(value))}}}$"
 
 
 def log_ticks(axes: "Axes", low: float, high: float) -> None:
@@ -149,3 +180,5 @@ def value_axis(axes: "Axes", values: Sequence[float], *, log: bool, headroom: fl
         bottom, top = min(0.0, low), max(0.0, high)
         extra = headroom * (top - bottom)
         axes.set_ylim(bottom - (extra if low < 0 else 0.0), top + extra)
+        if not 1e-3 <= max(top, -bottom) < 1e4:
+            axes.ticklabel_format(axis="y", useMathText=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 from mrecg.planner.schedule import Plan, group_name
 from mrecg.report.compare import Panel, index, peak, top1
 from mrecg.report.figures.ablation import CountLine
+from mrecg.report.figures.comparison import Comparison, change, errors
+from mrecg.report.figures.measures import MEASURES
 from mrecg.report.figures.style import writing
 from mrecg.runs.records import Run
 from mrecg.system.atomic_write import write_durably
@@ -37,21 +39,23 @@ def write_rows(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-def curve_rows(panel: Panel, drawn: Panel) -> list[Row]:
-    """One row a run and unit, of all configurations; a column says which are among those drawn."""
-    labels = {series.label for series in drawn.series}
+def curve_rows(comparison: Comparison) -> list[Row]:
+    """One row a run and unit, with the change against the block-wise run of the same seed."""
+    baseline = comparison.baseline
+    block = {run.seed: [unit.error for unit in run.units] for run in baseline.runs} if baseline else {}
+    means = errors(baseline) if baseline else [math.nan] * len(comparison.panel.units)
     return [
         {
             **_who(run, series.label),
-            "drawn": series.label in labels,
             "unit_index": i,
             "unit": unit.name,
             "group": group_name(run.groups[unit.group]),
             "group_size": len(run.groups[unit.group]),
             "error": unit.error,
             "loss": unit.loss,
+            "error_against_block": change(block.get(run.seed, means)[i], unit.error) / 100,
         }
-        for series in panel.series
+        for series in comparison.panel.series
         for run in series.runs
         for i, unit in enumerate(run.units)
     ]
@@ -115,6 +119,7 @@ def _results(run: Run) -> Row:
     return {
         "top1": top1(run),
         "top1_fp": run.fp.top1 if run.fp else None,
+        **{measure.key: measure.take(run) for measure in MEASURES[1:]},
         "error_index": index(run),
         "error_peak": peak(run),
         "evaluation_images": run.evaluation_images,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mrecg.planner.criteria import described
 from mrecg.planner.schedule import Plan
-from mrecg.report.figures.axes import shortened, unit_axis, value_axis
+from mrecg.report.figures.axes import NARROW, name_height, unit_axis, value_axis
 from mrecg.report.figures.style import INK, ONE_COLUMN, PLAIN, SMALL, SOFT, TWO_COLUMNS
 from mrecg.report.palette import COLOURS_LIGHT
 
@@ -39,19 +39,18 @@ def plan_title(plan: Plan) -> str:
     return f"Plan ({how}): {len(plan.units)} units in {len(plan.groups)} groups, {merged}"
 
 
-def plan_size(plan: Plan) -> tuple[float, float]:
+def plan_size(plan: Plan, width: float | None = None) -> tuple[float, float]:
     """Choose the size of a figure.
 
     Args:
         plan: What it shows.
+        width: Inches; None: by the number of units.
 
     Returns:
         Width and height, inches.
     """
-    longest = max(len(shortened(name)) for name in plan.units)
-    names = min(0.9, 0.2 + 0.045 * longest)
-    height = (1.3 + 0.9 if plan.criteria else 0.35) + names
-    return (ONE_COLUMN if len(plan.units) <= 14 else TWO_COLUMNS), height
+    wide = width or (ONE_COLUMN if len(plan.units) <= NARROW else TWO_COLUMNS)
+    return wide, (1.3 + 0.9 if plan.criteria else 0.35) + name_height(plan.units, inches=wide - 0.6)
 
 
 def draw_plan(figure: "Figure", plan: Plan, *, inches: float, title: str = "") -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from mrecg.errors import DataError
 from mrecg.planner.schedule import Plan
 from mrecg.report.compare import panels
-from mrecg.report.figures.curves import curves_size, draw_curves, readable
+from mrecg.report.figures.choices import Choices, renamed
+from mrecg.report.figures.comparison import comparisons
+from mrecg.report.figures.oscillation import draw_oscillation, oscillation_size
 from mrecg.report.figures.plan import draw_plan, plan_size, plan_title
 from mrecg.report.figures.style import LEGEND_ROW, ONE_COLUMN, new_figure, paper_style, save
-from mrecg.report.palette import looks_by_panel
+from mrecg.report.palette import looks
 from mrecg.runs.records import Run
 
 HEADING = 0.2
@@ -35,30 +37,35 @@ def plan_figure(plan: Plan, path: Path) -> Path:
         return save(figure, path, title=title)
 
 
-def oscillation_figure(runs: Sequence[Run], path: Path) -> Path:
-    """Draw the relative error and the loss along the units, with and without merging.
+def oscillation_figure(runs: Sequence[Run], path: Path, choices: Choices | None = None) -> Path:
+    """Draw the relative error along the units, with and without merging, and what merging changes.
 
     Args:
-        runs: Runs of one or several configurations; those that did not complete are passed over. Of several
-            networks or bit widths each gets its own axes; of many configurations the best are drawn.
+        runs: Runs of one or several configurations; those that did not complete are passed over. Each
+            block-wise configuration that others are compared with gets its own axes.
         path: The file to write, with the ending .png, .svg or .pdf; its folder is made.
+        choices: Width and names.
 
     Raises:
+        ConfigError: A name that is to be changed is not there.
         DataError: No run completed, another ending, or the file cannot be written.
     """
-    shown = panels(runs)
+    choices = choices or Choices()
+    shown = renamed(panels(runs), choices.labels)
     if not shown:
         raise DataError("no run to draw: none of them completed")
-    styles = [styles for styles, _ in looks_by_panel(shown)]
-    shown = [readable(panel) for panel in shown]
+    drawn = [comparison for panel in shown for comparison in comparisons(panel)]
     with paper_style():
-        sizes = [curves_size(panel) for panel in shown]
+        sizes = [oscillation_size(comparison, choices.inches) for comparison in drawn]
         width = max(width for width, _ in sizes)
+        sizes = [oscillation_size(comparison, width) for comparison in drawn]
         figure = new_figure(width=width, height=sum(height for _, height in sizes))
-        parts = figure.subfigures(len(shown), 1, squeeze=False, height_ratios=[height for _, height in sizes])
-        rows = [
-            draw_curves(part, panel, look, inches=width, title=panel.title)
-            for part, panel, look in zip(parts[:, 0], shown, styles, strict=True)
-        ]
+        parts = figure.subfigures(len(drawn), 1, squeeze=False, height_ratios=[height for _, height in sizes])
+        rows = []
+        for i, (part, comparison) in enumerate(zip(parts[:, 0], drawn, strict=True)):
+            title = comparison.panel.title
+            heading = "" if i and title == drawn[i - 1].panel.title else title
+            look = looks([comparison.panel])
+            rows.append(draw_oscillation(part, comparison, look, inches=width, title=heading))
         figure.set_size_inches(width, sum(height for _, height in sizes) + LEGEND_ROW * sum(rows))
         return save(figure, path, title="; ".join(panel.title for panel in shown))

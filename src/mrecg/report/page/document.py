@@ -1,6 +1,5 @@
 """What the page draws, as plain values: networks, configurations, runs and plans."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
@@ -9,21 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from mrecg.errors import DataError
-from mrecg.planner.criteria import described
-from mrecg.planner.schedule import Plan
+from mrecg.planner.schedule import group_name
 from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
 from mrecg.report.gather import left_out
+from mrecg.report.missing import missing_run
 from mrecg.report.page.curves import significant, with_ids
+from mrecg.report.page.first import alone, comparison
 from mrecg.report.page.measures import measured, metric_columns
+from mrecg.report.page.networks import short_names, units
+from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
+from mrecg.report.page.sequence import in_sequence
+from mrecg.report.pairs import Finding, findings
 from mrecg.report.palette import looks
-from mrecg.report.reasons import criterion_title, reason, verdict_line
 from mrecg.runs.index import Read
 from mrecg.runs.load import BrokenRunsError
 from mrecg.runs.metrics import named
+from mrecg.runs.names import method_name
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import read_regular
+
+DROPPING = ("qdrop", "pd_quant", "genie_m")
+"""Methods whose steps leave part of the activations unquantized, and so do the losses that they log."""
 
 
 def document(runs: Sequence[Run], *, command: str, version: str, read: Read = read_regular) -> dict[str, Any]:
@@ -51,6 +58,7 @@ class Document:
 
     def __init__(self, runs: Sequence[Run], read: Read = read_regular) -> None:
         self.runs = with_ids(runs)
+        self.ids = {id(run): key for key, run in self.runs.items()}
         self.read = read
         # A run and the one that it is compared with.
         self.decisions = lru_cache(maxsize=4)(lambda key: self._decisions(self.runs[key]))
@@ -73,11 +81,11 @@ class Document:
         Raises:
             BrokenRunsError: Decisions of runs cannot be read.
         """
-        ids = {id(run): key for key, run in self.runs.items()}
         series = [(panel, one) for panel in self.panels for one in panel.series]
         names = {id(one): f"c{i}" for i, (_, one) in enumerate(series)}
         of_run = {id(run): (panel, one) for panel, one in series for run in one.runs}
-        found = compare.findings(self.panels)
+        found = findings(self.panels, self._change)
+        missing = None if found else missing_run(list(self.runs.values()))
         configurations = self._configurations(series, names)
         runs = []
         for key, run in self.runs.items():
@@ -85,7 +93,7 @@ class Document:
             values = {"id": key, "configuration": names[id(one)] if one else None, **self._run(key, run)}
             values["plan"] = self._plan(run, names[id(one)]) if one else None
             other = compare.baseline_of(panel, one) if panel and one else None
-            values["to_baseline"] = self._to_baseline(key, run, other, ids) if other else None
+            values["to_baseline"] = self._to_baseline(run, other) if other else None
             runs.append(values)
         if self.broken:
             raise BrokenRunsError(self.broken)
@@ -94,25 +102,50 @@ class Document:
             "version": version,
             "made": date.today().isoformat(),
             "subject": self._subject(),
-            "headline": narrative.headline(found, runs_of),
+            "headline": narrative.parts(found, runs_of),
+            "comparisons": [
+                comparison(one, names, self.ids, place=narrative.place_of(one, found))
+                for one in self._best_first(found)
+            ],
+            "alone": None if found else alone(runs_of, self._most_accurate(), names),
+            "missing": asdict(missing) if missing else None,
             "command": command,
             "networks": list(self.networks.values()),
             "configurations": configurations,
             "runs": runs,
             "metrics": metric_columns(),
+            "methods": self._methods(),
             "plans": list(self.plans.values()),
             "left_out": left_out(runs_of),
             "provenance": provenance({key: run for key, run in self.runs.items() if run.detailed}),
         }
 
+    def _methods(self) -> dict[str, str]:
+        """Names of the methods; of two with one name both by their own, too."""
+        own = dict.fromkeys(run.method for run in self.runs.values())
+        names = [method_name(method) for method in own]
+        return {
+            m: n if names.count(n) == 1 or m == n else f"{n} ({m})" for m, n in zip(own, names, strict=True)
+        }
+
+    def _best_first(self, found: Sequence[Finding]) -> list[Finding]:
+        best = narrative.best_of(found) if found else None
+        return sorted(found, key=lambda one: one is not best)
+
+    def _most_accurate(self) -> Series | None:
+        every = [one for panel in self.panels for one in panel.series]
+        return max(every, key=lambda one: max(compare.top1(run) or 0.0 for run in one.runs), default=None)
+
     def _subject(self) -> str:
-        titles = [network["title"] for network in self.networks.values()] or ["no completed run"]
+        titles = list(dict.fromkeys(network["title"] for network in self.networks.values())) or [
+            "no completed run"
+        ]
         return titles[0] if len(titles) == 1 else f"{len(titles)} networks: {', '.join(titles)}"
 
     def _configurations(
         self, series: Sequence[tuple[Panel, Series]], names: dict[int, str]
     ) -> list[dict[str, Any]]:
-        appearance = looks(self.panels)
+        appearance = in_sequence(self.panels, looks(self.panels))
         found = []
         for panel, one in series:
             run, look = one.first, appearance[one.label]
@@ -128,6 +161,8 @@ class Document:
                     "planner": run.planner,
                     "merge_count": compare.merge_count(run),
                     "details": _details(run),
+                    "dropped": run.method in DROPPING
+                    and run.options.get("method.keep_probability") not in ("1", "1.0"),
                     "baseline": names[id(baseline)] if baseline else None,
                     "colour": look.colour_index,
                     "dash": look.dash,
@@ -147,7 +182,8 @@ class Document:
                 "model": run.model,
                 "data": run.data,
                 "described": run.plan is not None and bool(run.plan.facts),
-                "units": _units(run),
+                "units": units(run),
+                "parent": short_names(run.unit_names)[1],
             }
         return str(self.networks[key]["id"])
 
@@ -162,7 +198,7 @@ class Document:
                 "id": f"p{len(self.plans)}",
                 "network": self._network(run),
                 "configurations": [],
-                **_plan_values(plan),
+                **plan_values(plan),
             }
         made = self.plans[key]
         if configuration not in made["configurations"]:
@@ -209,6 +245,7 @@ class Document:
             "seconds": dict(run.seconds),
             "errors": [significant(unit.error, 5) for unit in run.units],
             "losses": [significant(unit.loss, 5) for unit in run.units],
+            "floors": _floors(run),
             "groups": [[place[name] for name in group if name in place] for group in run.groups],
             "decisions": None if kept is None else decisions.flips(kept, self._names(run, kept)),
         }
@@ -219,22 +256,19 @@ class Document:
             self.folders[digest] = decisions.class_folders(run, read=self.read)
         return decisions.class_names(kept, self.folders[digest])
 
-    def _to_baseline(
-        self, key: str, run: Run, baseline: Series, ids: dict[int, str]
-    ) -> dict[str, Any] | None:
-        other = next((r for r in baseline.runs if r.seed == run.seed), None)
-        if other is None:
-            return None
-        before, after = compare.top1(other), compare.top1(run)
-        if before is None or after is None or other.evaluation_set != run.evaluation_set:
-            return None
-        mine, theirs = self.decisions(key), self.decisions(ids[id(other)])
-        same = mine is not None and theirs is not None and len(mine) == len(theirs) > 0
-        if mine is not None and theirs is not None and same and (mine[:, 0] == theirs[:, 0]).all():
-            found = decisions.change(decisions.right(theirs, 2), decisions.right(mine, 2))
-        else:
-            found = decisions.unpaired(before, after, min(run.evaluation_images, other.evaluation_images))
-        return {"run": ids[id(other)], **found}
+    def _change(self, before: Run, after: Run) -> dict[str, Any] | None:
+        return decisions.between(before, after, lambda run: self.decisions(self.ids[id(run)]))
+
+    def _to_baseline(self, run: Run, baseline: Series) -> dict[str, Any] | None:
+        other = next((one for one in baseline.runs if one.seed == run.seed), None)
+        found = self._change(other, run) if other else None
+        return {"run": self.ids[id(other)], **found} if found else None
+
+
+def _floors(run: Run) -> list[float | None]:
+    """Of each group the loss that it has in full precision after the quantized units: what it inherits."""
+    known = {one.name: one.floor for one in run.group_results if one.floor is not None}
+    return [significant(known.get(group_name(group)), 5) for group in run.groups] if known else []
 
 
 def _details(run: Run) -> dict[str, str]:
@@ -246,49 +280,3 @@ def _details(run: Run) -> dict[str, str]:
         "first layer's output": str(run.stem_output),
     }
     return found | dict(run.options)
-
-
-def _units(run: Run) -> list[dict[str, Any]]:
-    facts = {unit.name: unit for unit in run.plan.facts} if run.plan else {}
-    capacity = next((c.capacities for c in run.plan.criteria if c.name == "modcap"), ()) if run.plan else ()
-    found = []
-    for i, name in enumerate(run.unit_names):
-        unit = facts.get(name)
-        values: dict[str, Any] = {"name": name, "modcap": capacity[i] if i < len(capacity) else None}
-        if unit is not None:
-            values |= {
-                "stage": unit.stage,
-                "parameters": sum(layer.weights for layer in unit.layers),
-                "macs": unit.macs,
-                "stride": math.prod(layer.stride for layer in unit.layers),
-                "residual": unit.residual,
-                "layers": [
-                    {key: value for key, value in asdict(layer).items() if key != "macs"}
-                    for layer in unit.layers
-                ],
-            }
-        found.append(values)
-    return found
-
-
-def _plan_values(plan: Plan) -> dict[str, Any]:
-    place = {name: i for i, name in enumerate(plan.units)}
-    by = f", planned by {plan.planner}" if plan.planner else ""
-    return {
-        "heading": f"{plan.granularity}{by}",
-        "groups": [[place[name] for name in group] for group in plan.groups],
-        "merges": [{"left": place[merge.left], "reason": reason(plan, merge)} for merge in plan.merges],
-        "criteria": [
-            {
-                "name": criterion.name,
-                "difference": criterion.difference,
-                "title": criterion_title(criterion),
-                "short": described(criterion).short,
-                "capacities": [significant(value) for value in criterion.capacities],
-                "differences": [significant(value) for value in criterion.differences],
-            }
-            for criterion in plan.criteria
-        ],
-        "not_comparable": list(plan.not_comparable),
-        "note": " ".join([plan.note, *(f"{verdict_line(verdict)}." for verdict in plan.verdicts)]).strip(),
-    }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from mrecg.report import compare, narrative
+from mrecg.report import compare, missing, narrative, pairs
 from mrecg.report.figures.single import oscillation_figure, plan_figure
 from mrecg.report.page.static import HEIGHT, WIDTH, charts, picture, write_text
 from mrecg.report.page.templating import asset, template
@@ -52,7 +52,7 @@ def render_light(runs: Sequence[Run], folders: Sequence[Path]) -> str:
         policy=POLICY,
         style=Markup(asset("css/base.css")),
         version=version("mrecg"),
-        headline=narrative.headline(compare.findings(shown), runs),
+        headline=narrative.headline(pairs.findings(shown), runs),
         failed=[run for run in runs if not run.completed],
         columns=columns(),
         numeric=numeric(),
@@ -65,6 +65,6 @@ def render_light(runs: Sequence[Run], folders: Sequence[Path]) -> str:
         charts=charts(single.curves, single.groups) if single else [],
         size=(WIDTH, HEIGHT),
         run=single,
-        repeat=narrative.reproduce(single) if single else "",
+        repeat=missing.reproduce(single) if single else "",
         full=shlex.join(["mrecg", "report", *map(str, folders)]),
     )

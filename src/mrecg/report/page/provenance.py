@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mrecg.report.narrative import reproduce
+from mrecg.report.missing import reproduce
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import yaml_mapping
 

@@ -17,9 +17,9 @@ from mrecg.report.gather import load_runs
 from mrecg.report.page.curves import curves
 from mrecg.report.page.document import document
 from mrecg.report.page.light import write_light
+from mrecg.report.page.sequence import palette
 from mrecg.report.page.static import write_text
 from mrecg.report.page.templating import asset, template
-from mrecg.report.palette import COLOURS_DARK, COLOURS_LIGHT
 from mrecg.runs.find import find_runs
 from mrecg.runs.index import Read
 from mrecg.runs.reader import Reader
@@ -27,29 +27,23 @@ from mrecg.runs.records import Run
 from mrecg.system.checked_read import read_regular
 
 SECTIONS = (
-    ("headline", "Headline", ""),
+    ("result", "Result", ""),
+    (
+        "configurations",
+        "All configurations",
+        "Means over seeds. To block: points of top-1 against the block-wise run of the same seeds.",
+    ),
     (
         "oscillation",
-        "Oscillation",
-        "The relative error between the quantized and the full-precision network after every unit. What a "
-        "spike destroys never comes back; merging its neighbours shall remove it.",
+        "Error of all configurations",
+        "The relative error between the quantized and the full-precision network after each unit. Inside a "
+        "merge the error may be larger than one by one; what counts is the error at its end.",
     ),
     (
         "plan",
-        "Plan",
+        "Plan, and why",
         "Which neighbouring units are optimised jointly, and why: a large difference in capacity between "
         "neighbours is where the error jumps.",
-    ),
-    (
-        "curves",
-        "Loss curves",
-        "The optimisation of every group of units. Enlarge one by a click, or by the button beside its name.",
-    ),
-    (
-        "ablation",
-        "Ablation",
-        "What the number of merges, the bits, the planner and the method each do: means over seeds, with the "
-        "least and the largest.",
     ),
     (
         "tradeoff",
@@ -58,13 +52,31 @@ SECTIONS = (
         "front in both.",
     ),
     (
+        "shares",
+        "Inherited, added, repaired",
+        "The error at the end of each group: what it inherits from the units before it (and would have in "
+        "full precision, too), what its own quantization adds, or what its optimisation repaired.",
+    ),
+    (
+        "ablation",
+        "What the runs vary in",
+        "Top-1, error into the head and largest loss against each setting: means over seeds, with the least "
+        "and the largest.",
+    ),
+    (
         "decisions",
-        "Decisions",
+        "Changed decisions",
         "Equal accuracies can hide other decisions: which classes lose, and how many images flip, both ways.",
     ),
     (
+        "curves",
+        "Loss curves",
+        "The optimisation of every group of units, by the unit at its end, one method at a time: "
+        "QDrop's losses are measured with half of the activations unquantized, and compare with no other's.",
+    ),
+    (
         "provenance",
-        "What was run",
+        "Settings and commands",
         "Settings, environments, and the commands that repeat the runs and this page.",
     ),
 )
@@ -75,7 +87,7 @@ MUCH_TEXT = 5_000_000
 """Characters of a block from which on it is packed in less time."""
 STYLES = ("base", "parts", "print")
 SCRIPTS = (
-    *("dom", "data", "state", "theme", "chart", "table", "controls", "filters", "units"),
+    *("dom", "data", "state", "theme", "chart", "table", "controls", "filters", "units", "pair", "heat"),
     *(name for name, _, _ in SECTIONS),
     "main",
 )
@@ -148,7 +160,7 @@ def render(values: Mapping[str, Any], lines: Mapping[str, Any]) -> str:
     library, packed = _library()
     blocks = {
         # The palette travels with the data: the page's colours are those of the figures for papers.
-        "document": _pack(_json({**values, "palette": {"light": COLOURS_LIGHT, "dark": COLOURS_DARK}})),
+        "document": _pack(_json({**values, "palette": palette()})),
         "curves": _pack(_json(lines)),
         "plotly": packed,
     }
@@ -207,7 +219,8 @@ def _facts(values: Mapping[str, Any]) -> list[str]:
     facts = [
         _plural(len(runs), "run"),
         _plural(len(configurations), "configuration"),
-        *(", ".join(dict.fromkeys(one[key] for one in configurations)) for key in ("method", "bits")),
+        ", ".join(dict.fromkeys(values["methods"][one["method"]] for one in configurations)),
+        ", ".join(dict.fromkeys(one["bits"] for one in configurations)),
     ]
     seeds = {run["seed"] for run in runs if run["configuration"] is not None}
     facts += [_plural(len(seeds), "seed") if seeds else "", f"{failed} not completed" if failed else ""]

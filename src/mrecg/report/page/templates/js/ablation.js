@@ -1,53 +1,49 @@
 /**
- * The ablation: accuracy, index and peak against what the runs vary in.
+ * The ablation: accuracy, error into the head and largest loss against what the runs vary in.
  */
 
 const OUTCOMES = [
   { key: "top1", title: "Top-1 accuracy (%)", scale: 100 },
-  { key: "error_index", title: "Oscillation index", scale: 1 },
-  { key: "error_peak", title: "Largest error", scale: 1 },
+  { key: "head_error", title: "Error into the head", scale: 1 },
+  { key: "loss_peak", title: "Largest loss", scale: 1 },
 ];
 
 const AGAINST = {
   merges: {
     title: "Merge count", axis: "Merged pairs", of: mergedPairs, numeric: true,
     // Runs without merges are where every planner's line starts.
-    line: (run) => [run.of.method, run.of.planner || run.of.granularity, run.of.bits],
-    example: "planner.merge_count=0,1,2,4",
+    line: (run) => [doc.methods[run.of.method], run.of.planner || run.of.granularity, run.of.bits],
   },
   bits: {
-    title: "Bits", axis: "", of: (run) => run.of.bits, line: (run) => [run.of.method, run.of.granularity, run.of.planner],
-    example: "bits=w2a4,w4a4,w8a8",
+    title: "Bits", axis: "", of: (run) => run.of.bits, line: (run) => [doc.methods[run.of.method], run.of.granularity, run.of.planner],
   },
   planner: {
-    title: "Planner", axis: "", of: (run) => run.of.planner || run.of.granularity, line: (run) => [run.of.method, run.of.bits],
-    example: "granularity=mixed planner=loss,modcap,error",
+    title: "Planner", axis: "", of: (run) => run.of.planner || run.of.granularity, line: (run) => [doc.methods[run.of.method], run.of.bits],
   },
   method: {
-    title: "Method", axis: "", of: (run) => run.of.method, line: (run) => [run.of.granularity, run.of.planner, run.of.bits],
-    example: "method=adaround,brecq,qdrop",
+    title: "Method", axis: "", of: (run) => doc.methods[run.of.method], line: (run) => [run.of.granularity, run.of.planner, run.of.bits],
   },
 };
 
 function buildAblation() {
-  const tabs = segments("Against", "against", Object.entries(AGAINST).map(([key, { title }]) => [key, title]), currentAgainst);
+  const tabs = segments("Against", "against", Object.entries(AGAINST).map(([name, { title }]) => [name, title]), currentAgainst);
   const network = networkPicker();
-  const missing = h("p", { class: "missing" });
   const key = h("ul", { class: "key", "aria-label": "Lines" });
   const note = h("p", { class: "basis" });
   const panels = OUTCOMES.map((outcome) => new Chart({ title: outcome.title.replace(" (%)", ""), height: 300, draw: (width) => drawAblation(outcome, width) }));
-  fill(byId("ablation-body"), h("div", { class: "panel" }, h("div", { class: "row" }, tabs, network), missing, key, note, h("div", { class: "thirds" }, panels.map((panel) => panel.element))));
+  fill(byId("ablation-body"), h("div", { class: "panel" }, h("div", { class: "row" }, tabs, network), key, note, h("div", { class: "thirds" }, panels.map((panel) => panel.element))));
   const update = () => {
+    const open = varying();
+    showSection("ablation", open.length > 0);
+    if (!open.length) return;
     tabs.update();
-    const reason = whyNoAblation();
-    missing.textContent = reason;
-    missing.hidden = !reason;
-    key.hidden = Boolean(reason);
-    const lines = reason ? [] : ablationLines();
+    tabs.hidden = open.length < 2;
+    Object.keys(AGAINST).forEach((name, i) => { tabs.querySelectorAll("label")[i].hidden = !open.includes(name); });
+    const lines = ablationLines();
     fill(key, lines.map((line) => h("li", {}, lineSwatch(line), line.name)));
     note.textContent = lines.note ?? "";
-    panels.forEach((panel) => {
-      panel.element.hidden = Boolean(reason);
+    panels.forEach((panel, i) => {
+      panel.rename(`${OUTCOMES[i].title.replace(" (%)", "")} against ${AGAINST[currentAgainst()].title.toLowerCase()}`);
       panel.refresh();
     });
   };
@@ -70,19 +66,16 @@ function networkRuns() {
   return visibleRuns().filter((run) => run.of.network === network);
 }
 
-/** The chosen tab; else the first in which the runs vary. */
-function currentAgainst() {
-  if (AGAINST[state.against]) return state.against;
+/** What the runs vary in. */
+function varying() {
   const runs = networkRuns();
-  return Object.keys(AGAINST).find((key) => new Set(runs.map(AGAINST[key].of)).size > 1) ?? "merges";
+  return Object.keys(AGAINST).filter((key) => new Set(runs.map(AGAINST[key].of)).size > 1);
 }
 
-function whyNoAblation() {
-  const { title, of, example } = AGAINST[currentAgainst()];
-  const values = new Set(networkRuns().map(of));
-  if (values.size > 1) return "";
-  const what = values.size ? `All runs here have the same ${title.toLowerCase()}: ${[...values][0]}.` : "No completed run is left by the filter.";
-  return `${what} To see its effect, add runs that differ in it, for example mrecg quantize -m ${example}.`;
+/** The chosen tab; else the first in which the runs vary. */
+function currentAgainst() {
+  const found = varying();
+  return found.includes(state.against) ? state.against : found[0] ?? "merges";
 }
 
 /**
@@ -113,7 +106,7 @@ function fewLines(lines) {
   if (lines.length <= MOST_LINES) return lines;
   const [, bits] = split(currentPlace());
   const here = lines.filter(({ look }) => currentAgainst() === "bits" || look.bits === bits);
-  const best = ({ members }) => Math.max(...members.map((run) => run.top1 ?? -(run.error_peak ?? 0)));
+  const best = ({ members }) => Math.max(...members.map((run) => run.top1 ?? -(run.head_error ?? 0)));
   const left = (here.length ? here : lines).sort((a, b) => best(b) - best(a)).slice(0, MOST_LINES);
   return Object.assign(left, { note: `Shown: ${left.length} of ${lines.length} lines, the most accurate${currentAgainst() === "bits" ? "" : ` at ${bits}`}; the filter leads to the others.` });
 }
@@ -148,7 +141,7 @@ function lineSwatch(line) {
 }
 
 function drawAblation({ key, title, scale }, width) {
-  if (whyNoAblation()) return { missing: whyNoAblation() };
+  if (!varying().length) return { missing: "All runs here have the same settings." };
   const { axis, numeric, of } = AGAINST[currentAgainst()];
   const lines = ablationLines();
   const categories = numeric ? [] : [...new Set(networkRuns().map(of))];

@@ -25,12 +25,13 @@ class Chart {
    * @param {boolean} [options.small] one of many: no downloads, no numbers, no interaction
    * @param {Node[]} [options.controls]
    * @param {number} [options.least] px below which it scrolls sideways
+   * @param {boolean} [options.quiet] whether its summary is for screen readers alone
    */
-  constructor({ title, draw, height = DEFAULT_HEIGHT, small = false, controls = [], least = 0, open = null }) {
+  constructor({ title, draw, height = DEFAULT_HEIGHT, small = false, controls = [], least = 0, open = null, quiet = false }) {
     Object.assign(this, { title, draw, height, small, visible: false, drawn: false, drawing: null, pending: null });
     this.plot = h("div", { class: "plot", role: "img", "aria-label": title });
     this.plot.style.minHeight = `${this.heightAt(innerWidth)}px`;
-    this.words = h("p", { class: "summary" });
+    this.words = h("p", { class: quiet ? "summary sr" : "summary" });
     this.empty = h("p", { class: "missing", hidden: true });
     this.scroller = h("div", { class: "scroll-x" }, this.plot);
     if (least) this.plot.style.minWidth = `${least}px`;
@@ -41,6 +42,11 @@ class Chart {
     charts.set(this.element, this);
     nearness.observe(this.element);
     sizes.observe(this.scroller);
+  }
+
+  rename(title) {
+    this.title = title;
+    this.caption.querySelector(".chart-title").textContent = title;
   }
 
   heightAt(width) {
@@ -160,6 +166,8 @@ class Chart {
 }
 
 const NEAR = "500px";
+/** Charts from which on those out of sight are given up. */
+const MANY = 150;
 const nearness = new IntersectionObserver(
   (entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -167,7 +175,7 @@ const nearness = new IntersectionObserver(
       if (!chart) continue;
       chart.visible = isIntersecting;
       if (isIntersecting) chart.paint();
-      else if (chart.small && !printing) chart.release();
+      else if (chart.small && !printing && charts.size > MANY) chart.release();
     }
   },
   { rootMargin: `${NEAR} 0px` },

@@ -67,8 +67,8 @@ function split(place) {
 const FACETS = [
   { key: "network", title: "Network", of: (run) => run.of.network, name: (id) => networkTitle(networkById.get(id)) },
   { key: "bits", title: "Bits", of: (run) => run.of.bits, name: (value) => value },
-  { key: "method", title: "Method", of: (run) => run.of.method, name: (value) => value },
-  { key: "granularity", title: "Granularity", of: (run) => run.of.granularity, name: (value) => value },
+  { key: "method", title: "Method", of: (run) => run.of.method, name: (value) => doc.methods[value] },
+  { key: "granularity", title: "Granularity", of: (run) => run.of.granularity, name: (value) => (value === "block" ? "block-wise" : value) },
   { key: "planner", title: "Planner", of: (run) => run.of.planner, name: (value) => value || "none" },
   { key: "seed", title: "Seed", of: (run) => String(run.seed), name: (value) => value },
 ];
@@ -160,8 +160,7 @@ function summary(runs) {
   return {
     top1: of("top1"),
     fp: of("fp_top1"),
-    index: of("error_index"),
-    peak: of("error_peak"),
+    head: of("head_error"),
     seconds: of("total_seconds"),
     size: of("size"),
     sizeFp: of("size_fp"),

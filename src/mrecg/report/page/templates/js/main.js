@@ -8,14 +8,15 @@ async function start() {
   readAddress();
   applyTheme();
   buildFilters();
-  buildHeadline();
+  guarded("result", panels.result);
   wireNavigation();
-  await painted();  // the headline stands while the plotting library, a second's work, starts
+  await painted();  // the result stands while the plotting library, a second's work, starts
   performance.mark("headline");
   await loadPlotly(library);
+  for (const chart of charts.values()) if (chart.visible) chart.paint();
+  requestAnimationFrame(() => performance.mark("figure"));
   for (const [name, build] of Object.entries(panels)) {
-    guarded(name, build);
-    if (name === "oscillation") requestAnimationFrame(() => performance.mark("figure"));
+    if (name !== "result") guarded(name, build);
     await idle();
   }
   document.documentElement.dataset.ready = "true";
@@ -87,6 +88,12 @@ function markSection(id) {
     if (link.dataset.section === id) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
+}
+
+/** A section that has nothing to show is not there. */
+function showSection(id, on) {
+  byId(id).hidden = !on;
+  document.querySelector(`nav a[data-section="${id}"]`).parentElement.hidden = !on;
 }
 
 function goTo(id, focus) {

@@ -2,59 +2,57 @@
  * The oscillation figure: the error after every unit along the network.
  */
 
-const MEASURES = {
-  error: { values: "errors", title: "Relative error" },
-  loss: { values: "losses", title: "Reconstruction loss" },
-};
-
 function buildOscillation() {
   const chart = new Chart({
     title: "Error after every unit",
     height: (width) => (width < 600 ? 420 : 460),
     draw: drawOscillation,
     controls: [
-      segments("Quantity", "measure", [["error", "Error"], ["loss", "Loss"]]),
       segments("Scale", "scale", [["linear", "Linear"], ["log", "Log"]], oscillationScale),
       segments("Lines", "lines", [["mean", "Means"], ["runs", "Runs"]]),
     ],
   });
+  const heat = new Chart({ title: "Change against block-wise, unit by unit", height: heatHeight, draw: drawHeat });
   const focus = picker(
     "Shaded merges",
     "focus",
     () => shownConfigurations().filter((c) => c.merges.high > 0).map((c) => [c.id, c.label]),
     () => focusedConfiguration()?.id ?? "",
   );
-  fill(byId("oscillation-body"), h("div", { class: "panel" }, h("div", { class: "row" }, placePicker(), focus), legend("Configurations shown"), chart.element));
-  const scales = chart.element.querySelectorAll(".segments")[1];
-  watch(["measure", "scale", "shown", "focus", "lines", "place", "theme", ...FILTER_KEYS], () => {
+  fill(byId("oscillation-body"), h("div", { class: "panel" }, h("div", { class: "row" }, placePicker(), focus), legend("Configurations shown"), chart.element, heat.element));
+  const scales = chart.element.querySelector(".segments");
+  const redraw = () => {
+    heat.element.hidden = heatRows().length < LEAST_ROWS;
+    if (!heat.element.hidden) heat.refresh();
+  };
+  watch(["place", "theme", ...FILTER_KEYS], redraw);
+  watch(["scale", "shown", "focus", "lines", "place", "theme", ...FILTER_KEYS], () => {
     focus.update();
     scales.update();
     chart.refresh();
   });
   chart.refresh();
+  redraw();
 }
 
-/** Logarithmic unless chosen otherwise, where the largest value is far above the usual one. */
 function oscillationScale() {
-  if (state.scale) return state.scale;
-  return state.measure === "loss" ? "log" : "linear";
+  return state.scale || "linear";
 }
 
 /** Mean, least and largest value after each unit. */
-function unitSpread(configuration, key) {
+function unitSpread(configuration) {
   const units = networkById.get(configuration.network).units.length;
-  return Array.from({ length: units }, (_, i) => spread(configuration.runs.map((run) => run[key][i])));
+  return Array.from({ length: units }, (_, i) => spread(configuration.runs.map((run) => run.errors[i])));
 }
 
 function drawOscillation(width) {
   const shown = shownConfigurations();
   if (!shown.length) return { missing: "No completed run is left by the filter." };
   const network = networkById.get(shown[0].network);
-  const { values: key, title } = MEASURES[state.measure] ?? MEASURES.error;
   const log = oscillationScale() === "log";
-  const series = shown.map((configuration) => ({ configuration, values: unitSpread(configuration, key) }));
+  const series = shown.map((configuration) => ({ configuration, values: unitSpread(configuration) }));
   const all = series.flatMap(({ values }) => values.flatMap((v) => [v.low, v.high])).filter((v) => isNumber(v) && (!log || v > 0));
-  if (!all.length) return { missing: `No ${title.toLowerCase()} was measured in these runs.` };
+  if (!all.length) return { missing: "No error was measured in these runs." };
   const focus = focusedConfiguration();
   const common = focus ? commonGroups(focus.runs) : { groups: [], runs: 0 };
   const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -64,13 +62,13 @@ function drawOscillation(width) {
     data: series.flatMap((one) => linesOf(one, width)),
     layout: {
       margin: { l: 8, r: 14, t: 26, b: 8, pad: 0 },
-      xaxis: unitAxis(network, width),
-      yaxis: { title, range, ...(log ? logTicks(low, high * 1.2) : { type: "linear" }) },
+      xaxis: { ...unitAxis(network, width), title: unitAxisTitle(network) },
+      yaxis: { title: "Relative error", range, ...(log ? logTicks(low, high * 1.2) : { type: "linear" }) },
       shapes: focus ? groupShapes(common.groups, colourOf(focus)) : [],
       annotations: [...spikes(series, network, band, width, range, log), ...(focus ? groupLabels(common.groups, network, band) : [])],
     },
-    summary: oscillationWords(series, network, focus, common, title),
-    numbers: () => unitNumbers(series, network, title),
+    summary: oscillationWords(series, network, focus, common),
+    numbers: () => unitNumbers(series, network),
     hover: (points) => oscillationTip(Math.round(points[0].x), series, network, focus, common),
   };
 }
@@ -87,9 +85,8 @@ function linesOf({ configuration, values }, width) {
     found.push({ ...edge, y: values.map((v) => v.high), fill: "tonexty", fillcolor: faded(colour, 0.16) });
   }
   if (state.lines === "runs") {
-    const key = MEASURES[state.measure].values;
     for (const run of configuration.runs) {
-      found.push({ ...shared, y: run[key], mode: "lines", line: { width: 1, color: colour, dash: configuration.dash }, opacity: 0.55, hoverinfo: "skip" });
+      found.push({ ...shared, y: run.errors, mode: "lines", line: { width: 1, color: colour, dash: configuration.dash }, opacity: 0.55, hoverinfo: "skip" });
     }
   }
   found.push({
@@ -121,26 +118,32 @@ function spikes(series, network, band, width, [low, high], log) {
     text: plain(text),
     showarrow: true, arrowhead: 0, arrowwidth: 1, arrowcolor: ink("soft"), ax: 0, ay: -20,
     xanchor: i * band > width - 150 ? "right" : i * band < 60 ? "left" : "center",
-    font: { size: 11.5, color: ink("ink") }, bgcolor: faded(ink("card"), 0.85), borderpad: 1,
+    font: { size: 11.5, color: colourOf(owner(series, i, value)) }, bgcolor: faded(ink("card"), 0.85), borderpad: 1,
   }));
 }
 
-function oscillationWords(series, network, focus, common, title) {
-  const said = series.slice(0, 3).map(({ configuration, values }) => {
+/** Whose value it is. */
+function owner(series, i, value) {
+  return series.find(({ values }) => values[i].mean === value).configuration;
+}
+
+function oscillationWords(series, network, focus, common) {
+  const said = series.slice(0, MOST_SHOWN).map(({ configuration, values }) => {
     const means = values.map((v) => v.mean ?? -Infinity);
     const worst = means.indexOf(Math.max(...means));
     return `${configuration.label}: largest ${short(means[worst])} after ${network.units[worst].name}, ${short(means.at(-1))} at the end`;
   });
-  const more = series.length > 3 ? ` and ${series.length - 3} more` : "";
+  const more = series.length > MOST_SHOWN ? ` and ${series.length - MOST_SHOWN} more` : "";
   const merged = common.groups.filter((group) => group.length > 1).map((group) => groupName(group.map((i) => network.units[i].name)));
   const how = focus && focus.runs.length > common.runs ? ` (in ${common.runs} of ${focus.runs.length} runs)` : "";
   const shade = merged.length ? ` Shaded: units that ${focus.label} optimises jointly${how}.` : "";
-  return `${title}, mean over seeds${series.some(({ configuration }) => configuration.runs.length > 1) ? " with the range of the seeds" : ""}. ${said.join("; ")}${more}.${shade}`;
+  const several = series.some(({ configuration }) => configuration.runs.length > 1);
+  return `Relative error${several ? ", mean over seeds with their range" : ""}. ${said.join("; ")}${more}.${shade}`;
 }
 
-function unitNumbers(series, network, title) {
+function unitNumbers(series, network) {
   return {
-    columns: [{ title: "Unit" }, ...series.map(({ configuration }) => ({ title: configuration.label, number: true, note: title }))],
+    columns: [{ title: "Unit" }, ...series.map(({ configuration }) => ({ title: configuration.label, number: true }))],
     rows: network.units.map((unit, i) => [
       { text: unit.name },
       ...series.map(({ values }) => ({ text: short(values[i].mean), small: RANGE(values[i], short) })),

@@ -88,7 +88,7 @@ function drawPlan(width) {
     data.push({
       type: "bar", x: criterion.differences.map((_, i) => i + 0.5), y: criterion.differences, yaxis: "y2", width: 0.45, hoverinfo: "none",
       marker: {
-        color: criterion.differences.map((_, i) => faded(joined.has(i) ? own : plainBar, plan.not_comparable[i] ? 0.25 : 1)),
+        color: criterion.differences.map((_, i) => (plan.not_comparable[i] ? ink("card") : joined.has(i) ? own : plainBar)),
         line: { width: 1.4, color: criterion.differences.map((_, i) => (joined.has(i) ? own : plainBar)) },
       },
     });
@@ -145,10 +145,21 @@ function stripPoints(network) {
 
 function planWords(plan, network, criterion) {
   const merged = plan.groups.filter((group) => group.length > 1).map((group) => groupName(group.map((i) => network.units[i].name)));
-  const what = merged.length ? `${plan.heading} merges ${merged.join(", ")}` : `${plan.heading} merges nothing`;
+  const what = merged.length ? `Merged: ${merged.join(", ")} (${plan.heading})` : `Nothing is merged (${plan.heading})`;
   const most = criterion ? criterion.differences.indexOf(Math.max(...criterion.differences.map((v) => v ?? -Infinity))) : -1;
   const largest = most >= 0 ? ` The largest difference is between ${network.units[most].name} and ${network.units[most + 1].name}.` : "";
-  return `${what}.${largest} Above: capacity of every unit; below: differences of neighbours, hollow where the two are not comparable; strip: units by stage, ÷ marks a stride.`;
+  return `${what}.${largest}${passedOver(plan, network, criterion)} Above: capacity of each unit; below: differences of neighbours, hollow where the two are not comparable; blue: merged; strip: units by stage, ÷ marks a stride.`;
+}
+
+/** Pairs that rank before one that is merged, and are not: the plan may not touch them, or held-out images said no. */
+function passedOver(plan, network, criterion) {
+  if (!criterion || !plan.merges.length) return "";
+  const joined = new Set(plan.groups.flatMap((group) => group.slice(0, -1)));
+  const least = Math.min(...[...joined].map((i) => criterion.differences[i] ?? Infinity));
+  const pairs = criterion.differences.map((value, i) => ({ value, i })).filter(({ value, i }) => value > least && !joined.has(i));
+  const names = pairs.sort((a, b) => b.value - a.value).map(({ i }) => groupName([network.units[i].name, network.units[i + 1].name]));
+  if (!names.length) return "";
+  return ` Ranked before the last of them, but not merged: ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}.`;
 }
 
 function planNumbers(plan, network, joined) {

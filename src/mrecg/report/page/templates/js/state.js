@@ -5,9 +5,9 @@
 /** Values of a new page; lists come from checkboxes, null means "chosen by the page". */
 const DEFAULTS = {
   network: [], bits: [], method: [], granularity: [], planner: [], seed: [],
-  place: "", pair: "", measure: "error", scale: "", shown: [], focus: "", lines: "mean",
+  place: "", pair: "", scale: "", shown: [], focus: "", lines: "mean",
   plan: "", criterion: "",
-  curve: "reconstruction", axis: "log", smooth: "0",
+  curve: "reconstruction", optimiser: "", axis: "log", smooth: "0",
   against: "", time: "log", run: "", theme: "",
 };
 const FILTER_KEYS = ["network", "bits", "method", "granularity", "planner", "seed"];
@@ -87,15 +87,26 @@ function shownConfigurations() {
   const chosen = all.filter((configuration) => state.shown.includes(configuration.id));
   if (chosen.length) return chosen;
   if (all.length <= MOST_SHOWN) return all;
-  const rank = (configuration) => configuration.top1.mean ?? -(configuration.peak.mean ?? 0);
+  const rank = (configuration) => configuration.top1.mean ?? -(configuration.head.mean ?? 0);
   const sorted = [...all].sort((a, b) => Boolean(b.baseline) - Boolean(a.baseline) || rank(b) - rank(a));
   const keep = new Set();
-  for (const best of sorted) {
-    if (keep.size >= MOST_SHOWN - 1) break;
+  for (const best of spreadOut(sorted)) {
+    if (keep.size >= MOST_SHOWN) break;
     if (all.some((other) => other.id === best.baseline)) keep.add(best.baseline);
     keep.add(best.id);
   }
   return all.filter((configuration) => keep.has(configuration.id));
+}
+
+/** Of a sequence of merge counts the ends and some between them come first. */
+function spreadOut(sorted) {
+  const merging = sorted.filter((configuration) => configuration.baseline);
+  const alike = new Set(merging.map(({ method, planner }) => `${method} ${planner}`)).size === 1;
+  if (!alike || new Set(merging.map(({ merge_count: k }) => k)).size < merging.length) return sorted;
+  const inOrder = [...merging].sort((a, b) => a.merge_count - b.merge_count);
+  const few = Math.min(MOST_SHOWN - 1, inOrder.length);
+  const chosen = Array.from({ length: few }, (_, i) => inOrder[Math.round((i * (inOrder.length - 1)) / Math.max(1, few - 1))]);
+  return [...new Set([...chosen, ...sorted])];
 }
 
 /** The configuration whose merges are shaded: the chosen one, else the best of those that merge. */

@@ -77,7 +77,9 @@ function logTicks(low, high, most = 6) {
     if (decades <= 2.4 || e % every === 0) values.push(...steps.map((step) => Number(`${step}e${e}`)));
   }
   const inside = values.filter((value) => value >= low * 0.99 && value <= high * 1.01);
-  const thin = inside.length > most ? inside.filter((_, i) => i % Math.ceil(inside.length / most) === 0) : inside;
+  const whole = inside.length > most ? inside.filter((_, i) => i % Math.ceil(inside.length / most) === 0) : inside;
+  // Where the range holds no such number, or one alone, its ends are better than nothing.
+  const thin = whole.length > 1 ? whole : [low, high].map((value) => Number(value.toPrecision(3)));
   return { type: "log", tickmode: "array", tickvals: thin, ticktext: thin.map(tickText) };
 }
 

@@ -13,8 +13,18 @@ const MOST_POINTS = 250;
 function buildTradeoff() {
   const panels = COSTS.map((cost) => new Chart({ title: cost.title, height: TRADEOFF_HEIGHT, draw: (width) => drawTradeoff(cost, width) }));
   fill(byId("tradeoff-body"), h("div", { class: "panel" }, h("div", { class: "row" }, networkPicker()), h("div", { class: "halves" }, panels.map((panel) => panel.element))));
-  watch(["place", "theme", ...FILTER_KEYS], () => panels.forEach((panel) => panel.refresh()));
-  panels.forEach((panel) => panel.refresh());
+  const update = () => panels.forEach((panel, i) => {
+    panel.element.hidden = i > 0 && !costVaries(COSTS[i]);
+    if (!panel.element.hidden) panel.refresh();
+  });
+  watch(["place", "theme", ...FILTER_KEYS], update);
+  update();
+}
+
+/** Whether the configurations differ in a cost; the size is the same wherever the bits are. */
+function costVaries({ key }) {
+  const [network] = split(currentPlace());
+  return new Set(visibleConfigurations().filter((c) => c.network === network).map((c) => c[key].mean)).size > 1;
 }
 
 /** Points that no other one beats in both: cheaper and at least as accurate. */

@@ -8,22 +8,38 @@
  * @returns {Object} a Plotly axis
  */
 function unitAxis(network, width) {
-  const names = network.units.map((unit) => unit.name);
+  const names = network.units.map((unit) => unit.short);
   const band = bandOf(network, width);
-  const longest = Math.max(...names.map((name) => name.length));
   const every = band >= 11 ? 1 : Math.ceil(11 / band);
   const ticks = names.map((_, i) => i).filter((i) => i % every === 0);
   const letters = width < 600 ? 15 : 26;
+  const flat = clear(ticks.map((i) => clipped(names[i], letters)), every * band);
   return {
     tickmode: "array",
     tickvals: ticks,
-    ticktext: ticks.map((i) => plain(clipped(names[i], letters))),
-    tickangle: longest * 6.4 < band ? 0 : band < 30 ? -90 : -45,
+    ticktext: ticks.map((i) => (flat ? inLines(clipped(names[i], letters)).map(plain).join("<br>") : plain(clipped(names[i], letters)))),
+    tickangle: flat ? 0 : band < 30 ? -90 : -45,
     range: [-0.6, names.length - 0.4],
     showgrid: false,
     showline: true,
     tickfont: { size: width < 600 ? 10 : 11 },
   };
+}
+
+/** A unit that is named by its first and last module takes two lines. */
+function inLines(name) {
+  return name.split(/(?<=.-)(?=.)/);
+}
+
+/** Whether names beside each other do not touch. */
+function clear(names, band) {
+  const wide = names.map((name) => Math.max(...inLines(name).map((part) => part.length)));
+  return wide.every((letters, i) => !i || 3.3 * (letters + wide[i - 1]) + 6 < band);
+}
+
+/** What the names at the axis leave out. */
+function unitAxisTitle(network) {
+  return network.parent ? `Unit (${plain(network.parent)}N)` : "Unit";
 }
 
 /** Width of one unit's column, px, about. */
@@ -49,20 +65,12 @@ function groupShapes(groups, colour, top = 1) {
 function groupLabels(groups, network, band, top = 1) {
   return groups
     .filter((group) => group.length > 1)
-    .map((group) => ({ group, text: tailName(group.map((i) => network.units[i].name)) }))
+    .map((group) => ({ group, text: groupName(group.map((i) => network.units[i].short)) }))
     .filter(({ group, text }) => text.length * 6.2 < (group.length + 0.6) * band)
     .map(({ group, text }) => ({
       x: (group[0] + group.at(-1)) / 2, y: top + 0.014, xref: "x", yref: "paper", yanchor: "bottom",
       text: plain(text), showarrow: false, font: { size: 11, color: ink("soft") },
     }));
-}
-
-/** A group's name without the path that its units share, but for a number at its end: 3+4, or 4.0+1. */
-function tailName(names) {
-  const parent = names[0].slice(0, names[0].lastIndexOf(".") + 1);
-  const name = groupName(names);
-  if (!parent || name !== `${parent}${name.slice(parent.length)}` || names.some((one) => one.lastIndexOf(".") + 1 !== parent.length)) return name;
-  return name.slice(parent.search(/[^.]*\.$/) + (/(^|\.)\d+\.$/.test(parent) ? 0 : parent.match(/[^.]*\.$/)[0].length));
 }
 
 /** What a tooltip says of a unit. */
