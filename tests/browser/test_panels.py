@@ -193,7 +193,8 @@ def test_a_sweep_over_merges_has_a_heat_map_and_shades_of_one_hue(visit, tmp_pat
     assert sorted(names) == ["1 merge", "2 merges", "4 merges"]
     assert "QDrop" in page.locator("#result .headline").inner_text()
     strokes = page.evaluate(
-        "[...document.querySelectorAll('#configurations .swatch path:first-child')].map((p) => p.getAttribute('stroke'))"
+        "[...document.querySelectorAll('#configurations .swatch path:first-child')]"
+        ".map((p) => p.getAttribute('stroke'))"
     )
     assert len(set(strokes)) == 4 and sum("--k1" in one or "--k2" in one for one in strokes) >= 3
 
