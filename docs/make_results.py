@@ -3,25 +3,28 @@
 ``python docs/make_results.py write`` fills every block of the page between ``<!-- results NAME -->`` and
 ``<!-- end -->`` with what ``mrecg report docs/results/NAME.json --markdown --figures FOLDER`` makes, and
 ``check`` says whether that would change the page. ``mrecg report RUNS --json FILE`` makes such a file.
-A block ``<!-- summary NAME NAME ... -->`` gets one table of networks, bits and recipes from several files.
+A block ``<!-- summary NAME NAME ... -->`` gets one table of networks, bits and recipes from several files,
+``<!-- correlations -->`` one of how well each measure along the units follows top-1, from all files.
 """
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import correlation, fmean
 
 from mrecg.errors import DataError, MrecgError
 from mrecg.report.collection import read_collection
 from mrecg.report.compare import panels
 from mrecg.report.figures.write import figures_by_panel, paper_figures
 from mrecg.report.markdown import markdown
+from mrecg.runs.metrics import METRICS, Metric
 from mrecg.runs.records import Run
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- results ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 SUMMARY = re.compile(r"(<!-- summary ([\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+CORRELATIONS = re.compile(r"(<!-- correlations -->\n).*?(<!-- end -->\n)", re.DOTALL)
 PICTURES = ("-oscillation.svg", "-ablation-merges.svg")
 """Endings of the figures that the page shows."""
 
@@ -40,7 +43,11 @@ def page(docs: Path) -> str:
         files = [docs / "results" / f"{name}.json" for name in found[2].split()]
         return f"{found[1]}\n{table([run for file in files for run in read_collection(file)])}\n\n{found[3]}"
 
-    return SUMMARY.sub(summary, BLOCK.sub(block, (docs / "results.md").read_text(encoding="utf-8")))
+    def measures(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{correlation_table(result_sets(docs / 'results'))}\n\n{found[2]}"
+
+    text = (docs / "results.md").read_text(encoding="utf-8")
+    return CORRELATIONS.sub(measures, SUMMARY.sub(summary, BLOCK.sub(block, text)))
 
 
 METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m", "closed_form")
@@ -91,6 +98,71 @@ def _cell(runs: Sequence[Run]) -> str:
     kl = f", KL {fmean(kls):.2f}" if len(kls) == len(runs) else ""
     seeds = f" ({len(runs)} seeds)" if len(runs) > 1 else ""
     return f"{top1:.1f}{kl}, {fmean(run.total_seconds for run in runs):.0f} s{seeds}"
+
+
+MEASURES = ("loss_peak", "head_error", "regrowth", "index", "peak", "loss_index", "last_error")
+"""Of `METRICS`, those of the curves along the units: the smaller, the better, if they tell anything."""
+FEWEST = 3
+"""Runs that a rank correlation is computed of."""
+
+
+def result_sets(folder: Path) -> dict[str, list[Run]]:
+    """The runs of each file that share network, images, bit widths and base units, with their results."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        for panel in panels([run for run in read_collection(file) if run.quantized is not None]):
+            runs = [run for series in panel.series for run in series.runs]
+            if len(runs) >= FEWEST:
+                found[f"{file.stem}: {panel.title}"] = runs
+    return found
+
+
+def rank_correlation(metric: Metric, runs: Sequence[Run]) -> float | None:
+    """Spearman's correlation of a measure with top-1; None where either is the same in all runs."""
+    pairs = [
+        (value, run.quantized.top1)
+        for run in runs
+        if run.quantized and (value := metric.value(run)) is not None
+    ]
+    measured, top1 = [value for value, _ in pairs], [accuracy for _, accuracy in pairs]
+    if len(pairs) < FEWEST or len(set(measured)) == 1 or len(set(top1)) == 1:
+        return None
+    return correlation(_ranks(measured), _ranks(top1))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """The place of each value in ascending order; equal ones share the mean of theirs."""
+    return [sum(one < value for one in values) + values.count(value) / 2 for value in values]
+
+
+def correlations(sets: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, float | None]]:
+    """The rank correlation with top-1 of each measure in each set of runs."""
+    by_key = {metric.key: metric for metric in METRICS}
+    return {
+        key: {name: rank_correlation(by_key[key], runs) for name, runs in sets.items()} for key in MEASURES
+    }
+
+
+def right_signs(found: Mapping[str, float | None]) -> tuple[int, int]:
+    """In how many sets a measure falls where top-1 rises, and in how many it varies at all."""
+    known = [value for value in found.values() if value is not None]
+    return sum(value < 0 for value in known), len(known)
+
+
+def correlation_table(sets: Mapping[str, Sequence[Run]]) -> str:
+    """A row for each set of runs, a column for each measure, and how often its sign is right."""
+    found = correlations(sets)
+    titles = {metric.key: metric.title for metric in METRICS}
+    lines = [
+        f"| runs | n | {' | '.join(titles[key] for key in MEASURES)} |",
+        f"|---|---:|{'---:|' * len(MEASURES)}",
+    ]
+    for name, runs in sets.items():
+        values = [found[key][name] for key in MEASURES]
+        cells = ["–" if value is None else f"{value:+.2f}".replace("-", "−") for value in values]
+        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
+    signs = [" of ".join(map(str, right_signs(found[key]))) for key in MEASURES]
+    return "\n".join([*lines, f"| **right sign** | | {' | '.join(signs)} |"])
 
 
 def write(docs: Path = DOCS) -> None:

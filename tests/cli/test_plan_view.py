@@ -10,12 +10,14 @@ import pytest
 from rich.console import Console, RenderableType
 
 from mrecg.cli.plan_table import plan_tables
-from mrecg.cli.plan_view import PlanView
+from mrecg.cli.plan_view import PlanReasons, PlanView
+from mrecg.config.merging import PlannerConfig
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.schedule import Criterion, Merge, Plan
 
 Call = Callable[..., Any]
 UNITS = ("stem", "stages.0.blocks.0", "stages.0.blocks.1", "stages.1.blocks.0", "stages.1.blocks.1", "head")
+PLANNER = PlannerConfig(name="loss", difference="squared", merge_count=2)
 LOSSES = (0.5, 4.0, 8.0, 2.0, 3.0, 1.0)
 
 
@@ -68,8 +70,8 @@ def lines(*what: RenderableType, width: int = 80) -> list[str]:
 
 
 def test_bars_brackets_stages_and_reasons() -> None:
-    shown = lines(PlanView(plan(), title="tiny"))
-    assert all(len(line) < 80 for line in shown)
+    shown = lines(PlanView(plan(), title="tiny"), PlanReasons(plan(), PLANNER))
+    assert all(len(line.rstrip()) <= 80 for line in shown)
     assert shown[:2] == ["tiny", "6 units in 4 groups, mixed by loss: 2 pairs merged"]
     words = " ".join(shown[2:4])
     assert "Reconstruction loss" in words and "linear scale from 0 to 8.000" in words
@@ -118,9 +120,57 @@ def test_plans_without_criteria_merges_or_facts() -> None:
     assert all(any(name in line for line in shown) for name in UNITS)
     assert list(plan_tables(bare, width=80)) == []
     given = tuple(replace(m, left_capacity=None, right_capacity=None, difference=None) for m in plan().merges)
-    shown = lines(PlanView(plan(granularity="stage", planner="", merges=given), title="tiny"))
-    said = shown[shown.index("Merged, and why") + 1 :]
-    assert len(said) == 2 and "blocks.1 + " in said[0] and said[1].strip() == "given by the stage schedule"
+    shown = lines(PlanReasons(plan(granularity="stage", planner="", merges=given), PLANNER))
+    assert lines(PlanReasons(bare, PLANNER)) == []
+    said = [line for line in shown[1:] if line]
+    assert (
+        shown[0] == "Merged, and why"
+        and len(said) == 2
+        and "blocks.1 + " in said[0]
+        and said[1].strip() == "given by the stage schedule"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "differences", "said"),
+    [
+        ({}, (99.0, 0.0, 36.0, 1.0, 0.0), {"stem + stages.0.blocks.0": "planner.merge_boundary=false"}),
+        (
+            {"max_group_size": 3},
+            (0.0, 16.0, 36.0, 1.0, 4.0),
+            {
+                "stages.0.blocks.0 + stages.0.blocks.1": "planner.max_group_size=3",
+                "stages.1.blocks.1 + head": "planner.merge_boundary=false",
+            },
+        ),
+        (
+            {"not_comparable": "exclude", "merge_boundary": True},
+            (0.0, 16.0, 36.0, 1.0, 0.0),
+            {"stages.0.blocks.0 + stages.0.blocks.1": "planner.not_comparable=exclude"},
+        ),
+        ({}, (0.0, 0.5, 36.0, 1.0, 1.0), {}),  # none differs more than what is merged
+    ],
+)
+def test_what_differs_more_and_is_not_merged_is_said_with_what_forbids_it(
+    settings: dict[str, Any], differences: tuple[float, ...], said: dict[str, str]
+) -> None:
+    decider, *others = plan().criteria
+    facts = tuple(replace(unit, residual=i > 1) for i, unit in enumerate(plan().facts))
+    made = plan(criteria=(replace(decider, differences=differences), *others), facts=facts)
+    shown = " ".join(" ".join(lines(PlanReasons(made, replace(PLANNER, **settings)), width=120)).split())
+    assert shown.count("not merged:") == len(said)
+    for pair, why in said.items():
+        after = shown.partition(f"not merged: {pair} ")[2]
+        assert f"; but {after.partition('; but ')[2]}" in shown and why in after.partition("not merged:")[0]
+
+
+def test_of_many_pairs_that_are_not_merged_few_have_a_line() -> None:
+    decider, *others = plan().criteria
+    one = plan().merges[1:]
+    made = plan(merges=one, criteria=(replace(decider, differences=(9.0, 8.0, 7.0, 1.0, 6.0)), *others))
+    shown = lines(PlanReasons(made, PLANNER), width=120)
+    ranks = [line.partition("rank ")[2][0] for line in shown if "; but " in line]
+    assert ranks == ["1", "2", "3"] and any("and 1 pair more" in line for line in shown)
 
 
 def test_criteria_stand_side_by_side_where_they_fit() -> None:
@@ -137,7 +187,8 @@ def test_criteria_stand_side_by_side_where_they_fit() -> None:
 def test_the_verb_prints_the_picture_and_leaves_two(mrecg: Call, small: list[str]) -> None:
     code, out, err = mrecg("plan", *small, "planner=modcap", "planner.merge_count=1", "data=none")
     assert code == 0, err
-    assert "┐ " in out and "┘ " in out and "Merged, and why" in out and "Δ squared" in out
+    assert "┐ " in out and "┘ " in out and "Δ squared" in out
+    assert out.index("Δ squared") < out.index("Merged, and why") < out.index("plan: ")  # why stands last
     (png,) = Path.cwd().glob("outputs/*/*/plan.png")
     svg = png.with_suffix(".svg")
     assert png.read_bytes()[:4] == b"\x89PNG" and "<svg" in svg.read_text()[:2000]

@@ -278,6 +278,7 @@ def test_doctor_finds_nothing_missing(mrecg: Call) -> None:
     for word in ("python", "torch", "hydra-core", "data=digits", "model=embedded", "outputs/", "W&B"):
         assert word in out
     assert "missing" not in out
+    assert "─" in out and not {"┃", "│", "┏"} & set(out)  # as light as all other tables
 
 
 def test_doctor_names_the_extra_that_brings_a_package(mrecg: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,12 @@ def test_every_verb_tells_the_version_of_mrecg(verb: str, mrecg: Call) -> None:
     assert mrecg(verb, "--version") == (0, f"mrecg {__version__}\n", "")
 
 
+def test_help_says_in_one_line_what_floor_and_losses_mean(mrecg: Call) -> None:
+    (said,) = [line for line in mrecg("quantize", "--help").out.splitlines() if "floor the loss that" in line]
+    assert all(f"{word} " in said for word in ("loss", "error", "to block"))
+    assert "floor the loss" not in mrecg("evaluate", "--help").out
+
+
 def test_help_has_the_defaults_that_a_run_gets(mrecg: Call) -> None:
     """Hydra composes what the help has put together without Hydra."""
     help_text = mrecg("quantize", "--help").out

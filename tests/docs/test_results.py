@@ -1,5 +1,6 @@
 """docs/results.md is what the files beside it say."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from mrecg.cli.report import main
 from mrecg.errors import DataError
+from mrecg.report import load_run
+from mrecg.runs.metrics import Metric
 
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -50,3 +53,66 @@ def test_write_refreshes_its_blocks_alone_and_check_compares(tmp_path, folders):
     picture.unlink()
     with pytest.raises(DataError):
         make_results.check(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return make_results.result_sets(DOCS / "results")
+
+
+@pytest.fixture(scope="module")
+def found(sets):
+    return make_results.correlations(sets)
+
+
+def test_every_set_of_runs_with_results_counts(sets):
+    sizes = {name.split(",")[0] + name.rpartition(",")[2]: len(runs) for name, runs in sets.items()}
+    assert len(sets) >= 8 and min(sizes.values()) >= 3
+    assert sum(size >= 5 for size in sizes.values()) >= 6
+    for runs in sets.values():
+        assert len({(run.model, run.widths, run.unit_names) for run in runs}) == 1
+
+
+def test_the_new_measures_follow_the_result_where_the_index_does_not(sets, found):
+    right, of = {}, {}
+    for key, by_set in found.items():
+        right[key], of[key] = make_results.right_signs(by_set)
+    assert right["loss_peak"] == of["loss_peak"] == len(sets)
+    large = [name for name, runs in sets.items() if len(runs) >= 5]
+    assert all(found["head_error"][name] < 0 for name in large)
+    assert right["index"] < of["index"] / 2
+    for key in ("loss_peak", "head_error", "regrowth"):
+        assert right[key] / of[key] > max(0.5, right["index"] / of["index"], right["peak"] / of["peak"])
+
+
+@pytest.mark.parametrize(
+    ("measured", "top1", "expected"),
+    [
+        ([1.0, 2.0, 3.0], [0.3, 0.2, 0.1], -1.0),
+        ([1.0, 2.0, 30.0, 400.0], [0.1, 0.2, 0.3, 0.4], 1.0),
+        ([3.0, 1.0, 2.0, 5.0], [0.1, 0.2, 0.3, 0.4], 1 - 6 * (4 + 1 + 1 + 0) / (4 * 15)),
+        ([1.0, 1.0, 2.0], [0.1, 0.2, 0.3], 3**0.5 / 2),  # ties share the mean of their ranks
+        ([1.0, 1.0, 1.0], [0.1, 0.2, 0.3], None),
+        ([1.0, 2.0, 3.0], [0.1, 0.1, 0.1], None),
+        ([1.0, 2.0], [0.1, 0.2], None),
+        ([1.0, 2.0, 3.0, math.nan], [0.3, 0.2, 0.1, 0.9], -1.0),
+    ],
+)
+def test_the_rank_correlation_of_known_numbers(measured, top1, expected, tmp_path, folders):
+    runs = []
+    for i, accuracy in enumerate(top1):
+        quantized = {"quantized": {"top1": accuracy}}
+        runs.append(load_run(folders.write_run(tmp_path / str(i), summary_extra=quantized)))
+    metric = Metric(key="m", title="M", get=lambda run: measured[[*map(id, runs)].index(id(run))])
+    assert make_results.rank_correlation(metric, runs) == (expected and pytest.approx(expected))
+
+
+def test_the_page_prints_the_correlations_and_how_many_runs_they_are_of(sets, found):
+    text = (DOCS / "results.md").read_text()
+    block = text.partition("<!-- correlations -->")[2].partition("<!-- end -->")[0]
+    for name, runs in sets.items():
+        (row,) = [line for line in block.splitlines() if line.startswith(f"| {name} |")]
+        assert row.startswith(f"| {name} | {len(runs)} | ")
+        assert f"{found['loss_peak'][name]:+.2f}".replace("-", "−") in row
+    right, of = make_results.right_signs(found["index"])
+    assert f"| {right} of {of} |" in block.splitlines()[-2]

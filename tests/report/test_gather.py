@@ -118,7 +118,7 @@ def printed(table):
 
 
 def test_the_terminal_gets_the_best_and_a_count(many, monkeypatch):
-    monkeypatch.setattr("mrecg.report.tables.MOST_ROWS", 6)
+    monkeypatch.setattr("mrecg.report.terminal.MOST_ROWS", 6)
     runs = load_runs(find_runs([many]))
     short, long = printed(terminal_table(runs)), printed(terminal_table(runs, every=True))
     assert "the most accurate 6 of 25 runs: --all prints all; 1 did not complete" in short

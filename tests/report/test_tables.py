@@ -1,10 +1,13 @@
 """The rows that the page and the terminal share."""
 
+import ast
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import mrecg
 from mrecg.report import comparison_rows, find_runs, load_run, terminal_table
 from mrecg.report.labels import differing
 from mrecg.report.tables import columns
@@ -50,7 +53,7 @@ def test_cells_hold_the_numbers_of_the_run(tmp_path, folders):
     run = load_run(folders.write_run(tmp_path / "run", merged=folders.merged, seed=2))
     (row,) = comparison_rows([run])
     texts = {key: cell.text for key, cell in row.cells.items()}
-    assert texts["merged"] == "3: features.3+4, 6+7, 10+11+12"
+    assert texts["merged"] == "features.3+4, 6+7, 10+11+12" and texts["pairs"] == "4"
     assert texts["top1_fp"] == "98.10 %"
     assert texts["top1"] == f"{100 * run.quantized.top1:.2f} %"
     assert texts["index"] == f"{run.oscillation.error_index:.3f}"
@@ -117,11 +120,60 @@ def test_all_that_differs_between_rows_is_said(runs, changes, said):
     for text, expected in zip(differing(swept), said, strict=True):
         assert expected in text if expected else text == ""
     shown = " ".join(text_of(terminal_table(swept)).split())
-    assert all(expected in shown for expected in said)
-    assert ("settings" in shown) == any(said)
+    own = [expected for expected in said if not expected.startswith("by ") and "merge" not in expected]
+    assert all(expected in shown for expected in own)  # planner and pairs have columns of their own
+    assert ("settings" in shown) == any(own)
+    assert all(run.planner in shown for run in swept) or len({run.planner for run in swept}) == 1
+
+
+def counted(run, merged, asked, **more):
+    groups = (run.unit_names[: merged + 1], *((name,) for name in run.unit_names[merged + 1 :]))
+    return run.model_copy(update={"groups": groups, "merge_count": asked, **more})
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 240])
+def test_a_sweep_of_the_merge_count_can_be_told_apart_at_any_width(runs, width):
+    mixed = next(run for run in runs if run.granularity == "mixed")
+    swept = [counted(mixed, min(count, 6), count) for count in range(9)]
+    stream = StringIO()
+    Console(file=stream, width=width).print(terminal_table(swept))
+    lines = stream.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    body = [line for line in lines if line.split()[:2] == [mixed.method, "mixed"] and "%" in line]
+    assert len(body) == 9  # a line each: nothing is squeezed
+    column = lines[next(i for i, line in enumerate(lines) if "pairs" in line)].index("pairs")
+    found = [line[: column + 6].split()[2:] for line in body]
+    assert found == [*([str(i)] for i in range(7)), ["6", "of", "7"], ["6", "of", "8"]]
+    assert "settings" not in stream.getvalue() and "98.10 % in full precision" in stream.getvalue()
+    assert (body[0].rstrip().endswith("none")) or width < 100  # mixed, and nothing merged
+    assert "features.0+1+2+3" in stream.getvalue().replace("\n", "")
+
+
+def test_a_count_that_the_planner_found_is_said_to_be(runs):
+    mixed = next(run for run in runs if run.granularity == "mixed")
+    auto = counted(mixed, 2, 2, options={"planner.merge_count": "auto"})
+    pack = counted(mixed, 2, 0, planner="pack")
+    block = next(run for run in runs if run.granularity == "block")
+    rows = {
+        row.run.options.get("planner.merge_count") or row.run.planner: row
+        for row in comparison_rows([auto, pack, block])
+    }
+    assert [rows[key].cells["pairs"].text for key in ("auto", "pack", "")] == ["2, auto", "2", "0"]
+    assert [rows[key].cells["merged"].text for key in ("pack", "")] == ["features.0+1+2", "–"]
 
 
 def test_markup_in_a_name_is_text(tmp_path, folders):
     run = load_run(folders.write_failed(tmp_path / "run", name="[red]x[/red]", model="[b]m[/b]"))
     shown = text_of(terminal_table([run]))
     assert "[red]x[/red]" in shown and "[b]m[/b]" in shown
+
+
+def test_all_tables_of_the_terminal_look_alike():
+    made = [
+        (file.name, {word.arg: ast.unparse(word.value) for word in call.keywords})
+        for file in Path(mrecg.__file__).parent.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "Table"
+    ]
+    assert len(made) >= 4
+    assert {name for name, words in made if words.get("box") != "box.SIMPLE_HEAD"} == set()

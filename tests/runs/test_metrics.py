@@ -55,7 +55,7 @@ def test_a_metric_is_added_by_one_entry(
 
 
 def test_what_is_shown_is_what_it_always_was(tmp_path: Path, folders: SimpleNamespace) -> None:
-    assert list(columns())[8:] == [
+    assert list(columns())[9:] == [
         *("top1_fp", "top1", "loss_peak", "head_error", "regrowth", "seconds", "size")
     ]
     new = ["Largest loss", "Error into head", "Grows back"]
@@ -66,7 +66,7 @@ def test_what_is_shown_is_what_it_always_was(tmp_path: Path, folders: SimpleName
     folder = folders.write_run(tmp_path / "run", bits=(2, 4), seconds=80.0)
     summary = json.loads((folder / "summary.json").read_text())
     (row,) = comparison_rows([load_run(folder)])
-    shown = [row.cells[key].text for key in list(columns())[8:]]
+    shown = [row.cells[key].text for key in list(columns())[9:]]
     oscillation, errors = summary["oscillation"], [unit["error"] for unit in summary["units"]]
     assert shown == [
         *("98.10 %", f"{100 * summary['quantized']['top1']:.2f} %"),

@@ -78,6 +78,33 @@ def test_times_include_what_was_reused_and_what_is_left_does_not(tmp_path, folde
     assert "reused" not in printed(read_sweep(tmp_path / "alone"))
 
 
+def test_jobs_are_compared_with_the_one_that_merges_nothing(tmp_path, folders):
+    def job(name, top1, *, merged=(), pairs=None, **more):
+        extra = {"quantized": {"top1": top1}, "merged_pairs": pairs, **more}
+        folders.write_run(tmp_path / name, merged=merged, summary_extra=extra)
+
+    job("0", 0.5, pairs=0)
+    job("1", 0.625, merged=folders.merged, pairs=4)
+    job("2", 0.25, merged=folders.merged, pairs=4, seed=1)  # its seed has no block-wise job
+    job("3", 0.75, merged=folders.merged, pairs=4, options={"planner.merge_count": "4"})
+    job("4", 0.75, merged=folders.merged, pairs=4, options={"method.keep_probability": "0.25"})
+    job("5", 0.5, merged=folders.merged, pairs=4, method="brecq")
+    job("6", 0.375, merged=folders.merged, pairs=0, granularity="mixed", method="brecq")  # 0 merges
+    job("7", 0.4, granularity="layer", pairs=0)
+    found = read_sweep(tmp_path)
+    assert [j.to_block for j in found.jobs[:7]] == [None, 0.125, None, 0.25, None, 0.125, None]
+    assert found.jobs[7].to_block == pytest.approx(-0.1)
+    text = printed(found)
+    assert "to block" in text and "+12.50" in text and "+25.00" in text and "-10.00" in text
+    assert json.loads(json.dumps(sweep_values(found)))["jobs"][1]["to_block"] == 0.125
+
+
+def test_without_a_block_wise_job_there_is_no_such_column(tmp_path, folders):
+    for seed in (0, 1):
+        folders.write_run(tmp_path / str(seed), seed=seed, merged=folders.merged)
+    assert "to block" not in printed(read_sweep(tmp_path))
+
+
 def test_looking_leaves_the_lock_free(sweep):
     read_sweep(sweep)
     with (sweep / "6-job" / "run.lock").open() as stream:

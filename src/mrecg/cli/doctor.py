@@ -37,13 +37,14 @@ def main(arguments: Sequence[str]) -> None:
         arguments
     )
     # Not before: what follows imports torch, which --help does not need.
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from mrecg.track.terminal import results_console
 
     lines = [*_packages(), *_devices(), *_data(), *_places(), *_wandb()]
-    table = Table(title="mrecg doctor")
+    table = Table(title="mrecg doctor", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
     styles = {"ok": "green", "note": "yellow", "missing": "red"}

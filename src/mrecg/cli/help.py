@@ -47,6 +47,12 @@ WITHOUT = {
     ),
 }
 """Keys and groups that do not."""
+LOSSES = (
+    "On the screen: loss is a group's training loss (compare it within a method only), floor the loss that "
+    "it would have in full precision after the quantized units before it, error the relative error after a "
+    "unit with all units up to it quantized, to block that error's difference from the block-wise run's."
+)
+"""What the columns of a run's display mean."""
 LAUNCHERS = ("hydra/launcher", "hydra/sweeper")
 """Groups of Hydra's that have choices of ours."""
 
@@ -104,6 +110,8 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
         for name in METHODS:
             kind = METHODS.get(name).settings
             lines += ["", f"  with method={name}:", *_keys(kind, "method.", plain(kind()), verb)]
+    if verb == "quantize":
+        lines += ["", LOSSES]
     lines += ["", "Examples:", *(f"  {line}" for line in EXAMPLES[verb]), ""]
     return "\n".join(lines)
 

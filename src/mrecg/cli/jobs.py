@@ -128,7 +128,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
 def plan(tree: DictConfig) -> None:
     """Print the plan, and leave plan.json and a picture in two formats."""
     from mrecg.cli.plan_table import plan_tables
-    from mrecg.cli.plan_view import PlanView
+    from mrecg.cli.plan_view import PlanReasons, PlanView
     from mrecg.pipeline import run as pipeline
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
@@ -149,9 +149,9 @@ def plan(tree: DictConfig) -> None:
     for table in plan_tables(made, width=console.width):
         console.print(table)
         console.print()
-    for note in (made.note, *made.graph_notes):
-        if note:
-            console.print(note, highlight=False, markup=False)
+    for note in filter(None, (made.note, *made.graph_notes)):
+        console.print(f"{note}\n", highlight=False, markup=False)
+    console.print(PlanReasons(made, config.planner), highlight=False)
     left = [f"plan: {_short(folder / PLAN)}", *(f"picture: {_short(path)}" for path in pictures)]
     console.print("\n".join(left), soft_wrap=True, highlight=False)
 

@@ -8,11 +8,14 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
+from mrecg.config.merging import PlannerConfig
 from mrecg.planner.schedule import Criterion, Plan
-from mrecg.report.reasons import criterion_title, reason
+from mrecg.report.reasons import criterion_title, passed_over, reason
 from mrecg.runs.text import number, plural
-from mrecg.track.terminal.words import brackets, members, shorten
+from mrecg.track.terminal.words import blocks, brackets, members, shorten
 
+MOST_APART = 3
+"""Pairs that are not merged and get a line of their own."""
 BLUE, BROWN = "color(31)", "color(130)"
 """Units alone and units merged; of medium brightness, so that both can be read on light and dark ground."""
 SMALL = 0.05
@@ -20,7 +23,6 @@ SMALL = 0.05
 WIDEST_BAR = 60
 NAME = 26
 """Columns of a unit's name, at most."""
-EIGHTHS = "▏▎▍▌▋▊▉█"
 
 
 class PlanView:
@@ -45,10 +47,6 @@ class PlanView:
             yield Text(f"Bars: {measured}, {scale.words}. Right: {compared}.", "dim", overflow="fold")
         yield Text("")
         yield from self._units(criterion, options.max_width)
-        reasons = list(self._reasons())
-        if reasons:
-            yield Text("\nMerged, and why", "bold")
-            yield from reasons
 
     def _units(self, criterion: Criterion | None, width: int) -> Iterator[Text]:
         plan = self.plan
@@ -60,7 +58,7 @@ class PlanView:
         yield _row((" ", "unit", "capacity", "", "to next"), name, room, "dim")
         for i, unit in enumerate(plan.units):
             if plan.facts and i and plan.facts[i].stage != plan.facts[i - 1].stage:
-                yield _boundary(marks[i], f"stage {plan.facts[i].stage}", 4 + name + room)
+                yield _boundary(marks[i], f"stage {plan.facts[i].stage}", 2 + name)
             mark, inside = marks[i]
             drawn = capacity = difference = ""
             if criterion is not None and scale is not None:
@@ -76,6 +74,31 @@ class PlanView:
             if unit in merged_left:
                 line.stylize(f"bold {BROWN}", line.cell_len - 7)
             yield line
+
+
+class PlanReasons:
+    """Says what a plan merges and why, and what it does not merge although it differs more; it stands last.
+
+    Args:
+        plan: Any plan; of one without merges it says nothing.
+        planner: What it was made by.
+    """
+
+    def __init__(self, plan: Plan, planner: PlannerConfig) -> None:
+        self.plan, self.planner = plan, planner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self.plan.merges:
+            return
+        yield Text("Merged, and why", "bold")
+        yield from self._reasons()
+        apart = passed_over(self.plan, self.planner)
+        for pair, why in apart[:MOST_APART]:
+            yield Text(f"  not merged: {members((pair.left, pair.right), 64)}")
+            yield _indented(f"{reason(self.plan, pair)}; but {why}")
+        if len(apart) > MOST_APART:
+            yield Text(f"  and {plural(len(apart) - MOST_APART, 'pair')} more that differ as much")
+        yield Text("")
 
     def _reasons(self) -> Iterator[Padding | Text]:
         for group in self.plan.merged:
@@ -127,22 +150,6 @@ class Scale:
         if self._log:
             return max(0.0, math.log(capacity / self._least) / math.log(self._most / self._least))
         return capacity / self._most
-
-
-def blocks(length: float) -> str:
-    """Draw a bar with eighths of a column.
-
-    Args:
-        length: Columns.
-
-    Returns:
-        The bar; at least its thinnest piece for anything above 0.
-
-    >>> blocks(2.5), blocks(0.01), blocks(0.0)
-    ('██▌', '▏', '')
-    """
-    eighths = max(round(length * 8), int(length > 0))
-    return "█" * (eighths // 8) + (EIGHTHS[eighths % 8 - 1] if eighths % 8 else "")
 
 
 def _what(plan: Plan) -> str:

@@ -4,7 +4,7 @@ Each becomes one line that says where it happened, at which stage, and how to co
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,10 +45,12 @@ class Whereabouts(Silent):
         self.display.note(text)
 
     @contextmanager
-    def reconstruction(self, name: str, *, lines: bool = True) -> Iterator[Listener]:
+    def reconstruction(
+        self, name: str, *, lines: bool = True, block_wise: Mapping[str, float] | None = None
+    ) -> Iterator[Listener]:
         """Show a reconstruction."""
         self.stage_name = name
-        with self.display.reconstruction(name, lines=lines) as listener:
+        with self.display.reconstruction(name, lines=lines, block_wise=block_wise) as listener:
             yield Broadcast(self, listener)
         self.stage_name = ""
 

@@ -142,6 +142,31 @@ def keep(
         sharing.keep_probe(_probe(outcome, steps), seconds, **decisive)
 
 
+def block_wise(
+    network: QuantizedNetwork, config: RunConfig, sharing: Reuse, plan: Plan
+) -> tuple[float, ...] | None:
+    """Find the errors of the block-wise run of the same settings, where one is known.
+
+    Args:
+        sharing: What runs share.
+        plan: The run's plan.
+
+    Returns:
+        Those of an earlier run, or of the plan's own probe if it is such a run: of as many steps, without
+        trials. None where there is neither, and for a plan that merges nothing: it is that run.
+    """
+    if not plan.merges:
+        return None
+    alone = replace(config, granularity=GranularityConfig(name="block"))
+    decisive = _decisive(network, alone, config.trainer.steps, trials=False)
+    known = sharing.recall_probe(compare=True, **decisive)
+    if known is not None and len(known.errors) == len(plan.units):
+        return known.errors
+    if steps_of(config) != config.trainer.steps or _trials(config):
+        return None
+    return next((one.capacities for one in plan.criteria if one.name == "error"), None)
+
+
 def _probe(outcome: Reconstruction, steps: int) -> Probe:
     return Probe(
         losses=tuple(unit.loss for unit in outcome.units),

@@ -110,16 +110,18 @@ class Reuse:
         """
         self._put(self._key("calibration"), Entry({"seconds": seconds}, state_of(network.low)))
 
-    def recall_probe(self, **decisive: Any) -> Probe | None:
+    def recall_probe(self, *, compare: bool = False, **decisive: Any) -> Probe | None:
         """Find the probe of an earlier run.
 
         Args:
+            compare: Whether it is only compared with: nothing is made of it, so its time does not count.
             decisive: What decides it besides the run's own settings.
 
         Returns:
             The probe; None where there is none.
         """
-        entry = self._get(self._key("probe", **decisive), "plan")
+        key = self._key("probe", **decisive)
+        entry = Stores(self._own, self._shared).get(key) if compare else self._get(key, "plan")
         if entry is None:
             return None
         try:

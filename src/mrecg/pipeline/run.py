@@ -169,11 +169,15 @@ def quantize(
         with clock("plan"):
             plan = make_schedule(network, calibration, config, sharing, team, display=display)
             trackers.plan(plan)
+            block = probe_run.block_wise(network, config, sharing, plan)
+            if block is not None:
+                trackers.block_wise(block)
         settings = Settings.of(config, merges=bool(plan.merged))
         if settings.judged and len(calibration) == 1:
             display.note(ONE_IMAGE)
         records = sharing.groups(held_out=settings.held_out)
-        with clock("reconstruct"), display.reconstruction("reconstruct") as progress:
+        known = None if block is None else dict(zip(plan.units, block, strict=True))
+        with clock("reconstruct"), display.reconstruction("reconstruct", block_wise=known) as progress:
             outcome = team.reconstruct(
                 network,
                 calibration,
@@ -216,6 +220,7 @@ def quantize(
                 device=device,
                 finishing=finishing,
                 rebasis=changed,
+                block=block,
             ),
         ).as_dict(),
         config=config,

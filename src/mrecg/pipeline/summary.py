@@ -123,6 +123,7 @@ class Measured:
         device: Where the run took place.
         finishing: How the network was finished; None: it was not.
         rebasis: What was re-based; None: nothing was to be.
+        block: Errors of the block-wise run of the same settings; None: none is known.
     """
 
     full: Accuracy | None
@@ -132,6 +133,7 @@ class Measured:
     device: torch.device
     finishing: Finishing | None = None
     rebasis: Mapping[str, Any] | None = None
+    block: Sequence[float] | None = None
 
 
 def summarise(
@@ -208,6 +210,8 @@ def summarise(
     )
     # Without keys of what was not done, as before there was such a thing.
     extra: dict[str, Any] = {}
+    if measured.block is not None:
+        extra["block_errors"] = tuple(measured.block)
     if measured.rebasis is not None:
         extra["rebasis"] = dict(measured.rebasis)
     if measured.finishing is not None:

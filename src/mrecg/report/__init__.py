@@ -3,7 +3,8 @@
 from mrecg.report.attempt import only_a_warning
 from mrecg.report.figures.single import oscillation_figure, plan_figure
 from mrecg.report.page.write import write_report
-from mrecg.report.tables import comparison_rows, terminal_table
+from mrecg.report.tables import comparison_rows
+from mrecg.report.terminal import terminal_table
 from mrecg.runs.find import find_runs
 from mrecg.runs.load import load_run
 from mrecg.runs.records import Run

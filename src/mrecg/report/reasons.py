@@ -1,6 +1,10 @@
 """Why a plan merges what it merges, in words."""
 
+from itertools import pairwise
+
+from mrecg.config.merging import PlannerConfig
 from mrecg.planner.criteria import described
+from mrecg.planner.plan import allowed_pairs
 from mrecg.planner.schedule import Criterion, Merge, Plan, group_name
 from mrecg.planner.verdict import Verdict
 from mrecg.report.tables import compact
@@ -52,6 +56,43 @@ def reason(plan: Plan, merge: Merge) -> str:
     if merge.not_comparable:
         words.append(f"the two differ in {merge.not_comparable}")
     return "; ".join(words)
+
+
+def passed_over(plan: Plan, planner: PlannerConfig) -> list[tuple[Merge, str]]:
+    """Find the pairs that differ more than some merged one and are not merged.
+
+    Args:
+        plan: Not carried out yet.
+        planner: What it was made by.
+
+    Returns:
+        Each pair with what forbids its merge, those that differ most first; none where a schedule was given,
+        or where differences alone do not decide.
+    """
+    merged = {merge.left: merge.difference for merge in plan.merges}
+    chosen = [difference for difference in merged.values() if difference is not None]
+    if not chosen or not plan.facts or planner.name in ("budget", "pack"):
+        return []
+    decider, allowed = plan.criteria[0], allowed_pairs(plan.facts, planner)
+    found = []
+    for i, (left, right) in enumerate(pairwise(plan.units)):
+        if left in merged or not decider.differences[i] > min(chosen):
+            continue
+        why = f"a group has at most planner.max_group_size={planner.max_group_size} units"
+        if i not in allowed and i in (0, len(plan.units) - 2) and not planner.merge_boundary:
+            why = "the first and the last unit stay alone (planner.merge_boundary=false)"
+        elif i not in allowed:
+            why = "pairs that differ in kind stay apart (planner.not_comparable=exclude)"
+        pair = Merge(
+            left=left,
+            right=right,
+            left_capacity=decider.capacities[i],
+            right_capacity=decider.capacities[i + 1],
+            difference=decider.differences[i],
+            not_comparable=plan.not_comparable[i],
+        )
+        found.append((pair, why))
+    return sorted(found, key=lambda one: -(one[0].difference or 0.0))
 
 
 def _why(plan: Plan, merge: Merge) -> str:

@@ -107,6 +107,9 @@ def _jobs(sweep: Sweep, shown: Sequence[JobStatus]) -> Table:
     table.add_column("what", overflow="fold", ratio=1)
     table.add_column("status", no_wrap=True)
     table.add_column("top-1", justify="right", no_wrap=True)
+    compares = any(job.to_block is not None for job in sweep.jobs)
+    if compares:
+        table.add_column("to block", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     reuses = any(job.seconds_reused for job in sweep.jobs)
     if reuses:
@@ -125,10 +128,16 @@ def _jobs(sweep: Sweep, shown: Sequence[JobStatus]) -> Table:
             what,
             Text(job.status, style=_COLOURS[job.status]),
             Text(percent(job.top1), style=best),
+            *([_points(job.to_block)] if compares else []),
             duration(job.seconds),
             *([duration(job.seconds_reused)] if reuses else []),
         )
     return table
+
+
+def _points(change: float | None) -> str:
+    """A difference of two accuracies in points, with its sign."""
+    return NONE if change is None else f"{100 * change:+.2f}"
 
 
 def _choose(jobs: Sequence[JobStatus]) -> list[JobStatus]:

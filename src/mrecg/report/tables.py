@@ -3,21 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice, zip_longest
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from mrecg.report.compare import sort_key, top1
-from mrecg.report.labels import differing
+from mrecg.report.compare import MERGING, sort_key, top1
+from mrecg.report.labels import open_count
 from mrecg.runs import metrics
 from mrecg.runs.metrics import Metric, Place, named
 from mrecg.runs.records import Run, short_groups
 
 NONE = "–"
-MOST_ROWS = 200
-"""Runs up to which a terminal gets all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +48,7 @@ SETTINGS: dict[str, str] = {
     "method": "Method",
     "granularity": "Granularity",
     "planner": "Planner",
+    "pairs": "Pairs",
     "merged": "Merged groups",
     "bits": "Bits",
     "seed": "Seed",
@@ -74,7 +68,7 @@ def columns(place: Place = "table") -> dict[str, str]:
 
 def numeric() -> frozenset[str]:
     """Keys of the columns that hold numbers."""
-    return frozenset({"seed", "steps", *(metric.key for metric in metrics.METRICS)})
+    return frozenset({"pairs", "seed", "steps", *(metric.key for metric in metrics.METRICS)})
 
 
 def comparison_rows(runs: Sequence[Run], shown: Sequence[Run] | None = None) -> list[Row]:
@@ -91,66 +85,12 @@ def comparison_rows(runs: Sequence[Run], shown: Sequence[Run] | None = None) -> 
     for run in runs:
         value = top1(run)
         if run.completed and value is not None:
-            results.setdefault(_rivals(run), []).append(value)
-    highest = {rivals: max(values) for rivals, values in results.items() if len(values) > 1}
+            results.setdefault(rivals(run), []).append(value)
+    highest = {key: max(values) for key, values in results.items() if len(values) > 1}
     return [
-        Row(run=run, cells=_cells(run), best=_is_best(run, highest.get(_rivals(run))))
+        Row(run=run, cells=_cells(run), best=_is_best(run, highest.get(rivals(run))))
         for run in sorted(runs if shown is None else shown, key=sort_key)
     ]
-
-
-def terminal_table(runs: Sequence[Run], *, every: bool = False) -> Table:
-    """Make the short table for a terminal.
-
-    Args:
-        runs: Any runs, in any order.
-        every: Whether to list all of them, however many.
-
-    Returns:
-        A rich table with the results that decide; the best top-1 at equal bit widths is bold. Of more than
-        `MOST_ROWS` runs it has the most accurate of each network and bit widths, and says so.
-    """
-    shown, note = runs, ""
-    if not every and len(runs) > MOST_ROWS:
-        shown = _most_accurate(runs, MOST_ROWS)
-        failed = sum(not run.completed for run in runs)
-        note = f"\nthe most accurate {len(shown)} of {len(runs):,} runs: --all prints all"
-        note += f"; {failed:,} did not complete" if failed else ""
-    rows = comparison_rows(runs, shown)
-    settings = differing([row.run for row in rows])
-    subjects = {f"{row.run.model} on {row.run.data}, {row.cells['bits'].text}" for row in rows}
-    shown_columns = {
-        **({} if len(subjects) == 1 else {"run": "run", "bits": "bits"}),
-        "method": "method",
-        "granularity": "granu-\nlarity",
-        **({"settings": "settings"} if any(settings) else {}),
-        **({} if len({row.run.seed for row in rows}) == 1 else {"seed": "seed"}),
-        **{metric.key: title for title, metric in named("terminal").items()},
-        "merged": "merged groups",
-    }
-    title = Text(subjects.pop()) if len(subjects) == 1 else None
-    caption = "error into head: of the last feature map; grows back: rises of the error after its peak" + note
-    table = Table(
-        title=title, caption=caption, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    numbers = numeric()
-    for key, name in shown_columns.items():
-        table.add_column(
-            name,
-            justify="right" if key in numbers else "left",
-            overflow="fold",
-            no_wrap=key not in ("merged", "settings"),
-        )
-    for row, said in zip(rows, settings, strict=True):
-        # As Text, what comes from a run folder is never read as rich's markup.
-        texts = {key: Text(said if key == "settings" else row.cells[key].text) for key in shown_columns}
-        if row.best:
-            texts["top1"].stylize("bold green")
-        if not row.run.completed:
-            texts["top1"] = Text(row.run.status, style="red")
-            texts["method"] = Text(row.run.name)
-        table.add_row(*texts.values())
-    return table
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -208,23 +148,12 @@ def size(value: float) -> str:
     return f"{value / 1e3:.0f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
 
 
-def _most_accurate(runs: Sequence[Run], most: int) -> list[Run]:
-    """The first of each network and bit widths before the second of any."""
-    rivals: dict[tuple[object, ...], list[Run]] = {}
-    for run in runs:
-        if run.completed:
-            rivals.setdefault(_rivals(run), []).append(run)
-    for members in rivals.values():
-        members.sort(key=lambda run: -1.0 if (value := top1(run)) is None else value, reverse=True)
-    turns = (run for turn in zip_longest(*rivals.values()) for run in turn if run is not None)
-    return list(islice(turns, most))
-
-
 def _is_best(run: Run, highest: float | None) -> bool:
     return run.completed and highest is not None and top1(run) == highest
 
 
-def _rivals(run: Run) -> tuple[object, ...]:
+def rivals(run: Run) -> tuple[object, ...]:
+    """What runs must share for the most accurate of them to be marked."""
     return (run.model, run.data, run.bits.weight, run.bits.activation)
 
 
@@ -239,10 +168,11 @@ def _cells(run: Run) -> dict[str, Cell]:
         "granularity": Cell(text=run.granularity or NONE, sort=run.granularity or None),
         "planner": Cell(text=run.planner or NONE, sort=run.planner or None),
         "merged": Cell(
-            text=f"{len(merged)}: {short_groups(merged)}" if merged else NONE,
+            text=short_groups(merged) if merged else "none" if run.granularity in MERGING else NONE,
             sort=float(len(merged)),
             note="; ".join("+".join(group) for group in merged),
         ),
+        "pairs": Cell(text=_pairs(run), sort=float(_merged_pairs(run)) if run.groups else None),
         "bits": Cell(
             text=run.widths or NONE,
             sort=100.0 * run.bits.weight + run.bits.activation or None,
@@ -256,6 +186,22 @@ def _cells(run: Run) -> dict[str, Cell]:
         ),
         **{metric.key: _measured(metric, run, notes.get(metric.key, "")) for metric in metrics.METRICS},
     }
+
+
+def _merged_pairs(run: Run) -> int:
+    return sum(len(group) - 1 for group in run.groups)
+
+
+def _pairs(run: Run) -> str:
+    """Pairs that are merged, and how many were to be where that is another number."""
+    if not run.groups:
+        return NONE
+    merged = _merged_pairs(run)
+    if run.options.get("planner.merge_count") == "auto":
+        return f"{merged}, auto"
+    if run.granularity != "mixed" or open_count(run) or run.merge_count == merged:
+        return str(merged)
+    return f"{merged} of {run.merge_count}"
 
 
 def stem_bits(run: Run) -> str:

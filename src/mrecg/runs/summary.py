@@ -29,7 +29,7 @@ from mrecg.runs.summary_parts import (
     memory,
     or_none,
 )
-from mrecg.runs.values import clean, count, strings, whole
+from mrecg.runs.values import clean, count, number, strings, whole
 from mrecg.system.checked_read import SCHEMA
 
 REMEDY = "repeat the run, or leave its folder out of the report"
@@ -102,6 +102,11 @@ class RunSummary(BaseModel):
     oscillation: Oscillation | None = None
     units: tuple[UnitResult, ...] = ()
     """One record a base unit, in network order."""
+    block_errors: Annotated[tuple[Number, ...] | None, or_none(lambda found: tuple(map(number, found)))] = (
+        None
+    )
+    """Relative error after each unit in the block-wise run of the same settings, before any finishing: what
+    the merges are compared with; not there where no such run was known, or nothing was merged."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
     rebasis: Values = None

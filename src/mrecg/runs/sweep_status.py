@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -39,6 +40,8 @@ class JobStatus:
         status: One of `STATUSES`.
         subject: Network, images and bit widths; empty where they are not known.
         top1: Top-1 accuracy after quantization; None where there is none.
+        to_block: That less the one of the job that differs in merging nothing alone; None where there is no
+            such job.
         seconds: Of all stages, with what was reused from other jobs; of a running job since its start; None
             where that is not known.
         seconds_here: Those of them that the job itself took.
@@ -52,6 +55,7 @@ class JobStatus:
     status: str
     subject: str = ""
     top1: float | None = None
+    to_block: float | None = None
     seconds: float | None = None
     seconds_here: float | None = None
     seconds_reused: float | None = None
@@ -129,7 +133,35 @@ def read_sweep(folder: Path) -> Sweep:
             _job(number, place, name, overrides, read)
             for (number, name, overrides), place in zip(jobs, places, strict=True)
         ]
-    return Sweep(folder=folder, command=command, jobs=tuple(found))
+    return Sweep(folder=folder, command=command, jobs=_against_block(found))
+
+
+def _against_block(found: Sequence[tuple[JobStatus, RunSummary | None]]) -> tuple[JobStatus, ...]:
+    """Compare the jobs that merge units with those of the same settings that merge none."""
+    block_wise: dict[tuple[object, ...], float] = {}
+    for job, run in found:
+        if run is not None and job.status == DONE and job.top1 is not None and _merges_nothing(run):
+            block_wise.setdefault(_settings(run), job.top1)
+    compared = []
+    for job, run in found:
+        known = None if run is None or _merges_nothing(run) else block_wise.get(_settings(run))
+        more = None if known is None or job.top1 is None else job.top1 - known
+        compared.append(replace(job, to_block=more))
+    return tuple(compared)
+
+
+def _merges_nothing(run: RunSummary) -> bool:
+    return run.granularity == "block" or (run.granularity != "layer" and run.merged_pairs == 0)
+
+
+def _settings(run: RunSummary) -> tuple[object, ...]:
+    """What two jobs must share to differ in their merges alone."""
+    options = sorted((k, str(v)) for k, v in run.options.items() if not k.startswith("planner."))
+    of_images = (run.calibration_images, run.evaluation_set, run.evaluation_images)
+    return (
+        *(run.model, run.data, run.widths, run.boundary_bits, run.stem_output, run.method, run.seed),
+        *(run.steps, run.batch_size, str(run.precision), *of_images, tuple(options)),
+    )
 
 
 def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]]:
@@ -141,7 +173,9 @@ def _manifest(folder: Path) -> tuple[str, list[tuple[int, str, tuple[str, ...]]]
     return "", [(i, run.relative_to(folder).as_posix(), ()) for i, run in enumerate(runs)]
 
 
-def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: Read) -> JobStatus:
+def _job(
+    number: int, place: Path, name: str, overrides: tuple[str, ...], read: Read
+) -> tuple[JobStatus, RunSummary | None]:
     found: RunSummary | None = None
     broken = ""
     try:
@@ -168,7 +202,7 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
     elapsed = _elapsed(place) if status == RUNNING else None
     times = found if found and found.timing_s else None
     reason = broken or (found and found.error) or "no reason was recorded"
-    return JobStatus(
+    job = JobStatus(
         number=number,
         folder=name,
         overrides=overrides,
@@ -180,6 +214,7 @@ def _job(number: int, place: Path, name: str, overrides: tuple[str, ...], read: 
         seconds_reused=times.seconds_reused if times else None,
         reason=" ".join(reason.split()) if status == FAILED else "",
     )
+    return job, found
 
 
 def _elapsed(place: Path) -> float | None:

@@ -54,6 +54,11 @@ class Trackers:
         if self.wandb is not None:
             self.wandb.plan(plan)
 
+    def block_wise(self, errors: Sequence[float]) -> None:
+        """Compare the units' errors with those of the block-wise run of the same settings."""
+        if self.wandb is not None:
+            self.wandb.block_wise(errors)
+
     def units(self, units: Sequence[UnitResult]) -> None:
         """Write the units' errors again: finishing has changed them. W&B keeps the reconstruction's."""
         if self.csv is not None:

@@ -1,6 +1,7 @@
 """What stands on the screen: the live lines at several widths, one line a unit, and plain lines."""
 
 import io
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -85,11 +86,14 @@ def test_a_line_a_unit(width: int) -> None:
     assert len(lines) == 1 + 1 + 2 + 12 + 1 and all(len(line) <= width for line in lines)
     head, stem, first, second, *_, last, name = lines
     if width >= 80:
-        assert head.split() == ["unit", "loss", "curve", "first", "→", "last", "floor", "error", "time"]
+        said = ["unit", "loss", "curve", "first", "→", "last", "floor", "error", "time"]
+        assert head.split() == said and "to block" not in head  # there is no such run
         assert stem.split()[0] == "stem" and "12.35 → 0.200" in stem and stem.rstrip().endswith("4.2 s")
-        assert stem.split()[-4:-2] == ["3.904", "0.123"]
+        floor, error, drawn, *_ = stem.split()[-5:]
+        assert (floor, error) == ("3.904", "0.123") and set(drawn) <= {*words.EIGHTHS}
         assert first[2] == "┐" and second[2] == "┘" and last[2] == "┘" and lines[5][2] == "│"
-        assert words.SPARKS[-1] in second and words.SPARKS[-1] not in first  # once a group, where it ends
+        curves = [line.partition("0.123")[0] for line in (first, second)]
+        assert [words.SPARKS[-1] in curve for curve in curves] == [False, True]  # once a group, at its end
         assert "…" in name and LONG[:6] in name
 
 
@@ -112,7 +116,53 @@ def test_a_pass_without_errors_and_one_without_steps() -> None:
     unit = UnitResult(name="b", group=1, error=0.5, loss=1.0)
     lines.show(GroupResult(name="b", task="rtn", steps=0, seconds=1.0, curve=()), [unit])
     _, first, second = console_text(file).splitlines()
-    assert "2.000 → 2.000" in first and second.split() == ["b", "0.500", "1.0", "s"]
+    assert "2.000 → 2.000" in first and second.split() == ["b", "0.500", "███▌", "1.0", "s"]
+
+
+BLOCK_WISE = {"stem": 0.2, "layer1.0": 0.1, "layer1.1": 0.1234, "layer2.0": 0.0, "layer2.1": math.nan}
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_errors_are_bars_beside_their_difference_from_the_block_wise_run(width: int) -> None:
+    console, file = terminal(width, no_color=True)
+    lines = UnitLines(console, longest=22, block_wise=BLOCK_WISE)
+    for name, error in (*dict.fromkeys(BLOCK_WISE, 0.1234).items(), ("other", 0.05), ("lost", math.nan)):
+        unit = UnitResult(name=name, group=0, error=error, loss=1.0)
+        curve = (point(0, 12.345), point(39, 0.2))
+        result = GroupResult(name=name, task="joint", steps=40, seconds=4.25, curve=curve, floor=3.904)
+        lines.show(result, [unit])
+    head, stem, first, second, *unknown, other, lost = console_text(file).splitlines()
+    assert head.split()[-4:] == ["error", "to", "block", "time"]
+    assert all(len(line) < width and line.endswith("4.2 s") for line in (stem, first, second, other, lost))
+    assert ["-38 %" in stem, "+23 %" in first, "+0 %" in second] == [True] * 3
+    assert not any("%" in line for line in (*unknown, other, lost))  # nothing to compare with
+    bars = [sum(map(line.partition("0.123")[2].count, "█")) for line in (stem, first, second)]
+    assert len(set(bars)) == 1 and bars[0] > 3  # equal errors have equal bars
+    assert "nan" in lost and "█" not in lost.partition("nan")[2]
+    assert ("12.35 → 0.200" in stem) is (width > 80) and "0.200" in stem
+    assert stem.index("0.123") + len("0.123") == head.index("error") + len("error")
+    assert stem.index("-38 %") + len("-38 %") == head.index("to block") + len("to block")
+
+
+def test_plain_lines_have_the_difference_too(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen("", console_on(file := io.StringIO()))
+    with screen.reconstruction("reconstruct", block_wise=BLOCK_WISE) as listener:
+        play(listener, groups=outline()[:2])
+    said = file.getvalue()
+    assert "error 0.123 (-38 % to block)" in said
+    assert "error 0.123 (+23 % to block), 0.123 (+0 % to block)" in said
+    with screen.reconstruction("reconstruct") as listener:
+        play(listener, groups=outline()[:2])
+    assert "to block" not in file.getvalue().removeprefix(said)
+
+
+def test_of_a_wide_terminal_all_columns_are_used() -> None:
+    console, file = terminal(140, no_color=True)
+    UnitLines(console, longest=12).show(
+        GroupResult(name="a", task="joint", steps=2, seconds=1.0, curve=(point(0, 2.0), point(1, 1.0))), []
+    )
+    head, line = console_text(file).splitlines()
+    assert len(head) > 110 and len(line) == len(head)
 
 
 def test_the_screen_is_left_clean() -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
@@ -70,8 +70,15 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """Say one line."""
 
-    def reconstruction(self, name: str, *, lines: bool = True) -> AbstractContextManager[Listener]:
-        """Show a reconstruction; its listener follows the steps. ``lines``: one per finished unit."""
+    def reconstruction(
+        self, name: str, *, lines: bool = True, block_wise: Mapping[str, float] | None = None
+    ) -> AbstractContextManager[Listener]:
+        """Show a reconstruction; its listener follows the steps.
+
+        Args:
+            lines: Whether each finished unit gets a line.
+            block_wise: By unit the error of the block-wise run to compare with; None: none is known.
+        """
 
 
 class Quiet:
@@ -86,7 +93,9 @@ class Quiet:
         """Say nothing."""
 
     @contextmanager
-    def reconstruction(self, name: str, *, lines: bool = True) -> Iterator[Listener]:
+    def reconstruction(
+        self, name: str, *, lines: bool = True, block_wise: Mapping[str, float] | None = None
+    ) -> Iterator[Listener]:
         """Give a listener that does nothing."""
         yield Silent()
 
@@ -121,8 +130,10 @@ class Screen:
         self.console.print(f"  {text}", highlight=False, soft_wrap=True, markup=False)
 
     @contextmanager
-    def reconstruction(self, name: str, *, lines: bool = True) -> Iterator[Listener]:
+    def reconstruction(
+        self, name: str, *, lines: bool = True, block_wise: Mapping[str, float] | None = None
+    ) -> Iterator[Listener]:
         """Show the steps of all groups, the loss of the current one and the error after each unit."""
         show = live_reconstruction if self.live else plain_reconstruction
-        with show(self.console, name, Course(), lines=lines) as listener:
+        with show(self.console, name, Course(), lines=lines, block_wise=block_wise or {}) as listener:
             yield listener

@@ -6,8 +6,9 @@ terminal's own.
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -114,17 +115,25 @@ class _Stage:
 
 
 @contextmanager
-def live_reconstruction(console: Console, name: str, course: Course, *, lines: bool) -> Iterator[Listener]:
+def live_reconstruction(
+    console: Console,
+    name: str,
+    course: Course,
+    *,
+    lines: bool,
+    block_wise: Mapping[str, float],
+) -> Iterator[Listener]:
     """Follow a reconstruction: three lines that are redrawn, and above them one for each finished unit.
 
     Args:
         lines: Whether each finished unit gets a line.
+        block_wise: By unit the error of the block-wise run to compare with; empty: none is known.
 
     Yields:
         The listener.
     """
     name = name.partition(" ")[0]
-    view = _Groups(console, name, course, lines=lines)
+    view = _Groups(console, name, course, lines=lines, block_wise=block_wise)
     with _live(console, view):
         yield Broadcast(course, view)
     _through(console, name, f"{course.units}/{course.units} units", course.seconds)
@@ -133,14 +142,24 @@ def live_reconstruction(console: Console, name: str, course: Course, *, lines: b
 class _Groups(Silent):
     """The three lines of a reconstruction: the whole, the group, its loss."""
 
-    def __init__(self, console: Console, name: str, course: Course, *, lines: bool) -> None:
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        course: Course,
+        *,
+        lines: bool,
+        block_wise: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.console, self.name, self.course = console, name, course
-        self.shown, self.lines = lines, UnitLines(console)
+        self.shown, self.block_wise = lines, block_wise
+        self.lines = UnitLines(console, block_wise=block_wise)
         self.units: list[UnitResult] = []
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
         names = [name for groups in passes for ahead in groups for name in ahead.members]
-        self.lines = UnitLines(self.console, longest=max(map(len, names), default=0))
+        longest = max(map(len, names), default=0)
+        self.lines = UnitLines(self.console, longest=longest, block_wise=self.block_wise)
 
     def begin(self, groups: Sequence[str], steps: int) -> None:
         if self.shown and self.course.passes > 1:

@@ -1,7 +1,7 @@
 """Progress as plain lines, for logs, pipes and terminals that do not redraw."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -54,16 +54,24 @@ def plain_stage(console: Console, name: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def plain_reconstruction(console: Console, name: str, course: Course, *, lines: bool) -> Iterator[Listener]:
+def plain_reconstruction(
+    console: Console,
+    name: str,
+    course: Course,
+    *,
+    lines: bool,
+    block_wise: Mapping[str, float],
+) -> Iterator[Listener]:
     """Follow a reconstruction in lines.
 
     Args:
         lines: Whether each finished unit gets a line.
+        block_wise: By unit the error of the block-wise run to compare with; empty: none is known.
 
     Yields:
         The listener.
     """
-    view = _Lines(console, name, course, lines=lines)
+    view = _Lines(console, name, course, lines=lines, block_wise=block_wise)
     yield Broadcast(course, view)
     done, total = (course.steps_done, course.steps) if course.steps else (course.units, course.units)
     what = "steps" if course.steps else "units"
@@ -71,8 +79,17 @@ def plain_reconstruction(console: Console, name: str, course: Course, *, lines: 
 
 
 class _Lines(Silent):
-    def __init__(self, console: Console, name: str, course: Course, *, lines: bool) -> None:
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        course: Course,
+        *,
+        lines: bool,
+        block_wise: Mapping[str, float],
+    ) -> None:
         self.console, self.name, self.course, self.lines = console, name, course, lines
+        self.block_wise = block_wise
         self.last = time.monotonic()
         self.told = False
         self.units: list[UnitResult] = []
@@ -116,7 +133,7 @@ class _Lines(Silent):
         place = f"unit {self.course.units_done}/{self.course.units}"
         if self.course.passes > 1:
             place = f"pass {self.course.number}/{self.course.passes}, {place}"
-        parts = [f"error {', '.join(number(unit.error) for unit in units)}"] if units else []
+        parts = [f"error {', '.join(map(self._error, units))}"] if units else []
         if result.curve:
             first, last = (result.curve[i].reconstruction for i in (0, -1))
             curve = [(point.step / result.steps, point.reconstruction) for point in result.curve]
@@ -128,3 +145,7 @@ class _Lines(Silent):
             self.told = True
             parts.append(words.remaining(self.course.left, sure=self.course.sure))
         _say(self.console, f"{place}: {result.name}: {', '.join(parts)}")
+
+    def _error(self, unit: UnitResult) -> str:
+        change = words.change(unit.error, self.block_wise.get(unit.name))
+        return f"{number(unit.error)} ({change} to block)" if change else number(unit.error)

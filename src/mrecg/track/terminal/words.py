@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 
+from mrecg.runs.measures import against_block
 from mrecg.runs.text import stopwatch
 
 SPARKS = "▁▂▃▄▅▆▇█"
+EIGHTHS = "▏▎▍▌▋▊▉█"
 LEAST_SPAN = 1.5
 """A spark line spans at least this factor, so that the noise of a flat curve looks flat."""
 
@@ -121,6 +123,40 @@ def spark(losses: Sequence[tuple[float, float]], cells: int) -> str:
 def _last(held: Sequence[Sequence[float]]) -> int:
     """Index of the last cell with anything in it; -1 where there is none."""
     return max((i for i, cell in enumerate(held) if cell), default=-1)
+
+
+def blocks(length: float) -> str:
+    """Draw a bar with eighths of a column.
+
+    Args:
+        length: Columns.
+
+    Returns:
+        The bar; at least its thinnest piece for anything above 0.
+
+    >>> blocks(2.5), blocks(0.01), blocks(0.0)
+    ('██▌', '▏', '')
+    """
+    eighths = max(round(length * 8), int(length > 0))
+    return "█" * (eighths // 8) + (EIGHTHS[eighths % 8 - 1] if eighths % 8 else "")
+
+
+def change(value: float, before: float | None) -> str:
+    """Say by how much a number differs from another one.
+
+    Args:
+        before: The other one; None: there is none.
+
+    Returns:
+        Per cent with a sign; empty where the two cannot be compared.
+
+    >>> change(0.366, 0.423), change(0.42, 0.42), change(50.0, 0.5), change(0.1, None)
+    ('-13 %', '+0 %', '> 999 %', '')
+    """
+    (relative,) = against_block([value], [before or 0.0])
+    if math.isnan(relative):
+        return ""
+    return f"{100 * relative:+.0f} %".replace("-0 %", "+0 %") if relative < 10 else "> 999 %"
 
 
 def bar(fraction: float, width: int) -> tuple[str, str]:

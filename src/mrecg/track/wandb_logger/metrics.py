@@ -6,6 +6,7 @@ letters, digits, underscores and that slash: W&B takes a dot for a nested key, a
 what was set for a curve.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,11 @@ ERROR = "oscillation/error"
 """Relative error after each base unit."""
 LOSS = "oscillation/loss"
 """Reconstruction loss after each base unit."""
+FLOOR = "oscillation/floor"
+"""Of that loss, after the last unit of each group: what its group has in full precision after the quantized
+units before it."""
+AGAINST_BLOCK = "oscillation/error_vs_block"
+"""The error over that of the block-wise run of the same settings, less one: below 0 where merging helps."""
 FINISH_LOSS = "finish/loss"
 """Loss of the steps in which the whole network is finished."""
 FINISH_HELD_OUT = "finish/held_out"
@@ -128,6 +134,18 @@ def leading(plan: Plan) -> list[Criterion]:
     for criterion in plan.criteria:
         found.setdefault(criterion.name, criterion)
     return list(found.values())
+
+
+def against_block(error: float, block: float) -> float | None:
+    """Compare an error with that of the block-wise run.
+
+    Returns:
+        Their ratio less one; None where it has no finite value.
+
+    >>> against_block(0.75, 1.0)
+    -0.25
+    """
+    return error / block - 1 if 0 < block < math.inf and math.isfinite(error) else None
 
 
 def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class Tracked(Listener, Protocol):
     def plan(self, plan: Plan) -> None:
         """Send the plan."""
 
+    def block_wise(self, errors: Sequence[float]) -> None:
+        """Compare the units' errors with these."""
+
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
         """Send what is left and end the run."""
 
@@ -87,6 +90,10 @@ class Sender(Silent):
         """Pass it on."""
         self._put(_Call("begin", (tuple(groups), steps)))
 
+    def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
+        """Pass it on."""
+        self._put(_Call("group", (name, tuple(members), steps, floor)))
+
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Pass the points of a chunk on."""
         self._put(_Call("curve", (group, task, tuple(points), steps), len(points), group))
@@ -111,6 +118,10 @@ class Sender(Silent):
         """Pass the plan on."""
         rows = len(plan.units) if plan.criteria and not plan.verdicts else 0
         self._put(_Call("plan", (plan,), rows, "the plan"))
+
+    def block_wise(self, errors: Sequence[float]) -> None:
+        """Pass it on."""
+        self._put(_Call("block_wise", (tuple(errors),)))
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
         """End the run, within a bound, and say what was not sent.

@@ -91,6 +91,8 @@ class WandbRun(Silent):
             self.run.define_metric(axis, hidden=True, summary="none")
         for key in (metrics.ERROR, metrics.LOSS):
             self._define(key, metrics.UNIT)
+        self._floors: dict[str, float] = {}
+        self._block: Sequence[float] = ()
         self._known: set[str] = set()
         self._plan: Plan | None = None
         self._places: dict[str, str] = {}
@@ -114,9 +116,18 @@ class WandbRun(Silent):
         """
         self.run.define_metric(key, step_metric=axis, step_sync=False, hidden=hidden, summary="none")
 
+    def block_wise(self, errors: Sequence[float]) -> None:
+        """Compare what comes with the errors of the block-wise run of the same settings."""
+        self._block = tuple(errors)
+
     def begin(self, groups: Sequence[str], steps: int) -> None:
         """Count the pass."""
         self._passes += 1
+        self._floors.clear()
+
+    def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
+        """Keep the floor for the group's last unit, after which it is measured."""
+        self._floors[members[-1]] = floor
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
         """Send the points of a chunk."""
@@ -126,8 +137,15 @@ class WandbRun(Silent):
             self._log(metrics.STEP, point.step, row)
 
     def unit(self, index: int, result: UnitResult) -> None:
-        """Send the error and the loss after a unit."""
-        self._log(metrics.UNIT, index, {metrics.ERROR: result.error, metrics.LOSS: result.loss})
+        """Send the error and the loss after a unit, and what they are to be compared with."""
+        block = metrics.against_block(result.error, self._block[index]) if self._block else None
+        row = {
+            metrics.ERROR: result.error,
+            metrics.LOSS: result.loss,
+            metrics.FLOOR: self._floors.get(result.name),
+            metrics.AGAINST_BLOCK: block,
+        }
+        self._log(metrics.UNIT, index, row)
         self._group_units += 1
 
     def finished(self, result: GroupResult) -> None:
