@@ -39,7 +39,7 @@ def test_a_filter_that_leaves_nothing_says_so(visit, sweep):
 def test_hover_tells_what_the_unit_is(visit, sweep, show):
     page = visit(sweep).page
     show(page, "oscillation")
-    plot = page.locator("#oscillation .plot")
+    plot = page.locator("#oscillation .plot").first
     size = plot.bounding_box()
     plot.hover(position={"x": size["width"] * 0.5, "y": size["height"] * 0.4})
     page.wait_for_selector(".tip:visible")
@@ -178,7 +178,7 @@ def test_a_chart_is_saved_as_a_picture(visit, sweep, show, tmp_path):
     show(page, "oscillation")
     for kind, start in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
         with page.expect_download() as download:
-            page.locator("#oscillation .downloads").get_by_text(kind).click()
+            page.locator("#oscillation .downloads").first.get_by_text(kind).click()
         file = tmp_path / download.value.suggested_filename
         download.value.save_as(file)
         assert file.name == f"error-after-every-unit.{kind.lower()}"

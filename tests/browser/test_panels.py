@@ -187,7 +187,7 @@ def test_a_sweep_over_merges_has_a_heat_map_and_shades_of_one_hue(visit, tmp_pat
         merged = MERGED[:k]
         write_run(tmp_path / str(k), merged=merged, granularity="mixed")
     page = visit(write_report([tmp_path], tmp_path / "report.html")).page
-    page.locator("#oscillation .heatlayer").scroll_into_view_if_needed()
+    page.locator("#oscillation figure").nth(1).scroll_into_view_if_needed()
     until(page, "document.querySelector('#oscillation .heatlayer image') !== null")
     names = page.locator("#oscillation figure").nth(1).locator(".ytick text").all_text_contents()
     assert sorted(names) == ["1 merge", "2 merges", "4 merges"]
@@ -224,9 +224,9 @@ def test_merged_groups_and_their_last_units_share_a_panel(visit, tmp_path, until
     figure.scroll_into_view_if_needed()
     lines = "document.querySelectorAll('#curves figure.small')[4].querySelectorAll('path.js-line').length"
     # Of one method: a line for each configuration; for QDrop, whose losses drop activations, no floors.
-    page.locator("#curves select").select_option("qdrop")
+    page.locator("#curves").get_by_label("Method").select_option("qdrop")
     until(page, f"{lines} === 2")
-    page.locator("#curves select").select_option("brecq_joint")
+    page.locator("#curves").get_by_label("Method").select_option("brecq_joint")
     until(page, f"{lines} === 4")
     ticks = page.evaluate(
         "[...document.querySelectorAll('#curves figure.small')].filter((f) => f.querySelector('svg'))"
@@ -263,16 +263,16 @@ def test_names_are_shown_as_they_are(visit, hostile, show):
     ticks = page.locator("#oscillation figure").first.locator(".xtick text").all_text_contents()
     assert ticks[:5] == ["<b>bold", "<img src=x onerror=p=1>", "a b", "\"quoted\" & 'so'", "%{x}"]
     assert page.locator("#oscillation .legend").first.inner_text().count("<u>m</u>") == 2
-    page.locator("#oscillation details.data > summary").click()
+    page.locator("#oscillation details.data > summary").first.click()
     page.locator("#oscillation tbody tr").first.wait_for()
-    assert "<img src=x onerror=p=1>" in page.locator("#oscillation tbody").inner_text()
+    assert "<img src=x onerror=p=1>" in page.locator("#oscillation tbody").first.inner_text()
     page.locator("#configurations .every > summary").click()
     page.locator("#configurations .every tbody tr").first.wait_for()
     assert "</script><script>pwned=1</script>" in page.locator("#configurations .every").inner_text()
     assert "line <2>" in page.locator("#provenance").inner_text()
-    page.locator("#oscillation .plot").scroll_into_view_if_needed()
+    page.locator("#oscillation .plot").first.scroll_into_view_if_needed()
     page.wait_for_timeout(300)  # scrolling takes a tooltip away
-    page.locator("#oscillation .plot").hover(position={"x": 220, "y": 200})
+    page.locator("#oscillation .plot").first.hover(position={"x": 220, "y": 200})
     page.wait_for_selector(".tip:visible")
     assert page.evaluate("window.pwned ?? window.p ?? null") is None
     assert page.locator("main img, main u, main svg a, .tip img").count() == 0
