@@ -33,7 +33,7 @@ def violations(page):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing(scheme, width, visit, sweep, show):
     page = visit(sweep, scheme=scheme, width=width).page
-    for section in ("oscillation", "plan", "curves", "decisions"):
+    for section in ("result", "oscillation", "plan", "shares", "decisions"):
         show(page, section)
     for details in page.locator("details:not([open]) > summary").all():
         if details.is_visible():
@@ -72,9 +72,9 @@ def test_controls_work_by_key(visit, sweep):
     page.locator("#filter-box").get_by_label("W4A4").focus()
     page.keyboard.press("Space")
     assert "bits=W4A4" in page.url
-    page.locator("#oscillation").get_by_label("Error", exact=True).focus()
+    page.locator("#oscillation").get_by_label("Linear", exact=True).focus()
     page.keyboard.press("ArrowRight")
-    assert "measure=loss" in page.url
+    assert "scale=log" in page.url
     page.locator("#oscillation .legend button").first.focus()
     page.keyboard.press("Enter")
     assert "shown=" in page.url

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from run_folders import UNITS, write_failed, write_run
+from run_folders import MERGED, UNITS, write_failed, write_run
 
 from mrecg.report import write_report
 from mrecg.runs import metrics
@@ -11,10 +11,12 @@ from mrecg.runs import metrics
 pytestmark = pytest.mark.xdist_group("browser")
 
 DRAWN = {
-    "oscillation": 1,
+    "result": 1,
+    "oscillation": 2,
     "plan": 1,
     "ablation": 3,
     "tradeoff": 1,
+    "shares": 2,
     "decisions": 3,
 }
 """Charts of each panel of the sweep; its sizes are equal, so accuracy against size is told, not drawn."""
@@ -50,19 +52,19 @@ def test_every_chart_has_words_and_numbers(visit, sweep):
 @pytest.mark.slow
 def test_the_table_holds_every_configuration_and_marks_the_best(visit, sweep):
     page = visit(sweep).page
-    tables = page.locator("#headline .tables .panel")
+    tables = page.locator("#configurations .tables .panel")
     assert tables.count() == 2
     assert sum(tables.nth(i).locator("tbody tr").count() for i in range(2)) == 9
     for i in range(2):
         shares = [
             float(t.split("%")[0].replace("best:", "").strip("★ \u202f\n"))
-            for t in tables.nth(i).locator("tbody tr > :nth-child(3)").all_inner_texts()
+            for t in tables.nth(i).locator("tbody tr > :nth-child(2)").all_inner_texts()
         ]
         assert shares == sorted(shares, reverse=True)
-        assert "best" in tables.nth(i).locator("tbody tr > :nth-child(3)").first.get_attribute("class")
+        assert "best" in tables.nth(i).locator("tbody tr > :nth-child(2)").first.get_attribute("class")
         assert "500 images" in tables.nth(i).locator(".basis").inner_text()
-    assert page.locator("#headline .card").count() == 4
-    assert "paired" in page.locator("#headline .card").first.inner_text()
+    assert page.locator("#result .card").count() == 5
+    assert "paired" in page.locator("#result .card").first.inner_text()
 
 
 @pytest.mark.slow
@@ -73,15 +75,16 @@ def test_merged_units_are_shaded_and_spikes_have_names(visit, sweep, show):
     labels = page.locator("#oscillation svg .annotation-text").all_text_contents()
     assert any(re.match(r"features\.\d+ ", text) for text in labels)
     assert "3+4" in labels
-    ticks = page.locator("#oscillation svg .xtick text").all_text_contents()
-    assert ticks == list(UNITS)
+    ticks = page.locator("#oscillation figure").first.locator(".xtick text").all_text_contents()
+    assert ticks == [name.removeprefix("features.") for name in UNITS]
 
 
 @pytest.mark.slow
 def test_curves_are_drawn_when_seen_and_open_by_enter(visit, sweep, until):
     page = visit(sweep, width=1000, height=700).page
+    page.locator("#curves summary").first.click()
     small = page.locator("#curves figure.small")
-    assert small.count() > 20
+    assert small.count() == len(UNITS)
     figures = "[...document.querySelectorAll('#curves figure.small')]"
     drawn = f"{figures}.filter((f) => f.querySelector('svg path')).length"
     assert page.evaluate(drawn) < small.count() / 2
@@ -102,6 +105,7 @@ def test_curves_are_drawn_when_seen_and_open_by_enter(visit, sweep, until):
 @pytest.mark.slow
 def test_smoothing_and_quantities_redraw_the_curves(visit, sweep, until):
     page = visit(sweep).page
+    page.locator("#curves summary").first.click()
     figure = page.locator("#curves figure.small").nth(3)
     figure.scroll_into_view_if_needed()
     third = "document.querySelectorAll('#curves figure.small')[3]"
@@ -119,13 +123,116 @@ def test_smoothing_and_quantities_redraw_the_curves(visit, sweep, until):
 
 
 @pytest.mark.slow
-def test_what_does_not_vary_is_said(visit, sweep):
+def test_what_does_not_vary_is_not_offered(visit, sweep, tmp_path):
     page = visit(sweep).page
-    page.locator("#ablation").get_by_label("Planner").check(force=True)
-    assert page.locator("#ablation svg").count() > 0
-    page.locator("#filter-box").get_by_label("block", exact=True).check(force=True)
-    said = page.locator("#ablation .missing").first.inner_text()
-    assert "All runs here have the same planner" in said and "mrecg quantize -m" in said
+    assert page.locator("#ablation .segments label:visible").all_inner_texts() == [
+        "Merge count", "Bits", "Planner", "Method",
+    ]  # fmt: skip
+    page.locator("#filter-box").get_by_label("W4A4").check(force=True)
+    page.locator("#filter-box").get_by_label("block-wise", exact=True).check(force=True)
+    assert not page.locator("#ablation").is_visible()
+    assert not page.locator("nav a[data-section=ablation]").is_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_screen_answers(scheme, visit, sweep, until):
+    """Who wins, five cards, the figure and what each merge gained: all on a screen of usual size."""
+    page = visit(sweep, width=1440, height=1080, scheme=scheme).page
+    until(page, "document.querySelector('#result .barlayer path') !== null")
+    ledger = page.locator("#result .ledger").bounding_box()
+    assert ledger["y"] + ledger["height"] <= 1080
+    assert re.match(r"W2A4: MRECG \+ (BRECQ|QDrop)", page.locator("#result .headline").inner_text())
+    titles = [text.split("\n")[0] for text in page.locator("#result .card-title").all_inner_texts()]
+    assert titles == ["Top-1", "Error into head", "Largest loss", "Grows back", "Cost"]
+    assert not any(mark in page.locator("#result .cards").inner_text() for mark in "▲▼")
+    assert page.locator("#result .ledger li").count() == 3
+    bars = page.locator("#result .barlayer .point path")
+    assert bars.count() == len(UNITS)
+    assert page.locator("#result .fills path").count() >= 1
+    labels = page.locator("#result svg .annotation-text").all_text_contents()
+    assert {"3+4", "6+7", "10+11+12"} <= set(labels) and any("%" in text for text in labels)
+
+
+@pytest.mark.slow
+def test_another_comparison_changes_the_whole_screen(visit, sweep, until):
+    page = visit(sweep).page
+    until(page, "document.querySelector('#result .barlayer path') !== null")
+    before = [page.locator(f"#result {part}").inner_text() for part in (".headline", ".cards", ".ledger")]
+    picker = page.locator("#result select")
+    other = next(
+        one for one in picker.locator("option").all()
+        if one.get_attribute("value") != picker.input_value() and "1 merge" in one.inner_text()
+    )  # fmt: skip
+    name = other.inner_text().split(" → ")[1]
+    picker.select_option(other.get_attribute("value"))
+    after = [page.locator(f"#result {part}").inner_text() for part in (".headline", ".cards", ".ledger")]
+    assert all(a != b for a, b in zip(before, after, strict=True))
+    assert name in after[0] and "pair=" in page.url
+    assert page.locator("#result .ledger li").count() == 1
+
+
+@pytest.mark.slow
+def test_without_a_pair_the_command_of_the_missing_run_is_there(visit, tmp_path):
+    write_run(tmp_path / "run", merged=MERGED)
+    page = visit(write_report([tmp_path / "run"], tmp_path / "report.html")).page
+    command = page.locator("#result .command pre").inner_text()
+    assert command.startswith("mrecg quantize ") and "granularity=block" in command
+    assert page.locator("#result .copy").is_visible() and page.locator("#result .card").count() == 5
+
+
+@pytest.mark.slow
+def test_a_sweep_over_merges_has_a_heat_map_and_shades_of_one_hue(visit, tmp_path, until):
+    for k in range(4):
+        merged = MERGED[:k]
+        write_run(tmp_path / str(k), merged=merged, granularity="mixed")
+    page = visit(write_report([tmp_path], tmp_path / "report.html")).page
+    page.locator("#oscillation figure").nth(1).scroll_into_view_if_needed()
+    until(page, "document.querySelector('#oscillation .heatlayer image') !== null")
+    names = page.locator("#oscillation figure").nth(1).locator(".ytick text").all_text_contents()
+    assert sorted(names) == ["1 merge", "2 merges", "4 merges"]
+    assert "QDrop" in page.locator("#result .headline").inner_text()
+    strokes = page.evaluate(
+        "[...document.querySelectorAll('#configurations .swatch path:first-child')]"
+        ".map((p) => p.getAttribute('stroke'))"
+    )
+    assert len(set(strokes)) == 4 and sum("--k1" in one or "--k2" in one for one in strokes) >= 3
+
+
+@pytest.mark.slow
+def test_columns_that_say_the_same_of_all_are_left_out(visit, tmp_path):
+    for k in range(2):
+        write_run(tmp_path / str(k), merged=MERGED[:k])
+    page = visit(write_report([tmp_path], tmp_path / "report.html")).page
+    heads = page.locator("#configurations thead th").all_inner_texts()
+    assert heads[:3] == ["Configuration", "Top-1", "To block"]
+    assert "Merges" in heads and not {"Seeds", "Size"} & set(heads)
+    assert "142 kB each" in page.locator("#configurations .basis").inner_text().replace("\u202f", " ")
+
+
+@pytest.mark.slow
+def test_merged_groups_and_their_last_units_share_a_panel(visit, tmp_path, until):
+    for i, method in enumerate(("brecq_joint", "qdrop")):
+        for k in range(2):
+            write_run(tmp_path / f"{i}{k}", method=method, merged=MERGED[:k])
+    page = visit(write_report([tmp_path], tmp_path / "report.html")).page
+    assert not page.locator("#curves figure.small").first.is_visible()
+    page.locator("#curves summary").first.click()
+    titles = page.locator("#curves figure.small .chart-title").all_inner_texts()
+    assert titles[3:5] == ["features.3", "features.4 (3+4)"] and len(titles) == len(UNITS)
+    figure = page.locator("#curves figure.small").nth(4)
+    figure.scroll_into_view_if_needed()
+    lines = "document.querySelectorAll('#curves figure.small')[4].querySelectorAll('path.js-line').length"
+    # Of one method: a line for each configuration; for QDrop, whose losses drop activations, no floors.
+    page.locator("#curves").get_by_label("Method").select_option("qdrop")
+    until(page, f"{lines} === 2")
+    page.locator("#curves").get_by_label("Method").select_option("brecq_joint")
+    until(page, f"{lines} === 4")
+    ticks = page.evaluate(
+        "[...document.querySelectorAll('#curves figure.small')].filter((f) => f.querySelector('svg'))"
+        ".map((f) => f.querySelectorAll('.ytick text').length)"
+    )
+    assert ticks and min(ticks) >= 2
 
 
 @pytest.mark.slow
@@ -141,11 +248,11 @@ def test_poor_sets_of_runs_have_a_page(kind, visit, tmp_path):
         )
     page = visit(write_report([tmp_path / "run"], tmp_path / "report.html")).page
     assert page.locator("[role=alert]:visible").count() == 0
-    assert page.locator("main > section").count() == 8
+    assert page.locator("main > section").count() == 10
     if kind == "failed":
         assert "out of memory" in page.locator("#provenance").inner_text()
     else:
-        assert page.locator("#headline tbody tr").count() == 1
+        assert page.locator("#configurations tbody tr").count() == 1
 
 
 @pytest.mark.slow
@@ -153,19 +260,19 @@ def test_names_are_shown_as_they_are(visit, hostile, show):
     page = visit(hostile).page
     show(page, "oscillation")
     assert page.locator("h1").inner_text() == "<i>net</i> on digits"
-    ticks = page.locator("#oscillation svg .xtick text").all_text_contents()
+    ticks = page.locator("#oscillation figure").first.locator(".xtick text").all_text_contents()
     assert ticks[:5] == ["<b>bold", "<img src=x onerror=p=1>", "a b", "\"quoted\" & 'so'", "%{x}"]
-    assert page.locator("#headline .legend, #oscillation .legend").first.inner_text().count("<u>m</u>") == 2
-    page.locator("#oscillation details.data > summary").click()
+    assert page.locator("#oscillation .legend").first.inner_text().count("<u>m</u>") == 2
+    page.locator("#oscillation details.data > summary").first.click()
     page.locator("#oscillation tbody tr").first.wait_for()
-    assert "<img src=x onerror=p=1>" in page.locator("#oscillation tbody").inner_text()
-    page.locator("#headline .every > summary").click()
-    page.locator("#headline .every tbody tr").first.wait_for()
-    assert "</script><script>pwned=1</script>" in page.locator("#headline .every").inner_text()
+    assert "<img src=x onerror=p=1>" in page.locator("#oscillation tbody").first.inner_text()
+    page.locator("#configurations .every > summary").click()
+    page.locator("#configurations .every tbody tr").first.wait_for()
+    assert "</script><script>pwned=1</script>" in page.locator("#configurations .every").inner_text()
     assert "line <2>" in page.locator("#provenance").inner_text()
-    page.locator("#oscillation .plot").scroll_into_view_if_needed()
+    page.locator("#oscillation .plot").first.scroll_into_view_if_needed()
     page.wait_for_timeout(300)  # scrolling takes a tooltip away
-    page.locator("#oscillation .plot").hover(position={"x": 220, "y": 200})
+    page.locator("#oscillation .plot").first.hover(position={"x": 220, "y": 200})
     page.wait_for_selector(".tip:visible")
     assert page.evaluate("window.pwned ?? window.p ?? null") is None
     assert page.locator("main img, main u, main svg a, .tip img").count() == 0
@@ -197,11 +304,11 @@ def test_a_metric_that_is_added_has_a_column_in_both_tables(visit, tmp_path, mon
     )
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, energy))
     page = visit(write_report([tmp_path], tmp_path / "report.html")).page
-    table = page.locator("#headline .tables .panel")
+    table = page.locator("#configurations .tables .panel")
     assert table.locator("thead th").last.inner_text() == "Energy"
     assert "1,250" in table.locator("tbody tr > :last-child").inner_text()
-    page.locator("#headline .every > summary").click()
-    rows = page.locator("#headline .every tbody tr")
+    page.locator("#configurations .every > summary").click()
+    rows = page.locator("#configurations .every tbody tr")
     rows.first.wait_for()
-    assert "Energy" in page.locator("#headline .every thead").inner_text()
+    assert "Energy" in page.locator("#configurations .every thead").inner_text()
     assert ["1,000" in rows.first.inner_text(), "1,500" in rows.last.inner_text()] == [True, True]

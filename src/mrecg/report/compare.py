@@ -13,7 +13,9 @@ BASELINE = "block"
 """The granularity that merges nothing by its name; a plan without merges is block-wise whatever its is."""
 EQUAL_TIME = 0.85
 """Part of a merged run's time from which on a longer block-wise run is a control at equal time."""
-GRANULARITIES = ("layer", BASELINE, "mixed", "fixed", "stage", "network")
+MERGING = ("mixed", "fixed", "stage", "network")
+"""Those that optimise several units jointly, where their plan merges any."""
+GRANULARITIES = ("layer", BASELINE, *MERGING)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from mrecg.report import compare
 from mrecg.report.compare import Panel, Series
 from mrecg.runs.index import Read
 from mrecg.runs.load import load_run
+from mrecg.runs.measures import head_error
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import read_regular
 
@@ -111,8 +112,8 @@ def _preferred(panel: Panel) -> Iterator[Run]:
 
 def _rank(series: Series) -> tuple[float, float]:
     accuracies = [value for run in series.runs if (value := compare.top1(run)) is not None]
-    peaks = [value for run in series.runs if (value := compare.peak(run)) is not None]
-    return (fmean(accuracies) if accuracies else -1.0, -fmean(peaks) if peaks else -math.inf)
+    errors = [value for run in series.runs if math.isfinite(value := head_error(run.errors))]
+    return (fmean(accuracies) if accuracies else -1.0, -fmean(errors) if errors else -math.inf)
 
 
 def _number(value: float | None) -> float:

@@ -168,16 +168,14 @@ def _finding(panel: Panel, baseline: Series, series: Series, change: Change) -> 
 
 
 def _delta(baseline: Series, series: Series, measure: Callable[[Run], float | None]) -> Delta | None:
-    before = {run.seed: value for run in baseline.runs if _finite(value := measure(run))}
-    after = {run.seed: value for run in series.runs if _finite(value := measure(run))}
+    before, after = (
+        {run.seed: value for run in one.runs if (value := measure(run)) is not None and math.isfinite(value)}
+        for one in (baseline, series)
+    )
     common = before.keys() & after.keys()
     if common:  # both means over the same seeds
         before, after = ({seed: values[seed] for seed in common} for values in (before, after))
     return Delta(before=fmean(before.values()), after=fmean(after.values())) if before and after else None
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _accuracy(baseline: Series, series: Series, change: Change) -> Delta | None:

@@ -115,7 +115,7 @@ def test_every_run_is_in_the_data(page, runs_root):
 
 def test_the_headline_stands_in_the_page_itself(page):
     headline = json.loads(block(page, "document"))["headline"]
-    assert headline in page
+    assert len(headline) >= 2 and all(part in page for part in headline)
     assert "9 runs" in page and "1 not completed" in page
 
 

@@ -26,10 +26,9 @@ def short_names(names: Sequence[str]) -> tuple[list[str], str]:
     (['layer1.0', 'layer2.0'], '')
     """
     inside = Counter(name[: i + 1] for name in names for i, letter in enumerate(name) if letter == ".")
-    # Of modules in one another that hold as many units the inner one.
-    shared = max(inside, key=lambda module: (inside[module], len(module)), default="")
+    shared = max((module for module, units in inside.items() if 2 * units > len(names)), key=len, default="")
     cut = [name.removeprefix(shared) for name in names]
-    if 2 * inside[shared] <= len(names) or len(set(cut)) < len(cut):
+    if len(set(cut)) < len(cut):
         return list(names), ""
     return cut, shared
 

@@ -65,7 +65,7 @@ function drawPair(width) {
     data.push(...between(before, after));
     data.push(line(before, ink("soft"), { line: { dash: "6px,4px" }, marker: { symbol: "circle-open" } }));
     data.push({ type: "bar", x: change.map((_, i) => i), y: change, yaxis: "y2", hoverinfo: "none", marker: { color: change.map((v) => ink(v > 0 ? "bad" : "good")) } });
-    data.push({ type: "scatter", mode: "markers", x: ends, y: ends.map((i) => change[i]), yaxis: "y2", hoverinfo: "skip", cliponaxis: false, marker: { symbol: "circle-open", size: 9, color: joint, line: { width: 1.8 } } });
+    data.push({ type: "scatter", mode: "markers", x: ends, y: ends.map((i) => change[i]), yaxis: "y2", hoverinfo: "skip", cliponaxis: false, marker: { symbol: "circle-open", size: 9, color: ink("ink"), line: { width: 1.8 } } });
     layout.yaxis2 = { domain: LOWER, title: "Change (%)", zeroline: true, zerolinecolor: ink("soft"), nticks: 4, ...changeRange(change) };
     layout.annotations.push(...told.map((i) => changeLabel(i, change[i])));
   }

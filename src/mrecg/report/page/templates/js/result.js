@@ -9,7 +9,7 @@ function buildResult() {
   const cards = h("div", { class: "cards" });
   const chart = new Chart({ title: "Error along the network", height: pairHeight, draw: drawPair, quiet: true });
   const key = h("ul", { class: "key", "aria-label": "Lines and bars" });
-  chart.caption.querySelector(".controls").append(key);
+  chart.caption.querySelector(".controls").replaceWith(key);  // which stays on paper
   const ledger = h("div", { class: "ledger" });
   const figure = h("div", { class: "panel first" }, chart.element, ledger);
   fill(byId("result-body"), missingRun(), row, cards, figure);
