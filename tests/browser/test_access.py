@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 BUILD = Path(__file__).parents[2] / "build" / "screenshots"
 
 TABBABLE = """() => {
-  const seen = (e) => e.getClientRects().length > 0 && getComputedStyle(e).visibility !== 'hidden';
+  const seen = (e) => e.getClientRects().length > 0 && e.checkVisibility({ visibilityProperty: true });
   const kinds = 'a[href], button, input, select, summary, [tabindex="0"]';
   const all = [...document.querySelectorAll(kinds)].filter(seen);
   const groups = new Set();

@@ -138,7 +138,7 @@ def test_a_link_leads_back_to_the_same_view(visit, sweep, until):
     page = visit(sweep, address).page
     assert page.locator("#filter-box").get_by_label("W4A4").is_checked()
     assert page.locator("#oscillation").get_by_label("Log").is_checked()
-    assert page.locator("#ablation").get_by_label("Merge count").is_checked()
+    assert page.locator("#ablation").get_by_label("Merge count", exact=True).is_checked()
     assert page.locator("#curves").get_by_label("Total").is_checked()
     assert page.locator("#decisions select").input_value() == "r1"
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"

@@ -188,7 +188,7 @@ def test_a_sweep_over_merges_has_a_heat_map_and_shades_of_one_hue(visit, tmp_pat
         write_run(tmp_path / str(k), merged=merged, granularity="mixed")
     page = visit(write_report([tmp_path], tmp_path / "report.html")).page
     page.locator("#oscillation figure").nth(1).scroll_into_view_if_needed()
-    until(page, "document.querySelector('#oscillation .heatlayer image') !== null")
+    until(page, "document.querySelector('#oscillation .heatmaplayer image') !== null")
     names = page.locator("#oscillation figure").nth(1).locator(".ytick text").all_text_contents()
     assert sorted(names) == ["1 merge", "2 merges", "4 merges"]
     assert "QDrop" in page.locator("#result .headline").inner_text()
