@@ -17,7 +17,6 @@ BEST: Mapping[str, Mapping[str, Any]] = {
         "name": "network",
         "steps": 200,
         "lr": 1e-3,
-        "boundary": 1.0,
         "augment": "crops_and_flips",
     },
     "rebasis": {"name": "full"},
