@@ -132,7 +132,7 @@ def test_several_seeds_methods_and_networks(write, said, folders):
     write("b4", top1=0.9, bits=(4, 4))
     write("m4", top1=0.7, bits=(4, 4), merged=folders.merged)
     text = said()
-    assert text.startswith("MRECG + QDrop beats QDrop by 3.0 ± 0.6 points") and "2 seeds" in text
+    assert text.startswith("W2A4: MRECG + QDrop beats QDrop by 3.0 ± 0.6 points") and "2 seeds" in text
     assert "against BRECQ: +5.0 ± 0.8" in text
     assert "Of all 4 comparisons here top-1 clearly rose in 3 and fell in 1; in 0 there" in text
 

@@ -157,7 +157,7 @@ function drawCurve(one, width, small) {
   return {
     data,
     layout: {
-      margin: small ? { l: 40, r: 6, t: 4, b: 22 } : { l: 8, r: 12, t: 8, b: 8 },
+      margin: small ? { l: 48, r: 6, t: 4, b: 22 } : { l: 8, r: 12, t: 8, b: 8 },
       xaxis: { ...ticks, title: small ? "" : "Step", nticks: small ? 4 : 8, showgrid: false, showline: true },
       yaxis: { ...ticks, title: small ? "" : CURVES[key], ...(log ? { ...logTicks(...ends, small ? 4 : 7), range: ends.map((value, i) => Math.log10(value) + (i ? 0.02 : -0.02)) } : { rangemode: "tozero", nticks: small ? 4 : 7 }) },
     },
