@@ -94,6 +94,7 @@ class Chart {
     this.drawn = false;
     if (missing) this.release();
     else if (this.visible) this.paint();
+    else whenIdle();
     if (!this.small) this.tabulate();
   }
 
@@ -191,6 +192,22 @@ const sizes = new ResizeObserver((entries) => {
     }
   });
 });
+
+const later = window.requestIdleCallback ?? ((act) => setTimeout(act, 50));
+let asked = false;
+
+/** Draw what is out of sight when there is nothing else to do: pages are photographed and copied whole. */
+function whenIdle() {
+  if (asked) return;
+  asked = true;
+  later(() => {
+    asked = false;
+    const waits = (chart) => !chart.small && !chart.drawn && chart.plot.clientWidth && !chart.drawing?.missing;
+    const next = [...charts.values()].find(waits);
+    next?.paint();
+    if (next?.drawn) whenIdle();
+  });
+}
 
 /** Draw every chart anew, for another theme or for paper. @param {boolean} [all] also those out of sight */
 function redrawAll(all = false) {
