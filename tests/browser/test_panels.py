@@ -19,7 +19,10 @@ DRAWN = {
     "shares": 2,
     "decisions": 3,
 }
-"""Charts of each panel of the sweep, also of those out of sight; its sizes are equal, so accuracy against size is told, not drawn."""
+"""Charts of each panel of the sweep, also of those out of sight.
+
+Its sizes are equal, so accuracy against size is told, not drawn.
+"""
 
 SHAPES = ".scatterlayer path, .barlayer path"
 
