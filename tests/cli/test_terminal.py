@@ -110,7 +110,9 @@ def test_the_live_lines_come_and_go(small: list[str]) -> None:
     assert stages == ["images", "evaluate", "calibrate", "probe", "reconstruct", "evaluate"]
     assert not any(mark in line for line in screen for mark in ("step ", "━━", "measuring", " left"))
     begin = next(i for i, line in enumerate(screen) if line.split()[:2] == ["unit", "loss"])
-    assert sum("→" in line for line in screen[begin + 1 : begin + 6]) == 4  # five units, two of them merged
+    ends = [line for line in screen[begin + 1 : begin + 6] if line.endswith(" s")]
+    assert len(ends) == 4, screen[begin : begin + 6]  # five units, two of them merged
+    assert all("%" in line for line in ends), ends  # the probe is the block-wise run
     assert sum(line.lstrip().startswith(("┐", "┘")) for line in screen) == 2
     assert not [line for line in screen[begin : begin + 7] if len(line) >= COLUMNS]
 
