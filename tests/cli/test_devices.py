@@ -13,7 +13,8 @@ def test_a_run_on_two_devices(mrecg: Callable[..., Any]) -> None:
     code, out, err = mrecg(
         *("quantize", "model=embedded", "data=digits", "data.calibration_images=24", "logger=csv"),
         *("trainer.steps=2", "trainer.batch_size=8", "trainer.log_every=1", "trainer.device=cpu"),
-        *("calibration.candidates=4", "calibration.bins=64", "planner.merge_count=1", "trainer.devices=2"),
+        *("calibration.candidates=4", "calibration.bins=64", "trainer.devices=2"),
+        *("planner=loss", "planner.merge_count=1"),
     )
     assert code == 0, err
     assert "report.html" in out and "Traceback" not in out + err
