@@ -21,6 +21,7 @@ from mrecg.config.validate import run_config
 from mrecg.graph.partition import partition
 from mrecg.graph.trace import trace
 from mrecg.models import embedded
+from mrecg.quant.modules import layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.calibrate import calibrate
 
@@ -138,6 +139,8 @@ def tiny_network(tiny: nn.Module, tiny_images: Tensor) -> Callable[..., Quantize
         assert len(list(calibrate(network, tiny_images, quick, batch=16))) == len(network.units)
         for module in (*network.full, *network.low, network.model):
             module.to(dtype)
+        for layer in layers_of(network.model):
+            layer.refresh()  # the weight that it was read back into had the digits of the calibration
         return network
 
     return make
