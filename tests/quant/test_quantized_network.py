@@ -106,6 +106,26 @@ def test_state_round_trip(calibrated: QuantizedNetwork, model_of: Build) -> None
     assert torch.equal(chain(fresh.low, x), calibrated.model(x))
 
 
+@torch.no_grad()
+def test_a_loaded_state_decides_alone_which_biases_are_shared(
+    calibrated: QuantizedNetwork,
+) -> None:
+    # Whatever was learned before: processes that loaded one state have the same tensors to agree on.
+    begun = {key: value.clone() for key, value in calibrated.state().items()}
+    layers, x = layers_of(calibrated.model), torch.randn(2, 3, 32, 32)
+    full, before = chain(calibrated.full, x), calibrated.model(x)
+    for layer in layers:
+        bias = layer.own_bias()
+        assert bias is not None
+        bias.add_(1)
+    learned = {key: value.clone() for key, value in calibrated.state().items()}
+    calibrated.load_state(begun)
+    assert not any(layer.owns_bias for layer in layers) and torch.equal(calibrated.model(x), before)
+    calibrated.load_state(learned)
+    assert all(layer.owns_bias for layer in layers) and not torch.equal(calibrated.model(x), before)
+    assert torch.equal(chain(calibrated.full, x), full)
+
+
 @pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
 def test_a_state_that_does_not_fit_is_one_clear_line(calibrated: QuantizedNetwork, change: str) -> None:
     state = dict(calibrated.state())

@@ -135,6 +135,14 @@ class QuantizedLayer(nn.Module):
             self.layer, self.owns_bias = own, True
         return bias if isinstance(bias, nn.Parameter) else None
 
+    def share_bias(self, layer: nn.Module) -> None:
+        """Give up a bias of its own.
+
+        Args:
+            layer: That of the full-precision network, whose weight it has.
+        """
+        self.layer, self.owns_bias = layer, False
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in (f"{prefix}scale", f"{prefix}zero_point"):
             if name in state_dict:

@@ -121,7 +121,7 @@ class QuantizedNetwork:
         return state
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take over a saved state.
+        """Take over a saved state; afterwards a layer has a bias of its own only where it was learned.
 
         Args:
             state: What `state` returned, for the same units and bits.
@@ -135,6 +135,7 @@ class QuantizedNetwork:
             assert isinstance(layer, QuantizedLayer)
             if (bias := state.pop(f"{path}.bias", None)) is not None:
                 state[f"{path}.layer.bias"] = bias
+                layer.share_bias(self.traced.get_submodule(path))
                 if not isinstance(layer.layer.bias, Tensor) or not torch.equal(
                     layer.layer.bias.cpu(), bias.cpu()
                 ):

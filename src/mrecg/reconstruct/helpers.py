@@ -173,7 +173,9 @@ class Team:
     def _send(self, job: Job | FinishJob, network: QuantizedNetwork, images: Store, shard: Shard) -> None:
         shards = [shard.of(rank) for rank in range(self.devices)]
         shapes = [(len(each.owned), *images.shape[1:]) for each in shards]
-        shard.ranks.agreed(Call(job, network.state(), shapes, images.dtype, shard))
+        state = network.state()
+        network.load_state(state)  # as the helpers do: of what earlier jobs left nothing else counts
+        shard.ranks.agreed(Call(job, state, shapes, images.dtype, shard))
         for rank in range(1, self.devices):
             dist.send(images.take(shards[rank].owned).cpu().contiguous(), rank)
 
