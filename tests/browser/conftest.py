@@ -65,6 +65,7 @@ def sweep(tmp_path_factory) -> Path:
                         level=level,
                         kept=500,
                         seconds=80.0 + 10 * len(merged),
+                        summary_extra={"evaluation_errors": [0.5 + 0.01 * i for i in range(len(UNITS))]},
                     )
                     number += 1
     write_failed(root / "runs" / str(number), error="out of memory")

@@ -82,6 +82,20 @@ def test_merged_units_are_shaded_and_spikes_have_names(visit, sweep, show):
 
 
 @pytest.mark.slow
+def test_errors_on_evaluation_images_are_one_choice_away(visit, sweep, hostile, show):
+    page = visit(sweep).page
+    show(page, "oscillation")
+    words = page.locator("#oscillation figure .summary").first
+    assert "largest 0.690 after classifier, 0.690 at the end" not in words.inner_text()
+    page.locator("#oscillation").get_by_label("Evaluation", exact=True).check(force=True)
+    assert "on evaluation images" in words.inner_text()
+    assert "largest 0.690 after classifier, 0.690 at the end" in words.inner_text()
+    assert "images=evaluation" in page.url
+    # Runs that have none, as old ones, are not asked.
+    assert visit(hostile).page.locator("#oscillation").get_by_label("Evaluation", exact=True).count() == 0
+
+
+@pytest.mark.slow
 def test_curves_are_drawn_when_seen_and_open_by_enter(visit, sweep, until):
     page = visit(sweep, width=1000, height=700).page
     page.locator("#curves summary").first.click()

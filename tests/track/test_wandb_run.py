@@ -71,6 +71,8 @@ def test_the_curves_over_the_units_are_units_csv_and_the_plan(finished: Finished
     units = table(folder / "units.csv")
     for key, column in (("oscillation/error", "error"), ("oscillation/loss", "loss")):
         assert read.curve(key) == [(float(row["index"]), float(row[column])) for row in units]
+    measured = result.summary["evaluation_errors"]
+    assert read.curve("oscillation/error_evaluation") == list(enumerate(measured))
     plan = json.loads((folder / "plan.json").read_text())["criteria"][0]
     assert read.curve("plan/capacity_modcap") == list(enumerate(plan["capacities"]))
     assert read.curve(f"plan/difference_modcap_{plan['difference']}") == list(

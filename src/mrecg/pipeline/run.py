@@ -23,6 +23,7 @@ from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
 from mrecg.pipeline.finishing import FinishingStage
+from mrecg.pipeline.new_images import NewImages
 from mrecg.pipeline.planning import (
     calibrate,
     check_fit,
@@ -195,7 +196,10 @@ def quantize(
             team=team, records=records, sharing=sharing, clock=clock, display=display, trackers=trackers
         )
         outcome, finishing = finishing_stage.run(network, calibration, config, outcome)
-    low = measure(network.model, "evaluate", kept.second(), reference=full.logits if full else None)
+    new = NewImages(network, len(images), device)
+    low = measure(
+        network.model, "evaluate", new.watch(kept.second()), reference=full.logits if full else None
+    )
     return Result(
         model=network.model,
         plan=plan,
@@ -221,6 +225,7 @@ def quantize(
                 finishing=finishing,
                 rebasis=changed,
                 block=block,
+                new_images=new.errors,
             ),
         ).as_dict(),
         config=config,

@@ -107,6 +107,9 @@ class RunSummary(BaseModel):
     )
     """Relative error after each unit in the block-wise run of the same settings, before any finishing: what
     the merges are compared with; not there where no such run was known, or nothing was merged."""
+    evaluation_errors: Annotated[tuple[Number, ...], checked(lambda found: tuple(map(number, found)))] = ()
+    """Relative error after each unit on about 256 of the evaluation images, from which nothing was learned;
+    not there without such images and in old runs."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
     rebasis: Values = None

@@ -245,6 +245,7 @@ class Document:
             "seconds": dict(run.seconds),
             "errors": [significant(unit.error, 5) for unit in run.units],
             "losses": [significant(unit.loss, 5) for unit in run.units],
+            "new_errors": [significant(error, 5) for error in run.evaluation_errors],
             "floors": _floors(run),
             "groups": [[place[name] for name in group if name in place] for group in run.groups],
             "decisions": None if kept is None else decisions.flips(kept, self._names(run, kept)),

@@ -213,6 +213,8 @@ class WandbRun(Silent):
             summary: The content of summary.json; empty where the run failed.
             failed: Whether to mark the run as failed.
         """
+        for place, error in enumerate(summary.get("evaluation_errors", ())):
+            self._log(metrics.UNIT, place, {metrics.NEW_IMAGES: error})
         if not failed and (self.folder / SUMMARY).is_file():
             self._media(summary)
         self.run.summary.update(metrics.flat_summary({"status": FAILED, **summary}))

@@ -3,14 +3,16 @@
  */
 
 function buildOscillation() {
+  const scales = segments("Scale", "scale", [["linear", "Linear"], ["log", "Log"]], oscillationScale);
   const chart = new Chart({
     title: "Error after every unit",
     height: (width) => (width < 600 ? 420 : 460),
     draw: drawOscillation,
     controls: [
-      segments("Scale", "scale", [["linear", "Linear"], ["log", "Log"]], oscillationScale),
+      measuredOnBoth() && segments("Images", "images", [["", "Calibration"], ["evaluation", "Evaluation"]]),
+      scales,
       segments("Lines", "lines", [["mean", "Means"], ["runs", "Runs"]]),
-    ],
+    ].filter(Boolean),
   });
   const heat = new Chart({ title: "Change against block-wise, unit by unit", height: heatHeight, draw: drawHeat });
   const focus = picker(
@@ -20,13 +22,12 @@ function buildOscillation() {
     () => focusedConfiguration()?.id ?? "",
   );
   fill(byId("oscillation-body"), h("div", { class: "panel" }, h("div", { class: "row" }, placePicker(), focus), legend("Configurations shown"), chart.element, heat.element));
-  const scales = chart.element.querySelector(".segments");
   const redraw = () => {
     heat.element.hidden = heatRows().length < LEAST_ROWS;
     if (!heat.element.hidden) heat.refresh();
   };
   watch(["place", "theme", ...FILTER_KEYS], redraw);
-  watch(["scale", "shown", "focus", "lines", "place", "theme", ...FILTER_KEYS], () => {
+  watch(["scale", "images", "shown", "focus", "lines", "place", "theme", ...FILTER_KEYS], () => {
     focus.update();
     scales.update();
     chart.refresh();
@@ -39,10 +40,20 @@ function oscillationScale() {
   return state.scale || "linear";
 }
 
+/** Whether a run has measured its units on evaluation images, too. */
+function measuredOnBoth() {
+  return [...runById.values()].some((run) => run.new_errors.length);
+}
+
+/** Of a run the errors on the images that were chosen. */
+function errorsOf(run) {
+  return state.images === "evaluation" ? run.new_errors : run.errors;
+}
+
 /** Mean, least and largest value after each unit. */
 function unitSpread(configuration) {
   const units = networkById.get(configuration.network).units.length;
-  return Array.from({ length: units }, (_, i) => spread(configuration.runs.map((run) => run.errors[i])));
+  return Array.from({ length: units }, (_, i) => spread(configuration.runs.map((run) => errorsOf(run)[i])));
 }
 
 function drawOscillation(width) {
@@ -52,7 +63,7 @@ function drawOscillation(width) {
   const log = oscillationScale() === "log";
   const series = shown.map((configuration) => ({ configuration, values: unitSpread(configuration) }));
   const all = series.flatMap(({ values }) => values.flatMap((v) => [v.low, v.high])).filter((v) => isNumber(v) && (!log || v > 0));
-  if (!all.length) return { missing: "No error was measured in these runs." };
+  if (!all.length) return { missing: `No error was measured${state.images ? " on evaluation images" : ""} in these runs.` };
   const focus = focusedConfiguration();
   const common = focus ? commonGroups(focus.runs) : { groups: [], runs: 0 };
   const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -86,7 +97,7 @@ function linesOf({ configuration, values }, width) {
   }
   if (state.lines === "runs") {
     for (const run of configuration.runs) {
-      found.push({ ...shared, y: run.errors, mode: "lines", line: { width: 1, color: colour, dash: configuration.dash }, opacity: 0.55, hoverinfo: "skip" });
+      found.push({ ...shared, y: errorsOf(run), mode: "lines", line: { width: 1, color: colour, dash: configuration.dash }, opacity: 0.55, hoverinfo: "skip" });
     }
   }
   found.push({
@@ -128,17 +139,19 @@ function owner(series, i, value) {
 }
 
 function oscillationWords(series, network, focus, common) {
-  const said = series.slice(0, MOST_SHOWN).map(({ configuration, values }) => {
+  const measured = series.filter(({ values }) => values.some(({ n }) => n));
+  const said = measured.slice(0, MOST_SHOWN).map(({ configuration, values }) => {
     const means = values.map((v) => v.mean ?? -Infinity);
     const worst = means.indexOf(Math.max(...means));
     return `${configuration.label}: largest ${short(means[worst])} after ${network.units[worst].name}, ${short(means.at(-1))} at the end`;
   });
-  const more = series.length > MOST_SHOWN ? ` and ${series.length - MOST_SHOWN} more` : "";
+  const more = measured.length > MOST_SHOWN ? ` and ${measured.length - MOST_SHOWN} more` : "";
   const merged = common.groups.filter((group) => group.length > 1).map((group) => groupName(group.map((i) => network.units[i].name)));
   const how = focus && focus.runs.length > common.runs ? ` (in ${common.runs} of ${focus.runs.length} runs)` : "";
   const shade = merged.length ? ` Shaded: units that ${focus.label} optimises jointly${how}.` : "";
   const several = series.some(({ configuration }) => configuration.runs.length > 1);
-  return `Relative error${several ? ", mean over seeds with their range" : ""}. ${said.join("; ")}${more}.${shade}`;
+  const which = state.images === "evaluation" ? " on evaluation images, from which nothing was learned" : "";
+  return `Relative error${which}${several ? ", mean over seeds with their range" : ""}. ${said.join("; ")}${more}.${shade}`;
 }
 
 function unitNumbers(series, network) {

@@ -5,7 +5,7 @@
 /** Values of a new page; lists come from checkboxes, null means "chosen by the page". */
 const DEFAULTS = {
   network: [], bits: [], method: [], granularity: [], planner: [], seed: [],
-  place: "", pair: "", scale: "", shown: [], focus: "", lines: "mean",
+  place: "", pair: "", scale: "", images: "", shown: [], focus: "", lines: "mean",
   plan: "", criterion: "",
   curve: "reconstruction", optimiser: "", axis: "log", smooth: "0",
   against: "", time: "log", run: "", theme: "",
