@@ -54,6 +54,12 @@ def test_its_steps_follow_those_of_its_block_wise_job(jobs: Jobs) -> None:
     ]
 
 
+def test_what_plans_nothing_for_blocks_repeats_no_control(jobs: Jobs) -> None:
+    found = jobs(*DEMO, "method=qdrop", "planner=safe,modcap")
+    assert found.count(("qdrop", "block", 240)) == 1
+    assert len([granularity for _, granularity, _ in found if granularity == "mixed"]) == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -73,14 +73,20 @@ def controls(configs: Sequence[Mapping[str, Any]], factor: float | None) -> list
         factor: From `control_steps`.
 
     Returns:
-        Of each job that differs from a merging one in nothing but the plan its place and the control's steps.
+        Of each job that differs from a merging one in nothing but the plan its place and the control's steps;
+        of several that differ in a planner alone, which plans nothing for blocks, the first.
     """
+    if factor is None:
+        return []
     merging = [_but_for_the_plan(one) for one in configs if one["granularity"]["name"] in MERGING]
-    return [
-        (i, round((factor or 1) * config["trainer"]["steps"]))
-        for i, config in enumerate(configs if factor and merging else ())
-        if config["granularity"]["name"] == "block" and _but_for_the_plan(config) in merging
-    ]
+    found: list[tuple[int, int]] = []
+    seen: list[dict[str, Any]] = []
+    for i, config in enumerate(configs if merging else ()):
+        own = _but_for_the_plan(config)
+        if config["granularity"]["name"] == "block" and own in merging and own not in seen:
+            seen.append(own)
+            found.append((i, round(factor * config["trainer"]["steps"])))
+    return found
 
 
 def control_configs(config: DictConfig, configs: Sequence[RunConfig]) -> list[RunConfig]:
