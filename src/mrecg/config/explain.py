@@ -119,7 +119,9 @@ _SAID: dict[str, Callable[[re.Match[str], str, Sequence[str]], str]] = {
         f"{match[1]}: several values are given; add -m to sweep over them"
     ),
     r"Key '([^']+)' (?:is not in struct|not in ')": _not_there,
-    r"Error in call to target '[\w.]+(Sweeper|Launcher)':[\s\S]*unexpected keyword argument '(\w+)'": _no_argument,
+    r"^Error in call to target '[\w.]+(Sweeper|Launcher)':[\s\S]*unexpected keyword argument '(\w+)'": (
+        _no_argument
+    ),
 }
 """What Hydra says, and how to say it."""
 

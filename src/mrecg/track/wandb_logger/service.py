@@ -24,7 +24,7 @@ def abandon(*, dead_only: bool = False) -> bool:
         from wandb.sdk.lib.service import service_token
 
         setup: Any = wandb_setup._singleton
-        connection = None if setup is None else setup._connection
+        connection: Any = None if setup is None else setup._connection
         # None: the process belongs to the one that started us.
         process = None if connection is None or connection._proc is None else connection._proc._process
         if dead_only and connection is not None and (process is None or process.poll() is None):
