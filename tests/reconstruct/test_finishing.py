@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -418,6 +419,10 @@ def test_images_that_choose_are_seen_in_several_views() -> None:
     assert task.measured() == task.measured() == pytest.approx(expected, rel=1e-2)
 
     plain = module(net, x, free_of(net.model, x))._task
+    with patch.object(nn.Sequential, "forward", side_effect=AssertionError("it is known already")):
+        targets = plain._targets
+    assert torch.equal(torch.cat(targets), plain.outputs[plain.held_out])
+    assert [len(target) for target in targets] == [len(view) for view in plain._views()]
     assert torch.equal(torch.cat(list(plain._views())), held_out)
     assert plain.measured() == pytest.approx(divergence(net, held_out), rel=1e-2)
     augmented = finished(network(), augment="crops_and_flips")

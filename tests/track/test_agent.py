@@ -24,8 +24,8 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The environment that an agent gives its runs, but offline."""
     (tmp_path / "params.yaml").write_text("wandb_version: 1\nmethod: {value: qdrop}\nseed: {value: 1}\n")
     monkeypatch.chdir(tmp_path)
+    wandb.teardown()  # what it has read of the environment before, and has written to it
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    wandb.teardown()  # what it has read of the environment before
     for key, value in {
         "SWEEP_ID": "abcd1234",
         "RUN_ID": "run98765",

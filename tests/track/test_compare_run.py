@@ -1,6 +1,8 @@
 """The comparison of a sweep as a W&B run of its own, read back from its offline file, and the last line."""
 
 import json
+import platform
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ import pytest
 from offline_run import OfflineRun
 
 from mrecg.config.schema import RunConfig
+from mrecg.runs.load import load_run
 from mrecg.runs.manifest import Job, write_jobs
 from mrecg.track.trackers import commands, compare_sweep
 from mrecg.track.wandb_logger import compare_run
@@ -51,6 +54,49 @@ def test_it_compares_every_run_that_is_complete_once(
         assert one["top1"] == summary["quantized"]["top1"]
     picture = local / "files" / row[f"{compare_run.CURVES}.path"]
     assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_only_its_own_earlier_run_makes_room(sweep: Path, tiny_config: Config) -> None:
+    config = tiny_config(logger={"wandb": "offline"})
+    (others := sweep / "wandb" / "offline-run-20260131_120000-abcd1234").mkdir(parents=True)
+    compare_sweep(config, sweep)
+    (first,) = set(sweep.glob("wandb/offline-run-*")) - {others}
+    compare_sweep(config, sweep)
+    (second,) = set(sweep.glob("wandb/offline-run-*")) - {others}
+    assert others.is_dir() and first.name.rpartition("-")[2] == second.name.rpartition("-")[2]
+
+
+def test_sweeps_of_one_name_have_runs_of_their_own(
+    sweep: Path, tmp_path: Path, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ids(place: Path) -> set[str]:
+        compare_sweep(tiny_config(logger={"wandb": "offline", "group": "ours"}), place)
+        return {run.name.rpartition("-")[2] for run in place.glob("wandb/offline-run-*")}
+
+    for name in ("one", "two"):
+        shutil.copytree(sweep, tmp_path / name / "sweep")
+    found = ids(tmp_path / "one" / "sweep"), ids(tmp_path / "two" / "sweep")
+    monkeypatch.chdir(tmp_path / "one")
+    assert ids(Path("sweep")) == found[0]
+    monkeypatch.setattr(platform, "node", lambda: "another")
+    shutil.rmtree(tmp_path / "one" / "sweep" / "wandb")
+    assert len({*map(frozenset, found), frozenset(ids(Path("sweep")))}) == 3
+
+
+def test_a_run_is_read_once_and_without_its_curves(
+    sweep: Path, tiny_config: Config, monkeypatch: pytest.MonkeyPatch, settled: Settled
+) -> None:
+    read: list[Path] = []
+
+    def load(path: Path, **how: Any) -> Any:
+        read.append(path)
+        assert how == {"detailed": False}
+        return load_run(path, **how)
+
+    monkeypatch.setattr(compare_run, "load_run", load)
+    compare_sweep(tiny_config(logger={"wandb": "offline"}), sweep)
+    assert settled(sweep / "wandb").summary["runs"] == 3
+    assert sorted(read) == [sweep / name for name in "0123"]
 
 
 @pytest.mark.parametrize("left", [0, 1])

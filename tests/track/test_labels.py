@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from mrecg.config import hydra_compose
 from mrecg.config.outputs import LoggerConfig
 from mrecg.config.validate import plain
 from mrecg.planner.schedule import Criterion, Plan, group_name
-from mrecg.runs.manifest import Job, write_jobs
+from mrecg.runs.manifest import Job, read_jobs, write_jobs
 from mrecg.track.wandb_logger import account, labels, metrics
 from mrecg.track.wandb_logger.wandb_run import WandbRun
 
@@ -52,6 +53,12 @@ def test_a_summary_without_images_has_no_accuracy() -> None:
         {"status": "completed", "fp": None, "quantized": None, "timing_s": {"plan": 1.0}}
     )
     assert found == {"status": "completed", "seconds_plan": 1.0, **seconds}
+
+
+def test_what_is_not_a_number_is_no_result() -> None:
+    units = [{"name": name, "group": i, "error": math.nan, "loss": 1.0} for i, name in enumerate("abc")]
+    found = metrics.flat_summary({"status": "completed", "units": units})
+    assert not [key for key, value in found.items() if value != value] and "oscillation_regrowth" not in found
 
 
 @pytest.mark.parametrize(
@@ -152,6 +159,54 @@ def test_names_have_no_part_twice(tmp_path: Path) -> None:
         *((f"planner.merge_count={k}", f"seed={k}", "planner=loss", f"bits=w{k}a4") for k in (2, 3)),
     )
     assert labels.label(SETTINGS, places[1]) == "MRECG + BRECQ, merge count 3"
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "said"),
+    [
+        (
+            "method.regulariser",
+            ("0.1", "1"),
+            ("MRECG + BRECQ, regulariser 0.1", "MRECG + BRECQ, regulariser 1"),
+        ),
+        (
+            "bits.stem_output",
+            ("low", "high"),
+            ("MRECG + BRECQ, stem output low", "MRECG + BRECQ, stem output high"),
+        ),
+        ("bits.boundary", ("4", "8"), ("MRECG + BRECQ, boundary 4", "MRECG + BRECQ, boundary 8")),
+        (
+            "granularity.max_unit_layers",
+            ("4", "8"),
+            ("MRECG + BRECQ, max unit layers 4", "MRECG + BRECQ, max unit layers 8"),
+        ),
+        ("bits.weight", ("2", "3"), ("MRECG + BRECQ", "MRECG + BRECQ")),
+        ("method.name", ("qdrop", "brecq"), ("MRECG + BRECQ", "MRECG + BRECQ")),
+        ("method", ("brecq", "brecq_joint"), ("MRECG + BRECQ, brecq", "MRECG + BRECQ, brecq_joint")),
+        ("granularity", ("mixed", "fixed"), ("MRECG + BRECQ, mixed", "MRECG + BRECQ, fixed")),
+        ("granularity", ("mixed", "block"), ("MRECG + BRECQ", "MRECG + BRECQ")),
+        ("seed", ("0", "1"), ("MRECG + BRECQ", "MRECG + BRECQ")),
+    ],
+)
+def test_what_the_name_does_not_show_is_in_the_label(
+    key: str, values: tuple[str, str], said: tuple[str, str], tmp_path: Path
+) -> None:
+    places = sweep_of(tmp_path, *((f"{key}={value}",) for value in values))
+    assert tuple(labels.label(SETTINGS, place) for place in places) == said
+
+
+def test_the_list_of_jobs_is_read_once_while_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(labels, "read_jobs", lambda folder: (read.append(folder), read_jobs(folder))[1])
+    places = sweep_of(tmp_path, *((f"trainer.steps={i}",) for i in range(5)))
+    assert [labels.differing(place) for place in places] == [[f"{i} steps"] for i in range(5)]
+    assert read == [tmp_path]
+    places = sweep_of(tmp_path, *((f"trainer.steps={i}",) for i in range(7, 9)))  # it has grown, or shrunk
+    assert [labels.differing(place) for place in places] == [["7 steps"], ["8 steps"]]
+    monkeypatch.chdir(tmp_path)
+    assert labels.differing(Path("1-job")) == ["8 steps"] and len(read) == 2
 
 
 def test_a_broken_list_of_jobs_costs_no_name(tmp_path: Path) -> None:

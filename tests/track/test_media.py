@@ -1,6 +1,7 @@
 """Tables and pictures of a run at W&B, read back from what it leaves offline."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -61,11 +62,25 @@ def test_pictures_of_plan_and_curves_are_there(finished: Finished, read: Offline
         assert file.read_bytes()[:4] == b"\x89PNG" and row[f"{name}.width"] > 300
 
 
+def test_pictures_do_not_read_the_curves(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished[0], tmp_path / "run", ignore=shutil.ignore_patterns("wandb"))
+    for file in (tmp_path / "run" / "curves").iterdir():
+        file.write_text("not a curve")
+    assert set(media.pictures(tmp_path / "run", tmp_path)) == {media.PLAN, media.CURVES}
+    (tmp_path / "run" / "plan.json").unlink()
+    assert set(media.pictures(tmp_path / "run", tmp_path)) == {media.CURVES}
+
+
 def test_what_merges_are_compared_with_is_in_the_table(finished: Finished) -> None:
     summary = json.loads((finished[0] / "summary.json").read_text())
     summary["block_errors"] = [2 * unit["error"] for unit in summary["units"]]
     rows = media.tables(finished[0], summary)[media.UNITS]
     assert [row[-1] for row in rows] == pytest.approx([-0.5] * len(rows))
+    errors = [0.0, math.nan, *summary["block_errors"][2:]]
+    rows = media.tables(finished[0], {**summary, "block_errors": errors})[media.UNITS]
+    assert [row[-1] for row in rows] == [None, None, *[pytest.approx(-0.5)] * (len(rows) - 2)]
+    rows = media.tables(finished[0], {**summary, "block_errors": errors[:-1]})[media.UNITS]
+    assert {row[-1] for row in rows} == {None}  # of another network
     rows = media.tables(finished[0], {**summary, "finish": {"before": 1.0}})[media.UNITS]
     assert {row[-1] for row in rows} == {None}  # the block-wise run was not finished
 

@@ -237,6 +237,8 @@ def _ended(folder: Path) -> None:
     from mrecg.track.terminal import results_console
 
     jobs = [(job, state(folder / job.folder)) for job in read_jobs(folder)]
+    if not jobs:  # another sweeper keeps no list of them, and has raised where one failed
+        return
     failed = [job for job, ended in jobs if ended == FAILED]
     lost = [job for job, ended in jobs if ended not in (COMPLETED, FAILED)]
     if not failed and not lost:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mrecg.config.schema import RunConfig
+from mrecg.config.schema import MERGING, RunConfig
 from mrecg.errors import FULL, ConfigError, RunError, allocator_says, out_of_memory
 from mrecg.reconstruct.events import Broadcast, GroupResult, Listener, Silent
 from mrecg.track.terminal import Advance, Display
@@ -115,6 +115,6 @@ def _less(config: RunConfig) -> str:
         f"data.batch_size={config.data.batch_size}",
         f"data.calibration_images={config.data.calibration_images}",
     ]
-    if config.granularity.name in ("mixed", "stage", "network", "fixed"):
+    if config.granularity.name in MERGING:
         settings.append("smaller groups (granularity=block)")
     return " or ".join([", ".join(settings[:-1]), settings[-1]])

@@ -52,11 +52,16 @@ def control_steps(config: DictConfig) -> float | None:
         The factor; None: it repeats none.
 
     Raises:
-        ConfigError: It is no number above 1.
+        ConfigError: It is no number above 1, or the jobs are the trials of a search.
     """
     given: Any = OmegaConf.select(config, "hydra.sweeper.control_steps")
     if given is None:
         return None
+    if searches(config):
+        raise ConfigError(
+            "hydra.sweeper.control_steps: a search compares its own trials and repeats none of them; "
+            "add hydra.sweeper.control_steps=null"
+        )
     if isinstance(given, bool) or not isinstance(given, int | float) or not 1 < given <= MOST_CONTROL_STEPS:
         raise ConfigError(
             f"hydra.sweeper.control_steps: {given!r} is not right: give a number above 1 and up to "
@@ -73,14 +78,20 @@ def controls(configs: Sequence[Mapping[str, Any]], factor: float | None) -> list
         factor: From `control_steps`.
 
     Returns:
-        Of each job that differs from a merging one in nothing but the plan its place and the control's steps.
+        Of each job that differs from a merging one in nothing but the plan its place and the control's steps;
+        of several that differ in a planner alone, which plans nothing for blocks, the first.
     """
+    if factor is None:
+        return []
     merging = [_but_for_the_plan(one) for one in configs if one["granularity"]["name"] in MERGING]
-    return [
-        (i, round((factor or 1) * config["trainer"]["steps"]))
-        for i, config in enumerate(configs if factor and merging else ())
-        if config["granularity"]["name"] == "block" and _but_for_the_plan(config) in merging
-    ]
+    found: list[tuple[int, int]] = []
+    seen: list[dict[str, Any]] = []
+    for i, config in enumerate(configs if merging else ()):
+        own = _but_for_the_plan(config)
+        if config["granularity"]["name"] == "block" and own in merging and own not in seen:
+            seen.append(own)
+            found.append((i, round(factor * config["trainer"]["steps"])))
+    return found
 
 
 def control_configs(config: DictConfig, configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -100,8 +111,17 @@ def _but_for_the_plan(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def searches(config: DictConfig) -> bool:
-    """Tell whether a composed tree, with its hydra node, is that of a search."""
-    return str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(".SearchSweeper")
+    """Tell whether a composed tree, with its hydra node, is that of a search.
+
+    Raises:
+        ConfigError: It is, and a grid was asked for.
+    """
+    found = str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(".SearchSweeper")
+    if found and "hydra/sweeper=grid" in (OmegaConf.select(config, "hydra.overrides.hydra") or ()):
+        raise ConfigError(
+            "hydra/sweeper=grid: the sweep that is chosen is a search; leave one of the two out"
+        )
+    return found
 
 
 def axes_of(

@@ -7,9 +7,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from mrecg.config.paths import OTHERS, choices
+from mrecg.config.paths import OTHERS, choices, files
 from mrecg.config.validate import unknown_key
 from mrecg.errors import ConfigError, one_of
+from mrecg.system.checked_read import read_regular, yaml_mapping
 
 _NOISE = re.compile(r"\s*(full_key: \S*|object_type=\S*|See https://hydra\.cc/\S*( for details)?)")
 """What names Hydra's insides and its manual, and no remedy."""
@@ -78,9 +79,32 @@ def _not_found(match: re.Match[str], text: str, overrides: Sequence[str]) -> str
     return str(one_of(group or "config", name, choices(group, _own_folders(overrides))))
 
 
-def _not_in_struct(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
+def _not_there(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
     found = re.search(r"full_key: (\S+)", text)
-    return unknown_key(found[1] if found else match[1])
+    inside = re.match(r"In '([^']+)'", text)
+    return _unknown(found[1] if found else match[1], overrides, f", set by {inside[1]}" if inside else "")
+
+
+def _no_argument(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
+    """A key that was forced on a sweeper or a launcher with +."""
+    return _unknown(f"hydra.{match[1].lower()}.{match[2]}", overrides)
+
+
+def _unknown(key: str, overrides: Sequence[str], by: str = "") -> str:
+    """Say that a key does not exist; of a sweeper or a launcher, which other one has it."""
+    if not key.startswith("hydra."):
+        return unknown_key(key)
+    _, node, name = (*key.split("."), "")[:3]
+    group = f"hydra/{node}"
+    presets = files(group, _own_folders(overrides))
+    others = [f"{group}={one}" for one in sorted(presets) if name in yaml_mapping(read_regular(presets[one]))]
+    chosen = [word for word in overrides if word.startswith(f"{group}=")]
+    what = f"{chosen[-1]} has no such key" if chosen else "unknown key"
+    return f"{key}{by}: {what}; " + (
+        f"only {' and '.join(others)} can take it"
+        if others
+        else "mrecg quantize --cfg hydra shows those that there are"
+    )
 
 
 _SAID: dict[str, Callable[[re.Match[str], str, Sequence[str]], str]] = {
@@ -89,12 +113,15 @@ _SAID: dict[str, Callable[[re.Match[str], str, Sequence[str]], str]] = {
     r"force-add of config groups is not supported: '\+\+([\w/]+)=": _there_already,
     r"^([\w/]+) appears more than once": _there_already,
     r"An item is already at '([\w.]+)'": _there_already,
-    r"Could not override '([^']+)'": lambda match, text, overrides: unknown_key(match[1]),
+    r"Could not override '([^']+)'": _not_there,
     r"Could not find '([^']+)'": _not_found,
     r"Ambiguous value for argument '([^'=]+)=": lambda match, text, overrides: (
         f"{match[1]}: several values are given; add -m to sweep over them"
     ),
-    r"Key '([^']+)' is not in struct": _not_in_struct,
+    r"Key '([^']+)' (?:is not in struct|not in ')": _not_there,
+    r"^Error in call to target '[\w.]+(Sweeper|Launcher)':[\s\S]*unexpected keyword argument '(\w+)'": (
+        _no_argument
+    ),
 }
 """What Hydra says, and how to say it."""
 

@@ -173,7 +173,7 @@ def _check(
         if progress is not None and total > 1:
             progress(len(configs), total)
     if multirun:
-        configs += [] if search else control_configs(first, configs)
+        configs += control_configs(first, configs)
         folder = Path(str(OmegaConf.select(first, "hydra.sweep.dir")))
         return Checked(tuple(configs), multirun, folder, None)
     return Checked(tuple(configs), multirun, None, Path(str(OmegaConf.select(first, "hydra.run.dir"))), first)

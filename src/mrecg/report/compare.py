@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mrecg.config.schema import MERGING
 from mrecg.report.labels import open_count, series_labels
+from mrecg.runs.names import METHOD_NAMES
 from mrecg.runs.records import Run
 
-METHODS = ("rtn", "closed_form", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "genie_m")
+METHODS = tuple(METHOD_NAMES)
 BASELINE = "block"
 """The granularity that merges nothing by its name; a plan without merges is block-wise whatever its is."""
 EQUAL_TIME = 0.85
 """Part of a merged run's time from which on a longer block-wise run is a control at equal time."""
-MERGING = ("mixed", "fixed", "stage", "network")
-"""Those that optimise several units jointly, where their plan merges any."""
 GRANULARITIES = ("layer", BASELINE, *MERGING)
 
 

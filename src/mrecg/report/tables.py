@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mrecg.report.compare import MERGING, sort_key, top1
+from mrecg.config.schema import MERGING
+from mrecg.report.compare import sort_key, top1
 from mrecg.report.labels import open_count
 from mrecg.runs import metrics
 from mrecg.runs.metrics import Metric, Place, named

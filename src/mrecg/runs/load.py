@@ -50,7 +50,7 @@ def load_run(path: Path, *, read: Read = read_regular, detailed: bool = True) ->
     # An old summary may not say what was merged.
     if detailed or not {"groups", "merge_count"} <= values.keys():
         done = str(values.get("status", COMPLETED)) == COMPLETED
-        plan = own["plan"] = _plan(path / PLAN, read, needed=done)
+        plan = own["plan"] = load_plan(path, read=read, needed=done)
         if plan is not None:
             own["merge_count"] = plan.merge_count
             own |= {} if values.get("groups") is not None else {"groups": plan.groups}
@@ -85,7 +85,20 @@ def _json(file: Path, read: Read, *, needed: bool = True) -> dict[str, Any]:
         raise DataError(f"{file}: not readable as JSON ({error}); {REMEDY}") from error
 
 
-def _plan(file: Path, read: Read, *, needed: bool) -> Plan | None:
+def load_plan(path: Path, *, read: Read = read_regular, needed: bool = True) -> Plan | None:
+    """Read the plan of a run folder.
+
+    Args:
+        read: How its file is read.
+        needed: Whether it must be there.
+
+    Returns:
+        The plan; None where it is missing and need not be there.
+
+    Raises:
+        DataError: It is missing, or is not readable.
+    """
+    file = path / PLAN
     try:
         values = _json(file, read, needed=needed)
         return Plan.from_dict(values) if values or needed else None

@@ -57,7 +57,7 @@ class Search(Grid):
         startup: Trials at random before tpe begins; with nsga2 the size of a generation.
         max_batch_size: Jobs handed to the launcher at a time; None: all of a batch.
         retries: How often jobs whose process was killed are launched again.
-        control_steps: A sweep file may set it for its grid; a search compares its own trials.
+        control_steps: None; a search compares its own trials. A sweep file lays its values over a grid's.
     """
 
     name = "search"

@@ -10,6 +10,7 @@ from typing import Literal
 from mrecg.report.compare import Panel, Series, baseline_of, control_of, merge_count, peak, top1
 from mrecg.report.labels import SETTINGS
 from mrecg.report.palette import kind
+from mrecg.runs.measures import against_block
 from mrecg.runs.records import Run
 
 MOST_LINES = 5
@@ -142,7 +143,7 @@ def change(before: float, after: float) -> float:
     >>> change(0.5, 0.4)
     -20.0
     """
-    return round(100 * (after / before - 1), 9) if before > 0 and math.isfinite(before) else math.nan
+    return round(100 * against_block([after], [before])[0], 9)
 
 
 def told_apart(labels: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The W&B run of a sweep as a whole: its runs compared, once, when the sweep has ended."""
 
 import hashlib
+import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -36,21 +37,26 @@ class CompareRun(Silent):
         config: Mode, project and entity: those of the sweep's jobs.
         folder: The sweep's folder; W&B writes to ``wandb/`` inside it.
         group: The W&B group of the jobs.
+        runs: What is compared.
         mode: W&B's mode.
 
     Attributes:
         local: What W&B keeps of the run on this machine.
     """
 
-    def __init__(self, config: LoggerConfig, *, folder: Path, group: str, mode: Mode) -> None:
+    def __init__(
+        self, config: LoggerConfig, *, folder: Path, group: str, runs: Sequence[Run], mode: Mode
+    ) -> None:
         import wandb
 
-        self.folder = folder
-        for earlier in (folder / WANDB).glob("offline-run-*"):  # of this sweep when it had fewer jobs
+        self.folder, self.runs = folder, runs
+        # Folders of one name, here and on other machines, are sweeps of their own.
+        own = hashlib.sha256(f"{platform.node()} {folder.resolve()}".encode()).hexdigest()[:8]
+        for earlier in (folder / WANDB).glob(f"offline-run-*-{own}"):  # of this sweep when it had fewer jobs
             shutil.rmtree(earlier, ignore_errors=True)
         self.run: wandb.Run = wandb.init(
             mode=mode,
-            id=hashlib.sha256(f"{group} {folder.name}".encode()).hexdigest()[:8],
+            id=own,
             resume="allow",
             project=config.project,
             entity=config.entity,
@@ -74,7 +80,7 @@ class CompareRun(Silent):
         """Send the comparison and end the run."""
         import wandb
 
-        runs = completed(self.folder)
+        runs = self.runs
         columns, rows = comparison(runs)
         with TemporaryDirectory() as into, variable("WANDB_DATA_DIR", str(self.folder / WANDB)):
             row: dict[str, Any] = {TABLE: wandb.Table(columns=[*columns], data=rows)}
@@ -95,7 +101,7 @@ def completed(folder: Path) -> list[Run]:
     with suppress(MrecgError):  # none is there
         for path in find_runs([folder]):
             with suppress(MrecgError):
-                found.append(load_run(path))
+                found.append(load_run(path, detailed=False))
     return [run for run in found if run.completed and run.units]
 
 
@@ -124,8 +130,9 @@ def send(config: LoggerConfig, folder: Path, *, mode: Mode) -> None:
         folder: The sweep's folder.
         mode: W&B's mode.
     """
-    if len(completed(folder)) < 2:
+    runs = completed(folder)
+    if len(runs) < 2:
         return
     group = config.group or sweep_name(folder)
-    begin = partial(CompareRun, config, folder=folder.absolute(), group=group)
+    begin = partial(CompareRun, config, folder=folder.absolute(), group=group, runs=runs)
     Sender(lambda how: begin(mode=how), mode=mode, folder=folder).finish({})

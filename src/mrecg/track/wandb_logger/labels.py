@@ -1,19 +1,28 @@
 """Labels of a run at W&B: its names, its tags and its sweep."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mrecg.config.schema import MERGING
 from mrecg.errors import MrecgError
+from mrecg.runs.layout import MANIFEST
 from mrecg.runs.manifest import read_jobs
-from mrecg.runs.names import known_as, short_name
+from mrecg.runs.names import known_as, method_name, short_name
 from mrecg.system.checked_read import DAMAGED, read_regular, yaml_mapping
 
 _UNNAMED = "run"
-_IN_THE_NAME = ("method", "granularity", "bits", "seed", "name")
-"""Groups of the configuration that a short name has anyway."""
+_IN_THE_NAME: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("method", "method.name"), method_name),
+    **{
+        key: lambda name: known_as("", name, merged=name in MERGING)
+        for key in ("granularity", "granularity.name")
+    },
+    **dict.fromkeys(("bits", "bits.weight", "bits.activation", "seed", "name"), str),
+}
+"""Keys whose values a short name has anyway, and how it has them: some in the same words."""
 
 
 def label(settings: Mapping[str, Any], folder: Path, *, merged: bool | None = None) -> str:
@@ -67,20 +76,36 @@ def differing(folder: Path) -> list[str]:
     Returns:
         A few words for each key; none outside of a sweep.
     """
+    place = folder.absolute().parent
     try:
-        jobs = read_jobs(folder.parent)
-    except MrecgError:
+        file = (place / MANIFEST).stat()
+        return list(_differing(place, (file.st_mtime_ns, file.st_size)).get(folder.name, ()))
+    except (OSError, MrecgError):
         return []
+
+
+@lru_cache(maxsize=8)
+def _differing(sweep: Path, written: tuple[int, int]) -> dict[str, list[str]]:
+    """`differing` of all jobs of a sweep by their folders: its list is read once each time it is written."""
     asked = {
-        job.folder: dict(word.lstrip("+~").partition("=")[::2] for word in job.overrides) for job in jobs
+        job.folder: dict(word.lstrip("+~").partition("=")[::2] for word in job.overrides)
+        for job in read_jobs(sweep)
     }
-    own = asked.get(folder.name, {})
-    varying = {key for key in own if len({words.get(key) for words in asked.values()}) > 1}
-    return [_words(key, own[key]) for key in own if key in varying and _group(key) not in _IN_THE_NAME]
+    keys = {key for own in asked.values() for key in own}
+    values = {key: {own.get(key) for own in asked.values()} for key in keys}
+    return {
+        job: [_words(key, own[key]) for key in own if _tells(key, own[key], values[key])]
+        for job, own in asked.items()
+    }
 
 
-def _group(key: str) -> str:
-    return key.partition(".")[0]
+def _tells(key: str, own: str, values: Set[str | None]) -> bool:
+    """Whether a key tells a job from others that the name alone does not tell from it."""
+    others = values - {own}
+    if key not in _IN_THE_NAME:
+        return bool(others)
+    named = _IN_THE_NAME[key]
+    return named(own) in [named(other) for other in others if other is not None]
 
 
 def _words(key: str, value: str) -> str:

@@ -1,5 +1,6 @@
 """Tables and pictures of a run for W&B, from its folder: its units, its changed decisions, its plan."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 from mrecg.errors import MrecgError
 from mrecg.report import load_run, oscillation_figure, plan_figure
 from mrecg.report.decisions import class_folders, class_names, read_decisions
+from mrecg.runs.load import load_plan
+from mrecg.runs.measures import against_block
 from mrecg.runs.records import Run, short_group
 from mrecg.runs.summary import RunSummary
-from mrecg.track.wandb_logger.metrics import against_block
 
 UNITS, DECISIONS = "tables/units", "tables/decisions"
 """Names of the tables."""
@@ -50,22 +52,24 @@ def pictures(folder: Path, into: Path) -> dict[str, Path]:
     Returns:
         Files by the name of the picture.
     """
-    run = load_run(folder)
-    found = {CURVES: oscillation_figure([run], into / "oscillation.png")}
-    if run.plan is not None and run.plan.criteria:
-        found[PLAN] = plan_figure(run.plan, into / "plan.png")
+    found = {CURVES: oscillation_figure([load_run(folder, detailed=False)], into / "oscillation.png")}
+    plan = load_plan(folder, needed=False)
+    if plan is not None and plan.criteria:
+        found[PLAN] = plan_figure(plan, into / "plan.png")
     return found
 
 
 def _units(run: RunSummary) -> Table:
     floors = {group.name.rpartition("+")[2]: group.floor for group in run.group_results}
-    blocks = run.block_errors if run.block_errors and len(run.block_errors) == len(run.units) else None
+    known = len(run.block_errors or ()) == len(run.units)
+    # Finishing has changed the errors, and that of the block-wise run was not finished.
+    compared = known and run.finish is None
+    against = against_block(run.errors, run.block_errors or ()) if compared else [math.nan] * len(run.units)
     rows: Table = []
     for i, unit in enumerate(run.units):
         members = run.groups[unit.group] if unit.group < len(run.groups) else (unit.name,)
         floor = floors.get(unit.name) if unit.name == members[-1] else None
-        # Finishing has changed the errors, and that of the block-wise run was not finished.
-        block = against_block(unit.error, blocks[i]) if blocks and run.finish is None else None
+        block = against[i] if math.isfinite(against[i]) else None
         rows.append((unit.name, short_group(members), len(members) > 1, unit.error, unit.loss, floor, block))
     return rows
 

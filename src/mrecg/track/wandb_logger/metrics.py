@@ -6,7 +6,6 @@ letters, digits, underscores and that slash: W&B takes a dot for a nested key, a
 what was set for a curve.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -141,18 +140,6 @@ def leading(plan: Plan) -> list[Criterion]:
     return list(found.values())
 
 
-def against_block(error: float, block: float) -> float | None:
-    """Compare an error with that of the block-wise run.
-
-    Returns:
-        Their ratio less one; None where it has no finite value.
-
-    >>> against_block(0.75, 1.0)
-    -0.25
-    """
-    return error / block - 1 if 0 < block < math.inf and math.isfinite(error) else None
-
-
 def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Choose the numbers that runs are compared by, under names that sort next to what they belong to.
 
@@ -165,7 +152,7 @@ def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     run = RunSummary.readable(summary)
     found: dict[str, Any] = {"status": run.status}
     found |= {f"seconds_{stage}": seconds for stage, seconds in run.seconds.items()}
-    found |= {key: metric.get(run) for key, metric in named("wandb").items()}
+    found |= {key: metric.value(run) for key, metric in named("wandb").items()}
     return {key: value for key, value in found.items() if value is not None}
 
 

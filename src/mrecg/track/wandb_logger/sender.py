@@ -170,10 +170,15 @@ class Sender(Silent):
         finally:
             self._ended.set()
 
-    def _open(self) -> Tracked:
+    def _open(self, *, again: bool = False) -> Tracked:
         try:
             run = self._start(self._mode)
         except Exception as error:
+            if self._given_up:
+                raise
+            if not again and abandon(dead_only=True):  # it was the process of an earlier run
+                self._since = monotonic()
+                return self._open(again=True)
             if self._mode != "online":
                 raise
             log.warning("W&B: no run at %s (%s); written offline instead", server(), reason(error))

@@ -1,6 +1,7 @@
 """W&B: one run per job, every curve on its own step axis, offline unless asked otherwise."""
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from mrecg.planner.schedule import Plan
 from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.events import CurvePoint, FinishPoint, GroupResult, Silent, UnitResult
 from mrecg.runs.layout import CONFIG, FAILED, PLAN, SUMMARY, WANDB, WEIGHTS
+from mrecg.runs.measures import against_block
 from mrecg.system.variables import variable
 from mrecg.track.wandb_logger import labels, media, metrics
 from mrecg.track.wandb_logger.offline import rows_kept
@@ -137,12 +139,12 @@ class WandbRun(Silent):
 
     def unit(self, index: int, result: UnitResult) -> None:
         """Send the error and the loss after a unit, and what they are to be compared with."""
-        block = metrics.against_block(result.error, self._block[index]) if self._block else None
+        against = against_block([result.error], self._block[index : index + 1]) if self._block else []
         row = {
             metrics.ERROR: result.error,
             metrics.LOSS: result.loss,
             metrics.FLOOR: self._floors.get(result.name),
-            metrics.AGAINST_BLOCK: block,
+            metrics.AGAINST_BLOCK: next(filter(math.isfinite, against), None),
         }
         self._log(metrics.UNIT, index, row)
         self._group_units += 1
