@@ -75,7 +75,8 @@ function card({ title, value, unit, values, note, verdict, tone }) {
 /** The command that makes the run that is missing. */
 function missingRun() {
   if (!doc.missing) return null;
-  return h("div", { class: "command" }, h("pre", { tabindex: 0, "aria-label": "The command of the missing run" }, h("code", {}, doc.missing.command)), copyButton(doc.missing.command, "the command of the missing run"));
+  const line = command(doc.missing.command, "the command of the missing run");
+  return h("div", {}, h("p", { class: "basis" }, "This command makes the missing run:"), line);
 }
 
 /** What each merge gained at its end, and what it cost. */
