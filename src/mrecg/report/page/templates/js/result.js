@@ -61,14 +61,19 @@ function configurationText(shown) {
   return shown.title ?? `${label}, ${placeTitle(place)}`;
 }
 
+/** Keeps a unit beside its number. */
+function unbroken(text) {
+  return text.replaceAll(/(\d) (?=%|×|(s|min|h|d)\b)/g, "$1\u00a0");
+}
+
 function card({ title, value, unit, values, note, verdict, tone }) {
   return h(
     "div",
     { class: `card ${tone}` },
     h("p", { class: "card-title" }, title, verdict ? h("span", { class: "verdict" }, verdict) : null),
-    h("p", { class: "card-value" }, value, unit ? h("small", {}, THIN, unit) : null),
-    values ? h("p", { class: "card-values" }, values) : null,
-    h("p", { class: "card-note" }, note),
+    h("p", { class: "card-value" }, unbroken(value), unit ? h("small", {}, THIN, unit) : null),
+    values ? h("p", { class: "card-values" }, unbroken(values)) : null,
+    h("p", { class: "card-note" }, unbroken(note)),
   );
 }
 
