@@ -1,11 +1,12 @@
 """Every panel draws, from whatever runs there are."""
 
+import json
 import re
 
 import pytest
 from run_folders import MERGED, UNITS, write_failed, write_run
 
-from mrecg.report import write_report
+from mrecg.report import load_run, write_report
 from mrecg.runs import metrics
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -194,6 +195,7 @@ def test_without_a_pair_the_command_of_the_missing_run_is_there(visit, tmp_path)
     page = visit(write_report([tmp_path / "run"], tmp_path / "report.html")).page
     command = page.locator("#result .command pre").inner_text()
     assert command.startswith("mrecg quantize ") and "granularity=block" in command
+    assert "This command makes the missing run:" in page.locator("#result").inner_text()
     assert page.locator("#result .copy").is_visible() and page.locator("#result .card").count() == 5
 
 
@@ -213,6 +215,39 @@ def test_a_sweep_over_merges_has_a_heat_map_and_shades_of_one_hue(visit, tmp_pat
         ".map((p) => p.getAttribute('stroke'))"
     )
     assert len(set(strokes)) == 4 and sum("--k1" in one or "--k2" in one for one in strokes) >= 3
+
+
+@pytest.mark.slow
+def test_the_heat_map_compares_common_seeds_once_each(visit, tmp_path):
+    """A seed that only one side has, and a run that was repeated, change nothing."""
+    for name, seed, level, merged in (
+        *(("b0", 0, 1.0, ()), ("b1", 1, 5.0, ()), ("m0", 0, 1.0, MERGED), ("m2", 2, 3.0, MERGED)),
+        ("a0", 0, 9.0, MERGED),  # of the seed of m0, and older by its name
+        *(("x", 0, 1.0, MERGED[:1]), ("y", 0, 1.0, MERGED[:2])),  # there is a map of three rows or more
+    ):
+        write_run(tmp_path / name, seed=seed, level=level, merged=merged)
+    page = visit(write_report([tmp_path], tmp_path / "report.html")).page
+    (block, merged) = (load_run(tmp_path / name).errors for name in ("b0", "m0"))
+    heat = page.locator("#oscillation figure").nth(1)
+    heat.scroll_into_view_if_needed()
+    heat.locator("details.data > summary").click()
+    heat.locator("tbody tr").first.wait_for()
+    cells = heat.locator("tbody tr > :last-child").all_inner_texts()
+    shown = [float(cell.split("\u202f")[0].replace("−", "-")) for cell in cells]
+    assert shown == pytest.approx([100 * (b / a - 1) for a, b in zip(block, merged, strict=True)], abs=0.06)
+
+
+@pytest.mark.slow
+def test_shares_without_a_loss_are_not_shown(visit, tmp_path):
+    """A floor alone does not say how an error divides."""
+    folder = write_run(tmp_path / "run", merged=MERGED)
+    summary = json.loads((folder / "summary.json").read_text())
+    for unit in summary["units"]:
+        unit["loss"] = 0.0
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = visit(write_report([folder], tmp_path / "report.html")).page
+    assert not page.locator("#shares").is_visible()
+    assert page.locator("[role=alert]:visible").count() == 0
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 
 from mrecg.report import find_runs, load_run
-from mrecg.report.compare import baseline_of, control_of, panels
+from mrecg.report.compare import baseline_of, control_of, panels, rank
 from mrecg.runs.summary_parts import Bits
 
 
@@ -82,6 +82,9 @@ def test_the_two_brecqs_are_told_apart(tmp_path, folders):
         (400, 100.0, "cpu", True),
         (400, 78.0, "cpu", True),  # 15 % less than the merged one's 90 s and what is around them
         (400, 60.0, "cpu", False),  # not as much time
+        (400, 106.0, "cpu", True),  # the merged one takes 15 % less
+        (400, 108.0, "cpu", False),  # more than as much time
+        (400, 900.0, "cpu", False),
         (200, 100.0, "cpu", False),  # not more steps
         (400, 100.0, "cuda", False),  # seconds of another device
     ],
@@ -97,3 +100,40 @@ def test_a_control_is_a_longer_block_wise_run_with_as_much_time(
     (merging,) = [one for one in panel.series if one.merging]
     control = control_of(panel, merging)
     assert (control is not None and control.first.name == "control") is found
+
+
+def test_of_two_controls_the_one_closest_in_time(tmp_path, folders):
+    folders.write_run(tmp_path / "m", merged=folders.merged, seconds=90.0)
+    for steps, seconds in ((300, 80.0), (400, 93.0)):
+        extra = {"steps": steps}
+        folders.write_run(tmp_path / str(steps), seconds=seconds, summary_extra=extra)
+    (panel,) = panels([load_run(path) for path in find_runs([tmp_path])])
+    (merging,) = [one for one in panel.series if one.merging]
+    assert control_of(panel, merging).first.steps == 400
+
+
+@pytest.mark.parametrize("method", ["rtn", "closed_form"])
+def test_what_optimises_no_group_merges_nothing_whatever_its_plan_is(tmp_path, folders, method):
+    for i, merged in enumerate(((), folders.merged)):
+        folders.write_run(tmp_path / str(i), method=method, merged=merged)
+    (panel,) = panels([load_run(path) for path in find_runs([tmp_path])])
+    assert len(panel.series) == 2 and not any(one.merging for one in panel.series)
+    assert [baseline_of(panel, one) for one in panel.series] == [None, None]
+
+
+def test_of_a_repeated_seed_the_newest_run_counts(tmp_path, folders):
+    for day in ("2025-01-02", "2025-01-01"):
+        folders.write_run(tmp_path / day, name=day)
+    (panel,) = panels([load_run(path) for path in find_runs([tmp_path])])
+    (series,) = panel.series
+    assert len(series.runs) == 2 and [run.name for run in series.by_seed.values()] == ["2025-01-02"]
+
+
+def test_without_accuracies_the_error_into_the_head_ranks(tmp_path, folders):
+    for i, level in enumerate((1.0, 0.5)):
+        extra = {"steps": 100 + i}
+        folders.write_run(tmp_path / str(i), level=level, evaluated=False, summary_extra=extra)
+    folders.write_run(tmp_path / "2", level=2.0)
+    (panel,) = panels([load_run(path) for path in find_runs([tmp_path])])
+    order = sorted(panel.series, key=rank, reverse=True)
+    assert [one.first.steps for one in order] == [200, 101, 100]

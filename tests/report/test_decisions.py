@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from mrecg.errors import DataError
-from mrecg.report.decisions import change, class_folders, class_names, flips, read_decisions, right, unpaired
+from mrecg.report.decisions import (
+    between,
+    change,
+    class_folders,
+    class_names,
+    flips,
+    read_decisions,
+    right,
+    unpaired,
+)
 from mrecg.runs.load import load_run
 
 ROWS = [  # label, full precision, quantized
@@ -98,3 +107,24 @@ def test_broken_decisions_are_refused(run, content, message):
 
 def test_a_run_without_decisions_has_none(tmp_path, folders):
     assert read_decisions(load_run(folders.write_run(tmp_path / "run"))) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "rows", "compared"),
+    [
+        ({}, ROWS, "paired"),
+        ({}, None, "unpaired"),
+        ({"evaluation_images": 7}, None, None),  # fewer images, of a set without a name
+        ({"evaluation": {"sha256": "other"}}, None, None),
+        ({}, [(label + 1, *rest) for label, *rest in ROWS], None),  # other labels: other images
+        ({"quantized": None}, None, None),
+    ],
+)
+def test_only_accuracies_on_the_same_images_compare(tmp_path, folders, run, other, rows, compared):
+    extra = {"evaluation_images": len(ROWS), **other}
+    folder = folders.write_run(tmp_path / "other", summary_extra=extra)
+    if rows:
+        write_decisions(folder, rows)
+    for pair in ((run, load_run(folder)), (load_run(folder), run)):
+        found = between(*pair)
+        assert (found and ("paired" if found["paired"] else "unpaired")) == compared

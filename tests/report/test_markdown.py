@@ -159,3 +159,10 @@ def test_a_name_for_markdown_that_is_none_is_refused(runs_root, tmp_path):
 
 def test_the_examples_in_the_docstrings_are_right():
     assert doctest.testmod(markdown).failed == 0
+
+
+def test_a_repeated_run_is_no_second_seed(tmp_path, folders):
+    for name, merged in (("1b", ()), ("2b", ()), ("m", folders.merged)):
+        folders.write_run(tmp_path / name, merged=merged)
+    found = of(tmp_path)
+    assert "seeds" not in cells(found, 0) and "Of several seeds" not in found and ", seed 0" in found

@@ -92,6 +92,16 @@ def test_a_run_that_does_not_oscillate_is_said_so(write, said, folders):
     assert "With merging the error reaches the head 20 % smaller." in text
 
 
+def test_merging_that_makes_the_error_grow_back_is_said_so(write, said, folders):
+    falling = [1.0, *[0.9 - 0.04 * i for i in range(19)]]
+    write("b", errors=falling)
+    write("m", errors=hump(0.09), merged=folders.merged)
+    text = said()
+    assert "QDrop does not oscillate here" in text and "after its peak (features.0)" in text
+    again = text.partition("With merging the error ")[2]
+    assert again == "does grow again after its peak (features.4) and reaches the head 127 % larger."
+
+
 def test_an_error_that_no_longer_grows_back(write, said, folders):
     write("b", errors=hump(0.5))
     write("m", errors=hump(0.5, 0.4), merged=folders.merged)
@@ -149,6 +159,22 @@ def test_without_a_pair_the_missing_run_is_named(write, said, folders, merged):
     text = said()
     assert "91.00 %" in text
     assert ("no block-wise run" if merged else "run the same with mixed granularity") in text
+    assert "command" not in text  # of which there may be none beside the sentence
+
+
+def test_the_missing_run_is_that_of_the_configuration_that_is_named(write, said, folders):
+    write("best", top1=0.95, method="adaround")
+    write("merged", top1=0.91, merged=folders.merged)
+    text = said()
+    assert "The best of 2 runs, best: top-1 is 95.00 %" in text
+    assert "MRECG + QDrop has no block-wise run of the same settings" in text
+
+
+def test_seeds_that_do_not_compare_are_not_counted(write, said, folders):
+    for seed in (0, 1):
+        write(f"b{seed}", top1=0.9, seed=seed)
+        write(f"m{seed}", top1=0.93, seed=seed, merged=folders.merged, evaluated=not seed)
+    assert "(90.0 → 93.0 %)" in said()
 
 
 def test_the_old_index_is_in_no_headline(write, said, folders):

@@ -3,7 +3,7 @@
 import pytest
 
 from mrecg.methods.registry import METHODS
-from mrecg.runs.names import METHOD_NAMES, known_as, short_name
+from mrecg.runs.names import METHOD_NAMES, can_merge, known_as, short_name
 
 
 def test_every_method_of_the_package_has_a_name() -> None:
@@ -22,6 +22,11 @@ def test_merging_is_what_makes_it_mrecg(method: str, granularity: str) -> None:
 @pytest.mark.parametrize("granularity", ["block", "mixed", "fixed", "stage", "network"])
 def test_what_optimises_no_group_is_not_merged(method: str, granularity: str) -> None:
     assert known_as(method, granularity, merged=True) == METHOD_NAMES[method]
+
+
+def test_which_methods_can_merge() -> None:
+    assert [method for method in METHOD_NAMES if not can_merge(method)] == ["rtn", "closed_form"]
+    assert can_merge("mine")
 
 
 def test_other_granularities_are_not_mrecg() -> None:

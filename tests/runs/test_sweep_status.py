@@ -99,6 +99,13 @@ def test_jobs_are_compared_with_the_one_that_merges_nothing(tmp_path, folders):
     assert json.loads(json.dumps(sweep_values(found)))["jobs"][1]["to_block"] == 0.125
 
 
+def test_a_method_that_optimises_no_group_is_block_wise_whatever_is_merged(tmp_path, folders):
+    for i, merged in enumerate(((), folders.merged)):
+        extra = {"merged_pairs": 4 * i, "quantized": {"top1": 0.5}}
+        folders.write_run(tmp_path / str(i), method="rtn", merged=merged, summary_extra=extra)
+    assert [job.to_block for job in read_sweep(tmp_path).jobs] == [None, None]
+
+
 def test_without_a_block_wise_job_there_is_no_such_column(tmp_path, folders):
     for seed in (0, 1):
         folders.write_run(tmp_path / str(seed), seed=seed, merged=folders.merged)

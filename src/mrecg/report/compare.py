@@ -1,26 +1,29 @@
 """Which runs compare with which: seeds of one configuration, configurations of one network."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 from mrecg.config.schema import MERGING
-from mrecg.report.labels import open_count, series_labels
-from mrecg.runs.names import METHOD_NAMES
+from mrecg.report.labels import SETTINGS, open_count, series_labels
+from mrecg.runs import metrics
+from mrecg.runs.names import METHOD_NAMES, can_merge
 from mrecg.runs.records import Run
 
 METHODS = tuple(METHOD_NAMES)
 BASELINE = "block"
 """The granularity that merges nothing by its name; a plan without merges is block-wise whatever its is."""
 EQUAL_TIME = 0.85
-"""Part of a merged run's time from which on a longer block-wise run is a control at equal time."""
+"""Part of a merged run's time from which on a longer block-wise run is a control at equal time; likewise the
+part of that one's time that the merged run takes at least."""
 GRANULARITIES = ("layer", BASELINE, *MERGING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """The runs of one configuration; they differ in the seed alone.
+    """The runs of one configuration; they differ in the seed alone, or are one that was repeated.
 
     Attributes:
         label: Short name, unambiguous within the panel.
@@ -34,10 +37,15 @@ class Series:
         """The run of the lowest seed."""
         return self.runs[0]
 
+    @cached_property
+    def by_seed(self) -> dict[int, Run]:
+        """One run of each seed: of repeated ones the last in table order, of dated folders the newest."""
+        return {run.seed: run for run in self.runs}
+
     @property
     def merging(self) -> bool:
         """Whether units were optimised jointly, of any seed; else it is block-wise."""
-        return any(run.merged for run in self.runs)
+        return can_merge(self.first.method) and any(run.merged for run in self.runs)
 
     @property
     def seconds(self) -> float | None:
@@ -90,8 +98,8 @@ def sort_key(run: Run) -> tuple[object, ...]:
         run.data,
         -run.bits.weight,
         -run.bits.activation,
-        *_rank(METHODS, run.method),
-        *_rank(GRANULARITIES, run.granularity),
+        *_place(METHODS, run.method),
+        *_place(GRANULARITIES, run.granularity),
         run.merge_count,
         run.planner,
         run.steps,
@@ -124,7 +132,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
                 series=tuple(
                     Series(label=label, runs=tuple(seeds))
                     for label, seeds in zip(
-                        series_labels([_told_by(m) for m in members]), members, strict=True
+                        series_labels([told_by(m) for m in members]), members, strict=True
                     )
                 ),
             )
@@ -141,10 +149,9 @@ def baseline_of(panel: Panel, series: Series) -> Series | None:
     """
     if not series.merging:
         return None
-    seeds = {run.seed for run in series.runs}
     return max(
         panel.block_wise.get(_budget(series.first), ()),
-        key=lambda one: (len(seeds & {run.seed for run in one.runs}), one.first.granularity == BASELINE),
+        key=lambda one: (len(series.by_seed.keys() & one.by_seed), one.first.granularity == BASELINE),
         default=None,
     )
 
@@ -153,8 +160,8 @@ def control_of(panel: Panel, series: Series) -> Series | None:
     """Find the block-wise configuration that was given as much time as a merged one, by more steps.
 
     Returns:
-        Of those that took at least `EQUAL_TIME` of its time the one that took least; None where there is
-        none, or this one merges nothing itself.
+        Of those whose time is its own but for the factor `EQUAL_TIME`, up or down, the one that is closest to
+        it; None where there is none, or this one merges nothing itself.
     """
     time = series.seconds
     if not series.merging or time is None:
@@ -163,11 +170,45 @@ def control_of(panel: Panel, series: Series) -> Series | None:
         (one.seconds, one)
         for one in panel.block_wise_any_steps.get(_budget(series.first, steps=False), ())
         if one.seconds is not None
-        and one.seconds >= EQUAL_TIME * time
+        and EQUAL_TIME * time <= one.seconds <= time / EQUAL_TIME
         and one.first.steps > series.first.steps
         and one.first.device == series.first.device
     ]
-    return min(longer, key=lambda pair: pair[0])[1] if longer else None
+    return min(longer, key=lambda pair: abs(pair[0] - time))[1] if longer else None
+
+
+def told_by(seeds: Sequence[Run]) -> Run:
+    """The run that names a configuration: of a planner that decides for each seed again one that merges."""
+    return next((run for run in seeds if run.merged), seeds[0])
+
+
+def all_but_merges(run: Run) -> tuple[object, ...]:
+    """What runs share that are a sequence: they differ in the number of merges (and the seed) alone."""
+    options = {key: value for key, value in run.options.items() if key != "planner.merge_count"}
+    return (run.method, run.planner, *(say(run) for say in SETTINGS), *sorted(options.items()))
+
+
+def unit_errors(runs: Sequence[Run], take: Callable[[Sequence[float]], float] = fmean) -> list[float]:
+    """The relative error of some runs after each unit.
+
+    Args:
+        runs: Of the same units.
+        take: What of their finite errors is given: the mean, or the least or the largest.
+
+    Returns:
+        One a unit, in network order; not a number where none is finite.
+    """
+    columns = zip(*(run.errors for run in runs), strict=True)
+    finite = [[float(value) for value in column if math.isfinite(value)] for column in columns]
+    return [take(column) if column else math.nan for column in finite]
+
+
+def rank(series: Series) -> tuple[float, float]:
+    """Order of configurations by worth: mean top-1, and where that is not known the error into the head."""
+    accuracies = [value for run in series.runs if (value := top1(run)) is not None]
+    head = metrics.BY_KEY["head_error"].value
+    errors = [value for run in series.runs if (value := head(run)) is not None and math.isfinite(value)]
+    return (fmean(accuracies) if accuracies else -1.0, -fmean(errors) if errors else -math.inf)
 
 
 def top1(run: Run) -> float | None:
@@ -194,7 +235,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _rank(order: Sequence[str], name: str) -> tuple[int, str]:
+def _place(order: Sequence[str], name: str) -> tuple[int, str]:
     return (order.index(name), "") if name in order else (len(order), name)
 
 
@@ -209,11 +250,6 @@ def _configuration(run: Run) -> tuple[object, ...]:
     count = None if open_count(run) else run.merge_count
     options = tuple(sorted(run.options.items()))
     return (*_budget(run), run.granularity, run.planner, count, run.steps_per, given, options)
-
-
-def _told_by(seeds: Sequence[Run]) -> Run:
-    """The run that names a configuration: of a planner that decides for each seed again one that merges."""
-    return next((run for run in seeds if run.merged), seeds[0])
 
 
 def _title(run: Run) -> str:

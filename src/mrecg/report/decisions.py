@@ -116,21 +116,19 @@ def between(
 
     Returns:
         Like `change`; like `unpaired` where the decisions are not known image by image; None where a run was
-        not evaluated, or the two on other images.
+        not evaluated, or the two on other images: another set, another number, or other labels.
 
     Raises:
         DataError: The decisions of a run are broken.
     """
-    if not before.quantized or not after.quantized or before.evaluation_set != after.evaluation_set:
+    if not before.quantized or not after.quantized or before.evaluated_on != after.evaluated_on:
         return None
     theirs, mine = decided(before), decided(after)
-    alike = theirs is not None and mine is not None and len(theirs) == len(mine) > 0
-    if theirs is not None and mine is not None and alike and (theirs[:, 0] == mine[:, 0]).all():
-        return change(right(theirs, 2), right(mine, 2))
-    images = min(before.evaluation_images, after.evaluation_images)
-    if not images:
-        return None
-    return unpaired(before.quantized.top1, after.quantized.top1, images)
+    if theirs is not None and mine is not None and len(theirs) == len(mine) > 0:
+        alike = bool((theirs[:, 0] == mine[:, 0]).all())
+        return change(right(theirs, 2), right(mine, 2)) if alike else None
+    images = before.evaluation_images
+    return unpaired(before.quantized.top1, after.quantized.top1, images) if images else None
 
 
 def right(decisions: Decisions, column: int) -> NDArray[np.bool_]:

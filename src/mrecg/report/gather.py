@@ -4,14 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from statistics import fmean
 
 from mrecg.errors import DataError
 from mrecg.report import compare
-from mrecg.report.compare import Panel, Series
+from mrecg.report.compare import Panel
 from mrecg.runs.index import Read
 from mrecg.runs.load import load_run
-from mrecg.runs.measures import head_error
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import read_regular
 
@@ -101,19 +99,15 @@ def left_out(runs: Sequence[Run]) -> str:
 
 def _preferred(panel: Panel) -> Iterator[Run]:
     ranked = sorted(
-        panel.series, key=lambda one: (compare.baseline_of(panel, one) is not None, _rank(one)), reverse=True
+        panel.series,
+        key=lambda one: (compare.baseline_of(panel, one) is not None, compare.rank(one)),
+        reverse=True,
     )
     for series in ranked:
         baseline = compare.baseline_of(panel, series)
         for one in (series,) if baseline is None else (baseline, series):
             yield one.first
             yield max(one.runs, key=lambda run: _number(compare.top1(run)))
-
-
-def _rank(series: Series) -> tuple[float, float]:
-    accuracies = [value for run in series.runs if (value := compare.top1(run)) is not None]
-    errors = [value for run in series.runs if math.isfinite(value := head_error(run.errors))]
-    return (fmean(accuracies) if accuracies else -1.0, -fmean(errors) if errors else -math.inf)
 
 
 def _number(value: float | None) -> float:

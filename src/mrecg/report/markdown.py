@@ -12,7 +12,7 @@ from mrecg.report.compare import Panel, Series, panels, sort_key, top1
 from mrecg.report.decisions import standard_error
 from mrecg.report.labels import SETTINGS, differing, open_count
 from mrecg.report.narrative import error_sentence, headline, verdict
-from mrecg.report.pairs import findings
+from mrecg.report.pairs import Finding, findings
 from mrecg.report.tables import FORMATS, NONE, percent
 from mrecg.runs.metrics import METRICS, Metric
 from mrecg.runs.records import Run, short_groups
@@ -45,12 +45,12 @@ def markdown(
     shown, pictures = panels(own), pictures or {}
     found = findings(shown)
     parts = [plain(headline(found, own)) if found or len(own) == 1 else "", *_pictures(pictures, [""])]
-    if any(len(series.runs) > 1 for panel in shown for series in panel.series):
+    if any(len(series.by_seed) > 1 for panel in shown for series in panel.series):
         parts.append("Of several seeds: the mean, with the least and the largest in parentheses.")
     for subject, members in _grouped(shown, lambda panel: _subject(panel.series[0].first)).items():
         parts += [f"{'#' * level} {plain(subject)}", _shared(members)]
         for widths, alike in _grouped(members, lambda panel: panel.series[0].first.widths).items():
-            parts += _section(widths, alike)
+            parts += _section(widths, alike, [one for one in found if any(one.panel is p for p in alike)])
             parts += _pictures(pictures, [panel.title for panel in alike])
     parts += _without_results(own, level)
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -79,16 +79,16 @@ def _grouped(shown: Iterable[Panel], key: Callable[[Panel], str]) -> dict[str, l
 
 def _pictures(pictures: Mapping[str, Sequence[str]], titles: Sequence[str]) -> list[str]:
     return [
-        f"![{plain(title or 'Relative error and reconstruction loss along the units')}]({address})"
+        f"![{plain(title or 'Relative error after each unit')}]({address})"
         for title in titles
         for address in pictures.get(title, ())
     ]
 
 
-def _section(widths: str, alike: Sequence[Panel]) -> list[str]:
+def _section(widths: str, alike: Sequence[Panel], found: Sequence[Finding]) -> list[str]:
     """A table and what it says; configurations with other base units stand in the same one."""
     series = sorted((one for panel in alike for one in panel.series), key=lambda one: sort_key(one.first))
-    said = [f"- {plain(f'{verdict(found)} {error_sentence(found)}')}" for found in findings(alike)]
+    said = [f"- {plain(f'{verdict(one)} {error_sentence(one)}')}" for one in found]
     return [f"**{plain(widths)}**", _table(_rows(series)), "\n".join(said)]
 
 
@@ -108,7 +108,7 @@ def _rows(series: Sequence[Series]) -> list[Row]:
                 "granularity": plain(run.granularity),
                 "planner": plain(_planner(run)),
                 "settings": plain(said),
-                "seeds": str(len(one.runs)),
+                "seeds": str(len(one.by_seed)),
                 **numbers,
                 "merged": plain("; or ".join(groups)),
             }
@@ -206,7 +206,7 @@ def _options(runs: Sequence[Run]) -> list[str]:
 
 
 def _seeds(members: Sequence[Panel]) -> str:
-    seeds = _in_common([run.seed for run in one.runs] for panel in members for one in panel.series)
+    seeds = _in_common([*one.by_seed] for panel in members for one in panel.series)
     return f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}" if seeds else ""
 
 

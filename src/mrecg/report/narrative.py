@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from mrecg.report.compare import Series
+from mrecg.report.compare import Series, told_by, unit_errors
 from mrecg.report.labels import known_name
 from mrecg.report.missing import missing_run
-from mrecg.report.pairs import Delta, Finding, compared, mean_errors
+from mrecg.report.pairs import Delta, Finding
 from mrecg.report.tables import percent
 from mrecg.runs.names import method_name
 from mrecg.runs.records import Run
@@ -77,7 +77,7 @@ def verdict(finding: Finding, place: str = "") -> str:
     if finding.top1 is None:
         return f"{name} and {other} were not evaluated on the same images, so which is better is not known."
     values = f"{percent(finding.top1.before, 1)[:-2]} → {percent(finding.top1.after, 1)}"
-    values += f", {finding.seeds} seeds" if finding.seeds > 1 else ""
+    values += f", {finding.top1.seeds} seeds" if finding.top1.seeds > 1 else ""
     if not finding.top1.clear:
         said = (
             f"{name} and {other} do not clearly differ {_equal_steps(finding)}: "
@@ -93,7 +93,7 @@ def verdict(finding: Finding, place: str = "") -> str:
 def error_sentence(finding: Finding) -> str:
     """Say where the error peaks, whether it grows back, and how much of it reaches the head."""
     regrowth, head = finding.measures.get("regrowth"), finding.measures.get("head_error")
-    before, after = (mean_errors(runs) for runs in compared(finding))
+    before, after = (unit_errors(runs) for runs in finding.runs)
     inner = [value for value in before[:-1] or before if math.isfinite(value)]
     if not inner or head is None:
         return ""
@@ -102,25 +102,24 @@ def error_sentence(finding: Finding) -> str:
     into = f"reaches the head {_less(head, 'smaller', 'larger')}"
     if regrowth is None:
         return _text(f"With merging the error {into}.")
+    finite = [value for value in after[:-1] or after if math.isfinite(value)]
+    merged_peak = names[after.index(max(finite))] if finite else peak
+    none_left = regrowth.after <= NO_REGROWTH * max(inner)
     if regrowth.before <= NO_REGROWTH * max(inner):
+        grows = "" if none_left else f"does grow again after its peak ({merged_peak}) and "
         return _text(
             f"{known_name(finding.baseline.first)} does not oscillate here: relative to the network's own "
             f"signal its error does not grow again after its peak ({peak}), so there is no oscillation to "
-            f"remove. With merging the error {into}."
+            f"remove. With merging the error {grows}{into}."
         )
-    finite = [value for value in after[:-1] or after if math.isfinite(value)]
-    merged_peak = names[after.index(max(finite))] if finite else peak
     where = f"after {peak}" + ("" if merged_peak == peak else f" (merged: after {merged_peak})")
-    none_left = regrowth.after <= NO_REGROWTH * max(inner)
     again = "no longer grows back" if none_left else f"grows back {_less(regrowth, 'less', 'more')}"
     return _text(f"With merging the error, which peaks {where}, {again} and {into}.")
 
 
 def spoken(series: Series) -> str:
     """A configuration's name with what tells it apart in parentheses."""
-    name = known_name(
-        series.first if series.first.merged else next((r for r in series.runs if r.merged), series.first)
-    )
+    name = known_name(told_by(series.runs))
     details = series.label.removeprefix(name).removeprefix(", ")
     return f"{name} ({details})" if details else name
 
@@ -128,7 +127,7 @@ def spoken(series: Series) -> str:
 def time_ratio(finding: Finding) -> float | None:
     """Time of the merging configuration, in times of the block-wise one; None where that says nothing."""
     seconds = finding.measures.get("seconds")
-    devices = {run.device for runs in compared(finding) for run in runs}
+    devices = {run.device for runs in finding.runs for run in runs}
     return seconds.after / seconds.before if seconds and seconds.before > 0 and len(devices) == 1 else None
 
 
@@ -141,7 +140,7 @@ def _price(finding: Finding) -> str:
 
 def _equal_steps(finding: Finding) -> str:
     """Whether the two spent as many steps; a merged group may have those of one unit."""
-    totals = [{run.optimisation_steps for run in runs} for runs in compared(finding)]
+    totals = [{run.optimisation_steps for run in runs} for runs in finding.runs]
     if all(len(one) == 1 and None not in one for one in totals) and totals[0] != totals[1]:
         before, after = (next(iter(one)) or 0 for one in totals)
         if before and abs(after / before - 1) > SAME_TIME:

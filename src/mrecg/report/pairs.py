@@ -3,14 +3,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from mrecg.errors import DataError
 from mrecg.planner.schedule import group_name
 from mrecg.report import decisions
-from mrecg.report.compare import Panel, Series, baseline_of, control_of
+from mrecg.report.compare import Panel, Series, baseline_of, control_of, told_by, unit_errors
 from mrecg.runs import metrics
+from mrecg.runs.measures import against_block
 from mrecg.runs.records import Run
 
 Change = Callable[[Run, Run], Mapping[str, Any] | None]
@@ -30,6 +33,7 @@ class Delta:
         error: Standard error of the change over the images; None where it is not known.
         paired: Whether that error is of the same images, one by one.
         images: Behind each of the two; 0 where it is no accuracy.
+        seeds: Number of seeds that were paired; 0 where they share none.
     """
 
     before: float
@@ -37,6 +41,7 @@ class Delta:
     error: float | None = None
     paired: bool = False
     images: int = 0
+    seeds: int = 0
 
     @property
     def change(self) -> float:
@@ -79,8 +84,7 @@ class Finding:
         series: The other one.
         top1: Top-1 accuracy; None where a run was not evaluated, or the two on other images.
         measures: By the key of a metric: those of `MEASURES` that both have.
-        seeds: Number of seeds that both have.
-        merges: In network order, of the schedule that most seeds have.
+        merges: In network order, of the schedule that most of the seeds have that merge any.
         control: A block-wise configuration that was given as much time, if there is one.
         at_equal_time: Top-1 of the control and of the merging configuration.
     """
@@ -90,10 +94,14 @@ class Finding:
     series: Series
     top1: Delta | None
     measures: Mapping[str, Delta]
-    seeds: int
     merges: tuple[Merged, ...]
     control: Series | None
     at_equal_time: Delta | None
+
+    @property
+    def runs(self) -> tuple[list[Run], list[Run]]:
+        """The runs that it is about, see `compared`."""
+        return compared(self.baseline, self.series)
 
 
 def findings(shown: Sequence[Panel], change: Change | None = None) -> list[Finding]:
@@ -105,7 +113,7 @@ def findings(shown: Sequence[Panel], change: Change | None = None) -> list[Findi
     Returns:
         One finding for each configuration that has a block-wise counterpart on the same base units.
     """
-    compare = change or _by_folders
+    compare = change or _by_folders()
     found = []
     for panel in shown:
         for series in panel.series:
@@ -116,52 +124,44 @@ def findings(shown: Sequence[Panel], change: Change | None = None) -> list[Findi
 
 
 def pairs(baseline: Series, series: Series) -> list[tuple[Run, Run]]:
-    """The runs of two configurations that have a seed in common."""
-    by_seed = {run.seed: run for run in reversed(baseline.runs)}
-    return [(by_seed[run.seed], run) for run in series.runs if run.seed in by_seed]
+    """The runs of two configurations that have a seed in common, each seed once."""
+    return [(baseline.by_seed[seed], run) for seed, run in series.by_seed.items() if seed in baseline.by_seed]
 
 
-def mean_errors(runs: Sequence[Run]) -> list[float]:
-    """Mean relative error after each unit; not a number where none is finite."""
-    columns = zip(*([unit.error for unit in run.units] for run in runs), strict=True)
-    return [_mean([value for value in column if math.isfinite(value)]) for column in columns]
-
-
-def compared(finding: Finding) -> tuple[list[Run], list[Run]]:
-    """The runs that a finding is about: those with common seeds, or all where there is none."""
-    found = pairs(finding.baseline, finding.series)
+def compared(baseline: Series, series: Series) -> tuple[list[Run], list[Run]]:
+    """The runs of two configurations that compare: those with common seeds, or all where there is none."""
+    found = pairs(baseline, series)
     if not found:
-        return list(finding.baseline.runs), list(finding.series.runs)
+        return list(baseline.by_seed.values()), list(series.by_seed.values())
     return [before for before, _ in found], [after for _, after in found]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return fmean(values) if values else math.nan
+def _by_folders() -> Change:
+    """Compares by the decisions that run folders hold, each of which is read once."""
+    known: dict[Path, decisions.Decisions | None] = {}
 
-
-def _by_folders(before: Run, after: Run) -> Mapping[str, Any] | None:
     def decided(run: Run) -> decisions.Decisions | None:
-        try:
-            return decisions.read_decisions(run) if run.detailed else None
-        except DataError:  # a table needs none: the page, which does, names what is broken
-            return None
+        if run.path not in known:
+            try:
+                known[run.path] = decisions.read_decisions(run) if run.detailed else None
+            except DataError:  # a table needs none: the page, which does, names what is broken
+                known[run.path] = None
+        return known[run.path]
 
-    return decisions.between(before, after, decided)
+    return partial(decisions.between, decided=decided)
 
 
 def _finding(panel: Panel, baseline: Series, series: Series, change: Change) -> Finding:
     common = pairs(baseline, series)
     control = control_of(panel, series)
-    by_key = {metric.key: metric.value for metric in metrics.METRICS}
-    measures = {key: _delta(baseline, series, by_key[key]) for key in MEASURES}
+    measures = {key: _delta(baseline, series, metrics.BY_KEY[key].value) for key in MEASURES}
     return Finding(
         panel=panel,
         baseline=baseline,
         series=series,
         top1=_accuracy(baseline, series, change),
         measures={key: delta for key, delta in measures.items() if delta is not None},
-        seeds=len(common),
-        merges=_merges(common or [(baseline.first, series.first)]),
+        merges=_merges(common or [(baseline.first, told_by(series.runs))]),
         control=control,
         at_equal_time=_accuracy(control, series, change) if control else None,
     )
@@ -169,13 +169,19 @@ def _finding(panel: Panel, baseline: Series, series: Series, change: Change) -> 
 
 def _delta(baseline: Series, series: Series, measure: Callable[[Run], float | None]) -> Delta | None:
     before, after = (
-        {run.seed: value for run in one.runs if (value := measure(run)) is not None and math.isfinite(value)}
+        {
+            seed: value
+            for seed, run in one.by_seed.items()
+            if (value := measure(run)) is not None and math.isfinite(value)
+        }
         for one in (baseline, series)
     )
     common = before.keys() & after.keys()
     if common:  # both means over the same seeds
         before, after = ({seed: values[seed] for seed in common} for values in (before, after))
-    return Delta(before=fmean(before.values()), after=fmean(after.values())) if before and after else None
+    if not before or not after:
+        return None
+    return Delta(before=fmean(before.values()), after=fmean(after.values()), seeds=len(common))
 
 
 def _accuracy(baseline: Series, series: Series, change: Change) -> Delta | None:
@@ -199,13 +205,14 @@ def _accuracy(baseline: Series, series: Series, change: Change) -> Delta | None:
         error=fmean(errors),
         paired=paired,
         images=known[0][2]["images"],
+        seeds=len(known),
     )
 
 
 def _unpaired(baseline: Series, series: Series) -> Delta | None:
     """Of configurations without a common seed: the means of all, where all saw the same images."""
-    both = [[run for run in one.runs if run.quantized] for one in (baseline, series)]
-    sets = {(run.evaluation_set, run.evaluation_images) for runs in both for run in runs}
+    both = [[run for run in runs if run.quantized] for runs in compared(baseline, series)]
+    sets = {run.evaluated_on for runs in both for run in runs}
     if not all(both) or len(sets) > 1:
         return None
     before, after = (fmean(run.quantized.top1 for run in runs if run.quantized) for runs in both)
@@ -215,23 +222,22 @@ def _unpaired(baseline: Series, series: Series) -> Delta | None:
 
 
 def _merges(common: Sequence[tuple[Run, Run]]) -> tuple[Merged, ...]:
-    groups = [after.merged for _, after in common]
+    groups = [after.merged for _, after in common if after.merged]
+    if not groups:
+        return ()
     schedule = max(groups, key=groups.count)
     alike = [pair for pair in common if pair[1].merged == schedule]
-    before, after = (mean_errors(runs) for runs in zip(*alike, strict=True))
+    before, after = (unit_errors(runs) for runs in zip(*alike, strict=True))
+    relative = [None if math.isnan(value) else value for value in against_block(after, before)]
     place = {name: i for i, name in enumerate(alike[0][0].unit_names)}
     return tuple(
         Merged(
             units=group,
-            change=_relative(before[place[group[-1]]], after[place[group[-1]]]),
+            change=relative[place[group[-1]]],
             seconds=_extra_seconds(alike, group),
         )
         for group in schedule
     )
-
-
-def _relative(before: float, after: float) -> float | None:
-    return after / before - 1 if before > 0 and math.isfinite(after) else None
 
 
 def _extra_seconds(common: Sequence[tuple[Run, Run]], group: Sequence[str]) -> float | None:

@@ -190,14 +190,15 @@ def look_of(method: str, made_by: str, *, rule: str, variant: int = 0) -> Look:
 _RAMP = ((0x8A, 0xBB, 0xDE), (0x1D, 0x78, 0xB8), (0x08, 0x2A, 0x54))
 
 
-def ramp(count: int) -> list[str]:
-    """Colours of a sequence, for example of numbers of merges: one hue, from light to dark.
+def ramp(count: int, ends: Sequence[tuple[int, int, int]] = _RAMP) -> list[str]:
+    """Colours of a sequence, for example of numbers of merges: one hue, from faint to strong.
 
     Args:
         count: Members of the sequence.
+        ends: The faintest colour, that in the middle and the strongest, as red, green and blue.
 
     Returns:
-        As "#rrggbb"; for a light background, on which the lightest one can be seen.
+        As "#rrggbb"; by default for a light background, on which the lightest one can be seen.
 
     >>> ramp(3)
     ['#8abbde', '#1d78b8', '#082a54']
@@ -206,7 +207,7 @@ def ramp(count: int) -> list[str]:
     for i in range(count):
         at = 2 * i / (count - 1) if count > 1 else 1.0
         low = min(int(at), 1)
-        mixed = (round(a + (at - low) * (b - a)) for a, b in zip(_RAMP[low], _RAMP[low + 1], strict=True))
+        mixed = (round(a + (at - low) * (b - a)) for a, b in zip(ends[low], ends[low + 1], strict=True))
         found.append("#" + "".join(f"{channel:02x}" for channel in mixed))
     return found
 

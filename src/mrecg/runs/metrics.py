@@ -75,7 +75,7 @@ def _accuracies(at: Literal["top1", "top5"], title: str, **shown: Mapping[Place,
             get=lambda run: of(run.fp),
             format="percent",
             better="higher",
-            shown={"page": f"fp_{at}", "wandb": f"{at}_fp", **shown.get("fp", {})},
+            shown={"wandb": f"{at}_fp", **shown.get("fp", {})},
         ),
         Metric(
             key=at,
@@ -118,7 +118,7 @@ METRICS: tuple[Metric, ...] = (
     *_accuracies(
         "top1",
         "Top-1",
-        fp={"table": "Top-1 FP", "terminal": "top-1\nFP"},
+        fp={"table": "Top-1 FP", "terminal": "top-1\nFP", "page": "fp_top1"},
         quantized={"table": "Top-1 quantized", "terminal": "top-1\nquant."},
     ),
     *_accuracies("top5", "Top-5"),
@@ -145,7 +145,7 @@ METRICS: tuple[Metric, ...] = (
         get=lambda run: run.to_fp.agreement if run.to_fp else None,
         better="higher",
         format="percent",
-        shown={"page": "agreement", "wandb": "agreement_with_fp"},
+        shown={"wandb": "agreement_with_fp"},
     ),
     _along(
         "loss_peak",
@@ -201,7 +201,7 @@ METRICS: tuple[Metric, ...] = (
         "loss_index",
         "Total up-and-down of the loss",
         lambda found: found.loss_index,
-        shown={"page": "loss_index", "wandb": "oscillation_loss_index"},
+        shown={"wandb": "oscillation_loss_index"},
     ),
     Metric(
         key="last_error",
@@ -254,7 +254,7 @@ METRICS: tuple[Metric, ...] = (
         unit="bytes",
         get=lambda run: run.size_fp or None,
         format="bytes",
-        shown={"page": "size_fp", "wandb": "size_bytes_fp"},
+        shown={"wandb": "size_bytes_fp"},
     ),
     Metric(
         key="size",
@@ -290,6 +290,8 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 """In the order of the tables."""
+BY_KEY = {metric.key: metric for metric in METRICS}
+"""The same by their keys."""
 
 
 def named(place: Place) -> dict[str, Metric]:

@@ -44,11 +44,23 @@ def known_as(method: str, granularity: str, *, merged: bool) -> str:
     ('BRECQ by stage', 'AdaRound by layer')
     """
     name = method_name(method)
-    if method in _ALONE:
+    if not can_merge(method):
         return name
     if granularity == "layer" or (merged and granularity in _GRANULARITIES):
         return name + _GRANULARITIES[granularity]
     return f"{MERGES} + {name}" if merged else name
+
+
+def can_merge(method: str) -> bool:
+    """Whether a method optimises groups of units, so that merging them can change its result.
+
+    Args:
+        method: Its name in the configuration.
+
+    >>> can_merge("qdrop"), can_merge("rtn")
+    (True, False)
+    """
+    return method not in _ALONE
 
 
 def short_name(known: str, *, weight: int, activation: int, seed: int, differs: str = "") -> str:

@@ -262,6 +262,11 @@ class RunSummary(BaseModel):
         """Digest of which images were evaluated on; empty when not known."""
         return str((self.evaluation or {}).get("sha256", ""))
 
+    @property
+    def evaluated_on(self) -> tuple[str, int]:
+        """Digest and number of the evaluation images: what two accuracies share that may be compared."""
+        return self.evaluation_set, self.evaluation_images
+
 
 _RECORDS = ("units", "groups", "group_results")
 _NEEDED = ("model", "data", "method", "granularity", "bits", "seed", "steps", "units", "oscillation")

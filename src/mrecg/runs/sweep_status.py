@@ -14,6 +14,7 @@ from mrecg.runs.index import Read
 from mrecg.runs.layout import CONFIG, HYDRA, LOCK, MANIFEST, SUMMARY
 from mrecg.runs.lock import locked
 from mrecg.runs.manifest import read_manifest
+from mrecg.runs.names import can_merge
 from mrecg.runs.reader import Reader
 from mrecg.runs.summary import RunSummary
 from mrecg.system.checked_read import DAMAGED, json_object, read_regular, refuse_newer
@@ -40,8 +41,8 @@ class JobStatus:
         status: One of `STATUSES`.
         subject: Network, images and bit widths; empty where they are not known.
         top1: Top-1 accuracy after quantization; None where there is none.
-        to_block: That less the one of the job that differs in merging nothing alone; None where there is no
-            such job.
+        to_block: That less the one of the block-wise job of the same settings, also of a layer-wise one; None
+            where there is no such job, and of block-wise ones themselves.
         seconds: Of all stages, with what was reused from other jobs; of a running job since its start; None
             where that is not known.
         seconds_here: Those of them that the job itself took.
@@ -137,27 +138,29 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def _against_block(found: Sequence[tuple[JobStatus, RunSummary | None]]) -> tuple[JobStatus, ...]:
-    """Compare the jobs that merge units with those of the same settings that merge none."""
+    """Compare jobs, also layer-wise ones, with the block-wise ones of the same settings."""
     block_wise: dict[tuple[object, ...], float] = {}
     for job, run in found:
-        if run is not None and job.status == DONE and job.top1 is not None and _merges_nothing(run):
+        if run is not None and job.status == DONE and job.top1 is not None and _block_wise(run):
             block_wise.setdefault(_settings(run), job.top1)
     compared = []
     for job, run in found:
-        known = None if run is None or _merges_nothing(run) else block_wise.get(_settings(run))
+        known = None if run is None or _block_wise(run) else block_wise.get(_settings(run))
         more = None if known is None or job.top1 is None else job.top1 - known
         compared.append(replace(job, to_block=more))
     return tuple(compared)
 
 
-def _merges_nothing(run: RunSummary) -> bool:
-    return run.granularity == "block" or (run.granularity != "layer" and run.merged_pairs == 0)
+def _block_wise(run: RunSummary) -> bool:
+    if run.granularity in ("block", "layer"):
+        return run.granularity == "block"
+    return run.merged_pairs == 0 or not can_merge(run.method)
 
 
 def _settings(run: RunSummary) -> tuple[object, ...]:
     """What two jobs must share to differ in their merges alone."""
     options = sorted((k, str(v)) for k, v in run.options.items() if not k.startswith("planner."))
-    of_images = (run.calibration_images, run.evaluation_set, run.evaluation_images)
+    of_images = (run.calibration_images, *run.evaluated_on)
     return (
         *(run.model, run.data, run.widths, run.boundary_bits, run.stem_output, run.method, run.seed),
         *(run.steps, run.batch_size, str(run.precision), *of_images, tuple(options)),

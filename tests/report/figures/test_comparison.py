@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from mrecg.report.compare import panels
-from mrecg.report.figures.comparison import MOST_ROWS, against, change, comparisons, errors, told_apart
+from mrecg.report.compare import panels, unit_errors
+from mrecg.report.figures.comparison import MOST_ROWS, against, changes, comparisons, told_apart
 from mrecg.runs.load import load_run
 
 
@@ -112,7 +112,7 @@ def test_the_change_is_that_of_common_seeds(tmp_path, folders):
 def test_without_a_common_seed_the_means_are_compared(tmp_path, folders):
     runs = [{"seed": 0}, {"seed": 1, "merged": folders.merged}]
     (comparison,) = comparisons(panel_of(tmp_path, folders, *runs))
-    before, after = errors(comparison.baseline), errors(comparison.others[0])
+    before, after = (unit_errors(one.runs) for one in (comparison.baseline, comparison.others[0]))
     found = against(comparison.baseline, comparison.others[0])
     assert [one[0] for one in found] == pytest.approx(
         [100 * (b / a - 1) for a, b in zip(before, after, strict=True)]
@@ -120,8 +120,8 @@ def test_without_a_common_seed_the_means_are_compared(tmp_path, folders):
 
 
 def test_a_change_of_nothing_is_no_number():
-    assert math.isnan(change(0.0, 0.1)) and math.isnan(change(math.nan, 0.1))
-    assert math.isnan(change(0.1, math.nan))
+    found = changes([0.0, math.nan, 0.1, math.inf], [0.1, 0.1, math.nan, 0.1])
+    assert all(map(math.isnan, found))
 
 
 def test_names_lose_what_all_share_but_never_all():

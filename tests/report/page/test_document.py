@@ -2,13 +2,16 @@
 
 import json
 import math
+import re
 
 import pytest
 
 from mrecg.planner.schedule import Criterion, Merge, Plan
-from mrecg.report import find_runs, load_run
+from mrecg.report import decisions, find_runs, load_run
 from mrecg.report.page.curves import ALL_POINTS_RUNS, LEAST_POINTS, MOST_POINTS, curves, significant
 from mrecg.report.page.document import document
+from mrecg.report.page.templating import asset
+from mrecg.report.page.write import SCRIPTS
 from mrecg.report.reasons import reason
 
 
@@ -149,3 +152,35 @@ def test_a_given_schedule_is_its_own_reason(folders):
     )
     plan = Plan(granularity="fixed", units=("a", "b"), groups=(("a", "b"),), merges=(merge,))
     assert reason(plan, merge) == "given by the fixed schedule"
+
+
+def test_the_decisions_of_a_run_are_read_once_for_a_page(tmp_path, folders, monkeypatch):
+    for seed in range(6):
+        for name, merged in (("b", ()), ("m", folders.merged[:1]), ("n", folders.merged)):
+            folders.write_run(tmp_path / f"{name}{seed}", seed=seed, merged=merged, kept=20)
+    read = []
+    real = decisions.read_decisions
+    monkeypatch.setattr(
+        decisions, "read_decisions", lambda run, **more: read.append(run.path.name) or real(run, **more)
+    )
+    _, found = describe(tmp_path)
+    assert len(found["comparisons"]) == 2 and len(read) == len(set(read)) == 18
+
+
+def test_a_repeated_run_is_compared_with_the_newest_of_its_seed(tmp_path, folders):
+    for name, merged in (("1b", ()), ("2b", ()), ("1m", folders.merged), ("2m", folders.merged)):
+        folders.write_run(tmp_path / name, name=name, merged=merged)
+    _, found = describe(tmp_path)
+    names = {run["id"]: run["name"] for run in found["runs"]}
+    assert {names[r["to_baseline"]["run"]] for r in found["runs"] if r["to_baseline"]} == {"2b"}
+    (one,) = found["comparisons"]
+    assert [names[run] for side in ("before", "after") for run in one[side]] == ["2b", "2m"]
+
+
+def test_the_page_is_sent_what_it_reads(runs_root):
+    """A key that no script names is sent for nothing."""
+    _, found = describe(runs_root)
+    scripts = "".join(asset(f"js/{name}.js") for name in SCRIPTS)
+    sent = {*found["runs"][0], *found["configurations"][0]} | {column["key"] for column in found["metrics"]}
+    columns = {column["key"] for column in found["metrics"] if column["runs"] or column["configurations"]}
+    assert {key for key in sent - columns if not re.search(rf"\b{key}\b", scripts)} == set()

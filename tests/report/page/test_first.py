@@ -147,3 +147,22 @@ def test_methods_have_names_that_tell_them_apart(write, described):
     assert described()["methods"] == {"brecq": "BRECQ", "qdrop": "QDrop"}
     write("j", method="brecq_joint")
     assert described()["methods"]["brecq_joint"] == "BRECQ (brecq_joint)"
+
+
+def test_seeds_that_merge_nothing_are_told(write, described, folders):
+    for seed in range(3):
+        write(f"b{seed}", seed=seed)
+        auto = {"options": {"planner.merge_count": "auto"}}
+        merged = folders.merged if seed == 2 else ()
+        write(f"m{seed}", seed=seed, granularity="mixed", merged=merged, summary_extra=auto)
+    (one,) = described()["comparisons"]
+    assert len(one["merges"]) == 3 and one["schedule"] == "of 1 of 3 seeds; the others merge none"
+
+
+def test_the_card_counts_the_seeds_that_were_paired(write, described, folders):
+    for seed in range(3):
+        write(f"b{seed}", seed=seed)
+        extra = {} if seed else {"evaluation": {"sha256": "other"}}
+        write(f"m{seed}", seed=seed, merged=folders.merged, summary_extra=extra)
+    (one,) = described()["comparisons"]
+    assert cards(one)["Top-1"]["note"].endswith(", 2 seeds")

@@ -109,3 +109,8 @@ def test_several_runs_have_a_table_and_one_picture(runs_root, tmp_path):
     page = write_report([runs_root], tmp_path / "a.html", light=True).read_text()
     assert len(page.encode()) < 200 * KB
     assert page.count("<img") == 1 and page.count("<tr>") == 10
+
+
+def test_the_picture_is_told_by_what_it_shows(page):
+    (picture,) = [a["alt"] for tag, a in read(page) if tag == "img" and "Plan" not in a["alt"]]
+    assert picture.startswith("Relative error after each unit. ") and "reconstruction loss" not in picture

@@ -43,3 +43,12 @@ def test_two_counts_or_two_families_are_no_sequence(tmp_path, folders, kinds):
         folders.write_run(tmp_path / str(i), method=method, merged=folders.merged[:k])
     usual, found = looks_of(tmp_path)
     assert usual == found
+
+
+@pytest.mark.parametrize("option", [{"steps": 400}, {"options": {"planner.difference": "rise"}}])
+def test_what_differs_in_more_than_the_count_is_no_sequence(tmp_path, folders, option):
+    for k in (1, 2, 3):
+        extra = option if k == 3 else {}
+        folders.write_run(tmp_path / str(k), merged=folders.merged[:k], summary_extra=extra)
+    usual, found = looks_of(tmp_path)
+    assert len(usual) == 3 and usual == found

@@ -1,17 +1,24 @@
 """What belongs in one oscillation figure: a block-wise configuration, and those that are compared with it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import fmean
 from typing import Literal
 
-from mrecg.report.compare import Panel, Series, baseline_of, control_of, merge_count, peak, top1
-from mrecg.report.labels import SETTINGS
+from mrecg.report.compare import (
+    Panel,
+    Series,
+    all_but_merges,
+    baseline_of,
+    control_of,
+    merge_count,
+    rank,
+    unit_errors,
+)
+from mrecg.report.pairs import compared, pairs
 from mrecg.report.palette import kind
 from mrecg.runs.measures import against_block
-from mrecg.runs.records import Run
 
 MOST_LINES = 5
 """Lines in one pair of axes, where they are not a sequence; more configurations are a heat map."""
@@ -46,7 +53,7 @@ class Comparison:
 
     @property
     def _alike(self) -> bool:
-        return len({_all_but_merges(series.first) for series in self.others}) == 1
+        return len({all_but_merges(series.first) for series in self.others}) == 1
 
     @property
     def form(self) -> Literal["pair", "sweep", "lines", "map"]:
@@ -63,10 +70,10 @@ def comparisons(panel: Panel) -> list[Comparison]:
         One comparison for each block-wise configuration that others are compared with; last, where some
         configurations belong to none, one of these and of the block-wise ones.
     """
-    pairs = [(baseline_of(panel, series), series) for series in panel.series]
+    compares = [(baseline_of(panel, series), series) for series in panel.series]
     found: list[Comparison] = []
     for first in panel.series:
-        others = [series for baseline, series in pairs if baseline is first]
+        others = [series for baseline, series in compares if baseline is first]
         if others:
             others.sort(key=lambda series: merge_count(series.first) or 0)
             control = control_of(panel, others[0]) if len(others) == 1 else None
@@ -75,7 +82,7 @@ def comparisons(panel: Panel) -> list[Comparison]:
     used = [one for comparison in found for one in (comparison.baseline, comparison.control) if one]
     # A second configuration without merges, of the same settings, is the baseline again.
     same = [one for alike in panel.block_wise.values() if any(map(used.__contains__, alike)) for one in alike]
-    alone = [series for baseline, series in pairs if baseline is None and series not in used]
+    alone = [series for baseline, series in compares if baseline is None and series not in used]
     if not found or any(series not in same for series in alone):
         kept = [one for one in panel.series if one in used or (one in alone and one not in same)]
         found.append(Comparison(panel=_readable(panel, kept or alone), baseline=None))
@@ -83,29 +90,12 @@ def comparisons(panel: Panel) -> list[Comparison]:
 
 
 def _readable(panel: Panel, series: Sequence[Series], first: Series | None = None) -> Panel:
-    """Of many configurations that of each method and kind with the highest top-1, or the lowest peak."""
-    best: dict[object, tuple[tuple[float, float], Series]] = {}
+    """Of many configurations the best of each method and kind."""
+    best: dict[object, Series] = {}
     for one in series if len(series) > MOST_ROWS else ():
-        scores = [value for run in one.runs if (value := top1(run)) is not None]
-        peaks = [value for run in one.runs if (value := peak(run)) is not None]
-        rank = (fmean(scores) if scores else -1.0, -fmean(peaks) if peaks else -math.inf)
         key = "baseline" if one is first else (one.first.method, kind(one))
-        if key not in best or rank > best[key][0]:
-            best[key] = (rank, one)
-    kept = tuple(one for _, one in best.values()) if best else tuple(series)
-    return replace(panel, series=kept)
-
-
-def _all_but_merges(run: Run) -> tuple[object, ...]:
-    options = {key: value for key, value in run.options.items() if key != "planner.merge_count"}
-    return (run.method, run.planner, *(say(run) for say in SETTINGS), *sorted(options.items()))
-
-
-def errors(series: Series, take: Callable[[Sequence[float]], float] = fmean) -> list[float]:
-    """Relative error after each unit, over the seeds; not a number where none was finite."""
-    columns = zip(*([unit.error for unit in run.units] for run in series.runs), strict=True)
-    finite = [[float(v) for v in column if math.isfinite(v)] for column in columns]
-    return [take(column) if column else math.nan for column in finite]
+        best[key] = max(best.get(key, one), one, key=rank)
+    return replace(panel, series=tuple(best.values()) or tuple(series))
 
 
 def against(baseline: Series, series: Series) -> list[tuple[float, float, float]]:
@@ -115,35 +105,22 @@ def against(baseline: Series, series: Series) -> list[tuple[float, float, float]
         For each unit the change in per cent: of the means over the seeds that both have (over all, where they
         share none), and the least and the largest one of a seed. Not a number where there is none.
     """
-    before, after = ({run.seed: run for run in one.runs} for one in (baseline, series))
-    common = [seed for seed in before if seed in after]
-    if common:
-        pairs = [(before[seed], after[seed]) for seed in common]
-        runs = [
-            replace(baseline, runs=tuple(b for b, _ in pairs)),
-            replace(series, runs=tuple(a for _, a in pairs)),
-        ]
-    else:
-        pairs, runs = [], [baseline, series]
-    means = [change(b, a) for b, a in zip(errors(runs[0]), errors(runs[1]), strict=True)]
-    seeds = [
-        [change(b.error, a.error) for b, a in zip(one.units, other.units, strict=True)]
-        for one, other in pairs
-    ]
+    before, after = (unit_errors(runs) for runs in compared(baseline, series))
+    seeds = [changes(one.errors, other.errors) for one, other in pairs(baseline, series)]
     found = []
-    for i, mean in enumerate(means):
+    for i, mean in enumerate(changes(before, after)):
         own = [seed[i] for seed in seeds if math.isfinite(seed[i])] or [mean]
         found.append((mean, min(own), max(own)))
     return found
 
 
-def change(before: float, after: float) -> float:
-    """A change in per cent; not a number where it has no meaning.
+def changes(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """The changes of errors in per cent; not a number where it has no meaning.
 
-    >>> change(0.5, 0.4)
-    -20.0
+    >>> changes([0.5], [0.4])
+    [-20.0]
     """
-    return round(100 * against_block([after], [before])[0], 9)
+    return [round(100 * value, 9) for value in against_block(after, before)]
 
 
 def told_apart(labels: Sequence[str]) -> list[str]:

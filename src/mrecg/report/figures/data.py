@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mrecg.planner.schedule import Plan, group_name
-from mrecg.report.compare import Panel, index, peak, top1
+from mrecg.report.compare import Panel, index, peak, top1, unit_errors
 from mrecg.report.figures.ablation import CountLine
-from mrecg.report.figures.comparison import Comparison, change, errors
+from mrecg.report.figures.comparison import Comparison, changes
 from mrecg.report.figures.measures import MEASURES
 from mrecg.report.figures.style import writing
 from mrecg.runs.records import Run
@@ -42,8 +42,8 @@ def write_rows(rows: Sequence[Row], path: Path) -> Path:
 def curve_rows(comparison: Comparison) -> list[Row]:
     """One row a run and unit, with the change against the block-wise run of the same seed."""
     baseline = comparison.baseline
-    block = {run.seed: [unit.error for unit in run.units] for run in baseline.runs} if baseline else {}
-    means = errors(baseline) if baseline else [math.nan] * len(comparison.panel.units)
+    block = {seed: run.errors for seed, run in baseline.by_seed.items()} if baseline else {}
+    means = unit_errors(baseline.runs) if baseline else [math.nan] * len(comparison.panel.units)
     return [
         {
             **_who(run, series.label),
@@ -53,11 +53,12 @@ def curve_rows(comparison: Comparison) -> list[Row]:
             "group_size": len(run.groups[unit.group]),
             "error": unit.error,
             "loss": unit.loss,
-            "error_against_block": change(block.get(run.seed, means)[i], unit.error) / 100,
+            "error_against_block": change / 100,
         }
         for series in comparison.panel.series
         for run in series.runs
-        for i, unit in enumerate(run.units)
+        for found in [changes(block.get(run.seed, means), run.errors)]
+        for i, (unit, change) in enumerate(zip(run.units, found, strict=True))
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mrecg.runs.metrics import METRICS
+from mrecg.runs.metrics import BY_KEY
 from mrecg.runs.records import Run
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class Measure:
 
 
 def _measure(key: str, title: str) -> Measure:
-    metric = next(metric for metric in METRICS if metric.key == key)
-    return Measure(key=key, title=title, take=metric.value)
+    return Measure(key=key, title=title, take=BY_KEY[key].value)
 
 
 def _top1(run: Run) -> float | None:

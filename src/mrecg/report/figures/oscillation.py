@@ -3,12 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from mrecg.report.compare import BASELINE, Series, top1
+from mrecg.report.compare import BASELINE, Series, rank, unit_errors
 from mrecg.report.figures.axes import MARGIN, NARROW, legend_above, name_height, unit_axis, value_axis
-from mrecg.report.figures.comparison import Comparison, against, errors, told_apart
+from mrecg.report.figures.comparison import Comparison, against, told_apart
 from mrecg.report.figures.heat import ROW, TWO_LINES, Cells, draw_heat, outline, row_names
 from mrecg.report.figures.pair import bars, brackets, change_words, shaded
 from mrecg.report.figures.style import (
@@ -136,13 +135,13 @@ def _curves(
         # The baseline lies below what is compared with it.
         order = 3.0 if series is baseline else 4.0
         if len(series.runs) > 1:
-            low, high = (errors(series, take) for take in (min, max))
+            low, high = (unit_errors(series.runs, take) for take in (min, max))
             axes.fill_between(
                 places, low, high, color=style["color"], alpha=0.16, linewidth=0, zorder=order - 1
             )
         every = math.ceil(len(places) / MOST_MARKERS)
-        handles += axes.plot(places, errors(series), zorder=order, markevery=every, **style)
-    values = [v for series in drawn for take in (min, max) for v in errors(series, take)]
+        handles += axes.plot(places, unit_errors(series.runs), zorder=order, markevery=every, **style)
+    values = [v for series in drawn for take in (min, max) for v in unit_errors(series.runs, take)]
     value_axis(axes, values, log=_prefers_log(drawn), headroom=0.06 if comparison.form == "sweep" else 0.14)
     axes.set_ylabel(ERROR)
     labels = [series.label for series in drawn]
@@ -152,7 +151,7 @@ def _curves(
         handles = [handle for i, handle in enumerate(handles) if i not in middle]
         labels = [*labels[: middle.start], told_apart(labels[middle.start - 1 :])[-1]]
     if baseline and len(drawn) - bool(comparison.control) == 2:
-        shades = shaded(axes, errors(baseline), errors(drawn[1]))
+        shades = shaded(axes, unit_errors(baseline.runs), unit_errors(drawn[1].runs))
         handles += [area for _, area in shades]
         labels += [word for word, _ in shades]
     mixed = [series for series in comparison.others if any(run.merged for run in series.runs)]
@@ -173,13 +172,7 @@ def _lines(comparison: Comparison) -> list[Series]:
 
 
 def best(comparison: Comparison) -> Series:
-    """Of what is compared, that with the highest top-1, or with the lowest error at the end."""
-
-    def rank(series: Series) -> tuple[float, float]:
-        scores = [value for run in series.runs if (value := top1(run)) is not None]
-        last = errors(series)[-1]
-        return fmean(scores) if scores else -1.0, -last if math.isfinite(last) else -math.inf
-
+    """Of what is compared, that that is first by `rank`."""
     return max(comparison.others, key=rank)
 
 
@@ -203,7 +196,7 @@ def _changes_as_map(
 def _errors_as_map(comparison: Comparison, *, inches: float) -> Cells:
     """The errors of many configurations as a heat map."""
     return Cells(
-        values=[errors(series) for series in comparison.others],
+        values=[unit_errors(series.runs) for series in comparison.others],
         names=row_names([series.label for series in comparison.others], inches=inches),
         merged=[_places(comparison, series) for series in comparison.others],
         styles=[None] * len(comparison.others),
@@ -222,6 +215,6 @@ def _places(comparison: Comparison, series: Series) -> list[tuple[int, int]]:
 
 def _prefers_log(drawn: Sequence[Series]) -> bool:
     """Whether a linear axis would press some of the lines flat."""
-    peaks = [max((v for v in errors(series) if math.isfinite(v)), default=0.0) for series in drawn]
+    peaks = [max((v for v in unit_errors(series.runs) if math.isfinite(v)), default=0.0) for series in drawn]
     peaks = [value for value in peaks if value > 0]
     return bool(peaks) and max(peaks) > LOG_LINES * min(peaks)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ class Document:
         self.runs = with_ids(runs)
         self.ids = {id(run): key for key, run in self.runs.items()}
         self.read = read
-        # A run and the one that it is compared with.
-        self.decisions = lru_cache(maxsize=4)(lambda key: self._decisions(self.runs[key]))
+        # Each file is read once: a run's decisions are drawn, and compared with those of several others.
+        self.decisions = cache(lambda key: self._decisions(self.runs[key]))
         self.panels = compare.panels(runs)
         self.networks: dict[tuple[object, ...], dict[str, Any]] = {}
         self.plans: dict[tuple[object, ...], dict[str, Any]] = {}
@@ -160,7 +160,6 @@ class Document:
                     "granularity": run.granularity,
                     "planner": run.planner,
                     "merge_count": compare.merge_count(run),
-                    "details": _details(run),
                     "dropped": run.method in DROPPING
                     and run.options.get("method.keep_probability") not in ("1", "1.0"),
                     "baseline": names[id(baseline)] if baseline else None,
@@ -179,8 +178,6 @@ class Document:
             self.networks[key] = {
                 "id": name,
                 "title": f"{run.model} on {run.data}",
-                "model": run.model,
-                "data": run.data,
                 "described": run.plan is not None and bool(run.plan.facts),
                 "units": units(run),
                 "parent": short_names(run.unit_names)[1],
@@ -228,10 +225,6 @@ class Document:
             "seed": run.seed,
             "status": run.status,
             "error": run.error,
-            "model": run.model,
-            "data": run.data,
-            "bits": run.widths,
-            "method": run.method,
             "device": run.device,
             **{name: measured(metric, run) for name, metric in named("page").items()},
             "images": run.evaluation_images,
@@ -239,9 +232,7 @@ class Document:
             if top1 is not None and run.evaluation_images
             else None,
             "to_fp": to_fp,
-            "paired": kept is not None,
             "detailed": run.detailed,
-            "last_error": significant(run.units[-1].error) if run.units else None,
             "seconds": dict(run.seconds),
             "errors": [significant(unit.error, 5) for unit in run.units],
             "losses": [significant(unit.loss, 5) for unit in run.units],
@@ -261,7 +252,7 @@ class Document:
         return decisions.between(before, after, lambda run: self.decisions(self.ids[id(run)]))
 
     def _to_baseline(self, run: Run, baseline: Series) -> dict[str, Any] | None:
-        other = next((one for one in baseline.runs if one.seed == run.seed), None)
+        other = baseline.by_seed.get(run.seed)
         found = self._change(other, run) if other else None
         return {"run": self.ids[id(other)], **found} if found else None
 
@@ -270,14 +261,3 @@ def _floors(run: Run) -> list[float | None]:
     """Of each group the loss that it has in full precision after the quantized units: what it inherits."""
     known = {one.name: one.floor for one in run.group_results if one.floor is not None}
     return [significant(known.get(group_name(group)), 5) for group in run.groups] if known else []
-
-
-def _details(run: Run) -> dict[str, str]:
-    found = {
-        "steps": f"{run.steps:,} per {run.steps_per}",
-        "calibration images": f"{run.calibration_images:,}",
-        "batch size": str(run.batch_size),
-        "precision": str(run.precision),
-        "first layer's output": str(run.stem_output),
-    }
-    return found | dict(run.options)

@@ -9,7 +9,7 @@ from mrecg.report import narrative
 from mrecg.report.compare import Series
 from mrecg.report.labels import known_name
 from mrecg.report.page.networks import short_names
-from mrecg.report.pairs import Delta, Finding, compared
+from mrecg.report.pairs import Delta, Finding
 from mrecg.report.sweep_table import duration
 from mrecg.report.tables import compact, percent
 from mrecg.runs import metrics
@@ -33,7 +33,7 @@ def comparison(
     Returns:
         Plain values.
     """
-    before, after = compared(finding)
+    before, after = finding.runs
     at = {name: i for i, name in enumerate(finding.panel.units)}
     short, _ = short_names(finding.panel.units)
     return {
@@ -63,8 +63,12 @@ def comparison(
 def _schedule(finding: Finding, runs: Sequence[Run]) -> str:
     """Says of how many seeds the merges are, where not all have the same."""
     merged = tuple(one.units for one in finding.merges)
-    alike = sum(run.merged == merged for run in runs)
-    return "" if alike == len(runs) else f"of {alike} of {len(runs)} seeds; the others merge other units"
+    alike, none = (sum(run.merged == kind for run in runs) for kind in (merged, ()))
+    if alike == len(runs) or not merged:
+        return ""
+    others = ["merge other units"] if alike + none < len(runs) else []
+    others += ["merge none"] if none else []
+    return f"of {alike} of {len(runs)} seeds; the others {' or '.join(others)}"
 
 
 def alone(runs: Sequence[Run], series: Series | None, names: Mapping[int, str]) -> Values | None:
@@ -102,7 +106,7 @@ _MEASURED = (
 
 
 def _measure(key: str, run: Run) -> float | None:
-    found = next(metric for metric in metrics.METRICS if metric.key == key).value(run)
+    found = metrics.BY_KEY[key].value(run)
     return found if found is not None and math.isfinite(found) else None
 
 
@@ -129,7 +133,7 @@ def _top1(finding: Finding) -> Values | None:
     if delta.error is not None:
         kind = "paired" if delta.paired else "unpaired"
         doubt = f"± {100 * delta.error:.{places}f}, {kind} standard error"
-    seeds = f"{finding.seeds} seeds" if finding.seeds > 1 else "" if finding.seeds else "no common seed"
+    seeds = f"{delta.seeds} seeds" if delta.seeds > 1 else "" if delta.seeds else "no common seed"
     note = ", ".join(filter(None, [doubt, f"{delta.images:,} images" if delta.images else "", seeds]))
     values = f"{percent(delta.before, places)} → {percent(delta.after, places)}"
     change = _signed(100 * delta.change, places)

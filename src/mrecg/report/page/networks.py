@@ -50,7 +50,6 @@ def units(run: Run) -> list[dict[str, Any]]:
             values |= {
                 "stage": unit.stage,
                 "parameters": sum(layer.weights for layer in unit.layers),
-                "macs": unit.macs,
                 "stride": math.prod(layer.stride for layer in unit.layers),
                 "residual": unit.residual,
                 "layers": [

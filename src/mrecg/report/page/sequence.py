@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from mrecg.report.compare import Panel, Series, merge_count
-from mrecg.report.palette import COLOURS_DARK, COLOURS_LIGHT, Look
+from mrecg.report.compare import Panel, all_but_merges, merge_count
+from mrecg.report.palette import COLOURS_DARK, COLOURS_LIGHT, Look, ramp
 
 SHADES = 12
 """Shades of the sequence."""
@@ -16,8 +16,8 @@ _ENDS_DARK = ((0x2F, 0x5F, 0x87), (0x5F, 0xAE, 0xEA), (0xE6, 0xF4, 0xFF))
 def palette() -> dict[str, list[str]]:
     """The colours of the page by its theme: those of all figures, then the sequence."""
     return {
-        "light": [*COLOURS_LIGHT, *_shades(_ENDS_LIGHT)],
-        "dark": [*COLOURS_DARK, *_shades(_ENDS_DARK)],
+        "light": [*COLOURS_LIGHT, *ramp(SHADES, _ENDS_LIGHT)],
+        "dark": [*COLOURS_DARK, *ramp(SHADES, _ENDS_DARK)],
     }
 
 
@@ -29,13 +29,13 @@ def in_sequence(panels: Sequence[Panel], looks: Mapping[str, Look]) -> dict[str,
         looks: By label.
 
     Returns:
-        Looks by label; those of one method, planner and `LEAST` numbers of merges or more are a sequence.
+        Looks by label; those that differ in the number of merges alone, in `LEAST` or more, are a sequence.
     """
-    counts: dict[tuple[str, str], dict[str, int]] = {}
+    counts: dict[tuple[object, ...], dict[str, int]] = {}
     for series in (series for panel in panels for series in panel.series if series.merging):
         number = merge_count(series.first)
         if number is not None:
-            counts.setdefault(_family(series), {})[series.label] = number
+            counts.setdefault(all_but_merges(series.first), {})[series.label] = number
     # Of several families none can have the one hue.
     families = [family for family in counts.values() if len(set(family.values())) >= LEAST]
     if len(families) != 1:
@@ -46,18 +46,4 @@ def in_sequence(panels: Sequence[Panel], looks: Mapping[str, Look]) -> dict[str,
     for label, number in family.items():
         shade = round(order.index(number) * (SHADES - 1) / (len(order) - 1))
         found[label] = Look(colour_index=len(COLOURS_LIGHT) + shade, dash="solid", marker="circle")
-    return found
-
-
-def _family(series: Series) -> tuple[str, str]:
-    return series.first.method, series.first.planner
-
-
-def _shades(ends: Sequence[tuple[int, int, int]]) -> list[str]:
-    found = []
-    for i in range(SHADES):
-        at = 2 * i / (SHADES - 1)
-        low = min(int(at), 1)
-        mixed = (round(a + (at - low) * (b - a)) for a, b in zip(ends[low], ends[low + 1], strict=True))
-        found.append("#" + "".join(f"{channel:02x}" for channel in mixed))
     return found

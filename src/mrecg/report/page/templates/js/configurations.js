@@ -66,7 +66,7 @@ function placeColumns(found) {
     ...metrics.filter(({ worth }) => worth),
     { title: "Merges", number: true, note: "Pairs of neighbours that are optimised jointly", cell: (c) => spreadCell(c.merges, (v) => fixed(v, Number.isInteger(v) ? 0 : 1), null) },
     { title: "To full precision", number: true, note: "Points of top-1 against full precision, with the standard error over images", cell: (c) => change(c.toFp) },
-    { title: "Seeds", number: true, cell: (c) => ({ text: String(c.runs.length), sort: c.runs.length }) },
+    { title: "Seeds", number: true, cell: (c) => ({ text: String(c.seeds), sort: c.seeds }) },
     ...metrics.filter(({ worth }) => !worth),
   ];
   const said = (column) => new Set(found.map((c) => column.cell(c).text));

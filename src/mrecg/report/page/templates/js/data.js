@@ -154,6 +154,13 @@ function pooled(changes) {
   };
 }
 
+/** Runs of two configurations that compare: those with common seeds, each seed once; all where there is none. */
+function compared(before, after) {
+  const [old, own] = [before, after].map((runs) => new Map(runs.map((run) => [run.seed, run])));
+  const seeds = [...own.keys()].filter((seed) => old.has(seed));
+  return [old, own].map((bySeed) => (seeds.length ? seeds : [...bySeed.keys()]).map((seed) => bySeed.get(seed)));
+}
+
 /** What is told about some runs of one configuration. */
 function summary(runs) {
   const of = (key) => spread(runs.map((run) => run[key]));
@@ -163,11 +170,11 @@ function summary(runs) {
     head: of("head_error"),
     seconds: of("total_seconds"),
     size: of("size"),
-    sizeFp: of("size_fp"),
     metrics: Object.fromEntries(doc.metrics.map(({ key }) => [key, of(key)])),
     images: runs[0].images,
+    seeds: new Set(runs.map((run) => run.seed)).size,
     standardError: of("standard_error").mean,
-    toFp: pooled(runs.map((run) => run.to_fp && { ...run.to_fp, paired: run.paired })),
+    toFp: pooled(runs.map((run) => run.to_fp)),
     toBaseline: pooled(runs.map((run) => run.to_baseline)),
     merges: spread(runs.map(mergedPairs)),
   };

@@ -18,8 +18,8 @@ function heatHeight() {
 }
 
 function heatValues(configuration) {
-  const of = (runs) => unitMeans(runs, "errors");
-  return changes(of(visibleByConfiguration().get(configuration.baseline)), of(configuration.runs));
+  const sides = compared(visibleByConfiguration().get(configuration.baseline), configuration.runs);
+  return changes(...sides.map((runs) => unitMeans(runs, "errors")));
 }
 
 /** Its label, less what all rows have in common. */

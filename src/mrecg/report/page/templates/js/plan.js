@@ -77,7 +77,7 @@ function drawPlan(width) {
     margin: { l: 8, r: 14, t: 24, b: 8, pad: 0 }, bargap: 0.25, hovermode: "closest",
     xaxis: { ...axis, anchor: "y3", showline: false, ticklen: 2 },
     yaxis3: { domain: STRIP, range: [0, 1], fixedrange: true, showticklabels: false, showgrid: false, showline: false, ticks: "", automargin: false },
-    shapes: [...groupShapes(plan.groups, accent, 1), ...stripShapes(network, plan)],
+    shapes: [...groupShapes(plan.groups, accent), ...stripShapes(network, plan)],
     annotations: [...groupLabels(plan.groups, network, bandOf(network, width)), ...stripTexts(network, bandOf(network, width))],
   };
   const data = [stripPoints(network)];

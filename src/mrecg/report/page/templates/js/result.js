@@ -61,21 +61,27 @@ function configurationText(shown) {
   return shown.title ?? `${label}, ${placeTitle(place)}`;
 }
 
+/** Keeps a unit beside its number. */
+function unbroken(text) {
+  return text.replaceAll(/(\d) (?=%|×|(s|min|h|d)\b)/g, "$1\u00a0");
+}
+
 function card({ title, value, unit, values, note, verdict, tone }) {
   return h(
     "div",
     { class: `card ${tone}` },
     h("p", { class: "card-title" }, title, verdict ? h("span", { class: "verdict" }, verdict) : null),
-    h("p", { class: "card-value" }, value, unit ? h("small", {}, THIN, unit) : null),
-    values ? h("p", { class: "card-values" }, values) : null,
-    h("p", { class: "card-note" }, note),
+    h("p", { class: "card-value" }, unbroken(value), unit ? h("small", {}, THIN, unit) : null),
+    values ? h("p", { class: "card-values" }, unbroken(values)) : null,
+    h("p", { class: "card-note" }, unbroken(note)),
   );
 }
 
 /** The command that makes the run that is missing. */
 function missingRun() {
   if (!doc.missing) return null;
-  return h("div", { class: "command" }, h("pre", { tabindex: 0, "aria-label": "The command of the missing run" }, h("code", {}, doc.missing.command)), copyButton(doc.missing.command, "the command of the missing run"));
+  const line = command(doc.missing.command, "the command of the missing run");
+  return h("div", {}, h("p", { class: "basis" }, "This command makes the missing run:"), line);
 }
 
 /** What each merge gained at its end, and what it cost. */

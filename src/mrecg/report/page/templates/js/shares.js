@@ -33,7 +33,7 @@ function shareSides() {
   if (!shown) return [];
   const { before, after } = shownRuns(shown);
   const name = shown.after_name ?? configurationById.get(shown.id).label;
-  return [{ run: before[0], name: shown.before_name }, { run: after[0], name }].filter(({ run }) => run?.floors.some(isNumber));
+  return [{ run: before[0], name: shown.before_name }, { run: after[0], name }].filter(({ run }) => run && sharesOf(run).length);
 }
 
 /** Of each group the parts of its error, in the relative error of its last unit. */

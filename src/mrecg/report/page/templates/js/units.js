@@ -47,28 +47,28 @@ function bandOf(network, width) {
   return (width - 70) / Math.max(network.units.length, 1);
 }
 
-/** A band over a group and a bracket above it. @param {number} top place of the bracket, in parts of the plot */
-function groupShapes(groups, colour, top = 1) {
+/** A band over a group and a bracket above it. */
+function groupShapes(groups, colour) {
   return groups
     .filter((group) => group.length > 1)
     .flatMap((group) => {
       const [x0, x1] = [group[0] - 0.42, group.at(-1) + 0.42];
       const place = { type: "rect", xref: "x", yref: "paper", x0, x1, line: { width: 0 } };
       return [
-        { ...place, y0: 0, y1: top, fillcolor: faded(colour, isDark() ? 0.17 : 0.1), layer: "below" },
-        { ...place, y0: top, y1: top + 0.014, fillcolor: colour },
+        { ...place, y0: 0, y1: 1, fillcolor: faded(colour, isDark() ? 0.17 : 0.1), layer: "below" },
+        { ...place, y0: 1, y1: 1.014, fillcolor: colour },
       ];
     });
 }
 
 /** Names of the groups above their brackets, where they fit. */
-function groupLabels(groups, network, band, top = 1) {
+function groupLabels(groups, network, band) {
   return groups
     .filter((group) => group.length > 1)
     .map((group) => ({ group, text: groupName(group.map((i) => network.units[i].short)) }))
     .filter(({ group, text }) => text.length * 6.2 < (group.length + 0.6) * band)
     .map(({ group, text }) => ({
-      x: (group[0] + group.at(-1)) / 2, y: top + 0.014, xref: "x", yref: "paper", yanchor: "bottom",
+      x: (group[0] + group.at(-1)) / 2, y: 1.014, xref: "x", yref: "paper", yanchor: "bottom",
       text: plain(text), showarrow: false, font: { size: 11, color: ink("soft") },
     }));
 }
