@@ -1,6 +1,6 @@
 """The Python API: quantize, plan and evaluate a model that is at hand."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ def quantize(
     /,
     calibration_images: Tensor,
     *,
-    evaluation: Evaluation | None = None,
+    evaluation: Evaluation | Callable[[nn.Module], Any] | None = None,
     weight_bits: int = 2,
     activation_bits: int = 4,
     method: str | Mapping[str, Any] | None = None,
@@ -66,7 +66,9 @@ def quantize(
             (DataParallel, AveragedModel, torch.compile's) are taken off, other types converted to float32.
         calibration_images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model
             expects, of any floating-point type.
-        evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
+        evaluation: Images and labels to measure top-1 and top-5 on; or a function of your own that takes a
+            network and returns a number, or a mapping of names to numbers. It measures the full-precision
+            network first. None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
         method: None: the recipe of ``experiment=best``, of which each other argument replaces its part

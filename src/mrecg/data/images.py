@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mrecg.config.inputs import DataConfig
@@ -30,12 +30,14 @@ class Images:
         calibration: Unlabelled images of shape (N, C, H, W), normalised; N is 0 where they were not wanted.
         drawn: Which images these are.
         evaluation: Labelled images; None where there is nothing to evaluate on.
+        metric: A function of the user's own that measures a network instead; None: there is none.
     """
 
     name: str
     calibration: Tensor
     drawn: Draw
     evaluation: Evaluation | None
+    metric: Callable[[nn.Module], Any] | None = None
 
     def __len__(self) -> int:
         return 0 if self.evaluation is None else len(self.evaluation)
@@ -120,7 +122,9 @@ def load(
 
 
 def from_python(
-    config: DataConfig, calibration: Tensor, evaluation: Dataset[tuple[Tensor, int]] | None
+    config: DataConfig,
+    calibration: Tensor,
+    evaluation: Dataset[tuple[Tensor, int]] | Callable[[nn.Module], Any] | None,
 ) -> Images:
     """Take images that are at hand.
 
@@ -133,8 +137,9 @@ def from_python(
         The images.
     """
     refuse_not_finite(calibration, "calibration_images")
-    refuse_not_finite(calibration, "calibration_images")
     labelled = None
+    if callable(evaluation) and not isinstance(evaluation, Dataset):
+        return Images(config.name, *of_tensor(calibration), None, evaluation)
     if evaluation is not None:
         size: int = len(evaluation)  # type: ignore[arg-type]
         item: Any = evaluation[0] if size else None

@@ -38,6 +38,7 @@ from mrecg.runs.layout import (
     WEIGHTS,
     WEIGHTS_ORIGIN,
 )
+from mrecg.runs.text import number
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, open_regular, read_regular, refuse_newer
 from mrecg.track.csv_files import CsvFiles
@@ -89,6 +90,9 @@ class Result(Quantized):
             for name, key in (("in full precision", "fp"), ("quantized", "quantized"))
             if (found := self.summary.get(key)) is not None
         ]
+        for name, key in (("in full precision", "fp"), ("quantized", "quantized")):
+            own = (self.summary.get("metrics") or {}).get(key) or {}
+            scores += [f"{metric} {number(value)} {name}" for metric, value in own.items()]
         lines = [
             f"Result: {config.model.name}, W{config.bits.weight}A{config.bits.activation}",
             f"  method {config.method.name}, granularity {self.plan.granularity}, seed {config.seed}",

@@ -3,25 +3,23 @@
 Between reconstruction and accuracy the whole network may be finished (`mrecg.pipeline.finishing`).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mrecg.config.finishing import require_two
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import require_batch
 from mrecg.data import images as data
 from mrecg.data.images import Images
-from mrecg.data.kept_batches import Batch, KeptBatches
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
-from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
+from mrecg.pipeline.accuracy import outputs_of
+from mrecg.pipeline.evaluation import Evaluations, decisions
 from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.planning import (
     calibrate,
@@ -45,7 +43,6 @@ from mrecg.reconstruct.activation_cache import check as check_cache
 from mrecg.reconstruct.events import Broadcast
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.settings import Settings
-from mrecg.report.tables import percent
 from mrecg.runs.layout import ENVIRONMENT, IMAGES, SUMMARY, WEIGHTS_ORIGIN
 from mrecg.system import machine, memory
 from mrecg.system.content_store import ContentStore
@@ -157,11 +154,8 @@ def quantize(
         for note in notes:
             display.note(note)
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
-    measure = _Evaluation(count=len(images), device=device, clock=clock, display=display)
-    kept = KeptBatches(images.batches, len(images))
-    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
-    if full is not None:
-        display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
+    evaluations = Evaluations(images, lost=own is None, device=device, clock=clock, display=display)
+    full = evaluations.full(nn.Sequential(*network.full))
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
     with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
@@ -195,7 +189,7 @@ def quantize(
             team=team, records=records, sharing=sharing, clock=clock, display=display, trackers=trackers
         )
         outcome, finishing = finishing_stage.run(network, calibration, config, outcome)
-    low = measure(network.model, "evaluate", kept.second(), reference=full.logits if full else None)
+    low = evaluations.quantized(network.model, full)
     return Result(
         model=network.model,
         plan=plan,
@@ -230,30 +224,8 @@ def quantize(
         images=images.as_dict(),
         weights=built.weights.as_dict() if built else {"origin": "python"},
         finishing=finishing.points if finishing else (),
-        decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
+        decisions=decisions(full, low),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Evaluation:
-    """Measures the two networks on the evaluation images, if there are any."""
-
-    count: int
-    device: torch.device
-    clock: Clock
-    display: Display
-
-    def __call__(
-        self, model: nn.Module, stage: str, batches: Iterator[Batch], *, reference: Tensor | None = None
-    ) -> Accuracy | None:
-        """Measure one of them; the first one's logits are what the other is compared with."""
-        with self.clock("evaluate"), self.display.stage(stage, self.count) as advance:
-            if not self.count:
-                return None
-            first = reference is None
-            return accuracy(
-                model, batches, device=self.device, progress=advance, keep_logits=first, reference=reference
-            )
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
