@@ -36,7 +36,9 @@ class Measurement:
         """Say in one line what was measured; None: nothing was."""
         if self.accuracy is not None:
             return f"top-1 {percent(self.accuracy.top1)}, top-5 {percent(self.accuracy.top5)}"
-        return self.metrics and ", ".join(f"{key} {number(value)}" for key, value in self.metrics.items())
+        if self.metrics is None:
+            return None
+        return ", ".join(f"{key} {number(value)}" for key, value in self.metrics.items())
 
 
 def decisions(full: Measurement, low: Measurement) -> Tensor | None:
