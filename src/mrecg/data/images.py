@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from mrecg.config.inputs import DataConfig
 from mrecg.config.validate import require_calibration
-from mrecg.data.evaluation import Chosen, Evaluation, as_float, refuse_not_finite
+from mrecg.data.evaluation import Chosen, Evaluation, refuse_not_finite
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.sampling import Draw, digest_of, draw
 from mrecg.errors import ConfigError, DataError
@@ -119,34 +118,6 @@ def load(
         else of_tensor(torch.empty(0, *preprocessing.input_shape))
     )
     return Images(config.name, images, drawn, evaluation)
-
-
-def from_python(
-    config: DataConfig,
-    calibration: Tensor,
-    evaluation: Dataset[tuple[Tensor, int]] | Callable[[nn.Module], Any] | None,
-) -> Images:
-    """Take images that are at hand.
-
-    Args:
-        config: The data group: name, batch size and workers.
-        calibration: Images of shape (N, C, H, W), preprocessed.
-        evaluation: Images and labels; None: no evaluation.
-
-    Returns:
-        The images.
-    """
-    refuse_not_finite(calibration, "calibration_images")
-    labelled = None
-    if callable(evaluation) and not isinstance(evaluation, Dataset):
-        return Images(config.name, *of_tensor(calibration), None, evaluation)
-    if evaluation is not None:
-        size: int = len(evaluation)  # type: ignore[arg-type]
-        item: Any = evaluation[0] if size else None
-        if size:  # a mistake shows now, not after the work
-            as_float(item[0] if isinstance(item, tuple | list) else item, "an evaluation image")
-        labelled = Evaluation(evaluation, size, None, (), config.batch_size, config.workers)
-    return Images(config.name, *of_tensor(calibration), labelled)
 
 
 def of_tensor(images: Tensor) -> tuple[Tensor, Draw]:

@@ -3,6 +3,7 @@
 Between reconstruction and accuracy the whole network may be finished (`mrecg.pipeline.finishing`).
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.bit_widths import policy
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.activation_cache import check as check_cache
-from mrecg.reconstruct.events import Broadcast
+from mrecg.reconstruct.events import Broadcast, Listener
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.settings import Settings
 from mrecg.runs.layout import ENVIRONMENT, IMAGES, SUMMARY, WEIGHTS_ORIGIN
@@ -56,7 +57,14 @@ ONE_IMAGE = (
 )
 
 
-def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
+def run(
+    config: RunConfig,
+    folder: Path,
+    *,
+    display: Display | None = None,
+    light: bool = False,
+    others: Sequence[Listener] = (),
+) -> Result:
     """Quantize the configured model and leave a complete run folder.
 
     An interrupted run is resumed; its outcome has the same bits.
@@ -65,6 +73,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         folder: The run folder; new, or that of the same run before.
         display: Shows progress.
         light: Whether report.html is a small page without interaction, as for the many jobs of a sweep.
+        others: Listeners of the caller.
 
     Returns:
         The result; everything in it is in the folder, too.
@@ -80,17 +89,22 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
     if display is not None and (note := built.weights.note()):
         display.note(note)
     images = read(config, built.preprocessing, display=display)
-    with tracked(config, folder) as trackers:
+    with tracked(config, folder, others) as trackers:
         result = quantize(
             built.model, images, config, display=display, trackers=trackers, built=built, own=own
         )
-        write_json(folder / IMAGES, result.images)
-        write_decisions(folder, result.decisions)
-        write_weights(folder, result)
-        write_json(folder / SUMMARY, result.summary)
-        trackers.summary = result.summary
+        leave(result, folder, trackers)
     finish(folder, light=light)
     return result
+
+
+def leave(result: Result, folder: Path, trackers: Trackers) -> None:
+    """Write what a run has come to; its summary last, which says that the folder is complete."""
+    write_json(folder / IMAGES, result.images)
+    write_decisions(folder, result.decisions)
+    write_weights(folder, result)
+    write_json(folder / SUMMARY, result.summary)
+    trackers.summary = result.summary
 
 
 def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | None = None) -> Images:
