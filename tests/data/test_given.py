@@ -67,6 +67,8 @@ ALONE: dict[str, Callable[[], Any]] = {
     "array": lambda: X.double().numpy(),
     "views": lambda: X.numpy()[:, ::-1][:, ::-1],
     "dict": lambda: {"x": X},
+    "tuple of batches": lambda: X.split(8),
+    "images with their masks": lambda: (X, X[:, :1]),
     "images": lambda: list(X),
     "batches": lambda: list(X.split(3)),
     "unstacked batches": lambda: [list(X[:9]), list(X[9:])],
@@ -152,6 +154,7 @@ def test_of_what_has_no_length_the_first_are_taken() -> None:
         ([{"a": 1}], "the keys a, and none of them holds an image"),
         ([Image.new("RGB", (4, 4))], "item 0 is a PIL image; give its data set a transform"),
         ([torch.zeros(2, 3, 4, 4).byte()], "is of type uint8, not floating point"),
+        ((X, X), "a pair of equal tensors may be two batches, or images and their targets"),
         ([None], "is of type NoneType, not floating point"),
         ([torch.full((1, 3, 4, 4), torch.nan)], "1 of 1 images hold NaN or infinite values"),
     ],
@@ -207,7 +210,7 @@ def test_a_shuffling_loader_gives_one_order_in_both_passes() -> None:
     found = batches(DataLoader(PAIRS, 6, shuffle=True))
     order = torch.cat([x for x, _ in found])
     assert not torch.equal(order, X)
-    assert all(torch.equal(X[(X == x).flatten(1).all(1)][0], x) for x in order)
+    assert all(torch.equal(X[(x == X).flatten(1).all(1)][0], x) for x in order)
 
     class Restless(Stream):
         def __iter__(self) -> Any:
@@ -229,13 +232,13 @@ def test_some_of_the_evaluation_images_are_drawn() -> None:
 
 def test_keys_name_what_is_meant() -> None:
     given = [{"a": X, "b": X + 1, "kind": Y, "label": Y + 1}]
-    ((x, y),) = batches(given, image_key="b", label_key="kind")
+    ((x, y),) = batches(given, image="b", label="kind")
     assert torch.equal(x, X + 1) and torch.equal(y, Y)
     triple = [(torch.arange(20), X, Y)]
-    ((x, y),) = batches(triple, image_key=1, label_key=2)
+    ((x, y),) = batches(triple, image=1, label=2)
     assert torch.equal(x, X) and torch.equal(y, Y)
     with pytest.raises(DataError, match="has no key 'c'; image_key is one of a, b, kind, label"):
-        drawn(given, image_key="c")
+        drawn(given, image="c")
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,8 @@ def _called(function: Callable[..., Any]) -> Any:
 
 
 def _drawn(given: Any, wanted: Wanted) -> tuple[Tensor, Draw]:
+    if isinstance(given, tuple) and _are_batches(given):
+        return _of_list(given, wanted)
     if isinstance(given, Tensor | np.ndarray | Mapping | tuple):
         return _of_tensor(given, wanted)
     batches = indices_of(given, wanted.seed) if isinstance(given, DataLoader) else None
@@ -201,6 +203,21 @@ def _drawn(given: Any, wanted: Wanted) -> tuple[Tensor, Draw]:
     if first.dim() == 4 and not isinstance(given, Sequence):
         return _of_stream((given[index] for index in range(len(given))), wanted)
     return (_of_items if first.dim() == 3 else _of_list)(given, wanted)
+
+
+def _are_batches(given: tuple[Any, ...]) -> bool:
+    """Whether a tuple is batches, as ``images.split(32)`` gives them, or images with what belongs to them."""
+    several = len(given) > 1 and all(
+        isinstance(part, Tensor | np.ndarray) and part.ndim == 4 for part in given
+    )
+    if not several or len({tuple(part.shape[1:]) for part in given}) > 1:
+        return False
+    if len(given) == 2 and len(given[0]) == len(given[1]):
+        raise DataError(
+            "calibration: a pair of equal tensors may be two batches, or images and their targets; give a "
+            "list of batches, or the images alone"
+        )
+    return True
 
 
 def _of_tensor(given: Any, wanted: Wanted) -> tuple[Tensor, Draw]:
