@@ -17,7 +17,7 @@ from mrecg.errors import ConfigError, DataError
 def runs(tmp_path: Path) -> Path:
     write_run(tmp_path / "10", seed=1)
     write_run(tmp_path / "deep" / "2", seed=2)
-    write_failed(tmp_path / "9")
+    write_failed(tmp_path / "9", error="no memory")
     summary = json.loads((tmp_path / "10" / "summary.json").read_text())
     own: dict[str, Any] = {"fp": {"mIoU": 0.5}, "quantized": {"mIoU": None}}
     summary |= {"metrics": own, "options": {"method.loss": "fisher_diag"}}
@@ -35,7 +35,10 @@ def test_a_run_is_a_row_with_its_settings_and_numbers(runs: Path) -> None:
     first = frame.loc[str(runs / "10")]
     assert first["method.loss"] == "fisher_diag" and first["metric_mIoU_fp"] == 0.5
     assert math.isnan(first["metric_mIoU"]) and math.isnan(row["metric_mIoU_fp"])
-    assert frame.loc[str(runs / "9"), "status"] == "failed" and frame.loc[str(runs / "9"), "error"]
+    assert (
+        frame.loc[str(runs / "9"), "status"] == "failed"
+        and frame.loc[str(runs / "9"), "error"] == "no memory"
+    )
 
 
 def test_one_folder_or_several_may_be_named(runs: Path) -> None:
@@ -45,7 +48,10 @@ def test_one_folder_or_several_may_be_named(runs: Path) -> None:
 
 def test_a_broken_run_is_left_out_with_a_warning(runs: Path) -> None:
     (runs / "10" / "summary.json").write_text("{")
-    with pytest.warns(UserWarning, match=r"left out .*10: .*summary.json: not readable as JSON"):
+    with pytest.warns(
+        UserWarning,
+        match=r"1 of 3 runs cannot be read and are left out: .*summary.json: not readable as JSON",
+    ):
         assert len(mrecg.read_runs(runs)) == 2
 
 

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from mrecg.config.inputs import DataConfig
 from mrecg.data.batches import Keys, label_numbers
 from mrecg.data.evaluation import Evaluation
-from mrecg.data.given import Wanted, calibration_of, guarded, is_items, item, refuse_kind
+from mrecg.data.given import Wanted, calibration_of, is_items, refuse_kind
 from mrecg.data.images import Images
-from mrecg.data.loaders import indices_of, reading
+from mrecg.data.loaders import guarded, indices_of, item, reading
 from mrecg.data.sampling import draw
 from mrecg.errors import DataError
 

@@ -87,12 +87,13 @@ class Result(Quantized):
 
     def __repr__(self) -> str:
         """What was quantized, how, and what came out, in a few lines."""
-        first, *facts = facts_of(self)
+        first, *facts = facts_of(self.config, self.plan, self.summary, self.folder)
         return "\n".join([f"Result: {first}", *(f"  {fact}" for fact in facts)])
 
     def _repr_html_(self) -> str:
         """The same for a notebook, with a table of the units."""
-        return as_html(self)
+        facts = facts_of(self.config, self.plan, self.summary, self.folder)
+        return as_html(facts, unit_rows(self.network, self.plan, self.units))
 
     def units_frame(self) -> "pd.DataFrame":
         """Make a table of the units, one row each in network order.
@@ -105,7 +106,8 @@ class Result(Quantized):
         Raises:
             ConfigError: pandas is not installed.
         """
-        table: pd.DataFrame = pandas_module().DataFrame(unit_rows(self))
+        rows = unit_rows(self.network, self.plan, self.units)
+        table: pd.DataFrame = pandas_module().DataFrame(rows)
         return table
 
     def save(self, folder: Path | str) -> Path:

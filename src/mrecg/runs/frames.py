@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrecg.errors import ConfigError, DataError, few
+from mrecg.errors import ConfigError, DataError
 from mrecg.runs.find import find_runs
 from mrecg.runs.load import load_run
 from mrecg.runs.metrics import METRICS
@@ -58,7 +58,9 @@ def read_runs(folders: Path | str | Sequence[Path | str]) -> "pd.DataFrame":
                 broken[path] = error
     if broken:
         first = next(iter(broken.values()))
-        warnings.warn(f"left out {few(broken)}: {first}", stacklevel=2)
+        warnings.warn(
+            f"{len(broken)} of {len(found)} runs cannot be read and are left out: {first}", stacklevel=2
+        )
     return pd.DataFrame(rows)
 
 
