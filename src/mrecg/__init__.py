@@ -1,7 +1,7 @@
 """Low-bit post-training quantization of CNNs without the oscillation.
 
-``quantize``, ``plan``, ``evaluate``, ``load`` and ``export`` are the whole Python API; heavy imports happen
-on first use.
+``quantize``, ``resume``, ``plan``, ``evaluate``, ``load``, ``export`` and ``read_runs`` are the whole Python
+API; heavy imports happen on first use.
 """
 
 from importlib import import_module
@@ -11,11 +11,27 @@ from mrecg.version import __version__
 
 if TYPE_CHECKING:
     from mrecg.api.functions import evaluate, export, load, plan, quantize
+    from mrecg.api.resuming import resume
     from mrecg.formats.checkpoint import Quantized
     from mrecg.pipeline.result import Result
     from mrecg.planner.schedule import Plan
+    from mrecg.reconstruct.events import Callback
+    from mrecg.runs.frames import read_runs
 
-__all__ = ["Plan", "Quantized", "Result", "__version__", "evaluate", "export", "load", "plan", "quantize"]
+__all__ = [
+    "Callback",
+    "Plan",
+    "Quantized",
+    "Result",
+    "__version__",
+    "evaluate",
+    "export",
+    "load",
+    "plan",
+    "quantize",
+    "read_runs",
+    "resume",
+]
 
 _HOMES = {
     "quantize": "mrecg.api.functions",
@@ -23,6 +39,9 @@ _HOMES = {
     "evaluate": "mrecg.api.functions",
     "load": "mrecg.api.functions",
     "export": "mrecg.api.functions",
+    "resume": "mrecg.api.resuming",
+    "read_runs": "mrecg.runs.frames",
+    "Callback": "mrecg.reconstruct.events",
     "Result": "mrecg.pipeline.result",
     "Plan": "mrecg.planner.schedule",
     "Quantized": "mrecg.formats.checkpoint",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from brought import images, network
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -19,8 +20,14 @@ QUICK = {"calibration": {"bins": 64, "candidates": 4}, "progress": False, "metho
     ("settings", "parts"),
     [
         ({"weights_bits": 4}, ["weights_bits", "did you mean weight_bits?", "evaluation", "calibration"]),
-        ({"device": "cpu"}, ["device", "did you mean trainer={'device': ...}?"]),
-        ({"callbacks": []}, ["callbacks: quantize has no such argument"]),
+        ({"threads": 1}, ["threads", "did you mean trainer={'threads': ...}?"]),
+        ({"device": "gpu"}, ["trainer.device: 'gpu' is not right: choose from auto, cpu, cuda"]),
+        ({"device": "cuda:77"}, ["trainer.device: cuda:77 is not available"]),
+        ({"callback": []}, ["callback: quantize has no such argument (did you mean callbacks?)"]),
+        ({"callbacks": mrecg.Callback()}, ["callbacks: Callback is no list; give [Callback]"]),
+        ({"callbacks": [mrecg.Callback]}, ["callbacks: Callback is a class; give an object of it"]),
+        ({"callbacks": [object()]}, ["callbacks: object has no outline(); derive it from mrecg.Callback"]),
+        ({"logger": {"wandb": "offline"}}, ["logger.wandb: offline needs save_to"]),
         ({"model": 3}, ["model: 3 is not right"]),
         ({"model": {"nam": "x"}}, ["model.nam", "did you mean model.name?"]),
         ({"steps": True}, ["trainer.steps: true is not right"]),
@@ -95,3 +102,21 @@ def test_nothing_is_drawn_from_the_generators_of_the_user(tiny: nn.Module, tiny_
     mrecg.evaluate(tiny, images)
     mrecg.plan(tiny)
     assert draws() == expected
+
+
+def test_images_have_two_names_and_one_of_them_is_a_group_beside_images() -> None:
+    quick = {**QUICK, "granularity": "block", "trainer": {"threads": 1}}
+    group = quick.pop("calibration")
+    x = images()
+    by_place = mrecg.quantize(network(), x, calibration=group, **quick)  # type: ignore[arg-type]
+    assert by_place.config.calibration.bins == 64
+    usual = mrecg.quantize(network(), x, **quick).model(x)  # type: ignore[arg-type]
+    for named in ({"calibration": x}, {"calibration_images": x}, {"calibration": {"image": x}}):
+        found = mrecg.quantize(network(), **named, **quick)  # type: ignore[arg-type]
+        assert torch.equal(found.model(x), usual)
+    with pytest.raises(ConfigError, match="calibration: is not given; give images"):
+        mrecg.quantize(network(), calibration=group, **quick)  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match=r"calibration.candidate: unknown key .did you mean calibration.cand"
+    ):
+        mrecg.quantize(network(), x, calibration={"candidate": 4}, **quick)  # type: ignore[arg-type]

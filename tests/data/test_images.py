@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from mrecg.config.inputs import DataConfig
-from mrecg.data.images import Images, from_python, load
+from mrecg.data.given_labels import from_python
+from mrecg.data.images import Images, load
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.sampling import draw
 from mrecg.errors import ConfigError, DataError

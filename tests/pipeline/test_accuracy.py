@@ -77,3 +77,11 @@ def test_a_models_own_buffers_stay_where_nothing_moves() -> None:
     with borrowed(model, CPU):
         model(torch.ones(1, 2, 1, 1))
     assert model.training and model.num_batches_tracked is before
+
+
+def test_images_that_the_model_does_not_take_are_one_line() -> None:
+    batches = [(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))]
+    said = r"evaluation: the model does not take images of shape \(1, 8, 8\): .*expected input"
+    with pytest.raises(DataError, match=said) as found:
+        accuracy(nn.Conv2d(3, 4, 3), batches, device=CPU)
+    assert "\n" not in str(found.value)

@@ -1,19 +1,18 @@
 """What callers of the Python API may give, and what is wrong with what they gave."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, ParamSpec, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import keys_of, run_config
-from mrecg.data.evaluation import as_float
-from mrecg.errors import ConfigError, DataError
+from mrecg.data.images import Images
+from mrecg.errors import ConfigError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,21 +42,34 @@ def network_by_name(function: Callable[P, R]) -> Callable[P, R]:
     return called
 
 
-def checked_images(images: Tensor) -> Tensor:
-    """Take images in float32, without a history of gradients or of inference mode.
+def one_calibration(images: Any, other: Any) -> tuple[Any, dict[str, Any]]:
+    """Tell the calibration images from the group of the configuration that has the same name.
 
     Args:
-        images: What was given; shape (N, C, H, W) with at least one image.
+        images: By place, or as ``calibration_images``; None: not given.
+        other: As ``calibration``: images, or the group's values.
+
+    Returns:
+        The images, and the group where it was given.
 
     Raises:
-        DataError: They are something else.
+        ConfigError: There are no images, or they are given twice.
     """
-    if not isinstance(images, torch.Tensor) or images.dim() != 4 or len(images) == 0:
-        found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
-        raise DataError(f"calibration_images: wants a tensor of shape (N, C, H, W) with N >= 1, got {found}")
-    with torch.inference_mode(mode=False):
-        images = as_float(images, "calibration_images").detach()
-        return images.clone() if images.is_inference() else images
+    keys = set(keys_of(["calibration"]))
+    of_group = isinstance(other, Mapping) and (images is not None or keys.issuperset(other))
+    group = {"calibration": other} if of_group else {}
+    found = [given for given in (images, None if of_group else other) if given is not None]
+    if len(found) != 1:
+        how = "is given twice, also as calibration_images" if found else "is not given; give images"
+        raise ConfigError(f"calibration: {how}: mrecg.quantize(model, calibration, ...)")
+    return found[0], group
+
+
+def with_images(config: RunConfig, images: Images) -> RunConfig:
+    """Enter into a configuration what is known of the images once they are drawn."""
+    shape: Any = tuple(images.calibration.shape[1:])
+    model = replace(config.model, input_shape=shape)
+    return replace(config, model=model, data=replace(config.data, calibration_images=len(images.calibration)))
 
 
 def refuse_without_values(model: nn.Module) -> None:

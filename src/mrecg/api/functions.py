@@ -1,6 +1,6 @@
 """The Python API: quantize, plan and evaluate a model that is at hand."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,16 +9,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mrecg.api.arguments import (
-    checked_images,
     config_with,
     named_group,
     network_by_name,
+    one_calibration,
     refuse_without_values,
+    with_images,
 )
+from mrecg.api.running import Followers, quantize_given, refuse_callbacks, refuse_unlogged
 from mrecg.config.best import BEST
+from mrecg.config.inputs import DataConfig
 from mrecg.config.schema import PUBLISHED_STEPS
-from mrecg.data.evaluation import as_float
-from mrecg.data.images import from_python
+from mrecg.data.batches import Keys
+from mrecg.data.given_labels import evaluation_of, from_python
 from mrecg.errors import ConfigError, DataError
 from mrecg.formats.checkpoint import Quantized, load_file
 from mrecg.formats.write import Exported, format_of
@@ -26,18 +29,18 @@ from mrecg.formats.write import export as write
 from mrecg.graph.intake import unwrap
 from mrecg.graph.precision import type_of
 from mrecg.pipeline import planning
-from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.accuracy import Accuracy, accuracy, borrowed
 from mrecg.pipeline.result import Result
 from mrecg.pipeline.result import load as load_folder
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct import computing
+from mrecg.reconstruct.events import Listener
 from mrecg.registry import CRITERIA
 from mrecg.system import devices
 from mrecg.system.tf32 import float32_as
 from mrecg.track.terminal import Screen
 
-Evaluation = Dataset[tuple[Tensor, int]]
+Evaluation = Dataset[Any] | DataLoader[Any] | Iterable[Any]
 
 
 @network_by_name
@@ -45,9 +48,10 @@ Evaluation = Dataset[tuple[Tensor, int]]
 def quantize(
     model: nn.Module,
     /,
-    calibration_images: Tensor,
+    calibration_images: Any = None,
     *,
-    evaluation: Evaluation | None = None,
+    calibration: Any = None,
+    evaluation: Evaluation | Callable[[nn.Module], Any] | None = None,
     weight_bits: int = 2,
     activation_bits: int = 4,
     method: str | Mapping[str, Any] | None = None,
@@ -55,8 +59,12 @@ def quantize(
     merge_count: int | Literal["auto"] | None = None,
     steps: int | None = None,
     seed: int = 0,
+    device: str | torch.device | None = None,
     progress: bool = True,
+    callbacks: Sequence[Listener] = (),
     save_to: Path | str | None = None,
+    image_key: str | int | None = None,
+    label_key: str | int | None = None,
     **overrides: Any,
 ) -> Result:
     """Quantize a model by reconstruction, with neighbours of different capacity optimised jointly.
@@ -64,9 +72,17 @@ def quantize(
     Args:
         model: A convolutional network that takes one tensor and returns one; it is not changed. Wrappers
             (DataParallel, AveragedModel, torch.compile's) are taken off, other types converted to float32.
-        calibration_images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model
-            expects, of any floating-point type.
-        evaluation: Images and labels to measure top-1 and top-5 on; None: not measured.
+        calibration_images: A few hundred unlabelled images, preprocessed as the model expects, of any
+            floating-point type: a tensor or array of shape (N, C, H, W), a Dataset, a DataLoader, an iterable
+            of batches, or a function without arguments that returns one of these. Items and batches may be
+            images alone, tuples that begin with them, or dicts. Of a tensor all are taken; of anything else
+            512 are drawn, or as many as there are; ``data={"calibration_images": 256, "seed": 1}`` draws
+            others. Of what has no length, the first ones are taken.
+        calibration: The same images by another name; beside them it is the group of the configuration, for
+            example ``calibration={"candidates": 40}``.
+        evaluation: A Dataset, DataLoader or list of batches with images and labels, to measure top-1 and
+            top-5; or a function of your own that takes a network and returns a number, or a mapping of names
+            to numbers. The full-precision network is measured first. None: not measured.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
         method: None: the recipe of ``experiment=best``, of which each other argument replaces its part
@@ -78,12 +94,19 @@ def quantize(
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
         merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the
             curve of a block-wise probe run; None: the schema's default.
-        steps: Optimisation steps a unit; None: the recipe's 200, or the published 20,000 of a named method.
-        seed: Seed of all draws.
+        steps: Optimisation steps per unit; None: the recipe's 200, or the published 20,000 of a named method.
+        seed: Seed of all draws but that of images, which is ``data={"seed": ...}``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; None: auto, or ``trainer={"device": ...}``.
         progress: Show progress on standard error.
-        save_to: Folder to save the run in.
+        callbacks: Told what the run does as it does it; see `mrecg.Callback`.
+        save_to: The run folder, written from the first step on, with curves and a report. An interrupted run
+            is resumed by the same call, or by `mrecg.resume`. W&B logs with ``logger={"wandb": "offline"}``.
+        image_key: Where images are in an item or batch: a key of a dict, or a position; None: the first of a
+            tuple, the only image of a dict.
+        label_key: Likewise of labels; None: the second of a tuple, ``label``, ``target`` and the like of a
+            dict.
         **overrides: Any other group of the configuration as a dict, for example
-            ``planner={"name": "modcap"}``, ``trainer={"device": "cuda"}``, ``model={"name": "mine"}``.
+            ``planner={"name": "modcap"}``, ``trainer={"threads": 1}``, ``model={"name": "mine"}``.
             With ``trainer={"devices": 2}`` the model is sent to a second process: its classes must stand in a
             module, and a script needs ``if __name__ == "__main__":``.
 
@@ -96,32 +119,39 @@ def quantize(
         DataError: The images are not what the model takes.
         DeviceError: One of several devices' processes has ended.
     """
+    given, group = one_calibration(calibration_images, calibration)
+    overrides |= group
     name = type(unwrap(model)[0]).__name__
     refuse_without_values(model)
-    calibration_images = checked_images(calibration_images)
+    refuse_callbacks(callbacks)
     recipe = BEST if method is None else {"trainer": {"steps": PUBLISHED_STEPS}}
     chosen, grouped = named_group(method or BEST["method"]), named_group(granularity)
+    trainer = {} if steps is None else {"steps": steps}
     values: dict[str, Any] = {
-        "model": {"source": "python", "name": name, "input_shape": tuple(calibration_images.shape[1:])},
-        "data": {"source": "python", "name": "python", "calibration_images": len(calibration_images)},
+        "model": {"source": "python", "name": name},
+        "data": {"source": "python", "name": "python"},
         "bits": {"weight": weight_bits, "activation": activation_bits},
         "method": chosen,
         "granularity": grouped,
         "planner": {} if merge_count is None else {"merge_count": merge_count},
-        "trainer": {} if steps is None else {"steps": steps},
+        "trainer": trainer if device is None else {**trainer, "device": str(device)},
         "logger": {"wandb": "disabled"},
         "name": f"{name}-w{weight_bits}a{activation_bits}-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
         "seed": seed,
     }
     values |= {group: {**own, **values.get(group, {})} for group, own in recipe.items()}
     config = config_with(values, overrides, quantize)
-    images = from_python(config.data, calibration_images, evaluation)
+    folder = None if save_to is None else Path(save_to)
+    refuse_unlogged(config, folder)
+    computing.device_of(config)  # one that is not there is said before images are read
+    drawn = "calibration_images" in (overrides.get("data") or {})
+    keys = Keys(image_key, label_key)
+    images = from_python(config.data, given, evaluation, keys=keys, drawn=drawn)
+    config = with_images(config, images)
+    followers = Followers(display=Screen(config.name) if progress else None, callbacks=callbacks)
     # Learned methods need gradients, whatever mode the caller is in.
     with computing.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
-        result = pipeline.quantize(model, images, config, display=Screen(config.name) if progress else None)
-    if save_to is not None:
-        result.save(save_to)
-    return result
+        return quantize_given(model, images, config, folder, followers)
 
 
 @network_by_name
@@ -166,15 +196,23 @@ def plan(
 
 @computing.keeping_draws()
 def evaluate(
-    model: nn.Module, evaluation: Evaluation, *, batch_size: int = 64, device: str = "auto"
+    model: nn.Module,
+    evaluation: Evaluation,
+    *,
+    batch_size: int = 64,
+    device: str = "auto",
+    image_key: str | int | None = None,
+    label_key: str | int | None = None,
 ) -> Accuracy:
     """Measure a classifier.
 
     Args:
         model: The network, full-precision or quantized. It is measured in evaluation mode and left as it was.
-        evaluation: Images and labels.
-        batch_size: Images a forward pass.
+        evaluation: Images and labels: a Dataset, a DataLoader, or a list of batches.
+        batch_size: Images per forward pass; of a DataLoader, its own.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        image_key: Where images are in an item or batch, see `quantize`.
+        label_key: Where labels are.
 
     Returns:
         Top-1 and top-5 as fractions.
@@ -183,14 +221,18 @@ def evaluate(
         DataError: There are no images, or one is of no floating-point type.
     """
     where = devices.resolve_device(device)
-    loader: Iterable[tuple[Tensor, Tensor]] = DataLoader(evaluation, batch_size=batch_size)
+    found, metric = evaluation_of(evaluation, DataConfig(batch_size=batch_size), Keys(image_key, label_key))
+    if found is None or metric is not None:
+        raise ConfigError(
+            "evaluation: give images with labels; a function of your own is called on the model"
+        )
     _, dtype = type_of(model)
-    batches = ((as_float(images, "an evaluation image").to(dtype), labels) for images, labels in loader)
+    batches = ((images.to(dtype), labels) for images, labels in found.batches())
     with borrowed(model, where), float32_as(32):
-        found = accuracy(model, batches, device=where)
-    if not found.images:
+        measured = accuracy(model, batches, device=where)
+    if not measured.images:
         raise DataError("evaluation: holds no image; give some with their labels")
-    return found
+    return measured
 
 
 def load(path: Path | str, *, model: nn.Module | None = None, allow_import: bool = False) -> Quantized:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch import Tensor, nn
 
 from mrecg.config.inputs import DataConfig
 from mrecg.config.validate import require_calibration
-from mrecg.data.evaluation import Chosen, Evaluation, as_float, refuse_not_finite
+from mrecg.data.evaluation import Chosen, Evaluation, refuse_not_finite
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.sampling import Draw, digest_of, draw
 from mrecg.errors import ConfigError, DataError
@@ -30,12 +29,14 @@ class Images:
         calibration: Unlabelled images of shape (N, C, H, W), normalised; N is 0 where they were not wanted.
         drawn: Which images these are.
         evaluation: Labelled images; None where there is nothing to evaluate on.
+        metric: A function of the user's own that measures a network instead; None: there is none.
     """
 
     name: str
     calibration: Tensor
     drawn: Draw
     evaluation: Evaluation | None
+    metric: Callable[[nn.Module], Any] | None = None
 
     def __len__(self) -> int:
         return 0 if self.evaluation is None else len(self.evaluation)
@@ -117,31 +118,6 @@ def load(
         else of_tensor(torch.empty(0, *preprocessing.input_shape))
     )
     return Images(config.name, images, drawn, evaluation)
-
-
-def from_python(
-    config: DataConfig, calibration: Tensor, evaluation: Dataset[tuple[Tensor, int]] | None
-) -> Images:
-    """Take images that are at hand.
-
-    Args:
-        config: The data group: name, batch size and workers.
-        calibration: Images of shape (N, C, H, W), preprocessed.
-        evaluation: Images and labels; None: no evaluation.
-
-    Returns:
-        The images.
-    """
-    refuse_not_finite(calibration, "calibration_images")
-    refuse_not_finite(calibration, "calibration_images")
-    labelled = None
-    if evaluation is not None:
-        size: int = len(evaluation)  # type: ignore[arg-type]
-        item: Any = evaluation[0] if size else None
-        if size:  # a mistake shows now, not after the work
-            as_float(item[0] if isinstance(item, tuple | list) else item, "an evaluation image")
-        labelled = Evaluation(evaluation, size, None, (), config.batch_size, config.workers)
-    return Images(config.name, *of_tensor(calibration), labelled)
 
 
 def of_tensor(images: Tensor) -> tuple[Tensor, Draw]:

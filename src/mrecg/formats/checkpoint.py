@@ -17,6 +17,7 @@ from mrecg.config.validate import plain
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import CheckpointError, MrecgError
 from mrecg.formats import packed
+from mrecg.formats.plain import plain_network
 from mrecg.graph.basis import REBASED, restructure, structure
 from mrecg.graph.cut import cut
 from mrecg.models.build import architecture
@@ -56,6 +57,15 @@ class Quantized:
     network: QuantizedNetwork
     preprocessing: Preprocessing | None = None
     input_shape: tuple[int, int, int] | None = None
+
+    def plain(self) -> nn.Module:
+        """Copy the network into ordinary layers of torch, whose weights are grid values in floating point.
+
+        Returns:
+            A module in evaluation mode with the outputs of `model`. It needs nothing of this package:
+            ``torch.export``, ``torch.compile`` and ``torch.onnx`` take it.
+        """
+        return plain_network(self.model)
 
     def __repr__(self) -> str:
         """A few lines, where the modules would be hundreds."""

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from mrecg.errors import ExportError
 from mrecg.formats.checkpoint import Quantized
 from mrecg.formats.packed import pack
-from mrecg.quant.affine import UNBOUNDED
+from mrecg.formats.plain import PlainGrid, replaced
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer
 from mrecg.quant.weights import apply_weight
 
@@ -87,30 +87,6 @@ class UnpackedWeight(nn.Module):
         return (values.to(self.scale.dtype) - zero_point) * self.channels.spread(self.scale)
 
 
-class PlainGrid(nn.Module):
-    """A quantizer in plain torch operations.
-
-    Args:
-        quantizer: What it does.
-    """
-
-    scale: Tensor
-    zero_point: Tensor
-
-    def __init__(self, quantizer: ActivationQuantizer) -> None:
-        super().__init__()
-        self.bounds, self.top = quantizer.bounds, quantizer.top
-        self.register_buffer("scale", quantizer.scale.detach().clone())
-        self.register_buffer("zero_point", quantizer.zero_point.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Quantize and read back."""
-        if self.bounds != UNBOUNDED:
-            x = x.clamp(*self.bounds)
-        q = (torch.round(x / self.scale) + self.zero_point).clamp(0, self.top)
-        return (q - self.zero_point) * self.scale
-
-
 class PlainForm:
     """Plain torch operations: whatever has torch can run them."""
 
@@ -145,10 +121,8 @@ def lower(model: nn.Module, form: Form) -> fx.GraphModule:
             made[path] = IntegerLayer(part, form.weight(part, path))
         elif isinstance(part, ActivationQuantizer):
             made[path] = form.activation(part, path)
-    lowered = copy.deepcopy(model)
-    for path, part in made.items():
-        owner, _, leaf = path.rpartition(".")
-        setattr(lowered.get_submodule(owner), leaf, part)
+    lowered = replaced(model, made)
+    assert isinstance(lowered, fx.GraphModule)
     return lowered.cpu().to(memory_format=torch.contiguous_format).eval()
 
 

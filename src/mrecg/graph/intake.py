@@ -19,8 +19,10 @@ _WRAPPERS = {
     "DistributedDataParallel": "module",
     "AveragedModel": "module",
     "OptimizedModule": "_orig_mod",
+    "ModelEmaV2": "module",
+    "ModelEmaV3": "module",
 }
-"""Classes of torch that only call another module, and the attribute that holds it."""
+"""Classes of torch and timm that only call another module, and the attribute that holds it."""
 _QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "mrecg.quant.")
 _PREPARED = ("torch.ao.nn.qat", "torch.ao.nn.intrinsic.qat", "torch.ao.quantization.")
 
@@ -92,9 +94,9 @@ def _no_module(model: object) -> str:
 
 
 def _of_torch(module: nn.Module) -> str | None:
-    """Name the attribute that one of torch's wrappers holds a model in."""
+    """Name the attribute that one of torch's or timm's wrappers holds a model in."""
     for kind in type(module).__mro__:
-        if kind.__name__ in _WRAPPERS and kind.__module__.startswith("torch."):
+        if kind.__name__ in _WRAPPERS and kind.__module__.startswith(("torch.", "timm.")):
             return _WRAPPERS[kind.__name__]
     return None
 

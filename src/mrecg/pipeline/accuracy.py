@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.data.evaluation import refuse_labels, refuse_not_finite
-from mrecg.errors import DataError
+from mrecg.errors import DataError, MrecgError, out_of_memory, short
 from mrecg.reconstruct.loss import prediction_difference
 
 
@@ -96,7 +96,7 @@ def accuracy(
     difference = 0.0
     for x, labels in batches:
         refuse_not_finite(x, "evaluation", first=images)
-        logits = model(x.to(device, memory_format=torch.channels_last))
+        logits = _given_by(model, x, device)
         refuse_labels(labels.tolist(), outputs_of(logits), "evaluation")
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()
         if keep_logits:
@@ -121,6 +121,20 @@ def accuracy(
         logits=torch.cat(kept) if kept else None,
         kl=None if reference is None else difference / max(images, 1),
     )
+
+
+def _given_by(model: nn.Module, x: Tensor, device: torch.device) -> Tensor:
+    try:
+        found: Tensor = model(x.to(device, memory_format=torch.channels_last))
+    except MrecgError:
+        raise
+    except Exception as error:  # whatever the model's operations raise
+        if out_of_memory(error):
+            raise
+        raise DataError(
+            f"evaluation: the model does not take images of shape {tuple(x.shape[1:])}: {short(error, 300)}"
+        ) from error
+    return found
 
 
 def outputs_of(logits: Tensor) -> int:

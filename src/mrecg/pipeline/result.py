@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter
@@ -21,9 +21,11 @@ from mrecg.errors import CheckpointError, MrecgError
 from mrecg.formats.checkpoint import Quantized, dump, fill, read, rebuild
 from mrecg.models.build import architecture
 from mrecg.models.preprocessing import resolve
+from mrecg.pipeline.shown import as_html, facts_of, unit_rows
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.events import FinishPoint, GroupResult, UnitResult
 from mrecg.report import only_a_warning, write_report
+from mrecg.runs.frames import pandas_module
 from mrecg.runs.identity import read_config
 from mrecg.runs.layout import (
     CONFIG,
@@ -41,6 +43,9 @@ from mrecg.runs.layout import (
 from mrecg.system.atomic_write import write_durably
 from mrecg.system.checked_read import DAMAGED, json_object, open_regular, read_regular, refuse_newer
 from mrecg.track.csv_files import CsvFiles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -82,20 +87,28 @@ class Result(Quantized):
 
     def __repr__(self) -> str:
         """What was quantized, how, and what came out, in a few lines."""
-        config, groups = self.config, self.plan.groups
-        merged = sum(len(group) > 1 for group in groups)
-        scores = [
-            f"top-1 {100 * found['top1']:.2f} % {name}"
-            for name, key in (("in full precision", "fp"), ("quantized", "quantized"))
-            if (found := self.summary.get(key)) is not None
-        ]
-        lines = [
-            f"Result: {config.model.name}, W{config.bits.weight}A{config.bits.activation}",
-            f"  method {config.method.name}, granularity {self.plan.granularity}, seed {config.seed}",
-            f"  {len(self.plan.units)} units in {len(groups)} groups, {merged} of them merged",
-            f"  {', '.join(scores) or 'accuracy not measured'}",
-        ]
-        return "\n".join(lines + [f"  folder {self.folder}"] * (self.folder is not None))
+        first, *facts = facts_of(self.config, self.plan, self.summary, self.folder)
+        return "\n".join([f"Result: {first}", *(f"  {fact}" for fact in facts)])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with a table of the units."""
+        facts = facts_of(self.config, self.plan, self.summary, self.folder)
+        return as_html(facts, unit_rows(self.network, self.plan, self.units))
+
+    def units_frame(self) -> "pd.DataFrame":
+        """Make a table of the units, one row each in network order.
+
+        Returns:
+            Columns: ``unit``; ``group``, its units joined by "+"; ``layers``, how many have weights;
+            ``weight_bits``, ``4`` or ``4/8``; ``weights``, their number; ``bytes``, of the quantized weights;
+            ``error``, the relative error after the unit; ``sqnr_db``, the same in decibels; ``loss``.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        rows = unit_rows(self.network, self.plan, self.units)
+        table: pd.DataFrame = pandas_module().DataFrame(rows)
+        return table
 
     def save(self, folder: Path | str) -> Path:
         """Write the run folder: config, environment, plan, curves, weights, summary and report.

@@ -3,25 +3,24 @@
 Between reconstruction and accuracy the whole network may be finished (`mrecg.pipeline.finishing`).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mrecg.config.finishing import require_two
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import require_batch
 from mrecg.data import images as data
 from mrecg.data.images import Images
-from mrecg.data.kept_batches import Batch, KeptBatches
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
-from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
+from mrecg.pipeline.accuracy import outputs_of
+from mrecg.pipeline.evaluation import Evaluations, decisions
 from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.new_images import NewImages
 from mrecg.pipeline.planning import (
@@ -43,10 +42,9 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.bit_widths import policy
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.activation_cache import check as check_cache
-from mrecg.reconstruct.events import Broadcast
+from mrecg.reconstruct.events import Broadcast, Listener
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.settings import Settings
-from mrecg.report.tables import percent
 from mrecg.runs.layout import ENVIRONMENT, IMAGES, SUMMARY, WEIGHTS_ORIGIN
 from mrecg.system import machine, memory
 from mrecg.system.content_store import ContentStore
@@ -60,7 +58,14 @@ ONE_IMAGE = (
 )
 
 
-def run(config: RunConfig, folder: Path, *, display: Display | None = None, light: bool = False) -> Result:
+def run(
+    config: RunConfig,
+    folder: Path,
+    *,
+    display: Display | None = None,
+    light: bool = False,
+    others: Sequence[Listener] = (),
+) -> Result:
     """Quantize the configured model and leave a complete run folder.
 
     An interrupted run is resumed; its outcome has the same bits.
@@ -69,6 +74,7 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
         folder: The run folder; new, or that of the same run before.
         display: Shows progress.
         light: Whether report.html is a small page without interaction, as for the many jobs of a sweep.
+        others: Listeners of the caller.
 
     Returns:
         The result; everything in it is in the folder, too.
@@ -84,17 +90,22 @@ def run(config: RunConfig, folder: Path, *, display: Display | None = None, ligh
     if display is not None and (note := built.weights.note()):
         display.note(note)
     images = read(config, built.preprocessing, display=display)
-    with tracked(config, folder) as trackers:
+    with tracked(config, folder, others) as trackers:
         result = quantize(
             built.model, images, config, display=display, trackers=trackers, built=built, own=own
         )
-        write_json(folder / IMAGES, result.images)
-        write_decisions(folder, result.decisions)
-        write_weights(folder, result)
-        write_json(folder / SUMMARY, result.summary)
-        trackers.summary = result.summary
+        leave(result, folder, trackers)
     finish(folder, light=light)
     return result
+
+
+def leave(result: Result, folder: Path, trackers: Trackers) -> None:
+    """Write what a run has come to; its summary last, which says that the folder is complete."""
+    write_json(folder / IMAGES, result.images)
+    write_decisions(folder, result.decisions)
+    write_weights(folder, result)
+    write_json(folder / SUMMARY, result.summary)
+    trackers.summary = result.summary
 
 
 def read(config: RunConfig, preprocessing: Preprocessing, *, display: Display | None = None) -> Images:
@@ -158,11 +169,8 @@ def quantize(
         for note in notes:
             display.note(note)
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
-    measure = _Evaluation(count=len(images), device=device, clock=clock, display=display)
-    kept = KeptBatches(images.batches, len(images))
-    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
-    if full is not None:
-        display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
+    evaluations = Evaluations(images, lost=own is None, device=device, clock=clock, display=display)
+    full = evaluations.full(nn.Sequential(*network.full))
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
     with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
@@ -197,9 +205,7 @@ def quantize(
         )
         outcome, finishing = finishing_stage.run(network, calibration, config, outcome)
     new = NewImages(network, len(images), device)
-    low = measure(
-        network.model, "evaluate", new.watch(kept.second()), reference=full.logits if full else None
-    )
+    low = evaluations.quantized(network.model, full, watch=new.watch)
     return Result(
         model=network.model,
         plan=plan,
@@ -235,30 +241,8 @@ def quantize(
         images=images.as_dict(),
         weights=built.weights.as_dict() if built else {"origin": "python"},
         finishing=finishing.points if finishing else (),
-        decisions=torch.stack([full.labels, full.decisions, low.decisions], 1) if full and low else None,
+        decisions=decisions(full, low),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Evaluation:
-    """Measures the two networks on the evaluation images, if there are any."""
-
-    count: int
-    device: torch.device
-    clock: Clock
-    display: Display
-
-    def __call__(
-        self, model: nn.Module, stage: str, batches: Iterator[Batch], *, reference: Tensor | None = None
-    ) -> Accuracy | None:
-        """Measure one of them; the first one's logits are what the other is compared with."""
-        with self.clock("evaluate"), self.display.stage(stage, self.count) as advance:
-            if not self.count:
-                return None
-            first = reference is None
-            return accuracy(
-                model, batches, device=self.device, progress=advance, keep_logits=first, reference=reference
-            )
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:

@@ -1,5 +1,6 @@
 """The content of summary.json, on which other programs rely, and the clock behind its times."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.models.weights_record import Weights
 from mrecg.pipeline.accuracy import Accuracy
+from mrecg.pipeline.evaluation import Measurement
 from mrecg.pipeline.finishing import finish_record
 from mrecg.planner.oscillation import oscillation
 from mrecg.planner.schedule import Plan
@@ -116,7 +118,7 @@ class Measured:
     """What was measured beside the units.
 
     Attributes:
-        full: Accuracy of the full-precision network; None without evaluation images.
+        full: What was measured of the full-precision network.
         quantized: Likewise of the quantized one.
         seconds: Of each stage.
         reused: Seconds of each stage that other runs had spent on what this one took from them.
@@ -127,8 +129,8 @@ class Measured:
         new_images: Errors of the units on evaluation images; empty without such images.
     """
 
-    full: Accuracy | None
-    quantized: Accuracy | None
+    full: Measurement
+    quantized: Measurement
     seconds: Mapping[str, float]
     reused: Mapping[str, float]
     device: torch.device
@@ -185,9 +187,9 @@ def summarise(
         preprocessing=asdict(preprocessing) if preprocessing else None,
         device=str(measured.device),
         devices=config.trainer.devices,
-        fp=_accuracy(measured.full),
-        quantized=_accuracy(measured.quantized),
-        to_fp=_to_full_precision(measured.full, measured.quantized),
+        fp=_accuracy(measured.full.accuracy),
+        quantized=_accuracy(measured.quantized.accuracy),
+        to_fp=_to_full_precision(measured.full.accuracy, measured.quantized.accuracy),
         evaluation_images=len(images),
         evaluation=draws["evaluation"],
         oscillation=Oscillation(
@@ -212,6 +214,11 @@ def summarise(
     )
     # Without keys of what was not done, as before there was such a thing.
     extra: dict[str, Any] = {}
+    if measured.full.metrics is not None:
+        extra["metrics"] = {
+            "fp": _finite(measured.full.metrics),
+            "quantized": _finite(measured.quantized.metrics or {}),
+        }
     if measured.block is not None:
         extra["block_errors"] = tuple(measured.block)
     if measured.new_images:
@@ -223,6 +230,11 @@ def summarise(
     if plan.verdicts:
         extra["verdicts"] = tuple(asdict(verdict) for verdict in plan.verdicts)
     return found.model_copy(update=extra) if extra else found
+
+
+def _finite(found: Mapping[str, float]) -> dict[str, float | None]:
+    """A metric that the quantized network has no finite value of is null."""
+    return {key: value if math.isfinite(value) else None for key, value in found.items()}
 
 
 def _accuracy(found: Accuracy | None) -> summary_parts.Accuracy | None:

@@ -228,6 +228,10 @@ class ActivationQuantizer(nn.Module):
             return x
         scale, zero = self.scale, self.zero_point
         x = x.to(scale.dtype)  # a grid of 8 bits is finer than bfloat16
+        if (
+            torch.compiler.is_compiling()
+        ):  # torch's own tools follow tensor operations, which give the same bits
+            return dequantize(quantize(x.clamp(*self.bounds), scale, zero, self.top), scale, zero)
         shifts = zero.requires_grad
         factor = (x.numel() * self.top) ** -0.5 if shifts or scale.requires_grad else 1.0
         draw = self.drop.draw() if self.mode == "drop" and self.drop is not None else None

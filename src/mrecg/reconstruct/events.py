@@ -171,6 +171,14 @@ class Silent:
         """Ignore it."""
 
 
+class Callback(Silent):
+    """Base class of a user's own listeners: define the methods of the events that matter.
+
+    Whatever a method raises ends the run. What is tried and taken back, such as a merge that held-out images
+    were against, is not told of; its groups come once they are kept.
+    """
+
+
 class Broadcast:
     """Passes every event on to several listeners.
 

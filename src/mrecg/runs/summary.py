@@ -27,6 +27,7 @@ from mrecg.runs.summary_parts import (
     checked,
     mapping,
     memory,
+    metric_values,
     or_none,
 )
 from mrecg.runs.values import clean, count, number, strings, whole
@@ -96,6 +97,9 @@ class RunSummary(BaseModel):
     to_fp: Annotated[ToFullPrecision | None, or_none(mapping)] = None
     """How far its predictions are from those in floating point; None without evaluation images and in old
     runs."""
+    metrics: Annotated[Mapping[str, Mapping[str, float | None]] | None, or_none(metric_values)] = None
+    """What a metric of the user's own has given, by name, for the networks ``fp`` and ``quantized``; null
+    where it was not finite. Not there where accuracy was measured, or nothing."""
     evaluation_images: Count = 0
     evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
     """As ``calibration``, of the images that accuracies were measured on; old runs do not have it."""

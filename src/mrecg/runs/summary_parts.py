@@ -60,6 +60,18 @@ def mapping(value: Any) -> dict[str, Any]:
     return {**value}
 
 
+def metric_values(found: Any) -> dict[str, dict[str, float | None]]:
+    """Numbers by name, for each of the two networks."""
+    return {
+        network: {str(key): _real(value) for key, value in found[network].items()} for network in _NETWORKS
+    }
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+_NETWORKS = ("fp", "quantized")
 Number = int | float
 """A whole number stays one in the file."""
 Text = Annotated[str, checked(str)]

@@ -36,17 +36,19 @@ class Trackers:
         csv: The run folder's files.
         wandb: Sends to the W&B run; None where there is none.
         summary: Filled when the run is complete.
+        others: Listeners of the caller, told after the files are written.
     """
 
     csv: CsvFiles | None = None
     wandb: Sender | None = None
     folder: Path | None = None
     summary: dict[str, Any] = field(default_factory=dict)
+    others: Sequence[Listener] = ()
 
     @property
     def listeners(self) -> list[Listener]:
         """The listeners of the reconstruction."""
-        return [tracker for tracker in (self.csv, self.wandb) if tracker is not None]
+        return [*(tracker for tracker in (self.csv, self.wandb) if tracker is not None), *self.others]
 
     def plan(self, plan: Plan) -> None:
         """Write the plan as soon as it is made."""
@@ -68,13 +70,16 @@ class Trackers:
 
 
 @contextmanager
-def tracked(config: RunConfig, folder: Path) -> Iterator[Trackers]:
+def tracked(config: RunConfig, folder: Path, others: Sequence[Listener] = ()) -> Iterator[Trackers]:
     """Open the trackers of a run, and close them at its end and after errors.
+
+    Args:
+        others: Listeners of the caller.
 
     Yields:
         The trackers.
     """
-    trackers = Trackers(csv=CsvFiles(folder), wandb=_sender(config, folder), folder=folder)
+    trackers = Trackers(csv=CsvFiles(folder), wandb=_sender(config, folder), folder=folder, others=others)
     try:
         yield trackers
     finally:

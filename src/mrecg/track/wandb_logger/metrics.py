@@ -153,6 +153,9 @@ def flat_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"status": run.status}
     found |= {f"seconds_{stage}": seconds for stage, seconds in run.seconds.items()}
     found |= {key: metric.value(run) for key, metric in named("wandb").items()}
+    for network, values in (run.metrics or {}).items():
+        suffix = "_fp" if network == "fp" else ""
+        found |= {f"metric_{plain(key)}{suffix}": value for key, value in values.items()}
     return {key: value for key, value in found.items() if value is not None}
 
 

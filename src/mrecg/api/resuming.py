@@ -1,0 +1,93 @@
+"""Resume an interrupted run from its folder."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mrecg.api.arguments import refuse_without_values
+from mrecg.api.running import Followers, failures_told, quantize_given, refuse_callbacks
+from mrecg.config.consent import Consent
+from mrecg.config.schema import RunConfig
+from mrecg.data.batches import Keys
+from mrecg.data.given_labels import from_python
+from mrecg.errors import ConfigError
+from mrecg.graph.intake import unwrap
+from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.result import Result, load
+from mrecg.reconstruct import computing
+from mrecg.reconstruct.events import Listener
+from mrecg.runs.identity import read_config
+from mrecg.runs.layout import CHECKPOINT, SUMMARY, WEIGHTS
+from mrecg.runs.lock import refuse_links, run_lock
+from mrecg.track.terminal import Screen
+
+
+@computing.keeping_draws()
+def resume(
+    folder: Path | str,
+    model: nn.Module | None = None,
+    calibration: Any = None,
+    *,
+    evaluation: Any = None,
+    progress: bool = True,
+    callbacks: Sequence[Listener] = (),
+    image_key: str | int | None = None,
+    label_key: str | int | None = None,
+    allow_import: bool = False,
+) -> Result:
+    """Resume an interrupted run with its own settings, to the very bits of one that was left alone.
+
+    A run that is complete is loaded.
+
+    Args:
+        folder: The run folder.
+        model: The full-precision network of a run that was started from Python; other runs build theirs.
+        calibration: Its calibration images, as they were given to `quantize`.
+        evaluation: What it is measured by, as it was given to `quantize`.
+        progress: Show progress on standard error.
+        callbacks: Told what the run does from here on, and what it takes from the folder.
+        image_key: As for `quantize`.
+        label_key: As for `quantize`.
+        allow_import: Whether what the folder of a run of the command line names by import path may be
+            imported, which runs its code.
+
+    Raises:
+        ConfigError: The folder is no run folder, or the network or images of a run from Python are missing.
+        DataError: The network or the images are not those of the run.
+    """
+    folder = Path(folder)
+    refuse_callbacks(callbacks)
+    config = replace(read_config(folder), resume="auto", allow_import=False)
+    if not (folder / CHECKPOINT).is_dir() and (folder / WEIGHTS).is_file() and (folder / SUMMARY).is_file():
+        return load(folder, model=model, allow_import=allow_import)
+    followers = Followers(display=Screen(config.name) if progress else None, callbacks=callbacks)
+    if config.data.source == "python" or config.model.source == "python":
+        for value, what in ((model, "model"), (calibration, "calibration images")):
+            if value is None:
+                raise ConfigError(
+                    f"{folder}: its {what} came from Python; call mrecg.resume(folder, model, calibration, "
+                    "...) with what the run was started with"
+                )
+        assert model is not None
+        unwrap(model)
+        refuse_without_values(model)
+        keys = Keys(image_key, label_key)
+        images = from_python(config.data, calibration, evaluation, keys=keys, drawn=True)
+        with computing.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
+            return quantize_given(model, images, config, folder, followers)
+    if model is not None or calibration is not None or evaluation is not None:
+        raise ConfigError(
+            f"{folder}: the run builds its model and reads its images itself; give the folder alone"
+        )
+    return _built(config, folder, followers, allow_import=allow_import)
+
+
+def _built(config: RunConfig, folder: Path, followers: Followers, *, allow_import: bool) -> Result:
+    Consent(str(folder), allow_import).to_run(config, config)
+    refuse_links(folder)
+    with run_lock(folder), failures_told(config, folder), computing.computing_as(config):
+        return pipeline.run(config, folder, display=followers.display, others=followers.callbacks)

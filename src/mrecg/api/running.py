@@ -1,0 +1,187 @@
+"""A run of a network that is at hand: in memory, or in a run folder from its first step."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mrecg.config.schema import RunConfig
+from mrecg.data.images import Images
+from mrecg.data.sampling import add_tensor
+from mrecg.errors import ConfigError, DataError, Interrupted, MrecgError
+from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.result import Result, write_json
+from mrecg.pipeline.resume import begin, finish
+from mrecg.reconstruct import computing
+from mrecg.reconstruct.events import Listener, Silent
+from mrecg.runs.layout import CHECKPOINT, ENVIRONMENT, IMAGES, PAGE, SUMMARY, WEIGHTS_ORIGIN
+from mrecg.runs.lock import refuse_links, run_lock
+from mrecg.runs.summary import RunSummary
+from mrecg.system import machine
+from mrecg.system.checked_read import json_object, read_regular
+from mrecg.system.redaction import without_secrets
+from mrecg.track.terminal import Display
+from mrecg.track.trackers import Trackers, commands, tracked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followers:
+    """Whoever follows a run.
+
+    Attributes:
+        display: Shows progress; None: nothing does.
+        callbacks: Listeners of the caller.
+    """
+
+    display: Display | None
+    callbacks: Sequence[Listener] = ()
+
+
+def refuse_callbacks(callbacks: Sequence[Any]) -> None:
+    """Refuse what cannot listen, before any work.
+
+    Raises:
+        ConfigError: An object lacks a method of the protocol.
+    """
+    wanted = [name for name in vars(Silent) if not name.startswith("_")]
+    if not isinstance(callbacks, Sequence):
+        raise ConfigError(
+            f"callbacks: {type(callbacks).__name__} is no list; give [{type(callbacks).__name__}]"
+        )
+    for each in callbacks:
+        if isinstance(each, type):
+            raise ConfigError(f"callbacks: {each.__name__} is a class; give an object of it")
+        missing = [name for name in wanted if not callable(getattr(each, name, None))]
+        if missing:
+            raise ConfigError(
+                f"callbacks: {type(each).__name__} has no {missing[0]}(); derive it from mrecg.Callback, and "
+                "define what it needs"
+            )
+
+
+def refuse_unlogged(config: RunConfig, folder: Path | None) -> None:
+    """Refuse to log a run that has no folder.
+
+    Raises:
+        ConfigError: W&B is asked for, and there is no place for its files.
+    """
+    if folder is None and config.logger.wandb != "disabled":
+        raise ConfigError(
+            f"logger.wandb: {config.logger.wandb} needs save_to, the run folder in which W&B keeps its files"
+        )
+
+
+def quantize_given(
+    model: nn.Module, images: Images, config: RunConfig, folder: Path | None, followers: Followers
+) -> Result:
+    """Quantize a network that is at hand.
+
+    Args:
+        images: What it is tuned and measured on.
+        folder: The run folder; None: nothing is written.
+        followers: Whom to tell of the progress.
+
+    Raises:
+        MrecgError: Whatever a user can cause and mend.
+        Interrupted: The run was ended from outside; it resumes from its folder.
+    """
+    display = followers.display
+    if folder is None:
+        trackers = Trackers(others=followers.callbacks)
+        return pipeline.quantize(model, images, config, display=display, trackers=trackers)
+    folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
+    with run_lock(folder):
+        about = {"origin": "python", "sha256": _digest(model)}
+        drawn = {"calibration": images.drawn.as_dict(), "evaluation": _evaluated(images)}
+        if config.resume != "never":
+            _refuse_other_inputs(folder, about, drawn)
+        own = begin(config, folder)
+        (folder / SUMMARY).unlink(missing_ok=True)  # of a run before
+        device = computing.device_of(config)
+        write_json(folder / ENVIRONMENT, machine.describe(device, config.trainer.devices))
+        write_json(folder / WEIGHTS_ORIGIN, about)
+        write_json(folder / IMAGES, drawn)
+        with failures_told(config, folder), tracked(config, folder, followers.callbacks) as trackers:
+            found = pipeline.quantize(model, images, config, display=display, trackers=trackers, own=own)
+            result = replace(found, weights=about, folder=folder)
+            pipeline.leave(result, folder, trackers)
+        finish(folder)
+    if display is not None:
+        for line in (f"report: {folder / PAGE}", *commands(folder)):
+            display.note(line)
+    return result
+
+
+@contextmanager
+def failures_told(config: RunConfig, folder: Path) -> Iterator[None]:
+    """Write in a run's folder how it failed, and say how an interrupted one is resumed."""
+    try:
+        yield
+    except KeyboardInterrupt as error:  # not the end of the run
+        go_on = f"mrecg.resume({str(folder)!r}, model, calibration, ...)"
+        sys.stderr.write(f"mrecg: interrupted; continue with: {go_on}\n")
+        raise Interrupted.by(error, go_on=go_on) from error
+    except Exception as error:
+        reason = str(error) if isinstance(error, MrecgError) else f"{type(error).__name__}: {error}"
+        with suppress(OSError):
+            write_json(folder / SUMMARY, RunSummary.failed(config.name, without_secrets(reason)).as_dict())
+        raise
+
+
+def _refuse_other_inputs(folder: Path, about: dict[str, Any], drawn: dict[str, Any]) -> None:
+    """Refuse to resume with another network or other images: nothing of what is kept would be used.
+
+    Raises:
+        DataError: They are not those that the interrupted run began with.
+    """
+    if not (folder / CHECKPOINT).is_dir():
+        return
+    advice = "give those that it was started with, or choose another folder"
+    if (before := _kept(folder / WEIGHTS_ORIGIN).get("sha256", about["sha256"])) != about["sha256"]:
+        raise DataError(
+            f"model: its weights (SHA-256 {about['sha256'][:8]}) are not those of the interrupted run in "
+            f"{folder} ({str(before)[:8]}); {advice}"
+        )
+    known = _kept(folder / IMAGES)
+    now, then = drawn["calibration"], known.get("calibration") or drawn["calibration"]
+    if now["sha256"] != then.get("sha256"):
+        raise DataError(
+            f"calibration: the {now['images']} images (SHA-256 {now['sha256'][:8]}) are not those of the "
+            f"interrupted run in {folder} ({then.get('images')}, {str(then.get('sha256'))[:8]}); {advice}"
+        )
+    if known.get("evaluation") is not None and drawn["evaluation"] is None:
+        raise DataError(f"evaluation: the interrupted run in {folder} was started with one; give it again")
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json_object(read_regular(file)))
+    except (OSError, ValueError):
+        return {}
+
+
+def _evaluated(images: Images) -> dict[str, Any] | None:
+    """What the run will be measured by; which images these are is known when it has been."""
+    if images.metric is not None:
+        return {"metric": getattr(images.metric, "__name__", type(images.metric).__name__)}
+    return None if images.evaluation is None else {"images": len(images.evaluation)}
+
+
+def _digest(model: nn.Module) -> str:
+    """Hash the weights of a network."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        if hasattr(value, "detach"):
+            plain = value.detach().cpu()
+            add_tensor(digest, plain.float() if plain.is_floating_point() else plain)
+        else:
+            digest.update(json.dumps(value, default=repr).encode())
+    return digest.hexdigest()
