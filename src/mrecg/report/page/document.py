@@ -19,6 +19,7 @@ from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.networks import short_names, units
 from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
+from mrecg.report.page.search import searches
 from mrecg.report.page.sequence import in_sequence
 from mrecg.report.pairs import Finding, findings
 from mrecg.report.palette import looks
@@ -116,6 +117,11 @@ class Document:
             "metrics": metric_columns(),
             "methods": self._methods(),
             "plans": list(self.plans.values()),
+            "searches": searches(
+                runs_of,
+                {key: names[id(one)] for key, (_, one) in of_run.items()},
+                {one["id"]: one["network"] for one in configurations},
+            ),
             "left_out": left_out(runs_of),
             "provenance": provenance({key: run for key, run in self.runs.items() if run.detailed}),
         }

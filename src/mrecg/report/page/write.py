@@ -64,6 +64,12 @@ SECTIONS = (
         "and the largest.",
     ),
     (
+        "search",
+        "Settings that matter",
+        "Every configuration as a line over the settings that were varied, and how much of the spread of the "
+        "results each of these settings explains.",
+    ),
+    (
         "decisions",
         "Changed decisions",
         "Equal accuracies can hide other decisions: which classes lose, and how many images flip, both ways.",
@@ -87,7 +93,20 @@ MUCH_TEXT = 5_000_000
 """Characters of a block from which on it is packed in less time."""
 STYLES = ("base", "parts", "print")
 SCRIPTS = (
-    *("dom", "data", "state", "theme", "chart", "table", "controls", "filters", "units", "pair", "heat"),
+    *(
+        "dom",
+        "data",
+        "state",
+        "theme",
+        "chart",
+        "table",
+        "controls",
+        "filters",
+        "units",
+        "pair",
+        "heat",
+        "axes",
+    ),
     *(name for name, _, _ in SECTIONS),
     "main",
 )
