@@ -107,6 +107,9 @@ class RunSummary(BaseModel):
     )
     """Relative error after each unit in the block-wise run of the same settings, before any finishing: what
     the merges are compared with; not there where no such run was known, or nothing was merged."""
+    weight_ranges: Values = None
+    """By unit: the ``bits`` of its weights, the share of them ``at_ends`` of their grids, and the share that
+    was ``clipped``; old runs do not have it."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
     rebasis: Values = None

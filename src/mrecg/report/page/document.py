@@ -19,6 +19,7 @@ from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.networks import short_names, units
 from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
+from mrecg.report.page.ranges import weight_ranges
 from mrecg.report.page.search import searches
 from mrecg.report.page.sequence import in_sequence
 from mrecg.report.pairs import Finding, findings
@@ -252,6 +253,7 @@ class Document:
             "errors": [significant(unit.error, 5) for unit in run.units],
             "losses": [significant(unit.loss, 5) for unit in run.units],
             "floors": _floors(run),
+            "ranges": weight_ranges(run),
             "groups": [[place[name] for name in group if name in place] for group in run.groups],
             "decisions": None if kept is None else decisions.flips(kept, self._names(run, kept)),
         }

@@ -58,6 +58,12 @@ SECTIONS = (
         "full precision, too), what its own quantization adds, or what its optimisation repaired.",
     ),
     (
+        "ranges",
+        "Weights at the ends of their grids",
+        "How many weights of each unit stand on the lowest or highest value that their bits can say, and how "
+        "many of these lay beyond it and were clipped.",
+    ),
+    (
         "ablation",
         "What the runs vary in",
         "Top-1, error into the head and largest loss against each setting: means over seeds, with the least "

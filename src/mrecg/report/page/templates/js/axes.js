@@ -6,7 +6,8 @@
  * @typedef {Object} Axis
  * @property {string} title
  * @property {string[]} names of values that are no numbers
- * @property {function(number): string} [tick] writes a value beside the axis
+ * @property {function(number, number): string} [tick] writes a value beside the axis, in a unit
+ * @property {function(number): number} [unit] of the largest value what the ticks are multiples of
  * @property {function(Object): (number|null)} of reads the value of a configuration
  * @property {boolean} [result] whether it is reached, not set
  * @property {boolean} [rising] of a result: whether large is good
@@ -28,7 +29,8 @@ function scaled(axis, shown) {
   const log = !axis.result && low > 0 && high / low > 20;
   const few = distinct.length <= MOST_TICKS || (distinct.length <= 9 && distinct.every(Number.isInteger));
   if (few && !axis.result) return placed(axis, low, high, log, distinct, exact);
-  if (!log) return placed(axis, low, high, false, roundTicks(low, high), axis.tick ?? exact);
+  const unit = axis.unit?.(high) ?? 1;
+  if (!log) return placed(axis, low, high, false, roundTicks(low / unit, high / unit).map((value) => value * unit), axis.tick ? (value) => axis.tick(value, unit) : exact);
   const { tickvals, ticktext } = logTicks(low, high, MOST_TICKS - 1);
   return placed(axis, low, high, true, tickvals, (value) => ticktext[tickvals.indexOf(value)]);
 }

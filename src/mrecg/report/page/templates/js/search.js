@@ -3,6 +3,7 @@
  */
 
 const MOST_SEARCH_LINES = 300;
+const TIME_UNITS = new Map([[1, "s"], [60, "min"], [3600, "h"]]);
 /** Of one axis beside others, px. */
 const AXIS_ROOM = 104;
 const SHARE_TICKS = [0, 25, 50, 75, 100];
@@ -49,9 +50,14 @@ function searchAxes(search, shown) {
     reached.outcome === "top1"
       ? { title: "top-1", of: (c) => c.top1.mean, write: (value) => percent(value), tick: (value) => `${exact(100 * value)}${THIN}%`, rising: true }
       : { title: "error into head", of: (c) => c.head.mean, write: short, tick: exact, rising: false },
-    { title: "time", of: (c) => c.seconds.mean, write: seconds, tick: seconds, rising: false },
+    { title: "time", of: (c) => c.seconds.mean, write: seconds, tick: (value, unit) => `${exact(value / unit)}${THIN}${TIME_UNITS.get(unit)}`, unit: timeUnit, rising: false },
   ];
   return [...settings, ...results.map((axis) => ({ ...axis, names: [], result: true }))].map((axis) => scaled(axis, shown));
+}
+
+/** The unit that `seconds` writes a time in. */
+function timeUnit(most) {
+  return most >= 5400 ? 3600 : most >= 180 ? 60 : 1;
 }
 
 function drawLines(width) {
