@@ -22,6 +22,7 @@ from mrecg.pipeline.evaluation import Measurement
 from mrecg.pipeline.finishing import finish_record
 from mrecg.planner.oscillation import oscillation
 from mrecg.planner.schedule import Plan
+from mrecg.quant.clipping import weight_ranges
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.quant.size import quantized_bytes
 from mrecg.reconstruct.events import GroupResult
@@ -202,6 +203,7 @@ def summarise(
             UnitResult(name=unit.name, group=unit.group, error=unit.error, loss=unit.loss)
             for unit in outcome.units
         ),
+        weight_ranges=weight_ranges(network),
         group_results=tuple(map(_group, outcome.groups)),
         timing_s={key: round(measured.seconds[key], 3) for key in _STAGES if key in measured.seconds},
         reused_s={key: round(value, 3) for key, value in measured.reused.items()},

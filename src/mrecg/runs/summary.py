@@ -114,6 +114,9 @@ class RunSummary(BaseModel):
     evaluation_errors: Annotated[tuple[Number, ...], checked(lambda found: tuple(map(number, found)))] = ()
     """Relative error after each unit on about 256 of the evaluation images, from which nothing was learned;
     not there without such images and in old runs."""
+    weight_ranges: Values = None
+    """By unit: the ``bits`` of its weights, the share of them ``at_ends`` of their grids, and the share that
+    was ``clipped``; old runs do not have it."""
     group_results: tuple[GroupSummary, ...] = ()
     """One record a group and pass, in the order of the optimisation; old runs do not have it."""
     rebasis: Values = None

@@ -19,6 +19,8 @@ from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.networks import short_names, units
 from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
+from mrecg.report.page.ranges import weight_ranges
+from mrecg.report.page.search import searches
 from mrecg.report.page.sequence import in_sequence
 from mrecg.report.pairs import Finding, findings
 from mrecg.report.palette import looks
@@ -116,6 +118,11 @@ class Document:
             "metrics": metric_columns(),
             "methods": self._methods(),
             "plans": list(self.plans.values()),
+            "searches": searches(
+                runs_of,
+                {key: names[id(one)] for key, (_, one) in of_run.items()},
+                {one["id"]: one["network"] for one in configurations},
+            ),
             "left_out": left_out(runs_of),
             "provenance": provenance({key: run for key, run in self.runs.items() if run.detailed}),
         }
@@ -238,6 +245,7 @@ class Document:
             "losses": [significant(unit.loss, 5) for unit in run.units],
             "new_errors": [significant(error, 5) for error in run.evaluation_errors],
             "floors": _floors(run),
+            "ranges": weight_ranges(run),
             "groups": [[place[name] for name in group if name in place] for group in run.groups],
             "decisions": None if kept is None else decisions.flips(kept, self._names(run, kept)),
         }

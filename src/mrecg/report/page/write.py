@@ -58,10 +58,22 @@ SECTIONS = (
         "full precision, too), what its own quantization adds, or what its optimisation repaired.",
     ),
     (
+        "ranges",
+        "Weights at the ends of their grids",
+        "How many weights of each unit stand on the lowest or highest value that their bits can say, and how "
+        "many of these lay beyond it and were clipped.",
+    ),
+    (
         "ablation",
         "What the runs vary in",
         "Top-1, error into the head and largest loss against each setting: means over seeds, with the least "
         "and the largest.",
+    ),
+    (
+        "search",
+        "Settings that matter",
+        "Every configuration as a line over the settings that were varied, and how much of the spread of the "
+        "results each of these settings explains.",
     ),
     (
         "decisions",
@@ -87,7 +99,20 @@ MUCH_TEXT = 5_000_000
 """Characters of a block from which on it is packed in less time."""
 STYLES = ("base", "parts", "print")
 SCRIPTS = (
-    *("dom", "data", "state", "theme", "chart", "table", "controls", "filters", "units", "pair", "heat"),
+    *(
+        "dom",
+        "data",
+        "state",
+        "theme",
+        "chart",
+        "table",
+        "controls",
+        "filters",
+        "units",
+        "pair",
+        "heat",
+        "axes",
+    ),
     *(name for name, _, _ in SECTIONS),
     "main",
 )
