@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,13 @@ from mrecg.system.redaction import without_secrets
 from mrecg.track.terminal import Screen, results_console
 
 log = logging.getLogger(__name__)
+
+
+def _imported(config: RunConfig) -> None:
+    """End the start: what is large and used later is imported before garbage is collected again."""
+    if config.model.source in ("torchvision", "timm"):
+        import_module("torchvision")
+    started()
 
 
 def _sweeps() -> bool:
@@ -80,7 +88,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg.track.trackers import commands
 
     (folder / SUMMARY).unlink(missing_ok=True)  # of an attempt that failed
-    started()
+    _imported(config)
     display = Screen(f"{_title(folder)}: {config.name}")
     during = Whereabouts(display)
     log.info("%s begins in %s", config.name, folder)
@@ -141,7 +149,7 @@ def plan(tree: DictConfig) -> None:
     folder = _folder()
     mask_written(folder)
     config = from_hydra(tree)
-    started()
+    _imported(config)
     with computing_as(config):
         made = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / PLAN, made.as_dict())
@@ -173,7 +181,7 @@ def evaluate(tree: DictConfig) -> None:
 
     mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
-    started()
+    _imported(config)
     with computing_as(config):
         what, found = evaluate.evaluate(config, display=Screen(""))
     line = f"{what}: top-1 {percent(found.top1)}, top-5 {percent(found.top5)} on {found.images} images"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Collect nothing inside the ``with`` block until `started` is called; torch is imported a fifth faster."""
+    """Collect nothing in the ``with`` block until `started` is called: torch is imported a fifth faster."""
     before = gc.isenabled()
     gc.disable()
     try:
