@@ -151,7 +151,7 @@ def plan(tree: DictConfig) -> None:
     config = from_hydra(tree)
     _imported(config)
     with computing_as(config):
-        made = pipeline.plan_only(config, display=Screen(""))
+        made, cost = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / PLAN, made.as_dict())
     console = results_console()
     console.print(PlanView(made, title=config.name), highlight=False)
@@ -163,7 +163,7 @@ def plan(tree: DictConfig) -> None:
     for note in filter(None, (made.note, *made.graph_notes)):
         console.print(f"{note}\n", highlight=False, markup=False)
     console.print(PlanReasons(made, config.planner), highlight=False)
-    left = [f"plan: {_short(folder / PLAN)}"]
+    left = [f"{cost}", f"plan: {_short(folder / PLAN)}"]
     if config.pictures:
         from mrecg.report import plan_figure  # not before: matplotlib is large
 
