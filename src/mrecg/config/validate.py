@@ -253,12 +253,12 @@ def reach(path: str) -> None:
         ConfigError: There is no such package.
     """
     package, dot, _ = path.partition(".")
-    if not dot or not package or _is_there(package):
+    if not dot or not package or is_there(package):
         return
     here = str(Path.cwd())
     sys.path.append(here)
     invalidate_caches()
-    if not _is_there(package):
+    if not is_there(package):
         sys.path.remove(here)
         raise ConfigError(
             f"{path}: cannot be imported: {package} is neither installed nor in the current folder; "
@@ -266,8 +266,11 @@ def reach(path: str) -> None:
         )
 
 
-def _is_there(package: str) -> bool:
+def is_there(package: str) -> bool:
+    """Return whether a package can be found; nothing is imported."""
     try:
+        if sys.modules.get(package, package) is None:
+            return False
         return package in sys.modules or find_spec(package) is not None
     except (ImportError, ValueError):
         return False
