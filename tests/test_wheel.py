@@ -32,10 +32,8 @@ def test_every_remedy_names_an_extra_that_is_there_and_every_extra_says_what_it_
         assert lines[at - 1].startswith("# ") and lines[at - 1].endswith("."), name
     everything = {word for name in extras - {"all", "dev"} for word in project["optional-dependencies"][name]}
     assert not {re.split("[<>=]", word)[0] for word in everything} & CORE
-    assert set(re.findall(r"[a-z-]+", project["optional-dependencies"]["all"][0])[1:]) == extras - {
-        "all",
-        "dev",
-    }
+    (whole,) = project["optional-dependencies"]["all"]
+    assert set(re.findall(r"[a-z-]+", whole)[1:]) == extras - {"all", "dev"}
 
 
 CORE = {"torch", "torchvision", "hydra-core", "lightning", "wandb"}
@@ -45,3 +43,9 @@ def test_the_core_holds_no_package_of_an_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core = {re.split("[<>=]", word)[0] for word in project["dependencies"]}
     assert core >= CORE and not core & set(OPTIONAL)
+
+
+def test_the_installation_page_lists_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    page = (ROOT / "docs" / "install.md").read_text()
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", page, re.M)) == set(extras)

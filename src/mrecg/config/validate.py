@@ -16,7 +16,7 @@ from mrecg.config.finishing import require_two
 from mrecg.config.inputs import DataConfig
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of, short
-from mrecg.methods.registry import METHODS
+from mrecg.methods.registry import METHODS, optimises
 from mrecg.system.redaction import conceal
 
 _ADAPTER = TypeAdapter(RunConfig)
@@ -212,7 +212,7 @@ def require_batch(config: RunConfig, images: int) -> None:
     Raises:
         ConfigError: There are too few.
     """
-    if config.trainer.batch_size > images:
+    if optimises(config.method) and config.trainer.batch_size > images:
         raise ConfigError(
             f"trainer.batch_size: {config.trainer.batch_size} is not right: a step takes each image once; "
             f"give at most data.calibration_images={images}"

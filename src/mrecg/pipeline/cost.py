@@ -195,4 +195,4 @@ def _memory_mb(units: Sequence[UnitFacts], groups: Sequence[range], batch: int, 
     weights = sum(layer.weights for unit in units for layer in unit.layers)
     step = max(sum(units[i].activations for i in group) for group in groups)
     largest = max(unit.activations / (1 + 2 * len(unit.layers)) for unit in units)
-    return memory_in_use() + 4 * (4 * weights + KEPT * batch * step + STREAMS * images * largest) / MB
+    return memory_in_use()[0] + 4 * (4 * weights + KEPT * batch * step + STREAMS * images * largest) / MB
