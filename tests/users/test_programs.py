@@ -23,9 +23,7 @@ def test_a_plan_loads_no_large_package_that_it_does_not_use(home: Home) -> None:
     ended = home.python(PLAN)
     assert ended.err.endswith("code 0, loaded []"), ended.err
     assert "10 units in" in ended.out and "cost: about" in ended.out
-    small = home.python(
-        "import sys, mrecg; print([name for name in ('torch', 'hydra') if name in sys.modules])"
-    )
+    small = home.python("import sys, mrecg; print([n for n in ('torch', 'hydra') if n in sys.modules])")
     assert small.out == "[]\n"
 
 

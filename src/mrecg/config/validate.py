@@ -250,10 +250,13 @@ def reach(path: str) -> None:
         path: ``package.module.name``.
 
     Raises:
-        ConfigError: There is no such package.
+        ConfigError: It is no such path, or there is no such package.
     """
-    package, dot, _ = path.partition(".")
-    if not dot or not package or is_there(package):
+    *parts, name = path.split(".")
+    if not parts or not all(part.isidentifier() for part in (*parts, name)):
+        raise ConfigError(f"{path}: is no import path; give package.module.name, for example my_package.Net")
+    package = parts[0]
+    if is_there(package):
         return
     here = str(Path.cwd())
     sys.path.append(here)
