@@ -8,7 +8,7 @@ from benchmarks.clock import timed
 from benchmarks.learning import learning
 from benchmarks.networks import Subject
 from mrecg.reconstruct.job import deterministic
-from mrecg.reconstruct.lightning_fit import fit_in_chunks, quiet_lightning
+from mrecg.reconstruct.lightning_fit import fit_in_chunks
 
 STEPS, CHUNK = 200, 50
 """Steps of a fit, and of a chunk as in the default configuration."""
@@ -25,7 +25,7 @@ def fit(subject: Subject, *, idle: bool = False) -> tuple[float, float]:
     """
     inside, device = 0.0, subject.device
     done: list[object] = []
-    with learning(subject, steps=STEPS) as module, quiet_lightning(), deterministic():
+    with learning(subject, steps=STEPS) as module, deterministic():
         step: Callable[..., object] = module.step
 
         def counted(*args: Any, **kwargs: Any) -> object:

@@ -185,7 +185,9 @@ def test_criteria_stand_side_by_side_where_they_fit() -> None:
 
 
 def test_the_verb_prints_the_picture_and_leaves_two(mrecg: Call, small: list[str]) -> None:
-    code, out, err = mrecg("plan", *small, "planner=modcap", "planner.merge_count=1", "data=none")
+    code, out, err = mrecg(
+        "plan", *small, "planner=modcap", "planner.merge_count=1", "data=none", "pictures=true"
+    )
     assert code == 0, err
     assert "┐ " in out and "┘ " in out and "Δ squared" in out
     assert out.index("Δ squared") < out.index("Merged, and why") < out.index("plan: ")  # why stands last

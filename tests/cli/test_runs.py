@@ -126,7 +126,7 @@ def test_plan_prints_a_table(mrecg: Call, small: list[str]) -> None:
     content = json.loads(plan.read_text())
     assert content["units"] == ["stem", "first", "second", "third", "head"] and len(content["merges"]) == 1
     assert all(unit in out for unit in content["units"])
-    assert (plan.parent / "plan.png").stat().st_size > 1000
+    assert not list(plan.parent.glob("plan.*g"))  # pictures are drawn on request
 
 
 def test_plan_by_loss_runs_a_probe(mrecg: Call, small: list[str]) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from mrecg.config.fields import about
 from mrecg.config.schema import RunConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.methods.registry import METHODS
@@ -18,10 +19,7 @@ CLASSES = [group for group in dict.fromkeys(GROUPS) if is_dataclass(group)]
 @pytest.mark.parametrize("group", CLASSES, ids=lambda group: group.__name__)
 def test_every_field_and_group_is_described(group: Any) -> None:
     for name in (field.name for field in fields(group)):
-        # pydantic does not hand the docstring of a field on to a subclass.
-        owners = [getattr(base, "__pydantic_fields__", {}).get(name) for base in group.__mro__]
-        texts = [field.description for field in owners if field is not None and field.description]
-        assert texts and texts[0].rstrip().endswith("."), f"{group.__name__}.{name}"
+        assert about(group, name).endswith("."), f"{group.__name__}.{name}"
     assert group.__doc__ and not group.__doc__.startswith(f"{group.__name__}(")
 
 

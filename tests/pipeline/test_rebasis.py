@@ -241,7 +241,7 @@ def test_planning_with_a_probe_uses_the_bases(tiny_config: Configure, tmp_path: 
     config = tiny_config(
         model=MODEL, rebasis=FULL, planner={"name": "loss", "merge_count": 1}, shared={"folder": None}
     )
-    plan = pipeline.plan_only(config, display=said)
+    plan, _ = pipeline.plan_only(config, display=said)
     assert [note for note in said.notes if note.startswith("rebasis: ")]
     assert plan.groups == pipeline.run(config, tmp_path / "run").plan.groups
 

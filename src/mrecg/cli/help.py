@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mrecg.config.fields import closed, words
+from mrecg.config.fields import about, closed, words
 from mrecg.config.paths import CONF, choices, files
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
@@ -34,12 +34,12 @@ EXAMPLES = {
         "mrecg evaluate path=model.onnx data=imagenet data.calibration_path=train data.evaluation_path=val",
     ),
 }
-FIRST = {"evaluate": ("run", "path", "allow_import")}
+FIRST = {"plan": ("pictures",), "evaluate": ("run", "path", "allow_import")}
 """Keys that stand above all others."""
 ONLY = {"evaluate": ("run", "path", "allow_import", "model", "data", "trainer", "seed", "name")}
 """Keys and groups that concern a command, where most do not."""
 WITHOUT = {
-    "quantize": ("run", "path"),
+    "quantize": ("run", "path", "pictures"),
     "plan": ("run", "path", "allow_import", "resume", "logger", "checkpoint", "finish"),
     "evaluate": (
         *("trainer.steps", "trainer.lr_factor", "trainer.steps_per", "trainer.batch_size", "trainer.chunk"),
@@ -182,7 +182,7 @@ def _keys(kind: Any, prefix: str, values: Mapping[str, Any], verb: str) -> list[
             lines += _keys(part.type, f"{key}.", values[part.name], verb)
             continue
         left = f"{key}={written(values[part.name])}"
-        lines.append(f"  {left:<40} {_set(part.type)}{_about(kind, part.name)}")
+        lines.append(f"  {left:<40} {_set(part.type)}{about(kind, part.name)}")
     return lines
 
 
@@ -230,10 +230,3 @@ def _sets(kind: Any, prefix: str) -> Iterator[tuple[str, list[str]]]:
             yield from _sets(part.type, f"{prefix}{part.name}.")
         elif (found := words(part.type)) and (len(found) > 1 or not closed(part.type)):
             yield f"{prefix}{part.name}", [written(word) for word in found]
-
-
-def _about(kind: type, name: str) -> str:
-    """The docstring of a field, in one line; pydantic leaves it with the class that declares the field."""
-    found = (getattr(base, "__pydantic_fields__", {}).get(name) for base in kind.__mro__)
-    texts = (field.description for field in found if field is not None and field.description)
-    return " ".join(next(texts, "").split())

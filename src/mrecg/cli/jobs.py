@@ -5,12 +5,14 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.text import Text
 
+from mrecg.cli.quick_start import started
 from mrecg.config.hydra_compose import from_hydra, mask_written
 from mrecg.config.schema import RunConfig
 from mrecg.errors import Interrupted, MrecgError
@@ -18,6 +20,13 @@ from mrecg.system.redaction import without_secrets
 from mrecg.track.terminal import Screen, results_console
 
 log = logging.getLogger(__name__)
+
+
+def _imported(config: RunConfig) -> None:
+    """End the start: what is large and used later is imported before garbage is collected again."""
+    if config.model.source in ("torchvision", "timm"):
+        import_module("torchvision")
+    started()
 
 
 def _sweeps() -> bool:
@@ -79,6 +88,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg.track.trackers import commands
 
     (folder / SUMMARY).unlink(missing_ok=True)  # of an attempt that failed
+    _imported(config)
     display = Screen(f"{_title(folder)}: {config.name}")
     during = Whereabouts(display)
     log.info("%s begins in %s", config.name, folder)
@@ -134,16 +144,15 @@ def plan(tree: DictConfig) -> None:
     from mrecg.pipeline import run as pipeline
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
-    from mrecg.report import plan_figure
     from mrecg.runs.layout import PLAN
 
     folder = _folder()
     mask_written(folder)
     config = from_hydra(tree)
+    _imported(config)
     with computing_as(config):
-        made = pipeline.plan_only(config, display=Screen(""))
+        made, cost = pipeline.plan_only(config, display=Screen(""))
     write_json(folder / PLAN, made.as_dict())
-    pictures = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
     console = results_console()
     console.print(PlanView(made, title=config.name), highlight=False)
     if made.criteria:
@@ -154,7 +163,12 @@ def plan(tree: DictConfig) -> None:
     for note in filter(None, (made.note, *made.graph_notes)):
         console.print(f"{note}\n", highlight=False, markup=False)
     console.print(PlanReasons(made, config.planner), highlight=False)
-    left = [f"plan: {_short(folder / PLAN)}", *(f"picture: {_short(path)}" for path in pictures)]
+    left = [f"{cost}", f"plan: {_short(folder / PLAN)}"]
+    if config.pictures:
+        from mrecg.report import plan_figure  # not before: matplotlib is large
+
+        drawn = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
+        left += [f"picture: {_short(path)}" for path in drawn]
     console.print("\n".join(left), soft_wrap=True, highlight=False)
 
 
@@ -167,6 +181,7 @@ def evaluate(tree: DictConfig) -> None:
 
     mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
+    _imported(config)
     with computing_as(config):
         what, found = evaluate.evaluate(config, display=Screen(""))
     line = f"{what}: top-1 {percent(found.top1)}, top-5 {percent(found.top5)} on {found.images} images"

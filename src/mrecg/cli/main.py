@@ -38,9 +38,12 @@ Verb = Callable[[Sequence[str]], int | None]
 
 def _hydra(name: str) -> Verb:
     def verb(arguments: Sequence[str]) -> None:
-        from mrecg.cli import quantize
+        from mrecg.cli.quick_start import starting
 
-        quantize.run(name, arguments)
+        with starting():
+            from mrecg.cli import quantize
+
+            quantize.run(name, arguments)
 
     return verb
 
@@ -77,7 +80,7 @@ def _doctor(arguments: Sequence[str]) -> None:
 
 VERBS: dict[str, tuple[Verb, str]] = {
     "quantize": (_hydra("quantize"), "plan, calibrate, reconstruct, evaluate, save and report; -m sweeps"),
-    "plan": (_hydra("plan"), "capacities and merges, drawn in the terminal; plan.json, plan.png, plan.svg"),
+    "plan": (_hydra("plan"), "capacities, merges and what a run costs, in the terminal and as plan.json"),
     "evaluate": (
         _hydra("evaluate"),
         "accuracy of the FP model, of a saved run (run=FOLDER), of a file (path=FILE)",

@@ -50,7 +50,7 @@ class PlanView:
 
     def _units(self, criterion: Criterion | None, width: int) -> Iterator[Text]:
         plan = self.plan
-        name = min(NAME, max(map(len, plan.units)))
+        name = min(NAME, max(len("unit"), *map(len, plan.units)))
         room = max(8, min(WIDEST_BAR, width - 1 - name - 24))
         scale = Scale(criterion.capacities) if criterion else None
         marks = [(mark, len(group) > 1) for group in plan.groups for mark in brackets(len(group))]
@@ -156,7 +156,7 @@ def _what(plan: Plan) -> str:
     how = f"{plan.granularity} by {plan.planner}" if plan.planner else plan.granularity
     pairs = len(plan.merges)
     merged = f"{plural(pairs, 'pair')} merged" if pairs else "nothing merged"
-    return f"{len(plan.units)} units in {len(plan.groups)} groups, {how}: {merged}"
+    return f"{plural(len(plan.units), 'unit')} in {plural(len(plan.groups), 'group')}, {how}: {merged}"
 
 
 def _row(cells: tuple[str, str, str, str, str], name: int, room: int, style: str) -> Text:

@@ -69,8 +69,15 @@ def _there_already(match: re.Match[str], text: str, overrides: Sequence[str]) ->
     return f"{word}: {key} is there already; write {word.lstrip('+')}, without +"
 
 
+LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+"""Launchers of other packages that ours are made of, and the extra that installs each."""
+
+
 def _not_found(match: re.Match[str], text: str, overrides: Sequence[str]) -> str:
     group, _, name = match[1].rpartition("/")
+    if group == "hydra/launcher" and name in LAUNCHERS:
+        asked = next((word for word in overrides if word.startswith(f"{group}=")), f"{group}={name}")
+        return f"{asked}: its package is not installed; pip install 'mrecg[{LAUNCHERS[name]}]'"
     if group in OTHERS and name in OTHERS[group]:  # there, but its package cannot be loaded
         try:
             OTHERS[group].get(name)

@@ -1,7 +1,12 @@
 """What the schema says of a key besides its default: its closed set, and whether it is a number."""
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from inspect import getsource
+from itertools import pairwise
+from textwrap import dedent
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -82,6 +87,38 @@ def closed(kind: Any) -> bool:
         Whether they are.
     """
     return all(get_origin(part) is Literal or part in (bool, type(None)) for part in alternatives(kind))
+
+
+def about(kind: type, name: str) -> str:
+    """Read the docstring of a field.
+
+    Args:
+        kind: A dataclass of the schema.
+        name: One of its fields, of its own or of a base class.
+
+    Returns:
+        The text in one line; empty where there is none.
+    """
+    texts = (_docstrings(base).get(name) for base in kind.__mro__ if is_dataclass(base))
+    return " ".join(next(filter(None, texts), "").split())
+
+
+@cache
+def _docstrings(kind: type) -> dict[str, str]:
+    """Docstrings of the fields that a class declares, read from its source: nothing but --help needs them."""
+    try:
+        (found,) = ast.parse(dedent(getsource(kind))).body
+    except (OSError, TypeError, SyntaxError, ValueError):  # a class without a file, for example of a notebook
+        return {}
+    return {
+        field.target.id: text.value.value
+        for field, text in pairwise(getattr(found, "body", ()))
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def stray_boolean(kind: Any, value: Any, key: str = "") -> tuple[str, bool] | None:

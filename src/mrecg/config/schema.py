@@ -221,6 +221,8 @@ class RunConfig:
     """For the verb evaluate: a saved run folder; null: the FP model, or path."""
     path: Path | None = None
     """For the verb evaluate: an exported file (.onnx, .pt2, or a run's quantized.safetensors)."""
+    pictures: bool = False
+    """For the command plan: draw plan.png and plan.svg, too, which takes longer than many a plan."""
     allow_import: bool = False
     """Whether a model or data set that a run folder or a file names by import path may be imported, which
     runs its code; what stands on the command line always may."""

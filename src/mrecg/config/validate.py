@@ -16,7 +16,7 @@ from mrecg.config.finishing import require_two
 from mrecg.config.inputs import DataConfig
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of, short
-from mrecg.methods.registry import METHODS
+from mrecg.methods.registry import METHODS, optimises
 from mrecg.system.redaction import conceal
 
 _ADAPTER = TypeAdapter(RunConfig)
@@ -212,7 +212,7 @@ def require_batch(config: RunConfig, images: int) -> None:
     Raises:
         ConfigError: There are too few.
     """
-    if config.trainer.batch_size > images:
+    if optimises(config.method) and config.trainer.batch_size > images:
         raise ConfigError(
             f"trainer.batch_size: {config.trainer.batch_size} is not right: a step takes each image once; "
             f"give at most data.calibration_images={images}"
@@ -250,15 +250,18 @@ def reach(path: str) -> None:
         path: ``package.module.name``.
 
     Raises:
-        ConfigError: There is no such package.
+        ConfigError: It is no such path, or there is no such package.
     """
-    package, dot, _ = path.partition(".")
-    if not dot or not package or _is_there(package):
+    *parts, name = path.split(".")
+    if not parts or not all(part.isidentifier() for part in (*parts, name)):
+        raise ConfigError(f"{path}: is no import path; give package.module.name, for example my_package.Net")
+    package = parts[0]
+    if is_there(package):
         return
     here = str(Path.cwd())
     sys.path.append(here)
     invalidate_caches()
-    if not _is_there(package):
+    if not is_there(package):
         sys.path.remove(here)
         raise ConfigError(
             f"{path}: cannot be imported: {package} is neither installed nor in the current folder; "
@@ -266,8 +269,11 @@ def reach(path: str) -> None:
         )
 
 
-def _is_there(package: str) -> bool:
+def is_there(package: str) -> bool:
+    """Return whether a package can be found; nothing is imported."""
     try:
+        if sys.modules.get(package, package) is None:
+            return False
         return package in sys.modules or find_spec(package) is not None
     except (ImportError, ValueError):
         return False

@@ -19,6 +19,7 @@ from mrecg.formats.lower import facts, lower, refused
 from mrecg.formats.onnx_writer import DOMAIN, Writer, type_for
 from mrecg.formats.runners import PROPERTY
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, layers_of
+from mrecg.version import __version__
 
 OPSETS = (18, 25)
 """Lowest and highest opset that can be asked for."""
@@ -110,7 +111,7 @@ def to_onnx(
             raise refused("onnx", name, error) from error
     assert program is not None
     made = Writer(program.model_proto, quantized.model, opset).write()
-    made.graph.name, made.producer_name = name, "mrecg"
+    made.graph.name, made.producer_name, made.producer_version = name, "mrecg", __version__
     helper.set_model_props(made, {PROPERTY: facts(quantized, name)})
     onnx.checker.check_model(made, full_check=True)
     return made

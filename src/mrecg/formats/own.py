@@ -5,6 +5,7 @@ import copy
 import torch
 
 from mrecg.config.schema import RunConfig
+from mrecg.config.validate import is_there
 from mrecg.errors import ConfigError
 from mrecg.formats.checkpoint import Quantized, dump, fill
 from mrecg.formats.lower import container
@@ -18,12 +19,13 @@ from mrecg.runs.layout import WEIGHTS
 
 def _refuse_onnx(quantized: Quantized, opset: int | None) -> None:
     onnx_runtime()
-    try:
-        from mrecg.formats import onnx_file
-    except ImportError as error:
-        raise ConfigError(
-            f"format=onnx: {error.name} is not installed; pip install 'mrecg[export]'"
-        ) from error
+    for package in ("onnx", "onnxscript"):  # torch's exporter needs the second one, and says so late
+        if not is_there(package):
+            raise ConfigError(
+                f"{package}: is not installed, and ONNX files need it; pip install 'mrecg[export]'"
+            )
+    from mrecg.formats import onnx_file
+
     lowest, highest = onnx_file.OPSETS
     if opset is not None and not lowest <= opset <= highest:
         raise ConfigError(f"opset: {opset} is not right; choose from {lowest} to {highest}")

@@ -14,6 +14,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from mrecg import report
 from mrecg.config.consent import Consent
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
@@ -24,7 +25,6 @@ from mrecg.models.preprocessing import resolve
 from mrecg.pipeline.shown import as_html, facts_of, unit_rows
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.events import FinishPoint, GroupResult, UnitResult
-from mrecg.report import only_a_warning, write_report
 from mrecg.runs.frames import pandas_module
 from mrecg.runs.identity import read_config
 from mrecg.runs.layout import (
@@ -140,8 +140,8 @@ class Result(Quantized):
         write_decisions(folder, self.decisions)
         write_weights(folder, self)
         write_json(folder / SUMMARY, self.summary)
-        with only_a_warning(folder):
-            write_report([folder], folder / PAGE)
+        with report.only_a_warning(folder):
+            report.write_report([folder], folder / PAGE)
         return folder
 
 

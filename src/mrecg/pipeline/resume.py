@@ -7,10 +7,10 @@ all that decides it, so what is taken up again is what would have been computed.
 import shutil
 from pathlib import Path
 
+from mrecg import report
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.pipeline.result import write_yaml
-from mrecg.report import only_a_warning, write_report
 from mrecg.runs.identity import refuse_other
 from mrecg.runs.layout import CHECKPOINT, CONFIG, PAGE
 from mrecg.system.atomic_write import sweep_up
@@ -42,7 +42,7 @@ def finish(folder: Path, *, light: bool = False) -> None:
     Args:
         light: Whether the page is a small one.
     """
-    with only_a_warning(folder):
-        write_report([folder], folder / PAGE, light=light)
+    with report.only_a_warning(folder):
+        report.write_report([folder], folder / PAGE, light=light)
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     sweep_up(folder)

@@ -20,6 +20,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import outputs_of
+from mrecg.pipeline.cost import Cost, cost_of, cost_of_units
 from mrecg.pipeline.evaluation import Evaluations, decisions
 from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.new_images import NewImages
@@ -181,6 +182,7 @@ def quantize(
             block = probe_run.block_wise(network, config, sharing, plan)
             if block is not None:
                 trackers.block_wise(block)
+        display.note(str(cost_of(network, calibration, plan, config)))
         settings = Settings.of(config, merges=bool(plan.merged))
         if settings.judged and len(calibration) == 1:
             display.note(ONE_IMAGE)
@@ -245,18 +247,22 @@ def quantize(
     )
 
 
-def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
+def plan_only(config: RunConfig, *, display: Display | None = None) -> tuple[Plan, Cost]:
     """Plan without quantizing; images are read only where the planner needs a probe run.
 
     Args:
         display: Shows the probe's progress.
+
+    Returns:
+        The plan, and what a run with it would cost.
     """
     built = build(config.model, seed=config.seed)
     shape = built.preprocessing.input_shape
     if not measured(config):
         parts = units_of(built.model, config, shape)
         bits = policy(parts.graph.graph, config.bits).layers
-        return plan_units(parts.units, bits, config, None, parts.notes)
+        plan = plan_units(parts.units, bits, config, None, parts.notes)
+        return plan, cost_of_units(parts, plan, config, shape)
     device = computing.device_of(config)
     network = cut(built.model, config, shape).to(device)
     try:
@@ -270,4 +276,5 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     build_again = partial(cut, built.model, config, shape, rebasis=rebasis)
     with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
         calibrate(network, calibration, config, sharing)
-        return make_schedule(network, calibration, config, sharing, team, display=display)
+        plan = make_schedule(network, calibration, config, sharing, team, display=display)
+    return plan, cost_of(network, calibration, plan, config)

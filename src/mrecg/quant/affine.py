@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from mrecg.quant.kernels import activation
+from mrecg.quant import kernels
+from mrecg.quant.kernels.splitmix import ALL
 from mrecg.quant.kernels.switch import serving, triton_kernels
 
 UNBOUNDED = (float("-inf"), float("inf"))
@@ -124,7 +125,7 @@ class _LearnableFakeQuantize(torch.autograd.Function):
             if ctx.fused == "numba":
                 arrays = flat.detach().numpy(), out.numpy()
                 for piece, numbers in _pieces(flat.numel(), float(scale), settings):
-                    activation.quantize(*(array[piece] for array in arrays), **numbers)
+                    kernels.activation.quantize(*(array[piece] for array in arrays), **numbers)
             else:
                 triton_kernels().quantize(flat, out, **_arguments(scale, settings))
             return from_memory_order(out, x)
@@ -146,7 +147,7 @@ class _LearnableFakeQuantize(torch.autograd.Function):
             if ctx.fused == "numba":
                 arrays = flat.detach().numpy(), upstream.detach().numpy(), out.numpy()
                 learned = sum(
-                    activation.gradients(*(array[piece] for array in arrays), **numbers)
+                    kernels.activation.gradients(*(array[piece] for array in arrays), **numbers)
                     for piece, numbers in _pieces(flat.numel(), float(scale), settings)
                 )
                 grad_scale = scale.new_full(scale.shape, learned * factor)
@@ -190,7 +191,7 @@ def _arguments(scale: Tensor | float, settings: FakeQuant) -> dict[str, Any]:
         "grid": settings.grid,
         "bounds": settings.bounds,
         "key": key if isinstance(scale, Tensor) else as_number(key),
-        "threshold": draw.threshold if draw else activation.ALL,
+        "threshold": draw.threshold if draw else ALL,
     }
 
 

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from mrecg.quant import kernels
 from mrecg.quant.affine import as_number, from_memory_order, in_memory_order
-from mrecg.quant.kernels import activation
-from mrecg.quant.kernels.activation import ALL, FIRST, GOLDEN, SECOND
+from mrecg.quant.kernels.splitmix import ALL, FIRST, GOLDEN, SECOND
 from mrecg.quant.kernels.switch import serving, triton_kernels
 
 _WORD = 1 << 64
@@ -152,7 +152,7 @@ class Drop:
         if fused == "numba":
             arrays = one.numpy(), other.numpy(), out.numpy()
             for piece, key in draw.pieces(out.numel()):
-                activation.mix(*(array[piece] for array in arrays), key=key, threshold=draw.threshold)
+                kernels.activation.mix(*(array[piece] for array in arrays), key=key, threshold=draw.threshold)
         else:
             triton_kernels().mix(one, other, out, key=draw.key, threshold=draw.threshold)
         return from_memory_order(out, kept)

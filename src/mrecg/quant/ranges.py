@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mrecg.quant import kernels
 from mrecg.quant.affine import dequantize, quantize
-from mrecg.quant.kernels import ranges as kernels
 from mrecg.quant.kernels.switch import serves
 
 EXACT_POINTS = 512
@@ -67,7 +67,7 @@ def extremes(values: Tensor) -> tuple[Tensor, Tensor]:
         Smallest value or 0 and largest value or 0, each of shape (C,); NaN where a row has a NaN.
     """
     if serves(values) and values.numel():
-        low, high = map(torch.from_numpy, kernels.extremes(_array(values)))
+        low, high = map(torch.from_numpy, kernels.ranges.extremes(_array(values)))
     else:
         low, high = values.amin(1), values.amax(1)
     return low.clamp(max=0), high.clamp(min=0)
@@ -104,7 +104,7 @@ def histogram(values: Tensor, low: Tensor, high: Tensor, *, bins: int) -> tuple[
     """
     if serves(values, low, high) and values.numel():
         sums, counts = map(
-            torch.from_numpy, kernels.histogram(_array(values), _array(low), _array(high), bins)
+            torch.from_numpy, kernels.ranges.histogram(_array(values), _array(low), _array(high), bins)
         )
         return sums, counts
     width = ((high - low) / bins).clamp(min=_least(values.dtype)).unsqueeze(1)
@@ -203,7 +203,7 @@ def search(
     empty = (low == 0) & (high == 0)
     if serves(summary.points, summary.counts, low, high):
         arrays = map(_array, (summary.points, summary.counts, low, high, shrink))
-        found = kernels.search(*arrays, top=top, norm=norm, symmetric=symmetric)
+        found = kernels.ranges.search(*arrays, top=top, norm=norm, symmetric=symmetric)
         return _positive(torch.from_numpy(found[0]), empty), torch.from_numpy(found[1])
     summary, exponent = _of_usual_size(summary)
     low, high = summary.low, summary.high

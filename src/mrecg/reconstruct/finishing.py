@@ -17,13 +17,11 @@ from mrecg.quant.modules import layers_of, quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
 from mrecg.reconstruct.events import Check, FinishPoint, Listener, Silent, UnitResult
-from mrecg.reconstruct.finishing_module import NetworkFinishing, points_of, tensor_of
-from mrecg.reconstruct.finishing_task import FinishTask
+from mrecg.reconstruct.finishing_task import FinishTask, points_of, tensor_of
 from mrecg.reconstruct.free_parameters import FreeParameters
 from mrecg.reconstruct.group_state import Finished, GroupRecord, restore, state_of
 from mrecg.reconstruct.held_out import divided
 from mrecg.reconstruct.job import deterministic
-from mrecg.reconstruct.lightning_fit import fit_in_chunks, quiet_lightning
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.rolling_cache import advance, deviation
 from mrecg.reconstruct.settings import Settings
@@ -119,9 +117,12 @@ class FinishJob:
         Returns:
             How it went, for all images.
         """
+        from mrecg.reconstruct.finishing_module import NetworkFinishing  # not before: Lightning is large
+        from mrecg.reconstruct.lightning_fit import fit_in_chunks
+
         config, settings, ranks = self.config, self.settings, shard.ranks
         learned, held_out = divided(shard.images, config.held_out, settings.seed)
-        with quantization(network.model), quiet_lightning(), deterministic():
+        with quantization(network.model), deterministic():
             task = FinishTask(
                 network=network,
                 images=images,

@@ -15,7 +15,7 @@ from mrecg.quant.drop import scramble
 from mrecg.reconstruct.augmentation import Augmentation
 from mrecg.reconstruct.batch_order import Order
 from mrecg.reconstruct.events import Check, FinishPoint
-from mrecg.reconstruct.finishing_task import FinishTask, squared_error
+from mrecg.reconstruct.finishing_task import FinishTask, points_of, squared_error, tensor_of
 from mrecg.reconstruct.free_parameters import FreeParameters
 from mrecg.reconstruct.group_state import Partial
 from mrecg.reconstruct.optimiser_state import learned_of, load_learned, load_optimizer, optimizer_state
@@ -216,25 +216,3 @@ class NetworkFinishing(L.LightningModule):
         """
         self._free.restore(self._kept)
         return self._best
-
-
-def tensor_of(points: Sequence[FinishPoint]) -> Tensor:
-    """Turn points of a curve into what a store keeps.
-
-    Returns:
-        Shape (N, 3): step, loss and held-out loss, NaN where there is none.
-    """
-    rows = [(p.step, *(math.nan if v is None else v for v in (p.loss, p.held_out))) for p in points]
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def points_of(rows: Tensor) -> list[FinishPoint]:
-    """Turn what `tensor_of` gave into points again."""
-    found: list[FinishPoint] = []
-    for step, loss, held_out in rows.tolist():
-        own = None if math.isnan(loss) else loss
-        if math.isnan(held_out):
-            found.append(FinishPoint(step=int(step), loss=own, held_out=None))
-        else:
-            found.append(Check(step=int(step), loss=own, held_out=held_out))
-    return found

@@ -1,6 +1,7 @@
 """What a network is finished by: images, targets and the loss."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from mrecg.quant.drop import scramble
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.augmentation import Augmentation
+from mrecg.reconstruct.events import Check, FinishPoint
 from mrecg.reconstruct.loss import prediction_difference
 from mrecg.reconstruct.ranks import Shard
 
@@ -111,3 +113,25 @@ class FinishTask:
 def squared_error(out: Tensor, target: Tensor) -> Tensor:
     """Sum of the squared differences."""
     return (out - target).square().sum()
+
+
+def tensor_of(points: Sequence[FinishPoint]) -> Tensor:
+    """Turn points of a curve into what a store keeps.
+
+    Returns:
+        Shape (N, 3): step, loss and held-out loss, NaN where there is none.
+    """
+    rows = [(p.step, *(math.nan if v is None else v for v in (p.loss, p.held_out))) for p in points]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def points_of(rows: Tensor) -> list[FinishPoint]:
+    """Turn what `tensor_of` gave into points again."""
+    found: list[FinishPoint] = []
+    for step, loss, held_out in rows.tolist():
+        own = None if math.isnan(loss) else loss
+        if math.isnan(held_out):
+            found.append(FinishPoint(step=int(step), loss=own, held_out=None))
+        else:
+            found.append(Check(step=int(step), loss=own, held_out=held_out))
+    return found

@@ -18,7 +18,6 @@ from mrecg.reconstruct.correction import BATCH
 from mrecg.reconstruct.events import GroupResult, Listener, UnitResult
 from mrecg.reconstruct.group_state import Finished
 from mrecg.reconstruct.held_out import divided
-from mrecg.reconstruct.lightning_fit import quiet_lightning
 from mrecg.reconstruct.merge_trials import HELD_OUT_SHARE, Trials
 from mrecg.reconstruct.ranks import Shard
 from mrecg.reconstruct.safe_merges import HeldOutJudge
@@ -108,7 +107,6 @@ class Job:
         ranks = shard.ranks
         with (
             Cache(self.settings.cache, images.device, sharers=ranks.world) as kept,
-            quiet_lightning(),
             deterministic(),
         ):
             context = Context(

@@ -1,23 +1,37 @@
-"""Run the steps of a group under Lightning."""
+"""Run the steps of a group under Lightning; imported only where steps are taken: Lightning is large."""
 
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import lightning as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
-from torch import nn
 from torch.utils.data import DataLoader
 
-from mrecg.methods.passes import Pass
-from mrecg.quant.modules import activations_of, layers_of, zero_points_of
 from mrecg.reconstruct.ranks import Ranks
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep one banner and one hint per fit off the screen; a reconstruction has dozens of short fits."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@_quiet()
 def fit_in_chunks(
     module: L.LightningModule, steps: range, chunk: int, device: torch.device, *, ranks: Ranks | None = None
 ) -> None:
@@ -93,50 +107,3 @@ class _Together(DDPStrategy):
 
     def barrier(self, *args: object, **kwargs: object) -> None:
         self._ranks.total(0)
-
-
-@contextmanager
-def learning(units: Sequence[nn.Module], pass_: Pass) -> Iterator[None]:
-    """Let gradients reach the activations' grids and the biases that are learned, and fix these at the end.
-
-    Args:
-        units: Quantized units.
-        pass_: Says what is learned.
-    """
-    scales = pass_.scales
-    biases: list[nn.Parameter] = []
-    if pass_.rounding is not None and pass_.rounding.bias_lr is not None:
-        owned = [layer.own_bias() for unit in units for layer in layers_of(unit)]
-        biases = [bias for bias in owned if bias is not None]
-    quantizers = [q for unit in units for q in activations_of(unit)] if scales else []
-    shifts = scales is not None and scales.zero_point_lr is not None
-    signed = [q for unit in units for q in zero_points_of(unit)] if shifts else []
-    learned = [*biases, *(quantizer.scale for quantizer in quantizers)]
-    for parameter in learned:
-        parameter.requires_grad_(True)
-    for quantizer in signed:
-        quantizer.zero_point.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter in learned:
-            parameter.requires_grad_(False)
-            parameter.grad = None
-        for quantizer in signed:
-            quantizer.settle_zero_point()
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep one banner and one hint a group off the screen; a reconstruction has dozens of short fits."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

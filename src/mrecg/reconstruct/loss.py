@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mrecg.quant import kernels
 from mrecg.quant.affine import from_memory_order, in_memory_order
-from mrecg.quant.kernels import loss
 from mrecg.quant.kernels.switch import serving, triton_kernels
 
 
@@ -23,7 +23,7 @@ class _FusedLoss(torch.autograd.Function):
         if fused == "triton":
             mean: Tensor = triton_kernels().squared(flat, wanted, grad, factor=2 / positions) / positions
             return mean.to(out.dtype)
-        total = loss.squared(flat.numpy(), wanted.numpy(), grad.numpy(), factor=2 / positions)
+        total = kernels.loss.squared(flat.numpy(), wanted.numpy(), grad.numpy(), factor=2 / positions)
         return out.new_tensor(total / positions)
 
     @staticmethod

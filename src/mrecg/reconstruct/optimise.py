@@ -2,7 +2,8 @@
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,16 +11,14 @@ from torch import nn
 
 from mrecg.errors import ConfigError, DivergenceError
 from mrecg.methods.passes import Pass
-from mrecg.quant.modules import quantization
+from mrecg.quant.modules import activations_of, layers_of, quantization, zero_points_of
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.fisher import fisher_weights
-from mrecg.reconstruct.group_module import GroupReconstruction
 from mrecg.reconstruct.group_state import Partial, agree, remembered, restore
 from mrecg.reconstruct.group_task import GroupTask
-from mrecg.reconstruct.lightning_fit import fit_in_chunks, learning
 from mrecg.reconstruct.loss_floor import loss_floor
 from mrecg.reconstruct.optimiser_state import Keeper, load_learned
 from mrecg.reconstruct.rolling_cache import GroupCache
@@ -152,7 +151,10 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
             "raise cache.budget_mb or set trainer.cuda_graphs=false"
         )
     partial = ranks.agreed(None if context.finished is None else context.finished.recall_partial(kept))
-    with learning(units, pass_):
+    from mrecg.reconstruct.group_module import GroupReconstruction  # not before: Lightning is large
+    from mrecg.reconstruct.lightning_fit import fit_in_chunks
+
+    with _learning(units, pass_):
         task = GroupTask(
             pass_=pass_,
             cache=cache,
@@ -178,6 +180,37 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
         module.harden()
     agree(units, ranks)
     return curve
+
+
+@contextmanager
+def _learning(units: Sequence[nn.Module], pass_: Pass) -> Iterator[None]:
+    """Let gradients reach the activations' grids and the biases that are learned, and fix these at the end.
+
+    Args:
+        units: Quantized units.
+        pass_: Says what is learned.
+    """
+    scales = pass_.scales
+    biases: list[nn.Parameter] = []
+    if pass_.rounding is not None and pass_.rounding.bias_lr is not None:
+        owned = [layer.own_bias() for unit in units for layer in layers_of(unit)]
+        biases = [bias for bias in owned if bias is not None]
+    quantizers = [q for unit in units for q in activations_of(unit)] if scales else []
+    shifts = scales is not None and scales.zero_point_lr is not None
+    signed = [q for unit in units for q in zero_points_of(unit)] if shifts else []
+    learned = [*biases, *(quantizer.scale for quantizer in quantizers)]
+    for parameter in learned:
+        parameter.requires_grad_(True)
+    for quantizer in signed:
+        quantizer.zero_point.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        for quantizer in signed:
+            quantizer.settle_zero_point()
 
 
 def check_bounds(name: str, curve: Sequence[CurvePoint], steps: int) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mrecg.quant import kernels
 from mrecg.quant.affine import in_memory_order
-from mrecg.quant.kernels import loss
 from mrecg.quant.kernels.switch import serves
 from mrecg.reconstruct.activation_cache import Cache, Grid, Store
 from mrecg.reconstruct.ranks import Ranks
@@ -78,7 +78,7 @@ def deviation(
     squared = norm = 0.0
     for q, f in zip(quantized.batches(batch), full.batches(batch), strict=True):
         if serves(q, f):
-            error, size = loss.deviation(in_memory_order(q).numpy(), in_memory_order(f).numpy())
+            error, size = kernels.loss.deviation(in_memory_order(q).numpy(), in_memory_order(f).numpy())
         else:
             error = float((q - f).square().sum(dtype=torch.float64))
             size = float(f.square().sum(dtype=torch.float64))

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mrecg.quant import kernels
 from mrecg.quant.affine import from_memory_order, in_memory_order
-from mrecg.quant.kernels import rounding as kernels
 from mrecg.quant.kernels.switch import serving, triton_kernels
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.rounding import (
@@ -77,7 +77,7 @@ class SoftRounding(nn.Module):
             tensors = self.alpha, self.offset, self.gain, self.weight
             fused = serving(self.alpha)
             if fused == "numba":
-                kernels.soften(*(t.detach().numpy() for t in tensors))
+                kernels.rounding.soften(*(t.detach().numpy() for t in tensors))
             elif fused == "triton":
                 triton_kernels().soften(*tensors)
             else:
@@ -136,7 +136,7 @@ class SoftRounding(nn.Module):
                 total = weight * triton_kernels().gradient(*tensors, regulariser=factor, beta=exponent)
                 return total.to(self.alpha.dtype) if regularised else None
             arrays = (t.detach().numpy() for t in tensors)
-            penalty = kernels.gradient(*arrays, regulariser=factor, beta=exponent)
+            penalty = kernels.rounding.gradient(*arrays, regulariser=factor, beta=exponent)
             return self.alpha.new_tensor(weight * penalty) if regularised else None
         slope = self.pull * self.gain
         if not regularised:

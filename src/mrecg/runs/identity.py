@@ -11,7 +11,9 @@ from mrecg.errors import ConfigError
 from mrecg.runs.layout import CHECKPOINT, CONFIG
 from mrecg.system.checked_read import read_regular, yaml_mapping
 
-_NO_MATTER = ("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "allow_import")
+_NO_MATTER = (
+    *("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "pictures", "allow_import"),
+)
 """Groups of the configuration that do not make another run."""
 _PLACE = ("device", "budget_mb", "folder")
 """Of the cache: where it lies, which changes no bit. A run that was out of memory may resume with less."""

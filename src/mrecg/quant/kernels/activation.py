@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrecg.quant.kernels.jit import CHUNK, chunks, divide, inline, kernel, part
+from mrecg.quant.kernels.splitmix import ALL, FIRST, GOLDEN, SECOND
 
 Floats = NDArray[np.float32]
-GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-"""The constants of SplitMix64 (Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, 2014)."""
 _GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
 _WORDS = CHUNK // 8
 _ONE, _NONE = np.float32(1), np.float32(0)
-ALL = 256
-"""The threshold below which every byte is."""
 
 
 @inline

@@ -15,7 +15,7 @@ import triton
 from torch import Tensor
 
 from mrecg.quant.kernels import gpu_kernels
-from mrecg.quant.kernels.activation import ALL
+from mrecg.quant.kernels.splitmix import ALL
 
 
 def quantize(

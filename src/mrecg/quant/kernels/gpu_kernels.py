@@ -8,7 +8,7 @@ plain ``/`` would be approximate.
 import triton
 import triton.language as tl
 
-from mrecg.quant.kernels.activation import FIRST, GOLDEN, SECOND
+from mrecg.quant.kernels.splitmix import FIRST, GOLDEN, SECOND
 
 BLOCK = 1024
 """Elements of a program, which are summed before a partial sum is written."""
