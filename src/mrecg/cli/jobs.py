@@ -129,7 +129,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
 
 def plan(tree: DictConfig) -> None:
     """Print the plan, and leave plan.json and a picture in two formats."""
-    from mrecg.cli.plan_table import plan_tables
+    from mrecg.cli.plan_table import bits_table, plan_tables
     from mrecg.cli.plan_view import PlanReasons, PlanView
     from mrecg.pipeline import run as pipeline
     from mrecg.pipeline.result import write_json
@@ -150,6 +150,10 @@ def plan(tree: DictConfig) -> None:
         console.print(Text.assemble("\n", ("All criteria", "bold"), ": capacity, and Δ to the next unit\n"))
     for table in plan_tables(made, width=console.width):
         console.print(table)
+        console.print()
+    if made.layer_bits:
+        console.print(Text.assemble(("Bits", "bold"), " of each layer's weights, and of what it reads\n"))
+        console.print(bits_table(made))
         console.print()
     for note in filter(None, (made.note, *made.graph_notes)):
         console.print(f"{note}\n", highlight=False, markup=False)

@@ -4,11 +4,12 @@ No other file holds a default.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mrecg.config import bit_keys
 from mrecg.config.finishing import FinishConfig
 from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
 from mrecg.config.merging import PlannerConfig
@@ -47,6 +48,31 @@ class BitsConfig:
     """Whether weight grids are centred on zero."""
     per_tensor_weights: bool = False
     """Whether a whole weight has one scale and zero point, instead of one an output channel."""
+    layers: dict[str, int] = Field(default_factory=dict)
+    """Weight bits by pattern, for example {features.0: 8, kind:depthwise: 4}: the name of a layer or of a
+    module around it, with * and ? for any letters, or a kind (conv, linear, depthwise, grouped, pointwise,
+    first, last). Of several that match a layer the last counts."""
+    activations: dict[str, int] = Field(default_factory=dict)
+    """Bits of what a layer reads, by the same patterns. A value that several layers read has one width: the
+    fewest bits that were asked for by a pattern. The image has bits.input."""
+    exclude: tuple[str, ...] = ()
+    """Layers that stay in full precision, with what they alone read, by the same patterns; they count before
+    bits.layers and bits.activations."""
+
+    @field_validator("layers", "activations", mode="before")
+    @classmethod
+    def _by_pattern(cls, value: Any) -> Any:
+        return bit_keys.by_pattern(value)
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _patterns(cls, value: Any) -> Any:
+        return bit_keys.patterns(value)
+
+    @property
+    def patterned(self) -> bool:
+        """Whether some layers have widths of their own."""
+        return bool(self.layers or self.activations or self.exclude)
 
     @field_validator("weight", "activation", "boundary", "input")
     @classmethod

@@ -266,7 +266,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     shape = built.preprocessing.input_shape
     if not measured(config):
         parts = units_of(built.model, config, shape)
-        bits = policy(parts.graph.graph, config.bits).layers
+        bits = policy(parts.graph.graph, config.bits)
         return plan_units(parts.units, bits, config, None, parts.notes)
     device = computing.device_of(config)
     network = cut(built.model, config, shape).to(device)

@@ -210,6 +210,8 @@ def summarise(
     )
     # Without keys of what was not done, as before there was such a thing.
     extra: dict[str, Any] = {}
+    if plan.layer_bits:
+        extra["layer_bits"] = {name: asdict(bits) for name, bits in plan.layer_bits.items()}
     if measured.block is not None:
         extra["block_errors"] = tuple(measured.block)
     if measured.rebasis is not None:
