@@ -34,7 +34,7 @@ class BitsConfig:
     """Bit widths; 32 means not quantized."""
 
     weight: BitWidth = 2
-    """Bits of a weight (2 to 8, or 32)."""
+    """Bits of a weight (2 to 8, or 32); with bits.budget the fewest that a layer gets."""
     activation: BitWidth = 4
     """Bits of an activation (2 to 8, or 32)."""
     boundary: BitWidth | None = 8
@@ -58,6 +58,28 @@ class BitsConfig:
     exclude: tuple[str, ...] = ()
     """Layers that stay in full precision, with what they alone read, by the same patterns; they count before
     bits.layers and bits.activations."""
+
+    budget: float | str | None = None
+    """Average bits of a weight (3.5), or a size of the whole network (120kB): the width of each layer, at
+    least bits.weight, is then chosen by what quantizing it alone does to the predictions on held-out
+    calibration images. An average counts the layers that have bits.weight otherwise: not the first and last
+    with bits.boundary, nor what patterns name. null: no widths are chosen."""
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget(cls, value: Any) -> Any:
+        return None if value is None else bit_keys.budget(value)
+
+    @model_validator(mode="after")
+    def _weights_to_choose(self) -> "BitsConfig":
+        if self.budget is not None and self.weight == FLOAT_BITS:
+            raise ValueError("bits.budget: chooses bits of weights, which bits.weight=32 does not quantize")
+        if isinstance(self.budget, float) and self.budget < self.weight:
+            raise ValueError(
+                f"bits.budget: {self.budget:g} is less than bits.weight={self.weight}, the fewest bits of "
+                "a layer"
+            )
+        return self
 
     @field_validator("layers", "activations", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
+from mrecg.pipeline.bit_budget import with_widths
 from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.planning import (
     calibrate,
@@ -147,7 +148,6 @@ def quantize(
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         outputs = check_fit(network, calibration)
         network, rebasis, changed = rebased(network, calibration, config, display=display)
-        sharing = Reuse(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
         notes = (
@@ -162,7 +162,13 @@ def quantize(
     full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
-    again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
+    asked, build_again = config, partial(cut, model, input_shape=tuple(images.calibration.shape[1:]))
+    with clock("plan"):
+        network, config = with_widths(
+            network, calibration, config, partial(build_again, rebasis=rebasis), display=display
+        )
+        again = partial(build_again, config=config, rebasis=rebasis)
+        sharing = Reuse(config, network, calibration, own=own, say=display.note)
     with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
             calibrate(network, calibration, config, sharing, progress=advance)
@@ -211,6 +217,7 @@ def quantize(
                 weights=built.weights if built else None,
                 preprocessing=built.preprocessing if built else None,
                 notes=(*network.notes, *notes),
+                asked=asked,
             ),
             measured=Measured(
                 full=full,
@@ -223,7 +230,7 @@ def quantize(
                 block=block,
             ),
         ).as_dict(),
-        config=config,
+        config=asked,
         environment=machine.describe(device, config.trainer.devices),
         network=network,
         preprocessing=built.preprocessing if built else None,
@@ -264,7 +271,7 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
     """
     built = build(config.model, seed=config.seed)
     shape = built.preprocessing.input_shape
-    if not measured(config):
+    if not measured(config) and config.bits.budget is None:
         parts = units_of(built.model, config, shape)
         bits = policy(parts.graph.graph, config.bits)
         return plan_units(parts.units, bits, config, None, parts.notes)
@@ -275,10 +282,14 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         check_fit(network, calibration)
     except (ConfigError, DataError) as error:
-        raise type(error)(f"{error}; planner=modcap plans without images") from error
+        instead = "planner=modcap" if config.bits.budget is None else "without bits.budget, planner=modcap"
+        raise type(error)(f"{error}; {instead} plans without images") from error
     network, rebasis, _ = rebased(network, calibration, config, display=display)
+    build_again = partial(cut, built.model, input_shape=shape, rebasis=rebasis)
+    network, config = with_widths(network, calibration, config, build_again, display=display)
     sharing = Reuse(config, network, calibration, say=display.note if display else None)
-    build_again = partial(cut, built.model, config, shape, rebasis=rebasis)
-    with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
+    with Team(
+        partial(build_again, config=config), trainer=config.trainer, device=device, precision=config.precision
+    ) as team:
         calibrate(network, calibration, config, sharing)
         return make_schedule(network, calibration, config, sharing, team, display=display)

@@ -103,12 +103,14 @@ class Inputs:
         weights: Where the model's weights come from; None: given in Python.
         preprocessing: How the images were prepared; None: given in Python.
         notes: What a reader should know about the graph and the labels.
+        asked: The configuration before widths were chosen under a budget; None: as it is.
     """
 
     images: Images
     weights: Weights | None = None
     preprocessing: Preprocessing | None = None
     notes: Sequence[str] = ()
+    asked: RunConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +167,7 @@ def summarise(
         boundary_bits=config.bits.boundary,
         stem_output=config.bits.stem_output,
         method=config.method.name,
-        options=options_of(config),
+        options=options_of(inputs.asked or config),
         granularity=config.granularity.name,
         planner=plan.planner,
         merge_count=plan.merge_count,

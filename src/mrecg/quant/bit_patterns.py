@@ -1,7 +1,7 @@
 """Which layers a pattern of ``bits.layers``, ``bits.activations`` or ``bits.exclude`` means.
 
-A pattern is the name of a layer or of a module around it, with ``*``, ``?`` and ``[...]`` as in file names, or
-``kind:`` and one of `KINDS`.
+A pattern is the name of a layer or of a module around it, with ``*``, ``?`` and ``[...]`` as in file names,
+or ``kind:`` and one of `KINDS`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,8 +62,8 @@ def widths(key: str, given: Mapping[str, int], layers: Mapping[str, frozenset[st
         if pattern not in by.values():
             later = by[matching(key, pattern, layers)[0]]
             raise ConfigError(
-                f"{key}: {pattern!r} has no effect, because {later!r} matches the same layers and stands after "
-                "it; put it last, or leave it out"
+                f"{key}: {pattern!r} has no effect, because {later!r} matches the same layers and stands "
+                "after it; put it last, or leave it out"
             )
     return found
 
@@ -83,7 +83,8 @@ def excluded(bits: BitsConfig, layers: Mapping[str, frozenset[str]]) -> set[str]
         for pattern in given if found else ():
             if found.issuperset(matching(key, pattern, layers)):
                 raise ConfigError(
-                    f"{key}: {pattern!r} has no effect, because bits.exclude names the same layers; leave one out"
+                    f"{key}: {pattern!r} has no effect, because bits.exclude names the same layers; "
+                    "leave one out"
                 )
     return found
 

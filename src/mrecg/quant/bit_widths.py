@@ -30,11 +30,13 @@ class Policy:
         layers: Weight bits by module path; a path that is missing is not quantized.
         activations: Bits by the name of the node whose value is quantized, in the graph's order.
         reads: Bits of what a layer reads, 32 among them, by module path; empty where the policy was recorded.
+        readers: Module paths of the layers that read a quantized value, by the name of its node; likewise.
     """
 
     layers: dict[str, int]
     activations: dict[str, int]
     reads: dict[str, int] = field(default_factory=dict, compare=False)
+    readers: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
 
 def recorded(graph: fx.Graph, layers: Mapping[str, int], activations: Mapping[str, int]) -> Policy:
@@ -86,13 +88,15 @@ def policy(graph: fx.Graph, bits: BitsConfig) -> Policy:
     for pattern in bits.activations:
         if image.issuperset(matching("bits.activations", pattern, layer_kinds(found))):
             raise ConfigError(
-                f"bits.activations: {pattern!r} matches only layers that read the image; its bits are bits.input"
+                f"bits.activations: {pattern!r} matches only layers that read the image, whose bits are "
+                "bits.input"
             )
     read = {str(node.target): activations[point.node.name] for point in points for node in point.readers}
     return Policy(
         layers=_low(layers | own.layers),
         activations=_low(activations),
         reads={name: read.get(name, FLOAT_BITS) for name in layers},
+        readers={point.node.name: tuple(str(node.target) for node in point.readers) for point in points},
     )
 
 
