@@ -1,7 +1,7 @@
 """Low-bit post-training quantization of CNNs without the oscillation.
 
-``quantize``, ``plan``, ``evaluate``, ``load`` and ``export`` are the whole Python API; heavy imports happen
-on first use.
+``quantize``, ``plan``, ``sensitivity``, ``evaluate``, ``load`` and ``export`` are the whole Python API; heavy
+imports happen on first use.
 """
 
 from importlib import import_module
@@ -11,15 +11,28 @@ from mrecg.version import __version__
 
 if TYPE_CHECKING:
     from mrecg.api.functions import evaluate, export, load, plan, quantize
+    from mrecg.api.sensitivity import sensitivity
     from mrecg.formats.checkpoint import Quantized
     from mrecg.pipeline.result import Result
     from mrecg.planner.schedule import Plan
 
-__all__ = ["Plan", "Quantized", "Result", "__version__", "evaluate", "export", "load", "plan", "quantize"]
+__all__ = [
+    "Plan",
+    "Quantized",
+    "Result",
+    "__version__",
+    "evaluate",
+    "export",
+    "load",
+    "plan",
+    "quantize",
+    "sensitivity",
+]
 
 _HOMES = {
     "quantize": "mrecg.api.functions",
     "plan": "mrecg.api.functions",
+    "sensitivity": "mrecg.api.sensitivity",
     "evaluate": "mrecg.api.functions",
     "load": "mrecg.api.functions",
     "export": "mrecg.api.functions",

@@ -162,6 +162,30 @@ def plan(tree: DictConfig) -> None:
     console.print("\n".join(left), soft_wrap=True, highlight=False)
 
 
+def sensitivity(tree: DictConfig) -> None:
+    """Print what quantizing each unit and layer alone does, and leave it as files and a picture."""
+    from mrecg.cli.sensitivity_view import SensitivityView
+    from mrecg.pipeline import sensitivity as stage
+    from mrecg.reconstruct.computing import computing_as
+    from mrecg.report import sensitivity_figure
+    from mrecg.runs.layout import SENSITIVITY, SENSITIVITY_TABLE
+    from mrecg.track.trackers import commands, log_sensitivity
+
+    folder = _folder()
+    mask_written(folder)
+    config = from_hydra(tree)
+    with computing_as(config):
+        found = stage.run(config, display=Screen(""))
+    found.write(folder)
+    pictures = [sensitivity_figure(found, folder / f"sensitivity.{ending}") for ending in ("png", "svg")]
+    log_sensitivity(config, folder, found)
+    console = results_console()
+    console.print(SensitivityView(found), highlight=False)
+    left = [f"sensitivities: {_short(folder / name)}" for name in (SENSITIVITY, SENSITIVITY_TABLE)]
+    left += [f"picture: {_short(path)}" for path in pictures] + commands(_short(folder))
+    console.print("\n".join(left), soft_wrap=True, highlight=False, markup=False)
+
+
 def evaluate(tree: DictConfig) -> None:
     """Print the accuracy of the FP model or of a saved run."""
     from mrecg.pipeline import evaluate

@@ -78,6 +78,7 @@ def _doctor(arguments: Sequence[str]) -> None:
 VERBS: dict[str, tuple[Verb, str]] = {
     "quantize": (_hydra("quantize"), "plan, calibrate, reconstruct, evaluate, save and report; -m sweeps"),
     "plan": (_hydra("plan"), "capacities and merges, drawn in the terminal; plan.json, plan.png, plan.svg"),
+    "sensitivity": (_hydra("sensitivity"), "which units and layers lose most when quantized alone"),
     "evaluate": (
         _hydra("evaluate"),
         "accuracy of the FP model, of a saved run (run=FOLDER), of a file (path=FILE)",

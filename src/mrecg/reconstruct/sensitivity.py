@@ -1,6 +1,5 @@
 """How much the network's prediction suffers when one layer or unit is quantized and all else is not."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from mrecg.config.schema import CalibrationConfig
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, activations_of, quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.held_out import output_difference
+from mrecg.runs.sensitivity import Sensitive
 
 Measure = Callable[[], "Harm"]
 """Measures a unit with what is quantized in it at the moment, and all else in full precision."""
@@ -24,35 +24,11 @@ class Harm:
     Attributes:
         kl: Kullback-Leibler divergence of the class probabilities from those in full precision, mean over the
             images, nats; for outputs that are no logits their relative error.
-        error: Relative error of the last feature map, which enters the last unit; NaN for the last unit.
+        error: Relative error of the last feature map, which enters the last unit; None for the last unit.
     """
 
     kl: float
-    error: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sensitive:
-    """A layer or a unit, quantized alone.
-
-    Attributes:
-        of: ``unit`` or ``layer``.
-        name: Its name.
-        unit: Name of the unit that it is in.
-        quantized: ``weights``, or ``activations``: of a layer the value that it reads, of a unit all that it
-            makes.
-        bits: Fewest bits of what was quantized.
-        parameters: Number of weights; 0 for activations.
-        harm: What that does.
-    """
-
-    of: str
-    name: str
-    unit: str
-    quantized: str
-    bits: int
-    parameters: int
-    harm: Harm
+    error: float | None
 
 
 @torch.no_grad()
@@ -152,7 +128,7 @@ def _walk(network: QuantizedNetwork, images: Tensor, batch: int) -> Iterator[tup
 
         def measure(index: int = index, low: nn.Module = low, x: Tensor = x) -> Harm:
             if index == len(full) - 1:
-                return Harm(kl=output_difference(passed([low], x), logits), error=math.nan)
+                return Harm(kl=output_difference(passed([low], x), logits), error=None)
             out = passed([low, *full[index + 1 : -1]], x)
             off = (out - last).double().square().sum() / last.double().square().sum().clamp_min(1e-30)
             return Harm(kl=output_difference(passed(full[-1:], out), logits), error=float(off))
@@ -193,7 +169,8 @@ def _row(of: str, name: str, unit: str, what: str, *, parts: Sequence[nn.Module]
         quantized=what,
         bits=min(part.bits for part in parts if isinstance(part, QuantizedLayer | ActivationQuantizer)),
         parameters=sum(part.reference.numel() for part in parts if isinstance(part, QuantizedLayer)),
-        harm=harm,
+        kl=harm.kl,
+        error=harm.error,
     )
 
 

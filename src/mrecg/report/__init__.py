@@ -1,6 +1,7 @@
 """Reports: tables, figures and the page, from run folders alone."""
 
 from mrecg.report.attempt import only_a_warning
+from mrecg.report.figures.sensitivity import sensitivity_figure
 from mrecg.report.figures.single import oscillation_figure, plan_figure
 from mrecg.report.page.write import write_report
 from mrecg.report.tables import comparison_rows
@@ -17,6 +18,7 @@ __all__ = [
     "only_a_warning",
     "oscillation_figure",
     "plan_figure",
+    "sensitivity_figure",
     "terminal_table",
     "write_report",
 ]
