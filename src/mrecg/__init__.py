@@ -1,7 +1,7 @@
 """Low-bit post-training quantization of CNNs without the oscillation.
 
-``quantize``, ``resume``, ``plan``, ``evaluate``, ``load``, ``export`` and ``read_runs`` are the whole Python
-API; heavy imports happen on first use.
+``quantize``, ``resume``, ``plan``, ``sensitivity``, ``evaluate``, ``load``, ``export`` and ``read_runs`` are
+the whole Python API; heavy imports happen on first use.
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ from mrecg.version import __version__
 if TYPE_CHECKING:
     from mrecg.api.functions import evaluate, export, load, plan, quantize
     from mrecg.api.resuming import resume
+    from mrecg.api.sensitivity import sensitivity
     from mrecg.formats.checkpoint import Quantized
     from mrecg.pipeline.result import Result
     from mrecg.planner.schedule import Plan
@@ -31,11 +32,13 @@ __all__ = [
     "quantize",
     "read_runs",
     "resume",
+    "sensitivity",
 ]
 
 _HOMES = {
     "quantize": "mrecg.api.functions",
     "plan": "mrecg.api.functions",
+    "sensitivity": "mrecg.api.sensitivity",
     "evaluate": "mrecg.api.functions",
     "load": "mrecg.api.functions",
     "export": "mrecg.api.functions",

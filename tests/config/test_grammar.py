@@ -51,3 +51,21 @@ def test_flags_come_first_wherever_they_were_typed(tmp_path_factory: pytest.Temp
 )
 def test_a_folder_may_be_typed_as_it_is_called(word: str, becomes: str) -> None:
     assert in_order([word]) == [becomes]
+
+
+@pytest.mark.parametrize(
+    ("typed", "layers"),
+    [
+        ("{kind:depthwise: 8, features.0: 4}", {"kind:depthwise": 8, "features.0": 4}),
+        (r"{kind\:depthwise: 8}", {"kind:depthwise": 8}),
+        ("{'features.0': 8, \"*.conv\": 3}", {"features.0": 8, "*.conv": 3}),
+        ("{features.[12].*: 4}", {"features.[12].*": 4}),
+        ("{}", {}),
+    ],
+)
+def test_patterns_are_typed_as_they_are(typed: str, layers: dict[str, int]) -> None:
+    for key in ("bits.layers", "bits.activations"):
+        (word,) = in_order([f"{key}={typed}"])
+        assert OverridesParser.create().parse_override(word).value() == layers
+    (word,) = in_order([f"bits.layers={typed},{{a: 2}}"])
+    assert OverridesParser.create().parse_override(word).is_sweep_override()

@@ -191,7 +191,7 @@ def plan(
     }
     config = config_with(values, overrides, plan)
     network = planning.cut(model, config, config.model.input_shape)
-    return planning.plan_units(network.units, network.policy.layers, config, None, network.notes)
+    return planning.plan_units(network.units, network.policy, config, None, network.notes)
 
 
 @computing.keeping_draws()

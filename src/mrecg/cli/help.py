@@ -28,23 +28,33 @@ EXAMPLES = {
         "mrecg plan model=resnet50 planner=published",
         "mrecg plan planner=loss trainer=quick                 # by the loss of a probe run",
     ),
+    "sensitivity": (
+        "mrecg sensitivity                                     # the embedded model at W2A4",
+        "mrecg sensitivity model=resnet18 bits=w4a4 data=imagenet data.calibration_path=train",
+    ),
     "evaluate": (
         "mrecg evaluate                                        # the FP model",
         "mrecg evaluate run=outputs/2026-01-31/12-00-00-mine   # a saved quantized one",
         "mrecg evaluate path=model.onnx data=imagenet data.calibration_path=train data.evaluation_path=val",
     ),
 }
+_MEASURING = ("model", "data", "bits", "calibration", "rebasis", "trainer", "seed", "name", "logger")
 FIRST = {"plan": ("pictures",), "evaluate": ("run", "path", "allow_import")}
 """Keys that stand above all others."""
-ONLY = {"evaluate": ("run", "path", "allow_import", "model", "data", "trainer", "seed", "name")}
+ONLY = {
+    "sensitivity": _MEASURING,
+    "evaluate": ("run", "path", "allow_import", "model", "data", "trainer", "seed", "name"),
+}
 """Keys and groups that concern a command, where most do not."""
+_OPTIMISING = (
+    *("trainer.steps", "trainer.lr_factor", "trainer.steps_per", "trainer.batch_size", "trainer.chunk"),
+    *("trainer.log_every", "trainer.devices", "trainer.cuda_graphs"),
+)
 WITHOUT = {
     "quantize": ("run", "path", "pictures"),
     "plan": ("run", "path", "allow_import", "resume", "logger", "checkpoint", "finish"),
-    "evaluate": (
-        *("trainer.steps", "trainer.lr_factor", "trainer.steps_per", "trainer.batch_size", "trainer.chunk"),
-        *("trainer.log_every", "trainer.devices", "trainer.cuda_graphs"),
-    ),
+    "sensitivity": (*_OPTIMISING, "bits.budget"),
+    "evaluate": _OPTIMISING,
 }
 """Keys and groups that do not."""
 LOSSES = (
@@ -101,12 +111,12 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     first = "[RUN or FILE] " if verb == "evaluate" else ""
     lines = [f"usage: mrecg {verb} {first}[GROUP=CHOICE] [KEY=VALUE] [-m]", "", "Groups (GROUP=CHOICE):"]
     for group in _groups(own):
-        if _concerns(verb, group) and (verb != "evaluate" or group in ONLY[verb]):
+        if _concerns(verb, group) and (verb not in ONLY or group in ONLY[verb]):
             lines.append(f"  {group:<14} {', '.join(choices(group, own))}")
     lines += [f"  mrecg {verb} --help trainer=fast shows what a choice sets.", ""]
     lines.append("Keys (KEY=VALUE), with their defaults and, in brackets, their choices:")
     lines += _keys(RunConfig, "", _defaults(), verb)
-    if verb != "evaluate":
+    if verb not in ONLY:
         for name in METHODS:
             kind = METHODS.get(name).settings
             lines += ["", f"  with method={name}:", *_keys(kind, "method.", plain(kind()), verb)]

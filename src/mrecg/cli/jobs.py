@@ -139,7 +139,7 @@ def _quantize(config: RunConfig, folder: Path) -> None:
 
 def plan(tree: DictConfig) -> None:
     """Print the plan, and leave plan.json and a picture in two formats."""
-    from mrecg.cli.plan_table import plan_tables
+    from mrecg.cli.plan_table import bits_table, plan_tables
     from mrecg.cli.plan_view import PlanReasons, PlanView
     from mrecg.pipeline import run as pipeline
     from mrecg.pipeline.result import write_json
@@ -160,6 +160,10 @@ def plan(tree: DictConfig) -> None:
     for table in plan_tables(made, width=console.width):
         console.print(table)
         console.print()
+    if made.layer_bits:
+        console.print(Text.assemble(("Bits", "bold"), " of each layer's weights, and of what it reads\n"))
+        console.print(bits_table(made))
+        console.print()
     for note in filter(None, (made.note, *made.graph_notes)):
         console.print(f"{note}\n", highlight=False, markup=False)
     console.print(PlanReasons(made, config.planner), highlight=False)
@@ -170,6 +174,30 @@ def plan(tree: DictConfig) -> None:
         drawn = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
         left += [f"picture: {_short(path)}" for path in drawn]
     console.print("\n".join(left), soft_wrap=True, highlight=False)
+
+
+def sensitivity(tree: DictConfig) -> None:
+    """Print what quantizing each unit and layer alone does, and leave it as files and a picture."""
+    from mrecg.cli.sensitivity_view import SensitivityView
+    from mrecg.pipeline import sensitivity as stage
+    from mrecg.reconstruct.computing import computing_as
+    from mrecg.report import sensitivity_figure
+    from mrecg.runs.layout import SENSITIVITY, SENSITIVITY_TABLE
+    from mrecg.track.trackers import commands, log_sensitivity
+
+    folder = _folder()
+    mask_written(folder)
+    config = from_hydra(tree)
+    with computing_as(config):
+        found = stage.run(config, display=Screen(""))
+    found.write(folder)
+    pictures = [sensitivity_figure(found, folder / f"sensitivity.{ending}") for ending in ("png", "svg")]
+    log_sensitivity(config, folder, found)
+    console = results_console()
+    console.print(SensitivityView(found), highlight=False)
+    left = [f"sensitivities: {_short(folder / name)}" for name in (SENSITIVITY, SENSITIVITY_TABLE)]
+    left += [f"picture: {_short(path)}" for path in pictures] + commands(_short(folder))
+    console.print("\n".join(left), soft_wrap=True, highlight=False, markup=False)
 
 
 def evaluate(tree: DictConfig) -> None:

@@ -81,6 +81,7 @@ def _doctor(arguments: Sequence[str]) -> None:
 VERBS: dict[str, tuple[Verb, str]] = {
     "quantize": (_hydra("quantize"), "plan, calibrate, reconstruct, evaluate, save and report; -m sweeps"),
     "plan": (_hydra("plan"), "capacities, merges and what a run costs, in the terminal and as plan.json"),
+    "sensitivity": (_hydra("sensitivity"), "which units and layers lose most when quantized alone"),
     "evaluate": (
         _hydra("evaluate"),
         "accuracy of the FP model, of a saved run (run=FOLDER), of a file (path=FILE)",

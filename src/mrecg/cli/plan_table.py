@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich import box
 from rich.table import Table
 
+from mrecg.config.schema import FLOAT_BITS
 from mrecg.planner.schedule import Plan
 from mrecg.runs.text import number
 from mrecg.track.terminal.words import brackets, shorten
@@ -52,6 +53,30 @@ def plan_tables(plan: Plan, *, width: int) -> Iterator[Table]:
             held = []
         held += block
     yield _table([*fixed, *held], marks)
+
+
+def bits_table(plan: Plan) -> Table:
+    """Lay out the bits of each layer, where patterns or a budget decide them.
+
+    Args:
+        plan: One that has them.
+    """
+    weights = {layer.name: layer.weights for unit in plan.facts for layer in unit.layers}
+    names = list(plan.layer_bits)
+    widths = list(plan.layer_bits.values())
+    return _table(
+        [
+            _Column("layer", [shorten(name, 2 * NAME) for name in names], right=False),
+            _Column("weights", [f"{weights.get(name, 0):,}" for name in names]),
+            _Column("bits", [_bits(width.weight) for width in widths]),
+            _Column("reads", [_bits(width.input) for width in widths]),
+        ],
+        [" "] * len(names),
+    )
+
+
+def _bits(width: int) -> str:
+    return "full" if width == FLOAT_BITS else str(width)
 
 
 def _capacities(plan: Plan) -> Iterator[list[_Column]]:

@@ -21,6 +21,9 @@ PATHS = (
 )
 """Keys of paths: what Hydra's grammar does not take is the name as it stands."""
 
+BY_PATTERN = ("bits.layers", "bits.activations")
+"""Keys of mappings from patterns, which hold what Hydra's grammar does not take in the key of a mapping."""
+
 
 def literal(text: str) -> str:
     """Write a text so that OmegaConf finds nothing to resolve in it.
@@ -91,6 +94,8 @@ def _as_it_stands(word: str) -> str:
     """Quote the name of a file or folder that was typed without Hydra's quotes, and needs them."""
     key, mark, value = word.partition("=")
     name = key.lstrip("+")
+    if name in BY_PATTERN:
+        return f"{key}{mark}{re.sub('[{][^{}]*[}]', _with_keys, value)}"
     if not mark or name not in PATHS:
         return word
     try:
@@ -99,6 +104,17 @@ def _as_it_stands(word: str) -> str:
         return f"{key}={hydra_quoted(value)}"
     whole = not found.is_sweep_override() and not isinstance(found.value(), list | dict)
     return word if whole or name not in FOLDERS else f"{key}={hydra_quoted(value)}"
+
+
+def _with_keys(found: re.Match[str]) -> str:
+    """Write a mapping so that Hydra takes its keys: without quotes, and with what it reads escaped."""
+    entries = [entry.rpartition(":") for entry in found[0][1:-1].split(",")]
+    keys = [re.sub(r"(?<!\\)[\[\]():=]", r"\\\g<0>", key.strip().strip("'\"")) for key, _, _ in entries]
+    return (
+        "{"
+        + ", ".join(f"{key}{mark}{value}" for key, (_, mark, value) in zip(keys, entries, strict=True))
+        + "}"
+    )
 
 
 def _refuse(message: str) -> NoReturn:

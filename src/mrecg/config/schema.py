@@ -4,11 +4,12 @@ No other file holds a default.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mrecg.config import bit_keys
 from mrecg.config.finishing import FinishConfig
 from mrecg.config.inputs import DataConfig, ModelConfig, PositiveInt
 from mrecg.config.merging import PlannerConfig
@@ -33,7 +34,7 @@ class BitsConfig:
     """Bit widths; 32 means not quantized."""
 
     weight: BitWidth = 2
-    """Bits of a weight (2 to 8, or 32)."""
+    """Bits of a weight (2 to 8, or 32); with bits.budget the fewest that a layer gets."""
     activation: BitWidth = 4
     """Bits of an activation (2 to 8, or 32)."""
     boundary: BitWidth | None = 8
@@ -47,6 +48,53 @@ class BitsConfig:
     """Whether weight grids are centred on zero."""
     per_tensor_weights: bool = False
     """Whether a whole weight has one scale and zero point, instead of one an output channel."""
+    layers: dict[str, int] = Field(default_factory=dict)
+    """Weight bits by pattern, for example {features.0: 8, kind:depthwise: 4}: the name of a layer or of a
+    module around it, with * and ? for any letters, or a kind (conv, linear, depthwise, grouped, pointwise,
+    first, last). Of several that match a layer the last counts."""
+    activations: dict[str, int] = Field(default_factory=dict)
+    """Bits of what a layer reads, by the same patterns. A value that several layers read has one width: the
+    fewest bits that were asked for by a pattern. The image has bits.input."""
+    exclude: tuple[str, ...] = ()
+    """Layers that stay in full precision, with what they alone read, by the same patterns; they count before
+    bits.layers and bits.activations."""
+
+    budget: float | str | None = None
+    """Average bits of a weight (3.5), or a size of the whole network (120kB): the width of each layer, at
+    least bits.weight, is then chosen by what quantizing it alone does to the predictions on held-out
+    calibration images. An average counts the layers that have bits.weight otherwise: not the first and last
+    with bits.boundary, nor what patterns name. null: no widths are chosen."""
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget(cls, value: Any) -> Any:
+        return None if value is None else bit_keys.budget(value)
+
+    @model_validator(mode="after")
+    def _weights_to_choose(self) -> "BitsConfig":
+        if self.budget is not None and self.weight == FLOAT_BITS:
+            raise ValueError("bits.budget: chooses bits of weights, which bits.weight=32 does not quantize")
+        if isinstance(self.budget, float) and self.budget < self.weight:
+            raise ValueError(
+                f"bits.budget: {self.budget:g} is less than bits.weight={self.weight}, the fewest bits of "
+                "a layer"
+            )
+        return self
+
+    @field_validator("layers", "activations", mode="before")
+    @classmethod
+    def _by_pattern(cls, value: Any) -> Any:
+        return bit_keys.by_pattern(value)
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _patterns(cls, value: Any) -> Any:
+        return bit_keys.patterns(value)
+
+    @property
+    def patterned(self) -> bool:
+        """Whether some layers have widths of their own."""
+        return bool(self.layers or self.activations or self.exclude)
 
     @field_validator("weight", "activation", "boundary", "input")
     @classmethod

@@ -8,18 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.config.merging import PlannerConfig
-from mrecg.config.schema import RunConfig
+from mrecg.config.schema import FLOAT_BITS, RunConfig
 from mrecg.errors import CheckpointError, DataError, MrecgError
 from mrecg.graph.basis import Rebasis, rebase
 from mrecg.graph.cut import Cut
 from mrecg.graph.cut import cut as cut_graph
 from mrecg.graph.partition import Unit
+from mrecg.graph.unquantized import said
 from mrecg.methods import optimises, passes_of
 from mrecg.models.construct import refuse_not_finite, statistics_of
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.reuse import Reuse
 from mrecg.planner.plan import Alone, Probe, make_plan, needs_alone, needs_probe
 from mrecg.planner.schedule import Plan
+from mrecg.planner.widths import LayerBits
+from mrecg.quant.bit_widths import Policy, left_out
 from mrecg.quant.layer_rows import LARGEST, Arrangement
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -68,11 +71,14 @@ def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] |
 
     Raises:
         CheckpointError: A weight is NaN or infinite, or a variance negative.
+        ConfigError: A pattern of bits matches nothing.
     """
     refuse_not_finite({**dict(model.named_parameters()), **statistics_of(model)}, "model")
     base = "layer" if config.granularity.name == "layer" else "block"
     limit = config.granularity.max_unit_layers
     parts = cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
+    if out := left_out(parts.graph.graph, config.bits):
+        parts = replace(parts, notes=(*parts.notes, *said(out)), unquantized=(*parts.unquantized, *out))
     refuse_not_finite(dict(parts.graph.named_parameters()), "model with BatchNorm folded into its layers")
     return parts
 
@@ -175,7 +181,7 @@ def make_schedule(
             if probe is None:
                 with (display or Quiet()).reconstruction("probe for the plan", lines=False) as progress:
                     probe = probe_run.run(network, images, config, sharing, team=team, listener=progress)
-    return plan_units(network.units, network.policy.layers, config, probe, network.notes)
+    return plan_units(network.units, network.policy, config, probe, network.notes)
 
 
 def moment_notes(network: QuantizedNetwork, config: RunConfig) -> list[str]:
@@ -231,7 +237,7 @@ def probed(config: RunConfig) -> bool:
 
 def plan_units(
     units: tuple[Unit, ...],
-    bits: dict[str, int],
+    bits: Policy,
     config: RunConfig,
     probe: Probe | Sequence[Alone] | None,
     notes: tuple[str, ...],
@@ -240,7 +246,7 @@ def plan_units(
 
     Args:
         units: The units in order.
-        bits: Weight bits by layer.
+        bits: The bits of everything that is quantized.
         config: Granularity, planner, and the trainer's steps and batch size.
         probe: Numbers of a plain run, or what quantizing each unit by itself does.
         notes: What is to be known about the units.
@@ -251,15 +257,33 @@ def plan_units(
     planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
     made = make_plan(
         [unit.facts for unit in units],
-        bits,
+        bits.layers,
         granularity=config.granularity,
         planner=planner,
         model=config.model.name,
         probe=probe,
         trainer=config.trainer,
     )
-    made = replace(made, graph_notes=notes)
+    made = replace(made, graph_notes=notes, layer_bits=layer_bits(bits, config))
     return replace(made, planner=config.planner.name, note=_idle_note(config)) if idle else made
+
+
+def layer_bits(bits: Policy, config: RunConfig) -> dict[str, LayerBits]:
+    """List the bits of each layer, where they do not follow from the usual keys.
+
+    Args:
+        bits: The bits of everything that is quantized.
+        config: The configured widths.
+
+    Returns:
+        By layer, in the network's order; empty where no pattern is given.
+    """
+    if not config.bits.patterned:
+        return {}
+    return {
+        name: LayerBits(weight=bits.layers.get(name, FLOAT_BITS), input=width)
+        for name, width in bits.reads.items()
+    }
 
 
 def _idle_note(config: RunConfig) -> str:

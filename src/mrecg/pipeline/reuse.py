@@ -214,6 +214,7 @@ def _base(config: RunConfig, network: QuantizedNetwork, images: Tensor) -> str:
     values = plain(config)
     decisive = {
         "bits": values["bits"],
+        "widths": [[*network.policy.layers.items()], [*network.policy.activations.items()]],
         "calibration": values["calibration"],
         "batch": config.data.batch_size,
         "device": images.device.type,

@@ -20,6 +20,7 @@ from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
 from mrecg.pipeline.accuracy import outputs_of
+from mrecg.pipeline.bit_budget import with_widths
 from mrecg.pipeline.cost import Cost, cost_of, cost_of_units
 from mrecg.pipeline.evaluation import Evaluations, decisions
 from mrecg.pipeline.finishing import FinishingStage
@@ -160,7 +161,6 @@ def quantize(
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         outputs = check_fit(network, calibration)
         network, rebasis, changed = rebased(network, calibration, config, display=display)
-        sharing = Reuse(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
         notes = (
@@ -172,7 +172,13 @@ def quantize(
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
     evaluations = Evaluations(images, lost=own is None, device=device, clock=clock, display=display)
     full = evaluations.full(nn.Sequential(*network.full))
-    again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
+    asked, build_again = config, partial(cut, model, input_shape=tuple(images.calibration.shape[1:]))
+    with clock("plan"):
+        network, config = with_widths(
+            network, calibration, config, partial(build_again, rebasis=rebasis), display=display
+        )
+        again = partial(build_again, config=config, rebasis=rebasis)
+        sharing = Reuse(config, network, calibration, own=own, say=display.note)
     with Team(again, trainer=config.trainer, device=device, precision=config.precision) as team:
         with clock("calibrate"), display.stage("calibrate", len(network.units)) as advance:
             calibrate(network, calibration, config, sharing, progress=advance)
@@ -223,6 +229,7 @@ def quantize(
                 weights=built.weights if built else None,
                 preprocessing=built.preprocessing if built else None,
                 notes=(*network.notes, *notes),
+                asked=asked,
             ),
             measured=Measured(
                 full=full,
@@ -236,7 +243,7 @@ def quantize(
                 new_images=new.errors,
             ),
         ).as_dict(),
-        config=config,
+        config=asked,
         environment=machine.describe(device, config.trainer.devices),
         network=network,
         preprocessing=built.preprocessing if built else None,
@@ -258,9 +265,9 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> tuple[Pla
     """
     built = build(config.model, seed=config.seed)
     shape = built.preprocessing.input_shape
-    if not measured(config):
+    if not measured(config) and config.bits.budget is None:
         parts = units_of(built.model, config, shape)
-        bits = policy(parts.graph.graph, config.bits).layers
+        bits = policy(parts.graph.graph, config.bits)
         plan = plan_units(parts.units, bits, config, None, parts.notes)
         return plan, cost_of_units(parts, plan, config, shape)
     device = computing.device_of(config)
@@ -270,11 +277,15 @@ def plan_only(config: RunConfig, *, display: Display | None = None) -> tuple[Pla
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
         check_fit(network, calibration)
     except (ConfigError, DataError) as error:
-        raise type(error)(f"{error}; planner=modcap plans without images") from error
+        instead = "planner=modcap" if config.bits.budget is None else "without bits.budget, planner=modcap"
+        raise type(error)(f"{error}; {instead} plans without images") from error
     network, rebasis, _ = rebased(network, calibration, config, display=display)
+    build_again = partial(cut, built.model, input_shape=shape, rebasis=rebasis)
+    network, config = with_widths(network, calibration, config, build_again, display=display)
     sharing = Reuse(config, network, calibration, say=display.note if display else None)
-    build_again = partial(cut, built.model, config, shape, rebasis=rebasis)
-    with Team(build_again, trainer=config.trainer, device=device, precision=config.precision) as team:
+    with Team(
+        partial(build_again, config=config), trainer=config.trainer, device=device, precision=config.precision
+    ) as team:
         calibrate(network, calibration, config, sharing)
         plan = make_schedule(network, calibration, config, sharing, team, display=display)
     return plan, cost_of(network, calibration, plan, config)

@@ -106,12 +106,14 @@ class Inputs:
         weights: Where the model's weights come from; None: given in Python.
         preprocessing: How the images were prepared; None: given in Python.
         notes: What a reader should know about the graph and the labels.
+        asked: The configuration before widths were chosen under a budget; None: as it is.
     """
 
     images: Images
     weights: Weights | None = None
     preprocessing: Preprocessing | None = None
     notes: Sequence[str] = ()
+    asked: RunConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +172,7 @@ def summarise(
         boundary_bits=config.bits.boundary,
         stem_output=config.bits.stem_output,
         method=config.method.name,
-        options=options_of(config),
+        options=options_of(inputs.asked or config),
         granularity=config.granularity.name,
         planner=plan.planner,
         merge_count=plan.merge_count,
@@ -221,6 +223,8 @@ def summarise(
             "fp": _finite(measured.full.metrics),
             "quantized": _finite(measured.quantized.metrics or {}),
         }
+    if plan.layer_bits:
+        extra["layer_bits"] = {name: asdict(bits) for name, bits in plan.layer_bits.items()}
     if measured.block is not None:
         extra["block_errors"] = tuple(measured.block)
     if measured.new_images:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from mrecg.errors import PlanError, one_of
 from mrecg.graph.unit_facts import UnitFacts
 from mrecg.planner.verdict import Verdict
+from mrecg.planner.widths import LayerBits
 
 LONGEST_NAME = 4
 """Units that a group's name spells out, at most."""
@@ -85,6 +86,7 @@ class Plan:
         facts: What each unit consists of, in order; empty in a plan that an earlier version wrote.
         verdicts: What held-out images said of each group that was planned; empty where they were not asked.
             ``groups`` and ``merges`` are what was made of it.
+        layer_bits: Bits by layer, where patterns or a budget decide them; else empty.
     """
 
     granularity: str
@@ -99,6 +101,7 @@ class Plan:
     graph_notes: tuple[str, ...] = ()
     facts: tuple[UnitFacts, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    layer_bits: Mapping[str, LayerBits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         validate(self.units, self.groups)

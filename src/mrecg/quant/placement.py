@@ -105,19 +105,22 @@ def reach(graph: fx.Graph) -> Reach:
     return Reach(layers, first, last, inputs, users, sources)
 
 
-def place(graph: fx.Graph, found: Reach, finer: frozenset[fx.Node] = frozenset()) -> list[Point]:
+def place(
+    graph: fx.Graph, found: Reach, asked: Mapping[fx.Node, tuple[int, bool]] | None = None
+) -> list[Point]:
     """Find the values that are quantized.
 
     Args:
         graph: A folded graph.
         found: From `reach`.
-        finer: Layers whose inputs have more bits than those of the others.
+        asked: How fine a grid each layer may read, as numbers that compare; None: all the same.
 
     Returns:
         One point for each grid that a weight layer's input stands on, in the graph's order. The image is
         among them where a layer reads it.
     """
     wanted: dict[fx.Node, list[fx.Node]] = {}
+    fine = asked or dict.fromkeys(found.layers, (0, False))
     for layer in found.layers:
         for value in found.inputs[layer]:
             if found.sources[value]:  # what is computed from parameters alone is not an activation
@@ -130,7 +133,9 @@ def place(graph: fx.Graph, found: Reach, finer: frozenset[fx.Node] = frozenset()
             continue
         given = grids[node]
         # A value that stands on a grid already is not rounded again, unless that grid is too fine.
-        if given is not None and (not finer.issuperset(points[given]) or finer.issuperset(wanted[node])):
+        if given is not None and min(map(fine.__getitem__, points[given])) <= min(
+            map(fine.__getitem__, wanted[node])
+        ):
             points[given] += wanted[node]
         else:
             points[node] = wanted[node]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mrecg.report.attempt import only_a_warning
+    from mrecg.report.figures.sensitivity import sensitivity_figure
     from mrecg.report.figures.single import oscillation_figure, plan_figure
     from mrecg.report.page.write import write_report
     from mrecg.report.tables import comparison_rows
@@ -21,6 +22,7 @@ __all__ = [
     "only_a_warning",
     "oscillation_figure",
     "plan_figure",
+    "sensitivity_figure",
     "terminal_table",
     "write_report",
 ]
@@ -33,6 +35,7 @@ _HOMES = {
     "only_a_warning": "mrecg.report.attempt",
     "oscillation_figure": "mrecg.report.figures.single",
     "plan_figure": "mrecg.report.figures.single",
+    "sensitivity_figure": "mrecg.report.figures.sensitivity",
     "terminal_table": "mrecg.report.terminal",
     "write_report": "mrecg.report.page.write",
 }

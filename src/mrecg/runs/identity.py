@@ -18,6 +18,9 @@ _NO_MATTER = (
 _PLACE = ("device", "budget_mb", "folder")
 """Of the cache: where it lies, which changes no bit. A run that was out of memory may resume with less."""
 
+_SINCE = ("layers", "activations", "exclude", "budget")
+"""Keys of bits that 0.1.0 has not."""
+
 
 def identity_of(config: RunConfig) -> str:
     """Hash what a run will do: its resolved configuration, without where its curves go.
@@ -100,6 +103,11 @@ def _decisive(config: RunConfig) -> dict[str, Any]:
     for group in ("finish", "rebasis"):
         if values[group]["name"] == "none":
             del values[group]  # its other keys decide nothing then, and folders of before have no such group
+    # What is left at its default decides nothing, and folders of before have no such keys.
+    values["bits"] = {key: value for key, value in values["bits"].items() if key not in _SINCE or value}
+    for key in ("layers", "activations"):
+        if key in values["bits"]:
+            values["bits"][key] = [[*one] for one in values["bits"][key].items()]  # their order counts
     return {**values, "cache": {key: value for key, value in values["cache"].items() if key not in _PLACE}}
 
 

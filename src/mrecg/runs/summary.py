@@ -38,6 +38,10 @@ _READING = {"reading": True}
 _R = TypeVar("_R", bound="RunSummary")
 
 
+def _widths(value: Any) -> dict[str, dict[str, int]]:
+    return {str(name): whole(bits) for name, bits in value.items()}
+
+
 class RunSummary(BaseModel):
     """The content of summary.json, in the order of the file.
 
@@ -55,6 +59,9 @@ class RunSummary(BaseModel):
     bits: Annotated[Bits, checked(dict)] = Bits()
     boundary_bits: Annotated[int | None, or_none(count)] = None
     """Bits of the first and the last layer."""
+    layer_bits: Annotated[Mapping[str, Mapping[str, int]] | None, or_none(_widths)] = None
+    """By layer the bits of its ``weight`` and of its ``input`` (32: in full precision), where patterns or a
+    budget decided them; not there otherwise."""
     stem_output: Annotated[int | str, checked(str)] = "low"
     """"low", "high" or "8": the convention for the first layer's output; old runs: low."""
     method: Text = ""

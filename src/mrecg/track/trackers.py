@@ -15,9 +15,10 @@ from mrecg.config.validate import plain
 from mrecg.planner.schedule import Plan
 from mrecg.reconstruct.events import Listener, UnitResult
 from mrecg.runs.layout import PLAN, WANDB
+from mrecg.runs.sensitivity import Sensitivity
 from mrecg.system.atomic_write import write_durably
 from mrecg.track.csv_files import CsvFiles
-from mrecg.track.wandb_logger import compare_run
+from mrecg.track.wandb_logger import compare_run, sensitivity_run
 from mrecg.track.wandb_logger.account import has_key, server
 from mrecg.track.wandb_logger.run_id import forget, run_id
 from mrecg.track.wandb_logger.sender import Sender, reason
@@ -105,6 +106,22 @@ def compare_sweep(config: RunConfig, folder: Path) -> None:
             compare_run.send(config.logger, folder, mode=mode)
     except Exception as error:  # the runs are in their folders
         log.warning("W&B: the comparison was not sent (%s)", reason(error))
+
+
+def log_sensitivity(config: RunConfig, folder: Path, found: Sensitivity) -> None:
+    """Log sensitivities, a table and a picture, to a W&B run of their own; what goes wrong is a warning.
+
+    Args:
+        config: Mode, project and entity.
+        folder: Where their files are.
+        found: What was measured.
+    """
+    try:
+        mode = _mode(config)
+        if mode is not None:
+            sensitivity_run.send(config, folder, found, mode=mode)
+    except Exception as error:  # the files are in the folder
+        log.warning("W&B: the sensitivities were not sent (%s)", reason(error))
 
 
 def commands(folder: Path) -> list[str]:

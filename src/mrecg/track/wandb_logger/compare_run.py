@@ -25,6 +25,8 @@ from mrecg.track.wandb_logger.sender import Sender
 from mrecg.track.wandb_logger.wandb_run import Mode, settings_of
 
 JOB_TYPE = "compare"
+NAMES = {JOB_TYPE: "comparison", "sensitivity": "sensitivity"}
+"""What runs are called, before their group, by job type."""
 TABLE, CURVES = "tables/comparison", "pictures/comparison"
 MOST_DRAWN = 12
 """Runs up to which the picture has their curves; of more it would show nothing."""
@@ -44,6 +46,8 @@ class CompareRun(Silent):
         local: What W&B keeps of the run on this machine.
     """
 
+    job_type = JOB_TYPE
+
     def __init__(
         self, config: LoggerConfig, *, folder: Path, group: str, runs: Sequence[Run], mode: Mode
     ) -> None:
@@ -61,9 +65,9 @@ class CompareRun(Silent):
             project=config.project,
             entity=config.entity,
             group=group[:LONGEST_NAME] or None,
-            job_type=JOB_TYPE,
+            job_type=self.job_type,
             tags=list(config.tags) or None,
-            name=f"comparison {group}".strip()[:LONGEST_NAME],
+            name=f"{NAMES[self.job_type]} {group}".strip()[:LONGEST_NAME],
             dir=folder,
             reinit="finish_previous",
             settings=settings_of(),

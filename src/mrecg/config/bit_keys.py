@@ -1,0 +1,86 @@
+"""Patterns and sizes as the keys below ``bits`` take them, brought into one form."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_SIZE = re.compile(rf"(\d+(?:\.\d*)?)\s*({'|'.join(_UNITS)})")
+
+
+def by_pattern(value: Any) -> Any:
+    """Bring widths by pattern into one form: a name with dots, typed as a key, has made groups in groups.
+
+    Args:
+        value: What was given, for example ``{"features": {"0": 8}}``.
+
+    Returns:
+        Widths by pattern, for example ``{"features.0": 8}``; anything but a mapping as it is.
+
+    Raises:
+        ValueError: A width is no whole number.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError("give widths by pattern, for example {features.0: 8}")
+    found = dict(_flat(value, ""))
+    for pattern, bits in found.items():
+        if isinstance(bits, bool) or not isinstance(bits, int) or not (2 <= bits <= 8 or bits == 32):
+            raise ValueError(f"{pattern} has {bits!r}; must be 2 to 8, or 32 for not quantized")
+    return found
+
+
+def _flat(value: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner
+
+
+def patterns(value: Any) -> Any:
+    """Check a list of patterns.
+
+    Raises:
+        ValueError: It is no list of texts.
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str | int) for one in value):
+        raise ValueError("give a list of patterns, for example [features.0]")
+    return tuple(map(str, value))  # a part of an nn.Sequential has a number for its name
+
+
+def budget(value: Any) -> Any:
+    """Read a budget.
+
+    Args:
+        value: Average bits of a weight as a number, or bytes as a text such as ``120kB``.
+
+    Returns:
+        The number, or the text without blanks.
+
+    Raises:
+        ValueError: It is neither, or an average that no widths from 2 to 8 have.
+    """
+    text = "" if isinstance(value, bool) else str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        if _SIZE.fullmatch(text):
+            return text.replace(" ", "")
+        raise ValueError(
+            f"must be average bits of a weight, such as 3.5, or a size such as 120kB ({', '.join(_UNITS)})"
+        ) from None
+    if not (math.isfinite(number) and 2 <= number <= 8):
+        raise ValueError("average bits must be 2 to 8; a size needs its unit, such as 120kB")
+    return number
+
+
+def bytes_of(size: str) -> int:
+    """Count the bytes of a size that `budget` has let pass.
+
+    >>> bytes_of("1.5kB"), bytes_of("2MiB")
+    (1500, 2097152)
+    """
+    found = _SIZE.fullmatch(size)
+    assert found is not None
+    return int(float(found[1]) * _UNITS[found[2]])

@@ -1,0 +1,97 @@
+"""What quantizing each unit and layer alone does: the record of ``mrecg sensitivity``, and its files."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from mrecg.runs.layout import SENSITIVITY, SENSITIVITY_TABLE
+from mrecg.system.atomic_write import write_durably
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitive:
+    """A layer or a unit, quantized alone while all else is in full precision.
+
+    Attributes:
+        of: ``unit`` or ``layer``.
+        name: Its name.
+        unit: Name of the unit that it is in.
+        quantized: ``weights``, or ``activations``: of a layer the value that it reads, of a unit all that it
+            makes.
+        bits: Fewest bits of what was quantized.
+        parameters: Number of weights; 0 for activations.
+        kl: Kullback-Leibler divergence of the class probabilities from those in full precision, mean over the
+            images, nats; for outputs that are no logits their relative error.
+        error: Relative error of the last feature map, which enters the last unit; None for the last unit.
+    """
+
+    of: str
+    name: str
+    unit: str
+    quantized: str
+    bits: int
+    parameters: int
+    kl: float
+    error: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """The sensitivities of a network.
+
+    Attributes:
+        model: Name of the network.
+        images: Number of held-out calibration images that it was measured on.
+        rows: Units and then layers, each in the network's order.
+    """
+
+    model: str
+    images: int
+    rows: tuple[Sensitive, ...]
+
+    def of(self, what: str, quantized: str | None = None) -> list[Sensitive]:
+        """The rows of units or of layers.
+
+        Args:
+            what: ``unit`` or ``layer``.
+            quantized: ``weights`` or ``activations``; None: both.
+        """
+        return [row for row in self.rows if row.of == what and quantized in (None, row.quantized)]
+
+    def worst(self, what: str) -> list[Sensitive]:
+        """The rows of units or of layers, the one that harms most first.
+
+        Args:
+            what: ``unit`` or ``layer``.
+        """
+        return sorted(self.of(what), key=lambda row: -row.kl if math.isfinite(row.kl) else -math.inf)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as plain values for sensitivity.json."""
+        return asdict(self)
+
+    def write(self, folder: Path) -> None:
+        """Write sensitivity.json and sensitivity.csv.
+
+        Args:
+            folder: Where; it is there.
+        """
+        write_durably(folder / SENSITIVITY, (json.dumps(self.as_dict(), indent=2) + "\n").encode())
+        file = io.StringIO()
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows(cells(self.rows))
+        write_durably(folder / SENSITIVITY_TABLE, file.getvalue().encode())
+
+
+COLUMNS = tuple(field.name for field in fields(Sensitive))
+
+
+def cells(rows: Sequence[Sensitive]) -> list[list[Any]]:
+    """Rows as lists of plain values under `COLUMNS`; empty where a number is not there."""
+    return [list(asdict(row).values()) for row in rows]
