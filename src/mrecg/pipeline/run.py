@@ -21,8 +21,9 @@ from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
-from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
+from mrecg.pipeline.accuracy import Accuracy, accuracy
 from mrecg.pipeline.finishing import FinishingStage
+from mrecg.pipeline.outputs import gives_scores, label_notes, output_errors, refuse_without_scores, told
 from mrecg.pipeline.planning import (
     calibrate,
     check_fit,
@@ -40,6 +41,7 @@ from mrecg.pipeline.reuse import Reuse
 from mrecg.pipeline.summary import Clock, Inputs, Measured, summarise
 from mrecg.planner.schedule import Plan
 from mrecg.quant.bit_widths import policy
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.activation_cache import check as check_cache
 from mrecg.reconstruct.events import Broadcast
@@ -145,13 +147,14 @@ def quantize(
     with clock("plan"):
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
-        outputs = check_fit(network, calibration)
+        returned, last = check_fit(network, calibration)
+        refuse_without_scores(config, returned, last)
         network, rebasis, changed = rebased(network, calibration, config, display=display)
         sharing = Reuse(config, network, calibration, own=own, say=display.note)
         for note in network.notes:
             display.note(f"graph: {note}")
         notes = (
-            *(images.check_labels(outputs_of(outputs)) if len(images) else ()),
+            *label_notes(images, returned),
             *moment_notes(network, config),
         )
         for note in notes:
@@ -159,7 +162,7 @@ def quantize(
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
     measure = _Evaluation(count=len(images), device=device, clock=clock, display=display)
     kept = KeptBatches(images.batches, len(images))
-    full = measure(nn.Sequential(*network.full), "evaluate FP", kept.first())
+    full = measure(network.reference(), "evaluate FP", kept.first()) if gives_scores(returned) else None
     if full is not None:
         display.note(f"full precision: top-1 {percent(full.top1)}, top-5 {percent(full.top5)}")
     again = partial(cut, model, config, tuple(images.calibration.shape[1:]), rebasis=rebasis)
@@ -195,7 +198,7 @@ def quantize(
             team=team, records=records, sharing=sharing, clock=clock, display=display, trackers=trackers
         )
         outcome, finishing = finishing_stage.run(network, calibration, config, outcome)
-    low = measure(network.model, "evaluate", kept.second(), reference=full.logits if full else None)
+    low = measure(network.model, "evaluate", kept.second(), reference=full.logits) if full else None
     return Result(
         model=network.model,
         plan=plan,
@@ -221,6 +224,7 @@ def quantize(
                 finishing=finishing,
                 rebasis=changed,
                 block=block,
+                output_error=None if full else measure.errors(network, kept.first()),
             ),
         ).as_dict(),
         config=config,
@@ -254,6 +258,16 @@ class _Evaluation:
             return accuracy(
                 model, batches, device=self.device, progress=advance, keep_logits=first, reference=reference
             )
+
+    def errors(self, network: QuantizedNetwork, batches: Iterator[Batch]) -> dict[str, float] | None:
+        """Compare the outputs of the quantized network, where they are no class scores."""
+        with self.clock("evaluate"), self.display.stage("evaluate", self.count) as advance:
+            if not self.count:
+                return None
+            full, low = network.reference(), network.model
+            found = output_errors(full, low, batches, device=self.device, progress=advance)
+        self.display.note(told(found, self.count))
+        return found
 
 
 def plan_only(config: RunConfig, *, display: Display | None = None) -> Plan:

@@ -124,6 +124,7 @@ class Measured:
         finishing: How the network was finished; None: it was not.
         rebasis: What was re-based; None: nothing was to be.
         block: Errors of the block-wise run of the same settings; None: none is known.
+        output_error: Relative error of each output; None for a classifier, and without evaluation images.
     """
 
     full: Accuracy | None
@@ -134,6 +135,7 @@ class Measured:
     finishing: Finishing | None = None
     rebasis: Mapping[str, Any] | None = None
     block: Sequence[float] | None = None
+    output_error: Mapping[str, float] | None = None
 
 
 def summarise(
@@ -212,6 +214,8 @@ def summarise(
     extra: dict[str, Any] = {}
     if measured.block is not None:
         extra["block_errors"] = tuple(measured.block)
+    if measured.output_error is not None:
+        extra["output_error"] = dict(measured.output_error)
     if measured.rebasis is not None:
         extra["rebasis"] = dict(measured.rebasis)
     if measured.finishing is not None:

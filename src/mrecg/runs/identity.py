@@ -98,6 +98,8 @@ def _decisive(config: RunConfig) -> dict[str, Any]:
     for group in ("finish", "rebasis"):
         if values[group]["name"] == "none":
             del values[group]  # its other keys decide nothing then, and folders of before have no such group
+    if values["model"]["output"] is None:
+        del values["model"]["output"]  # likewise
     return {**values, "cache": {key: value for key, value in values["cache"].items() if key not in _PLACE}}
 
 

@@ -96,6 +96,9 @@ class RunSummary(BaseModel):
     to_fp: Annotated[ToFullPrecision | None, or_none(mapping)] = None
     """How far its predictions are from those in floating point; None without evaluation images and in old
     runs."""
+    output_error: Values = None
+    """Relative error of each output on the evaluation images, by its name, of a network that is no
+    classifier; not there for others."""
     evaluation_images: Count = 0
     evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
     """As ``calibration``, of the images that accuracies were measured on; old runs do not have it."""
