@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from mrecg.errors import GraphError
 from mrecg.graph.chain import outputs_in
-from mrecg.graph.reference import OtherOutputsError, Reference
+from mrecg.graph.reference import WRAP, OtherOutputsError, Reference
 from mrecg.graph.structure import OUTPUTS, Structure, listed, structure_of
 
 
@@ -60,7 +60,8 @@ class Ends:
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         if len(inputs) != 1:
             raise GraphError(
-                f"{self.name} has {len(inputs)} inputs; only models with one input tensor are supported"
+                f"{self.name} has {len(inputs)} inputs; only models with one input tensor are supported: "
+                f"{WRAP}"
             )
         structure = self._structure()
         copied = fx.Graph()

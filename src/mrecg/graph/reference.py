@@ -17,6 +17,13 @@ TOLERANCE = 1e-3
 """Relative error of the graph's outputs, at most; folding in float32 stays far below."""
 
 
+WRAP = (
+    "wrap it in a module whose forward takes the images alone and gives it the rest (a constant, or "
+    "channels of the images)"
+)
+"""What to do with a model that has several inputs."""
+
+
 class OtherOutputsError(GraphError):
     """A graph computes something else than its model."""
 
@@ -56,7 +63,7 @@ def check_inputs(model: nn.Module) -> None:
     if len(required) > 1:
         raise GraphError(
             f"{name} has {len(required)} inputs ({', '.join(required)}); only models with one input tensor "
-            "are supported"
+            f"are supported: {WRAP}"
         )
     by_name = [o.name for o in options if o.kind is o.KEYWORD_ONLY and o.name in required]
     if by_name:

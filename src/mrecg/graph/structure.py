@@ -170,9 +170,9 @@ def joined(value: Any, images: int) -> Tensor:
     if isinstance(value, Tensor):
         return value
     parts = [x for x in tensors_of(value) if x.is_floating_point() and x.dim() and len(x) == images]
-    rows: list[Tensor] = [x.reshape(images, -1) * math.sqrt(1 / positions(x.shape[1:])) for x in parts]
-    together: Tensor = torch.cat(rows, 1).unsqueeze(-1)
-    return together
+    rows = [x.reshape(images, -1) * math.sqrt(1 / positions(x.shape[1:])) for x in parts]
+    together: Tensor = torch.cat(rows, 1)
+    return together.unsqueeze(-1)
 
 
 def positions(size: Sequence[int]) -> int:
@@ -188,28 +188,6 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """List names of outputs, in quotes nowhere, each as ``model.output`` takes it."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
-
-
-def one_of_several(value: Any, need: str, otherwise: str) -> Tensor:
-    """Take the only tensor that a network has returned.
-
-    Args:
-        value: What it has returned.
-        need: What needs one tensor, for the message.
-        otherwise: What else can be done.
-
-    Raises:
-        GraphError: There are several.
-    """
-    if isinstance(value, Tensor):
-        return value
-    structure, tensors = structure_of(value)
-    if len(tensors) > 1:
-        raise GraphError(
-            f"{need}, and the network has {len(tensors)} ({listed(structure.names)}); choose one by "
-            f"model.output=NAME, or {otherwise}"
-        )
-    return tensors[0]
 
 
 def _tree(value: Any, path: str, found: list[tuple[str, Any]]) -> Any:
