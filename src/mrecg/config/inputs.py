@@ -68,6 +68,9 @@ class ModelConfig:
     """What the checkpoint file's SHA-256 must be; null: recorded, not checked."""
     input_shape: tuple[PositiveInt, Pixels, Pixels] | None = None
     """Channels, height and width of one image, in pixels; null: what the metadata of the weights says."""
+    output: str | int | None = None
+    """The only output that the quantized network has, of several: its name (keys and places joined by dots)
+    or its place; null: all of them."""
     preprocessing: PreprocessingConfig = Field(default_factory=PreprocessingConfig)
     """What the images are made into."""
 

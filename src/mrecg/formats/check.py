@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.errors import ExportError
+from mrecg.formats.differences import Differences, differences
+from mrecg.graph.structure import tensors_of
 from mrecg.quant.modules import ActivationQuantizer, activations_of
 
 AT_ONCE = 8
@@ -51,8 +53,8 @@ class Subject(Protocol):
     what: str
     bounds: Bounds
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Give the logits of a batch."""
+    def logits(self, images: Tensor) -> Any:
+        """Give the logits of a batch; several outputs in the order that the network has them in."""
 
     def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
         """Give what every grid gives for a batch."""
@@ -84,9 +86,9 @@ class Agreement:
     Attributes:
         what: What ran the file.
         images: Images that both saw.
-        same: Images whose logits agree but for rounding (`Bounds`).
+        same: Images whose outputs agree but for rounding (`Bounds`).
         flips: Images with another decision: by a tie, or between two logits that are equal but for rounding.
-        largest: Largest difference of two logits, as a fraction of the largest logit.
+        largest: Largest difference of two logits, as a fraction of the largest logit (of each output).
         mean: Mean difference, likewise.
         ties: Images that were looked into.
         correct: Of the images with a label, how many the network and the file decide right.
@@ -125,18 +127,18 @@ def compare(
         ExportError: A file differs from the network where nothing lies on an edge.
     """
     images, labels = [], []
-    expected: list[Tensor] = []
-    found: list[list[Tensor]] = [[] for _ in subjects]
+    expected: list[list[Tensor]] = []
+    found: list[list[list[Tensor]]] = [[] for _ in subjects]
     for batch, label in batches:
         labels.append(torch.full((len(batch),), -1) if label is None else label)
         for x in torch.split(batch, AT_ONCE):
             images.append(x)
-            expected.append(network(x.contiguous(memory_format=torch.channels_last)))
+            expected.append(tensors_of(network(x.contiguous(memory_format=torch.channels_last))))
             for subject, outputs in zip(subjects, found, strict=True):
-                outputs.append(subject.logits(x))
-    wanted, right = torch.cat(expected), torch.cat(labels)
+                outputs.append(tensors_of(subject.logits(x)))
+    right = torch.cat(labels)
     return [
-        _agreement(network, subject, images, logits=(wanted, torch.cat(outputs)), labels=right)
+        _agreement(network, subject, images, found=differences(subject.what, expected, outputs, right))
         for subject, outputs in zip(subjects, found, strict=True)
     ]
 
@@ -146,19 +148,9 @@ def _agreement(
     subject: Subject,
     images: Sequence[Tensor],
     *,
-    logits: tuple[Tensor, Tensor],
-    labels: Tensor,
+    found: Differences,
 ) -> Agreement:
-    wanted, outputs = logits
-    if outputs.shape != wanted.shape or not bool(outputs.isfinite().all()):
-        raise ExportError(
-            f"{subject.what}: gives {tuple(outputs.shape)}, the network {tuple(wanted.shape)}; "
-            "or values that are not finite"
-        )
-    largest = float(wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny))
-    distance = (outputs - wanted).abs().flatten(1) / largest
-    worst = distance.amax(1)
-    flips = outputs.flatten(1).argmax(1) != wanted.flatten(1).argmax(1)
+    worst, flips = found.worst, found.flips
     differ = worst > subject.bounds.same
     # A decision between logits that are equal but for the last digit needs no grid to be a tie.
     order = sorted(differ.nonzero().flatten().tolist(), key=lambda i: (not flips[i], -float(worst[i])))
@@ -178,18 +170,16 @@ def _agreement(
             f"{subject.what}: image {min(unexplained)} has other logits though every grid gives the same; "
             f"{_REPORT}"
         )
-    known = labels >= 0
-    right = [int((x.flatten(1).argmax(1) == labels)[known].sum()) for x in (wanted, outputs)]
     return Agreement(
         what=subject.what,
-        images=len(wanted),
-        same=len(wanted) - len(tied.union(order)),
+        images=len(worst),
+        same=len(worst) - len(tied.union(order)),
         flips=int(flips.sum()),
         largest=float(worst.max()),
-        mean=float(distance.mean()),
+        mean=found.mean,
         ties=tuple(sorted(ties, key=lambda tie: rank.get(tie.image, len(rank)))),
-        correct=(right[0], right[1]),
-        labels=int(known.sum()),
+        correct=found.correct,
+        labels=found.labels,
     )
 
 

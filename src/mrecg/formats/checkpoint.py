@@ -133,7 +133,8 @@ def load_file(file: Path, *, model: nn.Module | None = None, allow_import: bool 
         model = architecture(config["model"])
     if shape is not None and prod(shape) > _LARGEST:
         raise CheckpointError(f"{file}: its description is not right: images of shape {shape}")
-    network = rebuild(model, config["bits"], units, shape, about=about, what=str(file))
+    output = config["model"].output
+    network = rebuild(model, config["bits"], units, shape, about=about, what=str(file), output=output)
     fill(network, state, str(file))
     return Quantized(model=network.model, network=network, preprocessing=preprocessing, input_shape=shape)
 
@@ -199,6 +200,7 @@ def rebuild(
     *,
     about: Mapping[str, Any],
     what: str,
+    output: str | int | None = None,
 ) -> QuantizedNetwork:
     """Put quantizers into a model as a run has done, without values.
 
@@ -209,6 +211,7 @@ def rebuild(
         shape: Channels, height and width of an image; None: see `mrecg.graph.cut.cut`.
         about: The description of its file; empty for a file of version 1.
         what: The file or folder, for messages.
+        output: The only output that it has; None: all.
 
     Returns:
         The network, on the CPU, to be filled.
@@ -223,6 +226,7 @@ def rebuild(
         input_shape=shape,
         max_unit_layers=units.max_unit_layers,
         fold_affine=folds_affine(about),
+        output=output,
     )
     _rebased(parts.graph, about, what)
     network = QuantizedNetwork(

@@ -12,6 +12,7 @@ from mrecg.errors import ExportError
 from mrecg.formats.checkpoint import Quantized
 from mrecg.formats.packed import pack
 from mrecg.formats.plain import PlainGrid, replaced
+from mrecg.graph.structure import OUTPUTS, Returned, Structure
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer
 from mrecg.quant.weights import apply_weight
 
@@ -104,12 +105,13 @@ def container(bits: int) -> int:
     return next(size for size in (2, 4, 8) if size >= bits)
 
 
-def lower(model: nn.Module, form: Form) -> fx.GraphModule:
+def lower(model: nn.Module, form: Form, returned: Structure | None = None) -> fx.GraphModule:
     """Make the module that is written to a file.
 
     Args:
         model: The hardened network; it is not changed.
         form: What its quantizers become.
+        returned: How it puts several outputs together; None: as the network does.
 
     Returns:
         A new module on the CPU, in contiguous memory, in evaluation mode.
@@ -123,6 +125,8 @@ def lower(model: nn.Module, form: Form) -> fx.GraphModule:
             made[path] = form.activation(part, path)
     lowered = replaced(model, made)
     assert isinstance(lowered, fx.GraphModule)
+    if returned is not None:
+        lowered.set_submodule(OUTPUTS, Returned(returned))
     return lowered.cpu().to(memory_format=torch.contiguous_format).eval()
 
 

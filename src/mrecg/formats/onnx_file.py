@@ -18,6 +18,7 @@ from mrecg.formats.checkpoint import Quantized
 from mrecg.formats.lower import facts, lower, refused
 from mrecg.formats.onnx_writer import DOMAIN, Writer, type_for
 from mrecg.formats.runners import PROPERTY
+from mrecg.graph.structure import in_tuple
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, layers_of
 from mrecg.version import __version__
 
@@ -62,6 +63,10 @@ class _Symbols:
         return _Grid(path)
 
 
+def _output_name(name: str) -> str:
+    return name if name and not name.isdecimal() and name != INPUT else f"output_{name}".removesuffix("_")
+
+
 def opset_for(model: nn.Module) -> int:
     """Choose the lowest opset in which every weight has a type as narrow as there is for it.
 
@@ -87,12 +92,15 @@ def to_onnx(
 
     Returns:
         The model; its input ``image`` has the shape (batch, *shape), its output ``logits`` (batch, ...).
+        Several outputs have the names that they have in the network.
 
     Raises:
         ExportError: The network cannot be written.
     """
     opset = opset or opset_for(quantized.model)
-    lowered = lower(quantized.model, _Symbols())
+    structure = quantized.network.structure
+    names = [OUTPUT] if structure is None else list(map(_output_name, structure.names))
+    lowered = lower(quantized.model, _Symbols(), None if structure is None else in_tuple(names))
     example = torch.zeros(2, *shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,7 +112,7 @@ def to_onnx(
                 opset_version=opset,
                 dynamic_shapes=({0: torch.export.Dim(BATCH)},),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=names,
                 verbose=False,
             )
         except Exception as error:  # whatever torch's exporter meets in a network

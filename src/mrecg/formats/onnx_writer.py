@@ -86,6 +86,10 @@ class Writer:
         for output in graph.output:
             if output.name in renamed:
                 nodes.append(helper.make_node("Identity", [renamed[output.name]], [output.name]))
+        for constant in graph.initializer:  # an output has to come from a node
+            if constant.name in {output.name for output in graph.output}:
+                shown, constant.name = constant.name, f"{constant.name}.value"
+                nodes.append(helper.make_node("Identity", [constant.name], [shown]))
         kept = [x for x in graph.initializer if any(x.name in node.input for node in nodes)]
         for part in (*kept, *graph.input, *graph.output):
             part.ClearField("doc_string")

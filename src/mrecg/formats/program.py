@@ -9,6 +9,7 @@ from torch.export import Dim, ExportedProgram
 
 from mrecg.formats.checkpoint import Quantized
 from mrecg.formats.lower import PlainForm, facts, lower, refused
+from mrecg.graph.structure import by_name
 
 FACTS = "mrecg.json"
 """File in the archive: JSON with the model's name, its preprocessing and bits."""
@@ -21,12 +22,15 @@ def to_program(quantized: Quantized, *, name: str, shape: tuple[int, ...]) -> by
         shape: Channels, height and width of an image.
 
     Returns:
-        The content of a ``.pt2`` file; the program takes images of shape (batch, *shape).
+        The content of a ``.pt2`` file; the program takes images of shape (batch, *shape). It returns what the
+        network returns, or a dict of the outputs by their names where that needs a class of the user's.
 
     Raises:
         ExportError: The network cannot be written.
     """
-    lowered = lower(quantized.model, PlainForm())
+    structure = quantized.network.structure
+    returned = None if structure is None or structure.portable else by_name(structure.names)
+    lowered = lower(quantized.model, PlainForm(), returned)
     example = torch.zeros(2, *shape)
     try:
         program = torch.export.export(lowered, (example,), dynamic_shapes=({0: Dim("batch")},), strict=False)

@@ -90,7 +90,8 @@ class OnnxRunner(nn.Module):
             raise CheckpointError(
                 f"{what}: has to take one {_FLOAT} of shape (batch, C, H, W), takes {shapes or 'none'}"
             )
-        if not outputs or outputs[0].type != _FLOAT:
+        self.first = next((x.name for x in outputs if x.type == _FLOAT), "")
+        if not self.first:
             given = f"{outputs[0].name} {outputs[0].type}" if outputs else "nothing"
             raise CheckpointError(f"{what}: has to give logits as its first output, {_FLOAT}; gives {given}")
         self.input, self.what, self.patience = inputs[0].name, what, patience
@@ -100,8 +101,8 @@ class OnnxRunner(nn.Module):
         self._untried = patience is not None and not isinstance(batch, int)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the first output of a batch of images."""
-        logits = self._run(x, self.outputs[:1])[0]
+        """Give the first output of a batch of images that is in float."""
+        logits = self._run(x, [self.first])[0]
         if logits.dim() < 2 or len(logits) != len(x):
             raise CheckpointError(
                 f"{self.what}: has to give logits of shape (batch, classes), gives {tuple(logits.shape)} "

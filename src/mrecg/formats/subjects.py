@@ -1,7 +1,7 @@
 """Exported files under test: their logits, and what their grids give."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,9 @@ class OnnxSubject:
         self.runner = OnnxRunner(content, self.what, optimised=optimised)
         self._tapped: OnnxRunner | None = None
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Give the logits of a batch."""
-        return self.runner.forward(images)
+    def logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Give all outputs of a batch."""
+        return tuple(self.runner.all(images))
 
     def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
         """Give what every grid gives for a batch, by a copy of the file that gives that, too."""
@@ -56,9 +56,9 @@ class TorchSubject:
         assert isinstance(module, torch.fx.GraphModule)
         self.module = module
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Give the logits of a batch."""
-        return cast(Tensor, self.module(images))
+    def logits(self, images: Tensor) -> Any:
+        """Give what the program returns for a batch."""
+        return self.module(images)
 
     def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
         """Give what every grid gives for a batch."""
@@ -75,9 +75,9 @@ class ModuleSubject:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Give the logits of a batch."""
-        return cast(Tensor, self.module(images.contiguous(memory_format=torch.channels_last)))
+    def logits(self, images: Tensor) -> Any:
+        """Give what the network returns for a batch."""
+        return self.module(images.contiguous(memory_format=torch.channels_last))
 
     def grids(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
         """Give what every grid gives for a batch."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
+from mrecg.graph.outputs import end_units
 from mrecg.graph.pack import pack
 from mrecg.graph.partition import MAX_UNIT, Unit, partition
 from mrecg.graph.trace import trace
@@ -36,6 +37,7 @@ def cut(
     input_shape: tuple[int, ...] | None = None,
     max_unit_layers: int = MAX_UNIT,
     fold_affine: bool = True,
+    output: str | int | None = None,
 ) -> Cut:
     """Trace a model, fold its BatchNorms and constants and cut it into units.
 
@@ -47,6 +49,7 @@ def cut(
         max_unit_layers: Weight layers in a unit, at most; larger ones are cut where several tensors leave
             together.
         fold_affine: See `mrecg.graph.trace.trace`.
+        output: See `mrecg.graph.trace.trace`.
 
     Returns:
         The graph and its units.
@@ -55,8 +58,9 @@ def cut(
         ConfigError: ``granularity`` is neither.
         GraphError: The model cannot be traced, or has no place to cut.
     """
-    traced = trace(model, input_shape, single=True, fold_affine=fold_affine)
+    traced = trace(model, input_shape, single=True, fold_affine=fold_affine, output=output)
     graph, notes = traced.graph, list(traced.notes)
+    end_units(graph, input_shape)
     units = partition(graph, granularity, max_unit_layers=max_unit_layers)
     large = [unit for unit in units if len(unit.layers) > max_unit_layers]
     on_meta = any(parameter.is_meta for parameter in graph.parameters())

@@ -223,6 +223,11 @@ def is_arithmetic_join(node: fx.Node) -> bool:
     return is_join(node) and not is_concatenation(node)
 
 
+def is_elementwise(node: fx.Node) -> bool:
+    """Return whether a node is an activation function, or joins values by arithmetic."""
+    return is_activation(node) or is_arithmetic_join(node)
+
+
 def downsamples(node: fx.Node) -> bool:
     """Return whether a node makes its image smaller: a strided convolution or pooling."""
     module = module_of(node)

@@ -7,7 +7,7 @@ modules are concatenated; the next unit takes them apart. The network computes t
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from torch import fx
 from mrecg.graph.ops import is_weight_layer
 from mrecg.graph.partition import Unit, common_path
 from mrecg.graph.shapes import output_shapes
+from mrecg.graph.structure import positions
 
 PACKING = "packing"
 """Key in the ``meta`` of the nodes that are added here: the name of the node whose value one gives again, or
@@ -57,7 +58,7 @@ def pack(traced: fx.GraphModule, unit: Unit, input_shape: tuple[int, ...], *, li
         begin = chosen[-1].layers
     # From the back, so that a tensor's later uses are rewired before its earlier ones.
     for border in reversed(chosen):
-        _cut(traced, border, shapes)
+        leave_together(traced, border.after, border.alive, shapes)
     traced.recompile()
     return len(chosen) + 1
 
@@ -86,20 +87,38 @@ def _borders(traced: fx.GraphModule, unit: Unit, shapes: dict[str, tuple[int, ..
     return [border for border in found if border.layers < len(unit.layers)]
 
 
-def _cut(traced: fx.GraphModule, border: _Border, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Concatenate what is alive after a node, split it again, and let all that follows use the parts."""
-    graph, behind = traced.graph, border.after.next
+def leave_together(
+    traced: fx.GraphModule,
+    after: fx.Node,
+    leaving: Sequence[fx.Node],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    going: bool = True,
+) -> None:
+    """Concatenate several values after a node, split them again, and let all that follows use the parts.
+
+    Where their sizes differ, each is laid out flat and scaled so that its squared error counts as it would
+    alone, as a mean over its positions: by the nearest power of two, which gives the same values back.
+
+    Args:
+        traced: The graph, changed in place; what it returns stays as it is.
+        after: The node after which a unit ends.
+        leaving: The values.
+        shapes: Of all tensors, without the batch dimension.
+        going: Whether something follows. Otherwise the tensor has a last dimension of 1, which no scores of
+            classes have.
+    """
+    graph, behind = traced.graph, after.next
     order = {node: i for i, node in enumerate(graph.nodes)}
-    later = {value: [u for u in value.users if order[u] > order[border.after]] for value in border.alive}
-    sizes = [shapes[value.name] for value in border.alive]
+    later = {
+        value: [user for user in value.users if order[user] > order[after] and user.op != "output"]
+        for value in leaving
+    }
+    sizes = [shapes[value.name] for value in leaving]
     # Images of one size stay images; anything else is laid out flat.
     images = len({size[1:] for size in sizes}) == 1 and len(sizes[0]) > 1
     around = {path for path, _ in behind.meta.get("nn_module_stack", {}).values()}
-    stack = {
-        key: entry
-        for key, entry in border.after.meta.get("nn_module_stack", {}).items()
-        if entry[0] in around
-    }
+    stack = {key: entry for key, entry in after.meta.get("nn_module_stack", {}).items() if entry[0] in around}
 
     def add(function: Callable[..., object], *args: object) -> fx.Node:
         with graph.inserting_before(behind):
@@ -107,13 +126,32 @@ def _cut(traced: fx.GraphModule, border: _Border, shapes: dict[str, tuple[int, .
         node.meta = {"nn_module_stack": dict(stack), PACKING: None}
         return node
 
-    flat = [value if images else add(torch.flatten, value, 1) for value in border.alive]
-    packed = add(torch.cat, flat, 1)
-    widths = [size[0] if images else math.prod(size) for size in sizes]
-    parts = add(torch.split, packed, widths, 1)
-    for i, (value, size) in enumerate(zip(border.alive, sizes, strict=True)):
+    def laid_out(value: fx.Node, size: tuple[int, ...]) -> fx.Node:
+        flat = add(torch.flatten, value, 1) if size else add(torch.unsqueeze, value, 1)
+        return flat if _factor(size) == 1 else add(torch.mul, flat, _factor(size))
+
+    def taken_out(part: fx.Node, size: tuple[int, ...]) -> fx.Node:
+        if _factor(size) != 1:
+            part = add(torch.mul, part, 1 / _factor(size))
+        return add(torch.unflatten, part, 1, size) if size else add(torch.squeeze, part, 1)
+
+    laid = [value if images else laid_out(value, size) for value, size in zip(leaving, sizes, strict=True)]
+    packed = add(torch.cat, laid, 1)
+    if not going:
+        if not images:
+            add(torch.unsqueeze, packed, -1)
+        return
+    parts = add(torch.split, packed, [size[0] if images else math.prod(size) for size in sizes], 1)
+    for i, (value, size) in enumerate(zip(leaving, sizes, strict=True)):
+        if not later[value]:
+            continue
         part = add(operator.getitem, parts, i)
-        part = part if images else add(torch.unflatten, part, 1, size)
-        part.meta[PACKING] = value.name
+        part = part if images else taken_out(part, size)
+        part.meta[PACKING] = value.meta.get(PACKING) or value.name
         for user in later[value]:
             user.replace_input_with(value, part)
+
+
+def _factor(size: tuple[int, ...]) -> float:
+    """What a value is multiplied by: the root of one over its positions, as a power of two."""
+    return 2.0 ** -round(math.log2(positions(size)) / 2)

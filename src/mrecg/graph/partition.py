@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from torch import fx, nn
 
 from mrecg.errors import GraphError, one_of
+from mrecg.graph.chain import chained, ends_in, last_reads
 from mrecg.graph.ops import (
     downsamples,
-    is_activation,
-    is_arithmetic_join,
+    is_elementwise,
     is_gate,
     is_join,
     is_weight_layer,
@@ -87,13 +87,15 @@ def partition(
     """
     if granularity not in ("layer", "block"):
         raise one_of("granularity", granularity, ("layer", "block"))
-    pieces = _pieces(_atoms(traced))
+    ends = ends_in(traced.graph)
+    pieces = _pieces(_atoms(traced), ends)
     if not pieces:
         raise GraphError("the model has no weight layer between its input and its output")
     modules = _modules(pieces)
     spans = [(i, i + 1) for i in range(len(pieces))]
     if granularity == "block":
-        spans = _block_spans(pieces, modules, max_unit_layers)
+        ending = {i for i, piece in enumerate(pieces) if not ends.isdisjoint(piece)}
+        spans = _block_spans(pieces, modules, max_unit_layers, ending)
     units, source = [], next(node for node in traced.graph.nodes if node.op == "placeholder")
     for begin, end in spans:
         nodes = [node for piece in pieces[begin:end] for node in piece]
@@ -108,30 +110,30 @@ def partition(
 
 def _atoms(traced: fx.GraphModule) -> list[Piece]:
     """Split the nodes at every cut."""
-    nodes = [node for node in traced.graph.nodes if node.op != "get_attr"]
-    position = {node: i for i, node in enumerate(nodes)}
-    last_use = {node: max((position[user] for user in node.users), default=-1) for node in nodes}
+    nodes = chained(traced.graph)
+    ends = ends_in(traced.graph)
+    last_use = last_reads(nodes)
     atoms: list[Piece] = []
     current: Piece = []
     alive: set[fx.Node] = {nodes[0]}
-    for i, node in enumerate(nodes[1:-1], start=1):
+    for i, node in enumerate(nodes[1:], start=1):
         current.append(node)
         alive = {value for value in alive | {node} if last_use[value] > i}
-        if alive == {node}:
+        if alive == {node} or node is nodes[-1]:
             atoms.append(current)
             current = []
-    if current:
+    if len(ends) == 1 and nodes[-1] not in ends:
         raise GraphError(
-            f"the model's last operation {current[-1].format_node()} does not gather all that came before"
+            f"the model's last operation {nodes[-1].format_node()} does not gather all that came before"
         )
     return atoms
 
 
-def _pieces(atoms: list[Piece]) -> list[Piece]:
+def _pieces(atoms: list[Piece], ends: set[fx.Node]) -> list[Piece]:
     """Gather atoms so that each piece holds a weight layer.
 
     Element-wise operations go with the layer before them (an activation function belongs to its layer), all
-    other weightless atoms with the one that consumes them.
+    other weightless atoms with the one that consumes them. Nothing is added to what ends in an output.
     """
     pieces: list[Piece] = []
     pending: Piece = []
@@ -139,7 +141,7 @@ def _pieces(atoms: list[Piece]) -> list[Piece]:
         if any(is_weight_layer(node) for node in atom):
             pieces.append(pending + atom)
             pending = []
-        elif pieces and not pending and all(is_activation(node) or is_arithmetic_join(node) for node in atom):
+        elif pieces and not pending and ends.isdisjoint(pieces[-1]) and all(is_elementwise(n) for n in atom):
             pieces[-1] = pieces[-1] + atom
         else:
             pending = pending + atom
@@ -181,9 +183,9 @@ def _has_join(pieces: list[Piece]) -> bool:
 
 
 def _block_spans(
-    pieces: list[Piece], modules: dict[str, tuple[int, int]], limit: int
+    pieces: list[Piece], modules: dict[str, tuple[int, int]], limit: int, ending: set[int]
 ) -> list[tuple[int, int]]:
-    """Choose the smallest qualifying modules; chain up what is left."""
+    """Choose the smallest qualifying modules; chain up what is left. An output ends its span."""
     chosen: dict[int, tuple[int, int]] = {}
     for begin, end in sorted(set(modules.values()), key=lambda span: (span[1] - span[0], span)):
         inside = pieces[begin:end]
@@ -191,7 +193,8 @@ def _block_spans(
         gate = end - begin == 1 and not any(is_join(node) and not is_gate(node) for node in inside[0])
         joined = _has_join(inside) and (_weights(inside) <= limit or end - begin == 1)
         is_block = joined or 2 <= _weights(inside) <= MAX_CHAIN
-        if is_block and not gate and not any(i in chosen for i in range(begin, end)):
+        through = not ending.isdisjoint(range(begin, end - 1))
+        if is_block and not gate and not through and not any(i in chosen for i in range(begin, end)):
             chosen.update(dict.fromkeys(range(begin, end), (begin, end)))
     spans: list[tuple[int, int]] = []
     chain_open = False
@@ -208,6 +211,7 @@ def _block_spans(
         else:
             spans.append((i, i + 1))
             chain_open = True
+        chain_open = chain_open and i not in ending
     return spans
 
 

@@ -11,9 +11,17 @@ from mrecg.errors import DataError, GraphError
 from mrecg.graph.fx_tracer import stopping_line
 from mrecg.graph.intake import one_line
 from mrecg.graph.precision import LOW, Watch, type_of
+from mrecg.graph.structure import Structure, structure_of
 
 TOLERANCE = 1e-3
 """Relative error of the graph's outputs, at most; folding in float32 stays far below."""
+
+
+WRAP = (
+    "wrap it in a module whose forward takes the images alone and gives it the rest (a constant, or "
+    "channels of the images)"
+)
+"""What to do with a model that has several inputs."""
 
 
 class OtherOutputsError(GraphError):
@@ -27,13 +35,15 @@ class Reference:
     Attributes:
         name: The model's class.
         images: Of the model's own type.
-        outputs: What the model gave.
+        structure: How its outputs are put together.
+        outputs: What the model gave: all tensors, or the one that was chosen.
         low: Types with few digits that it computes in.
     """
 
     name: str
     images: Tensor
-    outputs: Tensor
+    structure: Structure
+    outputs: tuple[Tensor, ...]
     low: tuple[torch.dtype, ...]
 
 
@@ -53,7 +63,7 @@ def check_inputs(model: nn.Module) -> None:
     if len(required) > 1:
         raise GraphError(
             f"{name} has {len(required)} inputs ({', '.join(required)}); only models with one input tensor "
-            "are supported"
+            f"are supported: {WRAP}"
         )
     by_name = [o.name for o in options if o.kind is o.KEYWORD_ONLY and o.name in required]
     if by_name:
@@ -63,20 +73,27 @@ def check_inputs(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def run(model: nn.Module, input_shape: tuple[int, ...], *, again: bool = False) -> Reference | None:
+def run(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    again: bool = False,
+    output: str | int | None = None,
+) -> Reference | None:
     """Run a model on random images.
 
     Args:
         input_shape: Channels, height and width of an image.
         again: Run it on others as well, of another number. What a hook leaves on its module is then of these:
             if it depends on the images, the graph's outputs differ from those of the first time.
+        output: The output that was chosen; None: all.
 
     Returns:
         Images and outputs; None where the parameters have no values.
 
     Raises:
         DataError: The model does not take images of this shape.
-        GraphError: It does not return one tensor.
+        GraphError: It returns something else than tensors, or has no such output.
     """
     device, dtype = type_of(model)
     if device.type == "meta":
@@ -95,11 +112,11 @@ def run(model: nn.Module, input_shape: tuple[int, ...], *, again: bool = False) 
             f"the model does not take images of shape {tuple(input_shape)}: "
             f"{one_line(error)}{stopping_line(error)}"
         ) from error
-    if not isinstance(outputs, Tensor):
-        kind = type(outputs).__name__
-        raise GraphError(f"{name} returns {kind}; only models that return one tensor are supported")
+    structure, tensors = structure_of(outputs)
+    if output is not None:
+        tensors = [tensors[structure.place(output, name)]]
     low = watch.seen | ({dtype} & set(LOW))
-    return Reference(name=name, images=images, outputs=outputs, low=tuple(low))
+    return Reference(name=name, images=images, structure=structure, outputs=tuple(tensors), low=tuple(low))
 
 
 @torch.no_grad()
@@ -118,15 +135,28 @@ def compare(traced: fx.GraphModule, reference: Reference, hooks: Sequence[str] =
         found = traced(reference.images.to(dtype))
     except Exception as error:  # the graph's operations may raise anything
         raise OtherOutputsError(f"{reference.name}'s graph cannot be run: {one_line(error)}") from error
-    expected = reference.outputs.to(dtype)
-    if expected.shape != found.shape:
+    given = (found,) if isinstance(found, Tensor) else found
+    expected = [_as(output, dtype) for output in reference.outputs]
+    if not all(isinstance(value, Tensor) for value in given) or [x.shape for x in expected] != [
+        value.shape for value in given
+    ]:
         raise OtherOutputsError(f"{reference.name}'s graph gives outputs of another shape than the model")
-    difference = (found - expected).norm() / expected.norm().clamp(min=1e-12)
+    pairs = [(_as(value, dtype), other) for value, other in zip(given, expected, strict=True)]
+    known = [
+        (value - other).norm() / other.norm().clamp(min=1e-12)
+        for value, other in pairs
+        if other.isfinite().all()
+    ]
+    difference = max(known, default=torch.zeros(()), key=lambda value: float(value.nan_to_num(torch.inf)))
     tolerance = max([TOLERANCE, *(LOW[dtype] for dtype in reference.low)])
-    if expected.isfinite().all() and not difference <= tolerance:
+    if not difference <= tolerance:
         also = f", or a hook does one of these ({'; '.join(hooks)})" if hooks else ""
         raise OtherOutputsError(
             f"{reference.name}'s graph gives other outputs than the model (relative difference "
             f"{float(difference):.2g}): it overwrites a tensor through a view, draws at random, "
             f"or depends on more than its input{also}"
         )
+
+
+def _as(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to(dtype) if value.is_floating_point() else value.double()

@@ -17,6 +17,7 @@ from torch import fx, nn
 
 from mrecg.errors import GraphError, MrecgError
 from mrecg.graph import hooks, intake
+from mrecg.graph.ends import Ends, check_batches
 from mrecg.graph.export_tracer import export_graph
 from mrecg.graph.fold import fold
 from mrecg.graph.functional_layers import fold_constants, is_fixed_filter, lift_layers
@@ -52,23 +53,27 @@ def trace(
     *,
     single: bool = False,
     fold_affine: bool = True,
+    output: str | int | None = None,
 ) -> Traced:
     """Trace a copy of a model in evaluation mode and fold what only scales and shifts a layer's value.
 
     Args:
-        model: The network; it is not changed. Its forward takes one tensor and returns one.
+        model: The network; it is not changed. Its forward takes one tensor and returns one, or several in
+            dicts, lists, tuples or dataclasses.
         input_shape: Channels, height and width of an image. Needed to compare the outputs with the model's,
             and for torch.export; None: neither is done.
         single: Whether the graph computes in float32 even if the model does not.
         fold_affine: Whether constants are folded as BatchNorms are. Version 0.1.0 folded BatchNorms only.
+        output: Name or place of the only output that the graph has; None: all.
 
     Returns:
         The graph, with what a user should know about it.
 
     Raises:
         DataError: The model does not take images of this shape.
-        GraphError: Neither torch.fx nor torch.export can follow the model, it has several inputs or outputs,
-            no weight layer, weights that depend on its input, or gives other outputs than its graph.
+        GraphError: Neither torch.fx nor torch.export can follow the model, it has several inputs, not the
+            output that was chosen, no weight layer, weights that depend on its input, or gives other outputs
+            than its graph.
     """
     with _eagerly():
         model, notes = intake.unwrap(model)
@@ -76,7 +81,7 @@ def trace(
         check_inputs(model)
         watched = hooks.watch(model)
         again = bool(watched) or isinstance(model, fx.GraphModule)
-        reference = None if input_shape is None else run_model(model, input_shape, again=again)
+        reference = None if input_shape is None else run_model(model, input_shape, again=again, output=output)
         notes += hooks.settle(watched, ran=reference is not None)
         notes += make_plain(model)
         with hooks.without_global_hooks() as missing:
@@ -84,7 +89,8 @@ def trace(
             finish = partial(
                 _finish, reference=reference, names=names, single=single, fold_affine=fold_affine
             )
-            return _traced(model, input_shape, notes, finish, names=names)
+            ends = Ends(type(model).__name__, output, None if reference is None else reference.structure)
+            return _traced(model, input_shape, notes, finish, names=names, ends=ends)
 
 
 @contextmanager
@@ -105,13 +111,15 @@ def _traced(
     finish: Callable[[fx.GraphModule, str], list[str]],
     *,
     names: Sequence[str],
+    ends: Ends,
 ) -> Traced:
     """Try torch.fx, and torch.export after it."""
     name = type(model).__name__
     try:
         attempt = copy.deepcopy(model)
-        graph, more = symbolic_trace(attempt)
-        traced = fx.GraphModule(attempt, _with_one_input(graph, name))
+        with ends.taken_apart(attempt):
+            graph, more = symbolic_trace(attempt)
+        traced = ends.module(attempt, graph)
         more += finish(traced, name)
         return Traced(graph=traced.eval(), route="torch.fx", notes=(*notes, *more))
     except (UntraceableError, OtherOutputsError) as error:
@@ -120,8 +128,9 @@ def _traced(
         if input_shape is None:
             raise GraphError(only) from error
         try:
-            exported = export_graph(model, input_shape)
-            traced = fx.GraphModule(exported, _with_one_input(exported.graph, name))
+            with ends.taken_apart(model):
+                exported = export_graph(model, input_shape)
+            traced = ends.module(exported, exported.graph)
             more = finish(traced, name)
         except GraphError as second:
             alone = by_hook or str(second) == str(error)
@@ -148,6 +157,7 @@ def _finish(
     except Exception as error:  # constants and sizes are computed by the model's own operations
         raise OtherOutputsError(f"{name}'s graph cannot be followed: {intake.one_line(error)}") from error
     _check_layers(traced, name)
+    check_batches(traced, reference)
     if reference is not None:
         compare(traced, reference, names)
     return notes
@@ -170,24 +180,6 @@ def _simplify(
     traced.delete_all_unused_submodules()
     traced.recompile()
     return notes
-
-
-def _with_one_input(graph: fx.Graph, name: str) -> fx.Graph:
-    """Copy a graph that takes one tensor and returns one, or a tree that holds one."""
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise GraphError(f"{name} has {len(inputs)} inputs; only models with one input tensor are supported")
-    copied: dict[fx.Node, fx.Node] = {}
-    single = fx.Graph()
-    result = single.graph_copy(graph, copied)
-    if isinstance(result, list | tuple) and len(result) == 1:
-        (result,) = result
-    if not isinstance(result, fx.Node):
-        raise GraphError(
-            f"{name} returns {type(result).__name__}; only models that return one tensor are supported"
-        )
-    single.output(result)
-    return single
 
 
 def _check_layers(traced: fx.GraphModule, name: str) -> None:

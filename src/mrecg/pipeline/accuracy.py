@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mrecg.data.evaluation import refuse_labels, refuse_not_finite
 from mrecg.errors import DataError, MrecgError, out_of_memory, short
+from mrecg.graph.structure import tensors_of
+from mrecg.pipeline.outputs import described, gives_scores
 from mrecg.reconstruct.loss import prediction_difference
 
 
@@ -96,8 +98,8 @@ def accuracy(
     difference = 0.0
     for x, labels in batches:
         refuse_not_finite(x, "evaluation", first=images)
-        logits = _given_by(model, x, device)
-        refuse_labels(labels.tolist(), outputs_of(logits), "evaluation")
+        logits = scores_of(given_by(model, x, device))
+        refuse_labels(labels.tolist(), logits.shape[1], "evaluation")
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()
         if keep_logits:
             kept.append(logits.float().cpu())
@@ -123,9 +125,22 @@ def accuracy(
     )
 
 
-def _given_by(model: nn.Module, x: Tensor, device: torch.device) -> Tensor:
+def given_by(model: nn.Module, x: Tensor, device: torch.device) -> Any:
+    """Run a model on images of the evaluation.
+
+    Args:
+        model: On ``device``.
+        x: Images of shape (B, C, H, W).
+        device: Where the model is.
+
+    Returns:
+        What the model returns.
+
+    Raises:
+        DataError: The model does not take such images.
+    """
     try:
-        found: Tensor = model(x.to(device, memory_format=torch.channels_last))
+        return model(x.to(device, memory_format=torch.channels_last))
     except MrecgError:
         raise
     except Exception as error:  # whatever the model's operations raise
@@ -134,25 +149,26 @@ def _given_by(model: nn.Module, x: Tensor, device: torch.device) -> Tensor:
         raise DataError(
             f"evaluation: the model does not take images of shape {tuple(x.shape[1:])}: {short(error, 300)}"
         ) from error
-    return found
 
 
-def outputs_of(logits: Tensor) -> int:
-    """Count the outputs of a classifier.
+def scores_of(returned: Any) -> Tensor:
+    """Take the logits of a classifier out of what it has returned.
 
     Args:
-        logits: What it has returned.
+        returned: A tensor, or one in a dict, list, tuple or dataclass.
 
     Returns:
-        How many logits there are for an image.
+        The logits, shape (B, classes).
 
     Raises:
         DataError: It has returned something else than logits of shape (B, classes).
     """
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise DataError(
-            f"evaluation: the model gives {found}, and accuracy is counted on logits of shape "
-            "(images, classes); leave the evaluation images out"
-        )
-    return logits.shape[1]
+    if gives_scores(returned):
+        return tensors_of(returned)[0]
+    several = len(tensors_of(returned)) > 1
+    raise DataError(
+        f"evaluation: the model gives {described(returned)}, and accuracy is counted on logits of shape "
+        "(images, classes); "
+        + ("choose one output by model.output=NAME, or " if several else "")
+        + "leave the evaluation images out"
+    )

@@ -11,7 +11,7 @@ from mrecg.errors import DataError
 from mrecg.formats.runners import image_shape, open_file
 from mrecg.models.build import build
 from mrecg.models.preprocessing import assumed, resolve
-from mrecg.pipeline.accuracy import Accuracy, accuracy, outputs_of
+from mrecg.pipeline.accuracy import Accuracy, accuracy, scores_of
 from mrecg.pipeline.result import load
 from mrecg.reconstruct import computing
 from mrecg.system.tf32 import float32_as, has_tf32
@@ -70,4 +70,4 @@ def _outputs(model: nn.Module, images: Images, device: torch.device) -> int:
     if isinstance(image, DataError):
         raise image
     x = image[0].unsqueeze(0).to(device, memory_format=torch.channels_last)
-    return outputs_of(model(x))
+    return scores_of(model(x)).shape[1]

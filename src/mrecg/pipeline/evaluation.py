@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from mrecg.data.images import Images
 from mrecg.data.kept_batches import Batch, KeptBatches
 from mrecg.errors import out_of_memory, short
-from mrecg.pipeline.accuracy import Accuracy, accuracy
+from mrecg.pipeline.accuracy import Accuracy, accuracy, given_by
 from mrecg.pipeline.metric import Metric, refuse_not_finite
+from mrecg.pipeline.outputs import output_errors, told
+from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.report.tables import percent
 from mrecg.runs.text import number
 from mrecg.track.terminal import Display
@@ -27,10 +29,13 @@ class Measurement:
     Attributes:
         accuracy: On the evaluation images; None without.
         metrics: What a metric of the user's own has given, by name; None without.
+        output_error: Of a quantized network that is no classifier the relative error of each output, by its
+            name; else None.
     """
 
     accuracy: Accuracy | None = None
     metrics: Mapping[str, float] | None = None
+    output_error: Mapping[str, float] | None = None
 
     def note(self) -> str | None:
         """Say in one line what was measured; None: nothing was."""
@@ -61,6 +66,7 @@ class Evaluations:
 
     Args:
         images: With evaluation images, a metric of the user's own, or neither.
+        scores: Whether the network gives class scores, of which accuracy can be counted.
         lost: Whether the work would be lost if the second evaluation ended the run: then its errors are
             warnings. A run with a folder is resumed instead.
         device: Where the networks are.
@@ -72,46 +78,54 @@ class Evaluations:
         self,
         images: Images,
         *,
+        scores: bool,
         lost: bool,
         device: torch.device,
         clock: Callable[[str], AbstractContextManager[None]],
         display: Display,
     ) -> None:
         self._metric = None if images.metric is None else Metric(images.metric)
-        self._device, self._lost = device, lost
+        self._device, self._lost, self._scores = device, lost, scores
         self._clock, self._display = clock, display
         self._count = len(images)
         self._total = self._count if self._metric is None else 1
         self._kept = KeptBatches(images.batches, len(images))
 
-    def full(self, model: nn.Module) -> Measurement:
+    def full(self, network: QuantizedNetwork) -> Measurement:
         """Measure the full-precision network: that proves labels, images and weights before any work.
 
         Args:
-            model: The network, as the run has traced it.
+            network: The network, as the run has traced it.
 
         Raises:
             DataError: Labels or images are not what the model takes, or the metric gives no finite numbers.
         """
-        found = self._measure(model, _FULL, self._kept.first())
+        found = self._measure(network.reference(), _FULL, self._kept.first())
         refuse_not_finite(found.metrics or {})
         if (said := found.note()) is not None:
             self._display.note(f"full precision: {said}")
         return found
 
     def quantized(
-        self, model: nn.Module, full: Measurement, *, watch: Callable[[Iterator[Batch]], Iterator[Batch]]
+        self,
+        network: QuantizedNetwork,
+        full: Measurement,
+        *,
+        watch: Callable[[Iterator[Batch]], Iterator[Batch]],
     ) -> Measurement:
         """Measure the quantized network.
 
         Args:
-            model: The network.
+            network: The network.
             full: Of the full-precision one, to compare with.
             watch: Sees the evaluation images on their way.
         """
         reference = full.accuracy.logits if full.accuracy else None
         try:
-            return self._measure(model, "evaluate", watch(self._kept.second()), reference=reference)
+            batches = watch(self._kept.second())
+            if self._metric is None and self._count and not self._scores:
+                return self._compared(network, batches)
+            return self._measure(network.model, "evaluate", batches, reference=reference)
         except Exception as error:
             if not self._lost or out_of_memory(error):
                 raise
@@ -133,6 +147,11 @@ class Evaluations:
                 return Measurement(metrics=metrics)
             if not self._count:
                 return Measurement()
+            if not self._scores:  # only whether the network takes these images
+                for x, _ in batches:
+                    given_by(model, x, self._device)
+                    advance(len(x))
+                return Measurement()
             found = accuracy(
                 model,
                 batches,
@@ -142,3 +161,11 @@ class Evaluations:
                 reference=reference,
             )
             return Measurement(accuracy=found)
+
+    def _compared(self, network: QuantizedNetwork, batches: Iterator[Batch]) -> Measurement:
+        """Compare the outputs with those in full precision, where they are no class scores."""
+        with self._clock("evaluate"), self._display.stage("evaluate", self._count) as advance:
+            full, low = network.reference(), network.model
+            found = output_errors(full, low, batches, device=self._device, progress=advance)
+        self._display.note(told(found, self._count))
+        return Measurement(output_error=found)

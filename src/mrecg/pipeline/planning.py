@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ def units_of(model: nn.Module, config: RunConfig, input_shape: tuple[int, ...] |
     refuse_not_finite({**dict(model.named_parameters()), **statistics_of(model)}, "model")
     base = "layer" if config.granularity.name == "layer" else "block"
     limit = config.granularity.max_unit_layers
-    parts = cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit)
+    parts = cut_graph(model, base, input_shape=input_shape, max_unit_layers=limit, output=config.model.output)
     if out := left_out(parts.graph.graph, config.bits):
         parts = replace(parts, notes=(*parts.notes, *said(out)), unquantized=(*parts.unquantized, *out))
     refuse_not_finite(dict(parts.graph.named_parameters()), "model with BatchNorm folded into its layers")
@@ -116,14 +117,14 @@ def calibrate(
 
 
 @torch.no_grad()
-def check_fit(network: QuantizedNetwork, images: Tensor) -> Tensor:
+def check_fit(network: QuantizedNetwork, images: Tensor) -> tuple[Any, Tensor]:
     """Show the model one image before the work begins.
 
     Args:
         images: Calibration images on its device.
 
     Returns:
-        What the model gives for it.
+        What the model gives for it, and what its last unit gives.
 
     Raises:
         DataError: It does not take them.
@@ -140,7 +141,7 @@ def check_fit(network: QuantizedNetwork, images: Tensor) -> Tensor:
                     f"and its largest weight is {largest:.3g}: the weights or the images are too large; "
                     "see model.checkpoint and model.preprocessing"
                 )
-        return x
+        return (x if network.structure is None else network.reference()(images[:1])), x
     except MrecgError:
         raise
     except Exception as error:  # whatever the model's operations raise

@@ -214,7 +214,8 @@ def load(folder: Path | str, *, model: nn.Module | None = None, allow_import: bo
     preprocessing = None if given else resolve(config.model)
     shape = preprocessing.input_shape if preprocessing else config.model.input_shape
     about, state = read(folder / WEIGHTS)
-    network = rebuild(model, config.bits, config.granularity, shape, about=about, what=str(folder))
+    chosen, what = config.model.output, str(folder)
+    network = rebuild(model, config.bits, config.granularity, shape, about=about, what=what, output=chosen)
     fill(network, state, str(folder))
     return Result(
         model=network.model,

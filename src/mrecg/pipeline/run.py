@@ -19,12 +19,12 @@ from mrecg.data.preprocessing import Preprocessing
 from mrecg.errors import ConfigError, DataError
 from mrecg.models.build import Built, build
 from mrecg.pipeline import probe_run
-from mrecg.pipeline.accuracy import outputs_of
 from mrecg.pipeline.bit_budget import with_widths
 from mrecg.pipeline.cost import Cost, cost_of, cost_of_units
 from mrecg.pipeline.evaluation import Evaluations, decisions
 from mrecg.pipeline.finishing import FinishingStage
 from mrecg.pipeline.new_images import NewImages
+from mrecg.pipeline.outputs import gives_scores, label_notes, refuse_without_scores
 from mrecg.pipeline.planning import (
     calibrate,
     check_fit,
@@ -159,19 +159,27 @@ def quantize(
     with clock("plan"):
         network = cut(model, config, tuple(images.calibration.shape[1:])).to(device)
         calibration = images.calibration.to(device, memory_format=torch.channels_last)
-        outputs = check_fit(network, calibration)
+        returned, last = check_fit(network, calibration)
+        refuse_without_scores(config, returned, last)
         network, rebasis, changed = rebased(network, calibration, config, display=display)
         for note in network.notes:
             display.note(f"graph: {note}")
         notes = (
-            *(images.check_labels(outputs_of(outputs)) if len(images) else ()),
+            *label_notes(images, returned),
             *moment_notes(network, config),
         )
         for note in notes:
             display.note(note)
     # First, because it proves labels, preprocessing and weights before anything is spent on the rest.
-    evaluations = Evaluations(images, lost=own is None, device=device, clock=clock, display=display)
-    full = evaluations.full(nn.Sequential(*network.full))
+    evaluations = Evaluations(
+        images,
+        scores=gives_scores(returned),
+        lost=own is None,
+        device=device,
+        clock=clock,
+        display=display,
+    )
+    full = evaluations.full(network)
     asked, build_again = config, partial(cut, model, input_shape=tuple(images.calibration.shape[1:]))
     with clock("plan"):
         network, config = with_widths(
@@ -213,7 +221,7 @@ def quantize(
         )
         outcome, finishing = finishing_stage.run(network, calibration, config, outcome)
     new = NewImages(network, len(images), device)
-    low = evaluations.quantized(network.model, full, watch=new.watch)
+    low = evaluations.quantized(network, full, watch=new.watch)
     return Result(
         model=network.model,
         plan=plan,

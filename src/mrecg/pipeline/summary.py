@@ -229,6 +229,8 @@ def summarise(
         extra["block_errors"] = tuple(measured.block)
     if measured.new_images:
         extra["evaluation_errors"] = measured.new_images
+    if measured.quantized.output_error is not None:
+        extra["output_error"] = dict(measured.quantized.output_error)
     if measured.rebasis is not None:
         extra["rebasis"] = dict(measured.rebasis)
     if measured.finishing is not None:

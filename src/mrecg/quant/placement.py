@@ -98,7 +98,9 @@ def reach(graph: fx.Graph) -> Reach:
             sources[node] = frozenset().union(*(sources[source] for source in inputs[node]))
     leaves: set[fx.Node] = set()  # nodes whose value reaches the output
     for node in reversed(graph.nodes):
-        if any(user.op == "output" or (user in leaves and not is_weight_layer(user)) for user in users[node]):
+        # An output that is read on (a feature map of a backbone) is an inner value.
+        ends = len(users[node]) == 1 and users[node][0].op == "output"
+        if ends or any(user in leaves and not is_weight_layer(user) for user in users[node]):
             leaves.add(node)
     first = frozenset(layer for layer in layers if any(IMAGE in sources[value] for value in inputs[layer]))
     last = frozenset(layer for layer in layers if layer in leaves)

@@ -7,9 +7,12 @@ from torch import Tensor, fx, nn
 
 from mrecg.config.schema import BitsConfig
 from mrecg.errors import CheckpointError
+from mrecg.graph.chain import outputs_in, structure_in
 from mrecg.graph.fold import UNFOLDED
 from mrecg.graph.ops import attribute_of, clamp_of
+from mrecg.graph.pack import PACKING
 from mrecg.graph.partition import Unit
+from mrecg.graph.structure import OUTPUTS, Returned
 from mrecg.graph.unquantized import Unquantized
 from mrecg.quant.affine import UNBOUNDED
 from mrecg.quant.bit_widths import Policy, policy
@@ -37,6 +40,7 @@ class QuantizedNetwork:
         low: One quantized module per unit.
         model: The whole quantized network; it shares its quantizers with ``low``.
         policy: The bits of everything that is quantized.
+        structure: How the outputs of ``model`` are put together; None: it returns one tensor alone.
         unquantized: What stays in full precision.
     """
 
@@ -70,8 +74,10 @@ class QuantizedNetwork:
         inside = [(unit.input, [nodes[name] for name in unit.nodes]) for unit in units]
         self.full = [_build(traced, source, part, {}, ()) for source, part in inside]
         self.low = [_build(traced, source, part, parts, self.policy.activations) for source, part in inside]
-        everything = [node for _, part in inside for node in part]
-        self.model = _build(traced, units[0].input, everything, parts, self.policy.activations)
+        self.structure = structure_in(traced)
+        self.model = _build(
+            traced, units[0].input, _calls(traced), parts, self.policy.activations, whole=True
+        )
 
     def to(self, device: torch.device) -> "QuantizedNetwork":
         """Move everything to a device, images in channels-last order.
@@ -86,6 +92,12 @@ class QuantizedNetwork:
                 if isinstance(weight, Tensor) and weight.dim() == 4:
                     part.to(memory_format=torch.channels_last)
         return self
+
+    def reference(self) -> nn.Module:
+        """Build the whole network in full precision; it returns what ``model`` returns."""
+        if self.structure is None:
+            return nn.Sequential(*self.full)
+        return _build(self.traced, self.units[0].input, _calls(self.traced), {}, (), whole=True)
 
     def unfolded(self, index: int) -> nn.Module:
         """Build a unit in full precision with the BatchNorms that were folded into its layers.
@@ -152,6 +164,10 @@ class QuantizedNetwork:
             layer.refresh()
 
 
+def _calls(traced: fx.GraphModule) -> list[fx.Node]:
+    return [node for node in traced.graph.nodes if node.op.startswith("call_")]
+
+
 def _path(node_name: str) -> str:
     return f"activation_quantizers.{node_name}"
 
@@ -162,11 +178,14 @@ def _build(
     nodes: Iterable[fx.Node],
     parts: dict[str, nn.Module],
     quantized: Iterable[str],
+    *,
+    whole: bool = False,
 ) -> fx.GraphModule:
     """Copy nodes into a graph of their own, with quantizers after those that are named.
 
     A quantizer takes over the ReLU (or other clamp) before it: one pass over the activation instead of two.
-    That of the network's input stands in the first unit.
+    That of the network's input stands in the first unit. The whole network returns what the model returns,
+    and in it no tensors are laid together for the border of a unit.
     """
     graph = fx.Graph()
     names = {node.name: node for node in traced.graph.nodes}
@@ -190,6 +209,10 @@ def _build(
         env[start] = quantize(start, env[start])
     for node in nodes:
         last = node
+        if whole and PACKING in node.meta:
+            if (original := node.meta[PACKING]) is not None:
+                env[node] = env[names[original]]
+            continue
         if node.name in quantized and clamp_of(node) is not None:
             env[node] = quantize(node, value_of(node.all_input_nodes[0]))
             continue
@@ -200,11 +223,19 @@ def _build(
         env[node] = copied
         if node.name in quantized:
             env[node] = quantize(node, copied)
+    assert last is not None
+    given = env[last] if not whole else tuple(value_of(node) for node in outputs_in(traced.graph))
     for node in list(env):
         if node.op == "get_attr":
             _place(root, str(node.target), attribute_of(traced, str(node.target)))
-    assert last is not None
-    graph.output(env[last])
+    structure = structure_in(traced)
+    if isinstance(given, tuple):
+        if structure is not None:
+            _place(root, OUTPUTS, Returned(structure))
+            given = graph.call_module(OUTPUTS, given)
+        else:
+            (given,) = given
+    graph.output(given)
     return fx.GraphModule(root, graph).eval()
 
 

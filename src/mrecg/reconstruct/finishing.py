@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
+from mrecg.graph.structure import joined
 from mrecg.quant.modules import layers_of, quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Cache, Store
@@ -126,7 +127,7 @@ class FinishJob:
             task = FinishTask(
                 network=network,
                 images=images,
-                outputs=_outputs(network.full, images, settings.eval_batch),
+                outputs=_outputs(network.reference(), images, settings.eval_batch),
                 shard=shard,
                 learned=learned,
                 held_out=held_out,
@@ -234,10 +235,9 @@ def measure_units(
 
 
 @torch.no_grad()
-def _outputs(units: Sequence[nn.Module], images: Store, batch: int) -> Tensor:
+def _outputs(network: nn.Module, images: Store, batch: int) -> Tensor:
     """Run the full-precision network over all images."""
-    network = nn.Sequential(*units)
-    return torch.cat([network(x) for x in images.batches(batch)])
+    return torch.cat([joined(network(x), len(x)) for x in images.batches(batch)])
 
 
 def _seed(seed: int, what: str) -> int:

@@ -151,10 +151,7 @@ class NetworkFinishing(L.LightningModule):
         if x is None:
             return norms.new_zeros(())
         with torch.autocast(x.device.type, torch.bfloat16, enabled=task.precision == "bf16"):
-            found = []
-            for low in task.network.low:
-                x = low(x)
-                found.append(x)
+            found = task.values(x, quantized=True)
         *outs, out = [each.to(task.outputs.dtype) for each in found[-len(targets) :]]
         norms.clamp_min_(torch.finfo(norms.dtype).tiny)
         loss = task.difference(out, targets[-1]) / norms[-1]
@@ -164,12 +161,10 @@ class NetworkFinishing(L.LightningModule):
     @torch.no_grad()
     def _targets(self, x: Tensor, own: Tensor) -> list[Tensor]:
         """What full precision has after each unit, or after the last alone where no other counts."""
-        task, found = self._task, list[Tensor]()
+        task = self._task
         if not self.augmentation and not task.config.boundary:
             return [task.outputs[own]]
-        for unit in task.network.full:
-            x = unit(x)
-            found.append(x)
+        found = task.values(x, quantized=False)
         return found if task.config.boundary else found[-1:]
 
     def _look(self, done: int, optimizer: torch.optim.Optimizer) -> None:

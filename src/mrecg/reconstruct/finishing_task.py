@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
 from mrecg.config.schema import Precision
+from mrecg.graph.structure import joined
 from mrecg.quant.drop import scramble
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.activation_cache import Store
@@ -84,7 +85,8 @@ class FinishTask:
         """Loss of the network as it is on the held-out images of all processes, the mean of its views."""
         difference = norm = 0.0
         for x, target in zip(self._views(), self._targets, strict=True):
-            difference += float(self.difference(self.network.model(x), target))
+            out = joined(self.network.model(x), len(x))
+            difference += float(self.difference(out, target))
             norm += float(self.norm(target))
         difference, norm = self.shard.ranks.total(difference, norm)
         return difference / norm if norm else 0.0
@@ -106,8 +108,32 @@ class FinishTask:
         if self.config.augment == "none":
             own = self.shard.part(self.held_out).own.to(self.outputs.device)
             return list(torch.split(self.outputs[own], self.eval_batch)) if len(own) else []
-        network = nn.Sequential(*self.network.full)
-        return [network(x) for x in self._views()]
+        return [joined(self._reference(x), len(x)) for x in self._views()]
+
+    @cached_property
+    def _reference(self) -> nn.Module:
+        return self.network.reference()
+
+    def values(self, x: Tensor, *, quantized: bool) -> list[Tensor]:
+        """Run one of the two networks.
+
+        Args:
+            x: Images, shape (B, C, H, W).
+            quantized: Which one.
+
+        Returns:
+            What leaves each unit, or all outputs alone where no unit counts; the last is what `difference`
+            compares: the outputs, where there are several.
+        """
+        network, found = self.network, list[Tensor]()
+        units = network.low if quantized else network.full
+        several, image = network.structure is not None, x
+        for unit in units if not several else units[:-1] if self.config.boundary else ():
+            x = unit(x)
+            found.append(x)
+        if several:
+            found.append(joined((network.model if quantized else self._reference)(image), len(image)))
+        return found
 
 
 def squared_error(out: Tensor, target: Tensor) -> Tensor:

@@ -108,6 +108,8 @@ def _decisive(config: RunConfig) -> dict[str, Any]:
     for key in ("layers", "activations"):
         if key in values["bits"]:
             values["bits"][key] = [[*one] for one in values["bits"][key].items()]  # their order counts
+    if values["model"]["output"] is None:
+        del values["model"]["output"]
     return {**values, "cache": {key: value for key, value in values["cache"].items() if key not in _PLACE}}
 
 

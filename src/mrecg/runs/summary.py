@@ -107,6 +107,9 @@ class RunSummary(BaseModel):
     metrics: Annotated[Mapping[str, Mapping[str, float | None]] | None, or_none(metric_values)] = None
     """What a metric of the user's own has given, by name, for the networks ``fp`` and ``quantized``; null
     where it was not finite. Not there where accuracy was measured, or nothing."""
+    output_error: Values = None
+    """Relative error of each output on the evaluation images, by its name, of a network that is no
+    classifier; not there for others."""
     evaluation_images: Count = 0
     evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
     """As ``calibration``, of the images that accuracies were measured on; old runs do not have it."""
