@@ -2,9 +2,16 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from mrecg.api.arguments import checked_images, config_with, network_by_name, refuse_without_values
+from mrecg.api.arguments import (
+    config_with,
+    network_by_name,
+    one_calibration,
+    refuse_without_values,
+    with_images,
+)
+from mrecg.data.given_labels import from_python
 from mrecg.graph.intake import unwrap
 from mrecg.pipeline.sensitivity import measure
 from mrecg.reconstruct import computing
@@ -16,9 +23,10 @@ from mrecg.track.terminal import Screen
 @computing.keeping_draws()
 def sensitivity(
     model: nn.Module,
-    images: Tensor,
     /,
+    calibration_images: Any = None,
     *,
+    calibration: Any = None,
     weight_bits: int = 2,
     activation_bits: int = 4,
     seed: int = 0,
@@ -31,7 +39,8 @@ def sensitivity(
 
     Args:
         model: As `quantize` takes it; it is not changed.
-        images: A few hundred unlabelled images of shape (N, C, H, W), preprocessed as the model expects.
+        calibration_images: A few hundred unlabelled images, as `quantize` takes them.
+        calibration: The same images by another name; beside them it is the group of the configuration.
         weight_bits: 2 to 8, or 32.
         activation_bits: 2 to 8, or 32.
         seed: Of the draw of the images.
@@ -47,15 +56,19 @@ def sensitivity(
         GraphError: The model cannot be traced or cut.
         DataError: The images are not what the model takes.
     """
+    given, group = one_calibration(calibration_images, calibration)
+    overrides |= group
     name = type(unwrap(model)[0]).__name__
     refuse_without_values(model)
-    images = checked_images(images)
     values: dict[str, Any] = {
-        "model": {"source": "python", "name": name, "input_shape": tuple(images.shape[1:])},
-        "data": {"source": "python", "name": "python", "calibration_images": len(images)},
+        "model": {"source": "python", "name": name},
+        "data": {"source": "python", "name": "python"},
         "bits": {"weight": weight_bits, "activation": activation_bits},
         "seed": seed,
     }
     config = config_with(values, overrides, sensitivity)
+    drawn = "calibration_images" in (overrides.get("data") or {})
+    images = from_python(config.data, given, None, drawn=drawn)
+    config = with_images(config, images)
     with computing.computing_as(config):
-        return measure(model, images, config, display=Screen(name) if progress else None)
+        return measure(model, images.calibration, config, display=Screen(name) if progress else None)
