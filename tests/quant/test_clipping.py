@@ -37,8 +37,8 @@ def test_extremes_clip_nothing_and_have_the_ends(network: QuantizedNetwork) -> N
         expected = ((integers == 0) | (integers == tops)).double().mean().item()
         assert found[unit.name]["at_ends"] == pytest.approx(expected, abs=1e-6) and expected > 0
         assert found[unit.name]["clipped"] == 0
-    # The first layer's 8 bits stand beside those of the block that follows it in its unit.
-    assert found[network.units[0].name]["bits"] == [3, 8] and found[network.units[-1].name]["bits"] == [8]
+    # The last layer's 8 bits stand beside those of the convolution in its unit.
+    assert found[network.units[0].name]["bits"] == [8] and found[network.units[-1].name]["bits"] == [3, 8]
     assert all(found[unit.name]["bits"] == [3] for unit in network.units[1:-1])
 
 
