@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mrecg.report.figures.axes import unit_axis
+from mrecg.report.figures.axes import shortened, unit_axis
 from mrecg.report.figures.style import PLAIN, SMALL, TWO_COLUMNS, new_figure, paper_style, save
 from mrecg.report.palette import COLOURS_LIGHT
 from mrecg.runs.sensitivity import Sensitive, Sensitivity
@@ -37,9 +37,11 @@ def sensitivity_figure(found: Sensitivity, path: Path) -> Path:
         top, bottom = figure.subplots(2)
         _panel(top, units, found.of("unit"), "units, in order")
         _panel(bottom, layers, found.of("layer"), f"the {len(layers)} layers that harm most")
-        for axes, names in ((top, units), (bottom, layers)):
-            unit_axis(axes, names, inches=TWO_COLUMNS - 0.6)
-            axes.set_xlabel("")
+        unit_axis(top, units, inches=TWO_COLUMNS - 0.6)
+        bottom.set_xlim(-0.7, len(layers) - 0.3)
+        bottom.set_xticks(
+            range(len(layers)), map(shortened, layers), rotation=45, ha="right", rotation_mode="anchor"
+        )
         top.legend(loc="upper right", ncols=2, frameon=False, fontsize=SMALL)
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=8)
         return save(figure, path, title=title)
