@@ -300,7 +300,7 @@ def test_wrong_arguments_are_named(
     [
         (torch.zeros(3, 8, 8), r"wants a tensor of shape \(N, C, H, W\) with N >= 1, got \(3, 8, 8\)"),
         (torch.zeros(0, 3, 8, 8), r"got \(0, 3, 8, 8\)"),
-        ([1, 2], "got list"),
+        ([1, 2], "calibration item 0 is of type int, not floating point"),
         (torch.zeros(4, 1, 8, 8), r"does not take images of shape \(1, 8, 8\)"),
         (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), "of type uint8, not floating point"),
     ],

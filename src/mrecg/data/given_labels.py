@@ -38,12 +38,7 @@ class _Items(Dataset[Any]):
     def __getitem__(self, position: int) -> "tuple[Tensor, int] | DataError":
         name = f"evaluation item {self.indices[position]}"
         try:
-            found = item(self.given, self.indices[position], name)
-            image = self.keys.images(found, f"{name}: an evaluation image")
-            if image.dim() != 3:
-                raise DataError(f"{name} has an image of shape {tuple(image.shape)}; give (C, H, W)")
-            label = self.keys.labels(found, name)
-            return image, int(label_numbers(_single(label), 1, name))
+            return _pair(item(self.given, self.indices[position], name), self.keys, name)
         except DataError as error:
             return error
 
@@ -123,20 +118,27 @@ def evaluation_of(
         raise DataError("evaluation: a tensor alone has no labels; give the tuple (images, labels)")
     if isinstance(given, tuple) and len(given) == 2 and _array(given[0]) and _array(given[1]):
         given = TensorDataset(torch.as_tensor(given[0]), torch.as_tensor(given[1]))
-    if isinstance(given, DataLoader) or not is_items(given) or _of_batches(given, keys):
-        return _of_batches_given(given, config, keys), None
-    return _of_items(given, config, keys), None
-
-
-def _of_items(given: Any, config: DataConfig, keys: Keys) -> Evaluation:
+    if isinstance(given, DataLoader) or not is_items(given):
+        return _of_batches(given, config, keys), None
+    first = item(given, 0, "evaluation item 0") if len(given) else None
+    if first is not None and keys.images(first, "evaluation item 0: an evaluation image").dim() == 4:
+        return _of_batches(given, config, keys), None
+    if first is not None:  # a mistake shows now, not after the work
+        _pair(first, keys, "evaluation item 0")
     indices, seed = _chosen(len(given), config)
     found = _Items(given, tuple(indices), keys)
-    if len(found) and isinstance(first := found[0], DataError):  # a mistake shows now, not after the work
-        raise first
-    return Evaluation(found, len(given), seed, (), config.batch_size, config.workers)
+    return Evaluation(found, len(given), seed, (), config.batch_size, config.workers), None
 
 
-def _of_batches_given(given: Any, config: DataConfig, keys: Keys) -> Evaluation:
+def _pair(found: Any, keys: Keys, name: str) -> tuple[Tensor, int]:
+    """Take the image and the label of an item."""
+    image = keys.images(found, f"{name}: an evaluation image")
+    if image.dim() != 3:
+        raise DataError(f"{name} has an image of shape {tuple(image.shape)}; give (C, H, W)")
+    return image, int(label_numbers(_single(keys.labels(found, name)), 1, name))
+
+
+def _of_batches(given: Any, config: DataConfig, keys: Keys) -> Evaluation:
     batches = indices_of(given, config.seed) if isinstance(given, DataLoader) else None
     if batches is not None:
         known = [index for batch in batches for index in batch]
@@ -175,14 +177,6 @@ def _pairs(batches: Iterable[Any], keys: Keys) -> Iterator[tuple[Tensor, Tensor]
         if images.dim() == 3:
             images, labels = images.unsqueeze(0), _single(labels)
         yield images, label_numbers(labels, len(images), name)
-
-
-def _of_batches(given: Any, keys: Keys) -> bool:
-    """Whether the elements of a list or data set are batches."""
-    if not len(given):
-        return False
-    found = item(given, 0, "evaluation item 0")
-    return keys.images(found, "evaluation item 0: an evaluation image").dim() == 4
 
 
 def _single(label: Any) -> Any:

@@ -11,44 +11,50 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.events import UnitResult
+from mrecg.runs.summary import RunSummary
+from mrecg.runs.summary_parts import Accuracy
 from mrecg.runs.text import number, percent
 
 MOST_ROWS = 40
 """Units in the table of a notebook, at most."""
 
 
-def facts_of(config: RunConfig, plan: Plan, summary: Mapping[str, Any], folder: Path | None) -> list[str]:
+def facts_of(config: RunConfig, plan: Plan, values: Mapping[str, Any], folder: Path | None) -> list[str]:
     """Say what was quantized, how, and what came out.
 
     Args:
-        summary: The content of summary.json.
+        values: The content of summary.json.
         folder: The run folder; None: there is none.
     """
-    groups = plan.groups
+    groups, summary = plan.groups, RunSummary.readable(values, units=False)
     merged = sum(len(group) > 1 for group in groups)
     scores = [
         f"{metric} {value} {network}"
-        for network, key in (("in full precision", "fp"), ("quantized", "quantized"))
-        for metric, value in _scores(summary, key)
+        for network, key, accuracy in (
+            ("in full precision", "fp", summary.fp),
+            ("quantized", "quantized", summary.quantized),
+        )
+        for metric, value in _scores(accuracy, (summary.metrics or {}).get(key, {}))
     ]
-    size = summary.get("size_bytes") or {}
     facts = [
         f"{config.model.name}, W{config.bits.weight}A{config.bits.activation}",
         f"method {config.method.name}, granularity {plan.granularity}, seed {config.seed}",
         f"{len(plan.units)} units in {len(groups)} groups, {merged} of them merged",
         ", ".join(scores) or "accuracy not measured",
     ]
-    if {"fp", "quantized"} <= size.keys():
-        facts.append(f"weights {size['quantized'] / 1e3:,.1f} kB, {size['fp'] / 1e3:,.1f} kB before")
+    if summary.size_fp:
+        facts.append(
+            f"weights {summary.size_quantized / 1e3:,.1f} kB, {summary.size_fp / 1e3:,.1f} kB before"
+        )
     if folder is not None:
         facts.append(f"folder {folder}")
     return facts
 
 
-def _scores(summary: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
-    if (found := summary.get(key)) is not None:
-        yield "top-1", percent(found["top1"])
-    for metric, value in ((summary.get("metrics") or {}).get(key) or {}).items():
+def _scores(accuracy: Accuracy | None, metrics: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
+    if accuracy is not None:
+        yield "top-1", percent(accuracy.top1)
+    for metric, value in metrics.items():
         yield metric, number(value)
 
 
