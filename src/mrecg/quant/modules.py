@@ -135,14 +135,6 @@ class QuantizedLayer(nn.Module):
             self.layer, self.owns_bias = own, True
         return bias if isinstance(bias, nn.Parameter) else None
 
-    def share_bias(self, layer: nn.Module) -> None:
-        """Give up a bias of its own.
-
-        Args:
-            layer: That of the full-precision network, whose weight it has.
-        """
-        self.layer, self.owns_bias = layer, False
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in (f"{prefix}scale", f"{prefix}zero_point"):
             if name in state_dict:
@@ -228,9 +220,7 @@ class ActivationQuantizer(nn.Module):
             return x
         scale, zero = self.scale, self.zero_point
         x = x.to(scale.dtype)  # a grid of 8 bits is finer than bfloat16
-        if (
-            torch.compiler.is_compiling()
-        ):  # torch's own tools follow tensor operations, which give the same bits
+        if torch.compiler.is_compiling():  # torch's own tools follow tensor operations; the bits are the same
             return dequantize(quantize(x.clamp(*self.bounds), scale, zero, self.top), scale, zero)
         shifts = zero.requires_grad
         factor = (x.numel() * self.top) ** -0.5 if shifts or scale.requires_grad else 1.0

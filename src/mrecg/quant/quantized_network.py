@@ -147,7 +147,7 @@ class QuantizedNetwork:
             assert isinstance(layer, QuantizedLayer)
             if (bias := state.pop(f"{path}.bias", None)) is not None:
                 state[f"{path}.layer.bias"] = bias
-                layer.share_bias(self.traced.get_submodule(path))
+                layer.layer, layer.owns_bias = self.traced.get_submodule(path), False
                 if not isinstance(layer.layer.bias, Tensor) or not torch.equal(
                     layer.layer.bias.cpu(), bias.cpu()
                 ):

@@ -29,6 +29,7 @@ from mrecg.runs.summary_parts import (
     memory,
     metric_values,
     or_none,
+    widths_of,
 )
 from mrecg.runs.values import clean, count, number, strings, whole
 from mrecg.system.checked_read import SCHEMA
@@ -36,10 +37,6 @@ from mrecg.system.checked_read import SCHEMA
 REMEDY = "repeat the run, or leave its folder out of the report"
 _READING = {"reading": True}
 _R = TypeVar("_R", bound="RunSummary")
-
-
-def _widths(value: Any) -> dict[str, dict[str, int]]:
-    return {str(name): whole(bits) for name, bits in value.items()}
 
 
 class RunSummary(BaseModel):
@@ -59,7 +56,7 @@ class RunSummary(BaseModel):
     bits: Annotated[Bits, checked(dict)] = Bits()
     boundary_bits: Annotated[int | None, or_none(count)] = None
     """Bits of the first and the last layer."""
-    layer_bits: Annotated[Mapping[str, Mapping[str, int]] | None, or_none(_widths)] = None
+    layer_bits: Annotated[Mapping[str, Mapping[str, int]] | None, or_none(widths_of)] = None
     """By layer the bits of its ``weight`` and of its ``input`` (32: in full precision), where patterns or a
     budget decided them; not there otherwise."""
     stem_output: Annotated[int | str, checked(str)] = "low"
@@ -122,8 +119,7 @@ class RunSummary(BaseModel):
     """Relative error after each unit in the block-wise run of the same settings, before any finishing: what
     the merges are compared with; not there where no such run was known, or nothing was merged."""
     evaluation_errors: Annotated[tuple[Number, ...], checked(lambda found: tuple(map(number, found)))] = ()
-    """Relative error after each unit on about 256 of the evaluation images, from which nothing was learned;
-    not there without such images and in old runs."""
+    """Relative error after each unit on about 256 evaluation images; not there without such, and in old runs."""
     weight_ranges: Values = None
     """By unit: the ``bits`` of its weights, the share of them ``at_ends`` of their grids, and the share that
     was ``clipped``; old runs do not have it."""
@@ -285,7 +281,7 @@ class RunSummary(BaseModel):
         return self.evaluation_set, self.evaluation_images
 
 
-_RECORDS = ("units", "groups", "group_results")
+_RECORDS = ("units", "groups", "group_results", "evaluation_errors", "weight_ranges", "layer_bits")
 _NEEDED = ("model", "data", "method", "granularity", "bits", "seed", "steps", "units", "oscillation")
 
 

@@ -9,8 +9,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from mrecg.runs.values import LONGEST, count, number, times, within
+from mrecg.runs.values import LONGEST, count, number, times, whole, within
 from mrecg.system.checked_read import DAMAGED
+
+
+def widths_of(value: Any) -> dict[str, dict[str, int]]:
+    """Read the bit widths of layers, by name."""
+    return {str(name): whole(bits) for name, bits in value.items()}
 
 
 def checked(convert: Callable[[Any], Any]) -> BeforeValidator:
