@@ -119,7 +119,7 @@ class RunSummary(BaseModel):
     """Relative error after each unit in the block-wise run of the same settings, before any finishing: what
     the merges are compared with; not there where no such run was known, or nothing was merged."""
     evaluation_errors: Annotated[tuple[Number, ...], checked(lambda found: tuple(map(number, found)))] = ()
-    """Relative error after each unit on about 256 evaluation images; not there without such, and in old runs."""
+    """Relative error after each unit on about 256 evaluation images; not there without, and in old runs."""
     weight_ranges: Values = None
     """By unit: the ``bits`` of its weights, the share of them ``at_ends`` of their grids, and the share that
     was ``clipped``; old runs do not have it."""
