@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from mrecg.config.schema import BitsConfig
 from mrecg.errors import DataError, GraphError
 from mrecg.graph.cut import Cut, cut
+from mrecg.graph.intake import unwrap
 from mrecg.quant.quantized_network import QuantizedNetwork
 
 
@@ -309,3 +310,11 @@ def test_a_forward_that_was_replaced_is_followed() -> None:
     layer: Any = net[3]
     layer.forward = lambda x: F.conv2d(x, layer.weight * 2, layer.bias)
     same(cut(net, input_shape=SHAPE), net)
+
+
+@pytest.mark.parametrize("kind", ["ModelEmaV2", "ModelEmaV3"])
+def test_timms_averages_are_taken_off_with_a_note(kind: str) -> None:
+    utils = pytest.importorskip("timm.utils")
+    inside, notes = unwrap(getattr(utils, kind)(nn.Sequential(nn.Conv2d(3, 2, 1))))
+    assert type(inside) is nn.Sequential
+    assert notes == [f"{kind} is only a wrapper: the Sequential in its .module is quantized"]
