@@ -200,7 +200,6 @@ WRONG: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
         "weights that depend on the",
     ),
     "no weight layer": (lambda m, x: x.relu(), "no convolution or linear layer"),
-    "two outputs": (lambda m, x: (m.conv(x), x), "returns tuple"),
 }
 
 

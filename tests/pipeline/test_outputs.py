@@ -88,8 +88,8 @@ def test_errors_are_relative_and_of_indices_the_fraction_that_differs() -> None:
 
 def test_a_chosen_output_is_a_classifier_with_top1_and_is_remembered(tmp_path: Path) -> None:
     model, x = branches("dict"), images(3)
-    chosen = {"output": "out"}
-    result = quantize(model, evaluation=labelled(), model=chosen, save_to=tmp_path / "run")
+    more: dict[str, Any] = {"model": {"output": "out"}, "save_to": tmp_path / "run"}
+    result = mrecg.quantize(model, images(), evaluation=labelled(), **QUICK, **more)
     assert result.model(x).shape == (3, 10)
     assert result.summary["quantized"]["top1"] is not None
     assert "output_error" not in result.summary
@@ -100,9 +100,7 @@ def test_the_chosen_output_makes_another_run(tmp_path: Path) -> None:
     values: list[Any] = [{"output": "out"}, {"output": "aux"}, {}]
     configs = [run_config({"model": {"source": "python", "name": "net", **one}}) for one in values]
     assert len({identity_of(config) for config in configs}) == 3
-    assert differences(configs[2], configs[0]) == [
-        "model.output: nothing there, out here"
-    ]  # as in old folders
+    assert differences(configs[2], configs[0]) == ["model.output: nothing there, out here"]
 
 
 def test_a_network_without_a_classifier(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def positions(size: Sequence[int]) -> int:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """List names of outputs, in quotes nowhere, each as ``model.output`` takes it."""
+    """List names of outputs in a message, each as ``model.output`` takes it."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
 
