@@ -36,6 +36,7 @@ NEEDED = {
     "data=cifar100": ["data.calibration_path=cifar"],
     "data=dataset": ["data.calibration_dataset=tiny_data.Squares"],
     "model=target": ["model.target=tiny_net.build"],
+    "bits=auto": ["bits.budget=3"],
     "granularity=fixed": ["granularity.groups=[[a,b]]"],
 }
 """What a file leaves to its user."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ def weight_costs(
     Returns:
         What each width does, by layer.
     """
-    kind = "minmax" if calibration.weight_range == "minmax" else "lp"
+    kind: Literal["lp", "minmax"] = "minmax" if calibration.weight_range == "minmax" else "lp"
     found: dict[str, dict[int, Harm]] = {}
     for index, measure in _walk(network, images, batch):
         for path in network.units[index].layers:
