@@ -10,8 +10,9 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mrecg.config.keys import keys_of
 from mrecg.config.schema import RunConfig
-from mrecg.config.validate import keys_of, run_config
+from mrecg.config.validate import run_config
 from mrecg.data.evaluation import as_float
 from mrecg.errors import ConfigError, DataError
 
