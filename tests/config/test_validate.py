@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from mrecg.config.keys import keys_of, unknown_key
 from mrecg.config.schema import BitsConfig, RunConfig
-from mrecg.config.validate import existing, imported, keys_of, plain, run_config
+from mrecg.config.validate import existing, imported, plain, run_config
 from mrecg.errors import ConfigError, MrecgError, one_of
 from mrecg.methods.brecq import Brecq
 from mrecg.methods.qdrop import QDrop
@@ -196,3 +197,24 @@ def test_one_of_makes_the_error_it_is_asked_for() -> None:
 
     error = one_of("key", 3, (1, 2), error=SpecialError)
     assert isinstance(error, SpecialError) and str(error) == "key: 3 is not a choice; choose from 1, 2"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("weight_bits", "bits.weight"),
+        ("weights_bits", "bits.weight"),
+        ("device", "trainer.device"),
+        ("batch_size", "data.batch_size or trainer.batch_size or finish.batch_size"),
+        ("calibration_images", "data.calibration_images"),
+        ("seeds", "seed"),
+        ("bits.weigth", "bits.weight"),
+        ("bits.steps", "trainer.steps or finish.steps"),
+    ],
+)
+def test_a_key_of_another_group_is_found(key: str, meant: str) -> None:
+    assert f"{key}: unknown key (did you mean {meant}?)" in unknown_key(key)
+
+
+def test_a_word_that_is_near_to_no_key_gets_no_guess() -> None:
+    assert "did you mean" not in unknown_key("epochs")

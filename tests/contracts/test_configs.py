@@ -11,9 +11,10 @@ import yaml
 
 from mrecg.config import hydra_compose
 from mrecg.config.inputs import ModelConfig
+from mrecg.config.keys import keys_of
 from mrecg.config.paths import CONF
 from mrecg.config.schema import RunConfig
-from mrecg.config.validate import keys_of, plain
+from mrecg.config.validate import plain
 from mrecg.data.images import load
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.methods.registry import METHODS

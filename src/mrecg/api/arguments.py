@@ -9,8 +9,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
 
+from mrecg.config.keys import keys_of
 from mrecg.config.schema import RunConfig
-from mrecg.config.validate import keys_of, run_config
+from mrecg.config.validate import run_config
 from mrecg.data.images import Images
 from mrecg.errors import ConfigError
 

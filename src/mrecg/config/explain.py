@@ -7,8 +7,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from mrecg.config.keys import unknown_key
 from mrecg.config.paths import OTHERS, choices, files
-from mrecg.config.validate import unknown_key
 from mrecg.errors import ConfigError, one_of
 from mrecg.system.checked_read import read_regular, yaml_mapping
 

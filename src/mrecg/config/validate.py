@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from importlib import import_module, invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from mrecg.config.fields import stray_boolean
 from mrecg.config.finishing import require_two
 from mrecg.config.inputs import DataConfig
+from mrecg.config.keys import keys_of, unknown_key
 from mrecg.config.schema import RunConfig
 from mrecg.errors import ConfigError, one_of, short
 from mrecg.methods.registry import METHODS, optimises
@@ -132,47 +131,6 @@ def _explain_alternatives(error: ValidationError) -> str:
     numbers = [text if text.startswith("a ") else f"a number {text}" for text in numbers]
     wanted = ", or ".join([*numbers[:1], *words])
     return f"{key}: {complaints[0]['input']!r} is not right: wants {wanted}"
-
-
-def unknown_key(key: str, method: str | None = None) -> str:
-    """Say that a key does not exist, with the nearest one and its siblings.
-
-    Args:
-        key: The dotted key that the user wrote.
-        method: The method whose keys apply below ``method``.
-
-    Returns:
-        One line.
-    """
-    *path, last = key.split(".")
-    while path and not keys_of(path, method) and path[-1] not in keys_of(path[:-1], method):
-        last = path.pop()  # the first part that is wrong
-    siblings = keys_of(path, method)
-    close = get_close_matches(last, siblings, n=1)
-    prefix = "".join(f"{part}." for part in path)
-    hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
-    where, what = ".".join(path) or "the top level", ", ".join(siblings) or "no keys"
-    return f"{key}: unknown key{hint}; {where} has {what}"
-
-
-def keys_of(path: list[str], method: str | None = None) -> list[str]:
-    """List the keys of the schema below a path.
-
-    Args:
-        path: Names from the root, for example ``["bits"]``.
-        method: The method whose keys apply below ``method``.
-
-    Returns:
-        The keys in the schema's order; empty where there is no such path.
-    """
-    kind: Any = RunConfig
-    for part in path:
-        if part == "method":
-            kind = METHODS.get(method or "qdrop").settings
-            continue
-        found = {field.name: field.type for field in fields(kind)} if is_dataclass(kind) else {}
-        kind = found.get(part)
-    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
 
 
 def plain(config: Any) -> dict[str, Any]:

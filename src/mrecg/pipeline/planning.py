@@ -254,6 +254,7 @@ def plan_units(
     """
     # Where nothing is optimised, nothing has to be measured to know what to merge: nothing.
     takes = needs_probe(config.granularity, config.planner) or needs_alone(config.granularity, config.planner)
+    takes = takes or (config.granularity.name == "mixed" and config.planner.judged)
     idle = not optimises(config.method) and takes
     planner = PlannerConfig(name="loss", merge_count=0) if idle else config.planner
     made = make_plan(
