@@ -6,6 +6,7 @@ import pytest
 
 from tests.users.conftest import Home
 
+pytestmark = pytest.mark.timeout(1800)  # whole programs, on machines that do other work, too
 PLUGIN = Path(__file__).parents[2] / "docs" / "plugin" / "mrecg_example.py"
 OWN = ("-cd", "settings", "experiment=mine")
 LARGE = ("lightning", "wandb", "torchmetrics", "matplotlib", "pandas", "scipy", "numba", "plotly", "onnx")
