@@ -204,7 +204,7 @@ def test_one_of_makes_the_error_it_is_asked_for() -> None:
     [
         ("weight_bits", "bits.weight"),
         ("weights_bits", "bits.weight"),
-        ("device", "trainer.device"),
+        ("device", "trainer.device or cache.device"),
         ("batch_size", "data.batch_size or trainer.batch_size or finish.batch_size"),
         ("calibration_images", "data.calibration_images"),
         ("seeds", "seed"),

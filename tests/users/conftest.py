@@ -83,7 +83,7 @@ class Home:
             "COLUMNS": "160",
         }
         done = subprocess.run(
-            words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=280
+            words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=800
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 

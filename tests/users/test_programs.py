@@ -6,6 +6,7 @@ import pytest
 
 from tests.users.conftest import Home
 
+pytestmark = pytest.mark.timeout(1800)  # whole programs, on machines that do other work, too
 PLUGIN = Path(__file__).parents[2] / "docs" / "plugin" / "mrecg_example.py"
 OWN = ("-cd", "settings", "experiment=mine")
 LARGE = ("lightning", "wandb", "torchmetrics", "matplotlib", "pandas", "scipy", "numba", "plotly", "onnx")
@@ -115,10 +116,10 @@ def test_a_script_quantizes_an_own_network_and_saves_it(home: Home) -> None:
         )
         again = mrecg.load("runs/script", model=Net())
         same = torch.equal(again.model(images.images), result.model(images.images))
-        print(result.summary["quantized"]["images"], same)
+        print(sorted(result.summary["quantized"]), same)
         """)
     assert ended.code == 0, ended.err
-    assert ended.out.split()[-2:] == ["12", "True"]
+    assert "top1" in ended.out and ended.out.split()[-1] == "True"
     assert (home.folder / "runs" / "script" / "report.html").is_file()
 
 

@@ -212,7 +212,7 @@ def reach(path: str) -> None:
     """
     *parts, name = path.split(".")
     if not parts or not all(part.isidentifier() for part in (*parts, name)):
-        raise ConfigError(f"{path}: is no import path; give package.module.name, for example my_package.Net")
+        raise ConfigError(f"{path}: cannot be imported, it is no import path; give package.module.name")
     package = parts[0]
     if is_there(package):
         return
