@@ -79,7 +79,7 @@ def overview(verbs: Mapping[str, str]) -> str:
         "Low-bit post-training quantization of CNNs without the oscillation.",
         "",
     ]
-    lines += [f"  {name:<10} {text}" for name, text in verbs.items()]
+    lines += [f"  {name:<11} {text}" for name, text in verbs.items()]
     lines += [
         "",
         "mrecg COMMAND --help (or mrecg help COMMAND) shows its options, with defaults and examples.",

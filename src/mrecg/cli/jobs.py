@@ -168,7 +168,9 @@ def plan(tree: DictConfig) -> None:
         console.print(f"{note}\n", highlight=False, markup=False)
     console.print(PlanReasons(made, config.planner), highlight=False)
     left = [f"{cost}", f"plan: {_short(folder / PLAN)}"]
-    if config.pictures:
+    if not config.pictures:
+        left[-1] += " (drawn with pictures=true)"
+    else:
         from mrecg.report import plan_figure  # not before: matplotlib is large
 
         drawn = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
