@@ -24,7 +24,7 @@ def test_help_lists_the_verbs(words: tuple[str, ...], mrecg: Call) -> None:
     code, out, err = mrecg(*words)
     assert code == 0 and err == ""
     for verb, (_, text) in VERBS.items():
-        assert f"  {verb:<10} {text}" in out.splitlines()
+        assert f"  {verb:<11} {text}" in out.splitlines()
 
 
 def test_version(mrecg: Call) -> None:

@@ -48,6 +48,8 @@ def test_a_probe_is_said_to_run_or_what_it_would_add() -> None:
     assert loss.probed and loss.probe_steps == 200 and "the probe before it, 200 steps" in str(loss)
     block = estimate(units(), ALONE, config(granularity={"name": "block"}), images=64, per_image=1e-3)
     assert "probe" not in str(block)
+    none = config(planner={"name": "loss", "probe_steps": 0})  # it ranks by what nearest rounding leaves
+    assert "probe" not in str(estimate(units(), ALONE, none, images=64, per_image=1e-3))
 
 
 def test_time_follows_steps_batch_and_speed_and_memory_the_images() -> None:

@@ -165,17 +165,19 @@ def estimate(
 
     steps, seconds = count(groups, config)
     probed = learn and needs_probe(config.granularity, config.planner)
-    probe = replace(config, trainer=replace(config.trainer, steps=steps_of(config)))
-    probe_steps, probe_seconds = count(alone, probe)
-    if needs_trials(config.granularity, config.planner):
-        probe_steps *= TRIALS
-        probe_seconds = probe_seconds and probe_seconds * TRIALS
-    wanted = probed or config.granularity.name == "mixed"
+    probe_steps, probe_seconds = 0, None
+    own = steps_of(config)
+    if own and (probed or config.granularity.name == "mixed"):
+        probe = replace(config, trainer=replace(config.trainer, steps=own))
+        probe_steps, probe_seconds = count(alone, probe)
+        if needs_trials(config.granularity, config.planner):
+            probe_steps *= TRIALS
+            probe_seconds = probe_seconds and probe_seconds * TRIALS
     return Cost(
         steps=steps,
         seconds=seconds,
         memory_mb=_memory_mb(units, groups, batch, images) if learn and images else None,
-        probe_steps=probe_steps if wanted else 0,
+        probe_steps=probe_steps,
         probe_seconds=probe_seconds,
         probed=probed,
         finishing=config.finish.steps if learn and config.finish.name != "none" else 0,
