@@ -13,6 +13,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.pipeline import reuse
 from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.result import Result
+from mrecg.quant.bit_widths import Policy
 from mrecg.reconstruct import optimise
 from mrecg.reconstruct.context import Context
 from mrecg.system.content_store import ContentStore
@@ -233,6 +234,7 @@ def test_another_version_is_another_result(
     class Network:
         units = ()
         traced = torch.fx.symbolic_trace(torch.nn.ReLU())
+        policy = Policy({}, {})
 
     def base() -> str:
         return reuse._base(config, Network(), torch.zeros(1))  # type: ignore[arg-type]

@@ -106,7 +106,10 @@ def test_what_an_excluded_layer_alone_reads_is_not_quantized(tiny: fx.GraphModul
         ({"activations": {"qqqqqq": 4}}, r"bits.activations: .* the network has stem.0, .*kind:conv"),
         ({"layers": {"head": 4, "*": 3}}, r"'head' has no effect, because '\*' .* put it last"),
         ({"layers": {"head": 4}, "exclude": ["kind:linear"]}, r"'head' has no effect, because bits.exclude"),
-        ({"activations": {"stem": 4}}, r"'stem' matches only layers that read the image; .* bits.input"),
+        (
+            {"activations": {"stem": 4}},
+            r"'stem' matches only layers that read the image, whose bits are bits.input",
+        ),
     ],
 )
 def test_a_pattern_without_effect_is_refused(tiny: fx.GraphModule, bits: dict[str, Any], says: str) -> None:

@@ -50,6 +50,7 @@ class Facts:
         keys: The label, and of `GROUPED_BY` those that vary.
         labels: In the order of the runs, each with its method's colour; empty where another one has it.
         against_block: Whether a run knows the block-wise run that it compares with.
+        new_images: Whether a run has measured its units on evaluation images.
         floors: Whether a run has optimised anything, and so has floors.
         merged_pairs: How many pairs were merged, ascending, each once.
     """
@@ -63,6 +64,7 @@ class Facts:
     keys: tuple[str, ...]
     labels: Mapping[str, str]
     against_block: bool
+    new_images: bool
     floors: bool
     merged_pairs: tuple[int, ...]
 
@@ -87,6 +89,7 @@ def gather(folders: Sequence[Path]) -> Facts:
     if all(plan.granularity != "mixed" for *_, plan in found):
         del values["planner.name"]
     loggers = [config.get("logger", {}) for _, config, _ in found]
+    summaries = [_summary(path) for path, *_ in found]
     return Facts(
         runs=len(found),
         project=next((logger["project"] for logger in loggers if logger.get("project")), "mrecg"),
@@ -101,7 +104,8 @@ def gather(folders: Sequence[Path]) -> Facts:
         ),
         keys=(metrics.LABEL, *(key for key, seen in values.items() if len(seen) > 1)),
         labels=_labels([_labelled(*one) for one in found]),
-        against_block=any(_summary(path).block_errors for path, *_ in found),
+        against_block=any(summary.block_errors for summary in summaries),
+        new_images=any(summary.evaluation_errors for summary in summaries),
         floors=bool(quantities),
         merged_pairs=tuple(sorted({sum(len(g) - 1 for g in plan.groups) for *_, plan in found})),
     )

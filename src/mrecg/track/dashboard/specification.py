@@ -195,6 +195,9 @@ def _oscillation(facts: Facts) -> list[Any]:
     if facts.against_block:
         title = "Error against block: over that of the block-wise run, less one"
         found.insert(1, _line([metrics.AGAINST_BLOCK], title, metrics.UNIT, log=False))
+    if facts.new_images:
+        title = "Relative error after each unit on evaluation images"
+        found.append(_line([metrics.NEW_IMAGES], title, metrics.UNIT, log=False))
     if facts.floors:
         title = "Floor: the loss of each group in full precision after the quantized units before it"
         found.append(_line([metrics.FLOOR], title, metrics.UNIT))
