@@ -16,6 +16,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain, saved_config
 from mrecg.errors import CheckpointError, ConfigError
 from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.evaluation import Evaluations
 from mrecg.reconstruct import optimise
 from mrecg.reconstruct.finishing_module import NetworkFinishing
 from mrecg.runs.identity import differences, identity_of
@@ -251,17 +252,15 @@ def test_one_that_was_complete_is_not_done_again(
 ) -> None:
     config = tiny_config(finish=NETWORK, granularity={"name": "block"})
     pipeline.run(config, tmp_path / "whole")
-    real = pipeline._Evaluation.__call__
+    real = Evaluations.quantized
 
-    def stop(own: Any, model: Any, stage: str, *rest: Any, **more: Any) -> Any:
-        if stage == "evaluate":
-            raise StopError
-        return real(own, model, stage, *rest, **more)
+    def stop(*_: Any, **__: Any) -> Any:
+        raise StopError
 
-    monkeypatch.setattr(pipeline._Evaluation, "__call__", stop)
+    monkeypatch.setattr(Evaluations, "quantized", stop)
     with pytest.raises(StopError):
         pipeline.run(config, tmp_path / "stopped")
-    monkeypatch.setattr(pipeline._Evaluation, "__call__", real)
+    monkeypatch.setattr(Evaluations, "quantized", real)
     forbid_groups(monkeypatch)
     steps.clear()
     pipeline.run(config, tmp_path / "stopped")
