@@ -114,5 +114,5 @@ def test_the_agents_command_composes(file: Path, monkeypatch: pytest.MonkeyPatch
         checked = hydra_compose.check(words)
         (config,) = checked.configs
         assert checked.folder is None and config.logger.wandb == "online"
-        seen.add((config.method, config.granularity, config.planner, config.bits, config.seed))
+        seen.add(repr((config.method, config.granularity, config.planner, config.bits, config.seed)))
     assert len(seen) == len(started) > 3

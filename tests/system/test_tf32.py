@@ -16,7 +16,7 @@ import mrecg
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError
-from mrecg.pipeline import evaluate, reuse
+from mrecg.pipeline import evaluate, evaluation, reuse
 from mrecg.pipeline import run as pipeline
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct import computing
@@ -104,7 +104,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, str]]]:
 
     watch(pipeline, "calibrate")
     watch(GroupReconstruction, "training_step")
-    watch(pipeline, "accuracy")
+    watch(evaluation, "accuracy")
     watch(nn.Conv2d, "_conv_forward")  # targets, ranges, accuracies in full precision
     return found
 

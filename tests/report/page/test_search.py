@@ -51,9 +51,13 @@ def test_a_search_is_told_with_every_configuration(tmp_path):
     assert search["network"] == found["networks"][0]["id"] and search["runs"] == 12
     assert set(search["lines"]) == {one["id"] for one in found["configurations"]}
     by_id = {one["id"]: one for one in found["configurations"]}
+    runs = {str(path): load_run(path) for path in find_runs([tmp_path])}
     for key, values in search["lines"].items():
-        details = by_id[key]["details"]
-        assert values[:2] == [float(details["method.lr_rounding"]), float(details["method.regulariser"])]
+        (run,) = (runs[one["folder"]] for one in found["runs"] if one["configuration"] == key)
+        assert values[:2] == [
+            float(run.options["method.lr_rounding"]),
+            float(run.options["method.regulariser"]),
+        ]
         assert values[2] == by_id[key]["merge_count"]
 
 
@@ -102,7 +106,7 @@ def test_each_network_has_its_own_and_bits_are_settings(tmp_path):
     write_search(tmp_path / "bits", 10, model="two", bits=(3, 3))
     found = describe(tmp_path)
     titles = {
-        {n["id"]: n["model"] for n in found["networks"]}[search["network"]]: [
+        {n["id"]: n["title"].split()[0] for n in found["networks"]}[search["network"]]: [
             one["title"] for one in search["settings"]
         ]
         for search in found["searches"]

@@ -55,7 +55,7 @@ class CompareRun(Silent):
 
         self.folder, self.runs = folder, runs
         # Folders of one name, here and on other machines, are sweeps of their own.
-        own = hashlib.sha256(f"{platform.node()} {folder.resolve()}".encode()).hexdigest()[:8]
+        own = hashlib.sha256(f"{self.job_type} {platform.node()} {folder.resolve()}".encode()).hexdigest()[:8]
         for earlier in (folder / WANDB).glob(f"offline-run-*-{own}"):  # of this sweep when it had fewer jobs
             shutil.rmtree(earlier, ignore_errors=True)
         self.run: wandb.Run = wandb.init(

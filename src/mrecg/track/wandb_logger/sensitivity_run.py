@@ -29,7 +29,7 @@ class SensitivityRun(CompareRun):
     job_type = "sensitivity"
 
     def __init__(self, found: Sensitivity, **named: Any) -> None:
-        super().__init__(**named)
+        super().__init__(runs=(), **named)
         self.found = found
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
