@@ -11,8 +11,7 @@ function buildRanges() {
   const update = () => {
     const side = rangesSide();
     showSection("ranges", Boolean(side));
-    if (!side) return;
-    chart.rename(`Weights at the ends, ${side.name}`);
+    if (side) chart.rename(`Weights at the ends, ${side.name}`);
     chart.refresh();
   };
   watch(["pair", "theme", ...FILTER_KEYS], update);

@@ -18,8 +18,7 @@ function buildSearch() {
   const update = () => {
     const search = currentSearch();
     showSection("search", Boolean(search));
-    if (!search) return;
-    effects.forEach((chart, i) => chart.rename(`What explains the spread of ${search.effects[i].title}`));
+    if (search) effects.forEach((chart, i) => chart.rename(`What explains the spread of ${search.effects[i].title}`));
     [lines, ...effects].forEach((chart) => chart.refresh());
   };
   watch(["place", "theme", ...FILTER_KEYS], update);
