@@ -311,7 +311,7 @@ def test_the_command_runs_by_itself(small: list[str], tmp_path: Path) -> None:
     said = [line.strip().split(":")[0] for line in done.stderr.splitlines()]
     units = [f"unit {i}/5" for i in range(1, 6)]
     # Random weights are announced, and no library warns.
-    before = ["run", "weights", "images", "evaluate FP", "full precision", "calibrate", "reconstruct"]
+    before = ["run", "weights", "images", "evaluate FP", "full precision", "calibrate", "cost", "reconstruct"]
     assert said == [*before, *units, "reconstruct", "evaluate"]
 
 

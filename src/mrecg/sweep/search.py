@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mrecg.config.axes import sweep_params
-from mrecg.errors import ConfigError, MrecgError, one_of
+from mrecg.errors import ConfigError, one_of
 from mrecg.runs.layout import JOURNAL
 from mrecg.runs.manifest import Job
 from mrecg.sweep.front import Found, Objective, Record, measure, show
@@ -135,7 +135,7 @@ class Search(Grid):
         try:
             import optuna
         except ImportError as error:
-            raise MrecgError(
+            raise ConfigError(
                 f"hydra/sweeper=search needs Optuna: pip install 'mrecg[optuna]' ({error})"
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
