@@ -91,7 +91,7 @@ def test_pages_that_fail_fail_no_run(words: list[str], mrecg: Call, monkeypatch:
         raise ValueError("no such\nfont")
 
     with monkeypatch.context() as patched:
-        patched.setattr(resume, "write_report", fail)
+        patched.setattr(resume.report, "write_report", fail)
         patched.setattr(report, "compare", fail)
         code, out, err = mrecg("quantize", "-m", *words)
         assert code == 0, err
