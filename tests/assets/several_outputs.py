@@ -56,8 +56,13 @@ class Branches(nn.Module):
         )
 
 
+def as_dict(**v: Tensor) -> dict[str, Tensor]:
+    """Return two outputs by name; unlike a lambda it can be sent to another process."""
+    return {"out": v["logits"], "aux": v["aux"]}
+
+
 FORMS: dict[str, Callable[..., Any]] = {
-    "dict": lambda **v: {"out": v["logits"], "aux": v["aux"]},
+    "dict": as_dict,
     "heads": lambda **v: (v["logits"], v["other"]),
     "named": lambda **v: Named(v["logits"], [v["a"], {"deep": v["c"]}]),
     "classed": lambda **v: Classed(v["logits"], v["aux"]),
