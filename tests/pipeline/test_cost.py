@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -50,6 +51,16 @@ def test_a_probe_is_said_to_run_or_what_it_would_add() -> None:
     assert "probe" not in str(block)
     none = config(planner={"name": "loss", "probe_steps": 0})  # it ranks by what nearest rounding leaves
     assert "probe" not in str(estimate(units(), ALONE, none, images=64, per_image=1e-3))
+
+
+def test_the_line_names_all_that_is_done() -> None:
+    best = config(method={"name": "qdrop", "start": "closed_form"}, finish={"name": "network", "steps": 7})
+    said = str(estimate(units(), ALONE, best, images=64, per_image=1e-3))
+    assert re.fullmatch(
+        r"cost: about 400 steps \(.* on this machine\), the closed form of each unit, "
+        r"7 steps on the whole network and .* of memory; a probe \(planner=loss\) would add 400 steps \(.*\)",
+        said,
+    )
 
 
 def test_time_follows_steps_batch_and_speed_and_memory_the_images() -> None:

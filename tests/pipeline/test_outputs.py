@@ -49,6 +49,7 @@ def test_a_network_with_several_outputs_is_quantized_saved_and_loaded(form: str,
     result = quantize(model, evaluation=labelled(), save_to=tmp_path / "run")
     names = {"dict": ["out", "aux"], "classed": ["logits", "aux"]}[form]
     errors = result.summary["output_error"]
+    assert f"relative error of {names[0]} " in repr(result)
     assert list(errors) == names
     assert all(0 < error < 0.05 for error in errors.values())
     assert result.summary["finish"]["measure"] == "relative_error"

@@ -15,7 +15,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.errors import DataError
 from mrecg.report import sensitivity_figure
 from mrecg.runs.sensitivity import Sensitive, Sensitivity
-from mrecg.track.trackers import log_sensitivity
+from mrecg.track.trackers import commands, log_sensitivity
 from mrecg.track.wandb_logger import sensitivity_run
 
 NAMES = ("stem", "body.conv1", "body.conv2", "head")
@@ -56,6 +56,8 @@ def test_wandb_has_table_and_picture(
     assert len(table["data"]) == len(FOUND.rows) and "kl" in table["columns"]
     picture = local / "files" / logged[f"{sensitivity_run.PICTURE}.path"]
     assert picture.read_bytes()[:4] == b"\x89PNG"
+    (line,) = commands(tmp_path, runs=False)  # there is no run to make a dashboard of
+    assert line.startswith("W&B: wandb sync ") and "dashboard" not in line
 
 
 def test_wandb_is_left_alone_where_it_is_disabled(

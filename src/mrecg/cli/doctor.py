@@ -20,6 +20,7 @@ OPTIONAL = {
     "onnxscript": "export",
     "onnxruntime": "export",
     "optuna": "optuna",
+    "pandas": "pandas",
     "hydra-joblib-launcher": "joblib",
     "hydra-submitit-launcher": "slurm",
     "hydra-ray-launcher": "ray",

@@ -198,7 +198,8 @@ def sensitivity(tree: DictConfig) -> None:
     console = results_console()
     console.print(SensitivityView(found), highlight=False)
     left = [f"sensitivities: {_short(folder / name)}" for name in (SENSITIVITY, SENSITIVITY_TABLE)]
-    left += [f"picture: {_short(path)}" for path in pictures] + commands(_short(folder))
+    left += [f"picture: {_short(path)}" for path in pictures]
+    left += commands(_short(folder), runs=False)
     console.print("\n".join(left), soft_wrap=True, highlight=False, markup=False)
 
 

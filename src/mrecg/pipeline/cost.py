@@ -47,6 +47,7 @@ class Cost:
         probe_seconds: What these take; None: nothing was measured.
         probed: Whether the configured planner runs that probe.
         finishing: Steps on the whole network after it.
+        solved: Whether each unit is solved in closed form first, which the seconds do not count.
     """
 
     steps: int
@@ -56,18 +57,23 @@ class Cost:
     probe_seconds: float | None
     probed: bool
     finishing: int = 0
+    solved: bool = False
 
     def __str__(self) -> str:
         if not self.steps:
             return "cost: no optimisation steps"
-        parts = [f"cost: about {_steps(self.steps, self.seconds)}"]
+        parts = [f"about {_steps(self.steps, self.seconds)}"]
+        if self.solved:
+            parts.append("the closed form of each unit")
         if self.finishing:
-            parts.append(f"and {self.finishing:,} on the whole network")
+            parts.append(f"{plural(self.finishing, 'step')} on the whole network")
         if self.memory_mb is not None:
-            parts.append(f"and {memory(self.memory_mb)} of memory")
+            parts.append(f"{memory(self.memory_mb)} of memory")
+        *first, last = parts
+        said = f"cost: {', '.join(first)} and {last}" if first else f"cost: {last}"
         probe = _steps(self.probe_steps, self.probe_seconds)
-        said = f"the probe before it, {probe}" if self.probed else f"a probe (planner=loss) would add {probe}"
-        return f"{' '.join(parts)}; {said}" if self.probe_steps else " ".join(parts)
+        more = f"the probe before it, {probe}" if self.probed else f"a probe (planner=loss) would add {probe}"
+        return f"{said}; {more}" if self.probe_steps else said
 
 
 def _steps(count: int, seconds: float | None) -> str:
@@ -180,6 +186,7 @@ def estimate(
         probe_steps=probe_steps,
         probe_seconds=probe_seconds,
         probed=probed,
+        solved=any(task.solve is not None for task in passes),
         finishing=config.finish.steps if learn and config.finish.name != "none" else 0,
     )
 

@@ -40,7 +40,7 @@ def facts_of(config: RunConfig, plan: Plan, values: Mapping[str, Any], folder: P
         f"{config.model.name}, W{config.bits.weight}A{config.bits.activation}",
         f"method {config.method.name}, granularity {plan.granularity}, seed {config.seed}",
         f"{len(plan.units)} units in {len(groups)} groups, {merged} of them merged",
-        ", ".join(scores) or "accuracy not measured",
+        ", ".join(scores) or _errors(summary.output_error) or "accuracy not measured",
     ]
     if summary.size_fp:
         facts.append(
@@ -56,6 +56,12 @@ def _scores(accuracy: Accuracy | None, metrics: Mapping[str, float | None]) -> I
         yield "top-1", percent(accuracy.top1)
     for metric, value in metrics.items():
         yield metric, number(value)
+
+
+def _errors(outputs: Mapping[str, Any] | None) -> str:
+    """Say how far the outputs of a network that is no classifier are off; empty where unknown."""
+    said = ", ".join(f"{name} {number(error)}" for name, error in (outputs or {}).items())
+    return f"relative error of {said}" if said else ""
 
 
 def unit_rows(network: QuantizedNetwork, plan: Plan, units: Sequence[UnitResult]) -> list[dict[str, Any]]:

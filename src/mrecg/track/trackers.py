@@ -124,11 +124,12 @@ def log_sensitivity(config: RunConfig, folder: Path, found: Sensitivity) -> None
         log.warning("W&B: the sensitivities were not sent (%s)", reason(error))
 
 
-def commands(folder: Path) -> list[str]:
+def commands(folder: Path, *, runs: bool = True) -> list[str]:
     """Say how to send what W&B has kept offline, and to make a dashboard of it.
 
     Args:
         folder: A run folder, or that of a sweep.
+        runs: Whether there are runs to make a dashboard of.
 
     Returns:
         One line; none where W&B has kept nothing.
@@ -136,10 +137,10 @@ def commands(folder: Path) -> list[str]:
     where, kept = shlex.quote(str(folder)), f"{WANDB}/offline-run-*"
     places = [f"{where}/{WANDB}"] * any(folder.glob(kept))
     places += [f"{where}/*/{WANDB}"] * any(folder.glob(f"*/{kept}"))
-    if places:
-        return [f"W&B: wandb sync {' '.join(places)} && mrecg dashboard {where}"]
     online = any(folder.glob(f"{WANDB}/run-*")) or any(folder.glob(f"*/{WANDB}/run-*"))
-    return [f"W&B: mrecg dashboard {where}"] * online
+    said = [f"wandb sync {' '.join(places)}"] * bool(places)
+    said += [f"mrecg dashboard {where}"] * (runs and bool(places or online))
+    return [f"W&B: {' && '.join(said)}"] if said else []
 
 
 def _mode(config: RunConfig) -> Literal["offline", "online"] | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 TINTS = {"weights": COLOURS_LIGHT[3], "activations": PLAIN}
 HEIGHT = 1.9
 """Inches of one of the two panels."""
+SMALLEST = 1e-5
+"""What is drawn at least, as a part of the largest."""
 MOST = 20
 """Layers in the second panel, at most: those that harm most."""
 
@@ -42,7 +44,7 @@ def sensitivity_figure(found: Sensitivity, path: Path) -> Path:
         bottom.set_xticks(
             range(len(layers)), map(shortened, layers), rotation=45, ha="right", rotation_mode="anchor"
         )
-        top.legend(loc="upper right", ncols=2, frameon=False, fontsize=SMALL)
+        top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=SMALL)
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=8)
         return save(figure, path, title=title)
 
@@ -53,7 +55,9 @@ def _panel(axes: "Axes", names: Sequence[str], rows: Sequence[Sensitive], what: 
         own = [row for row in rows if row.quantized == quantized and row.name in place and row.kl > 0]
         at = [place[row.name] + side for row in own]
         axes.bar(at, [row.kl for row in own], width=0.38, color=tint, label=quantized)
-    if any(row.kl > 0 for row in rows):
+    if (most := max((row.kl for row in rows), default=0.0)) > 0:
         axes.set_yscale("log")
+        # What is smaller harms nobody, and a logarithm would make long bars of it.
+        axes.set_ylim(bottom=most * SMALLEST)
     axes.set_ylabel("KL divergence, nats")
     axes.set_title(what, loc="left", fontweight="normal")
