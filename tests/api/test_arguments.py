@@ -32,6 +32,9 @@ QUICK = {"calibration": {"bins": 64, "candidates": 4}, "progress": False, "metho
         ({"model": {"nam": "x"}}, ["model.nam", "did you mean model.name?"]),
         ({"steps": True}, ["trainer.steps: true is not right"]),
         ({"seed": True}, ["seed: true is not right"]),
+        ({"method": 3}, ["method.name: '3' is not a choice; choose from rtn"]),
+        ({"granularity": 3}, ["granularity.name: 3 is not a choice; choose from layer"]),
+        ({"save_to": __file__}, ["save_to: ", "is a file; name a folder"]),
     ],
 )
 def test_a_wrong_argument_of_quantize_is_one_line(

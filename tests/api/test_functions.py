@@ -83,6 +83,37 @@ def test_what_has_no_values_or_is_no_model_is_refused() -> None:
     for work in (mrecg.plan, lambda model: quantized(model, images())):
         with pytest.raises(GraphError, match=r"model: OrderedDict is not an nn.Module"):
             work(network().state_dict())
+    with pytest.raises(GraphError, match=r"model: Result is not an nn.Module; pass its .model$"):
+        mrecg.evaluate(quantized(network(), images()), (images(), torch.arange(4)))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^data\.batch_size: 0 is not right"):
+        mrecg.evaluate(network(), (images(), torch.arange(4)), batch_size=0)
+
+
+def test_sensitivity_takes_images_by_key_whatever_the_mode() -> None:
+    x = images(8)
+    batch = [{"image": x, "mask": torch.zeros_like(x)}]
+    first = mrecg.sensitivity(network(), x, progress=False)
+    with torch.inference_mode():
+        again = mrecg.sensitivity(network(), batch, image_key="image", progress=False)
+    assert first.rows == again.rows
+
+
+def test_a_file_is_checked_on_tensors_or_arrays(tmp_path: Path) -> None:
+    result, x, y = quantized(network(), images()), images(), torch.arange(4)
+    written = [
+        mrecg.export(result, tmp_path / "net.safetensors", images=each, labels=labels, batch_size=3)
+        for each, labels in ((x, y), (x.double().numpy(), y.numpy()))
+    ]
+    assert written[0] == written[1] and written[0].agreements[0].images == 4
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"images": x, "batch_size": 0}, ConfigError, "batch_size: 0 is not right"),
+        ({"images": x, "labels": y[:3]}, DataError, "labels: 4 images have 3 labels"),
+        ({"images": x[0]}, DataError, r"images: give shape \(N, C, H, W\)"),
+        ({"images": x.byte()}, DataError, "images is of type uint8, not floating point"),
+    ]
+    for given, kind, said in wrong:
+        with pytest.raises(kind, match=f"^{said}"):
+            mrecg.export(result, tmp_path / "net.safetensors", **given)
 
 
 def test_the_model_is_not_changed() -> None:

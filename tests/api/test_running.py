@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mrecg
+from mrecg.api.running import failures_told
+from mrecg.config.validate import run_config
 from mrecg.errors import CheckpointError, ConfigError, DataError, Interrupted
 from mrecg.reconstruct.events import CurvePoint, UnitResult
 from mrecg.runs.layout import CHECKPOINT
@@ -89,6 +92,17 @@ def test_an_interrupted_run_ends_with_the_bits_of_one_left_alone(how: str, cut: 
         path.name for path in (whole / "curves").iterdir()
     }
     assert (cut / "report.html").is_file()
+
+
+def test_a_run_that_reads_its_own_images_is_resumed_by_its_folder_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = run_config({"model": {"source": "embedded"}, "data": {"source": "digits"}})
+    foreign = replace(given, model=replace(given.model, source="target", target="mine.nets.make"))
+    for config, more in ((given, ""), (foreign, ", allow_import=True")):
+        with pytest.raises(Interrupted), failures_told(config, tmp_path):
+            raise KeyboardInterrupt
+        assert capsys.readouterr().err.endswith(f"continue with: mrecg.resume({str(tmp_path)!r}{more})\n")
 
 
 def test_only_the_same_run_is_resumed(cut: Path) -> None:

@@ -9,7 +9,15 @@ import torch
 from brought import images
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Subset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 from mrecg.config.inputs import DataConfig
 from mrecg.data.batches import Keys
@@ -156,6 +164,8 @@ def test_of_what_has_no_length_the_first_are_taken() -> None:
         ([torch.zeros(2, 3, 4, 4).byte()], "is of type uint8, not floating point"),
         ((X, X), "a pair of equal tensors may be two batches, or images and their targets"),
         ([None], "is of type NoneType, not floating point"),
+        (np.array([[[["a"]]]], dtype=object), "is an array that torch does not take"),
+        (X.numpy().astype(">f4"), "is an array that torch does not take: .*byte order"),
         ([torch.full((1, 3, 4, 4), torch.nan)], "1 of 1 images hold NaN or infinite values"),
     ],
 )
@@ -212,6 +222,12 @@ def test_a_shuffling_loader_gives_one_order_in_both_passes() -> None:
     assert not torch.equal(order, X)
     assert all(torch.equal(X[(x == X).flatten(1).all(1)][0], x) for x in order)
 
+    for numbers in (np.arange(20), torch.arange(20)):  # whose items are no numbers of Python
+        sampler: Any = SubsetRandomSampler(numbers)  # type: ignore[arg-type]
+        again = batches(DataLoader(PAIRS, 6, sampler=sampler))
+        assert torch.equal(torch.cat([x for x, _ in again]), order)
+        assert torch.equal(drawn(DataLoader(PAIRS, 6, sampler=sampler)), X)
+
     class Restless(Stream):
         def __iter__(self) -> Any:
             order = torch.randperm(20)
@@ -253,6 +269,9 @@ def test_keys_name_what_is_meant() -> None:
         ([(X, ["cat"] * 20)], "labels list; accuracy takes one whole number"),
         ([{"image": X, "kind": Y}], "none of which is known for labels; give label_key"),
         (TensorDataset(X.byte(), Y), "an evaluation image is of type uint8, not floating point"),
+        ((X, Y[:5]), "evaluation: 20 images have 5 labels"),
+        ([], "evaluation: holds no image"),
+        (DataLoader(PAIRS, 30, drop_last=True), "evaluation: holds no image"),
         (nn.Identity(), "Identity is a module"),
         ("val", "is a path"),
         (3, "int holds no images"),

@@ -1,19 +1,20 @@
 """What callers of the Python API may give, and what is wrong with what they gave."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, ParamSpec, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from mrecg.config.keys import keys_of
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import run_config
+from mrecg.data.batches import Keys, label_numbers
 from mrecg.data.images import Images
-from mrecg.errors import ConfigError
+from mrecg.errors import ConfigError, DataError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,13 +88,39 @@ def refuse_without_values(model: nn.Module) -> None:
         )
 
 
-def named_group(choice: str | Mapping[str, Any]) -> dict[str, Any]:
+def batches_of(images: Any, labels: Any, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Split images into batches.
+
+    Args:
+        images: A tensor or array of shape (N, C, H, W).
+        labels: Of each image; None: none are known.
+        size: Images a batch.
+
+    Raises:
+        ConfigError: The size is below 1.
+        DataError: There are no images, or their labels are not one whole number each.
+    """
+    if size < 1:
+        raise ConfigError(f"batch_size: {size} is not right; give 1 or more")
+    images = Keys().images(images, "images")
+    if images.dim() != 4 or not len(images):
+        raise DataError(f"images: give shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}")
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f"labels: {len(images)} images have {len(labels)} labels")
+    numbers = None if labels is None else label_numbers(labels, len(images), "images")
+    return (
+        (images[i : i + size], None if numbers is None else numbers[i : i + size])
+        for i in range(0, len(images), size)
+    )
+
+
+def named_group(choice: Any) -> dict[str, Any]:
     """Take a group of the configuration by its name alone, or by its values.
 
     Args:
-        choice: The name, or the values.
+        choice: The name, or the values; anything else is a wrong name.
     """
-    return {"name": choice} if isinstance(choice, str) else dict(choice)
+    return dict(choice) if isinstance(choice, Mapping) else {"name": choice}
 
 
 def config_with(

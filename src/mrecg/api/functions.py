@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mrecg.api.arguments import (
+    batches_of,
     config_with,
     named_group,
     network_by_name,
@@ -16,13 +17,13 @@ from mrecg.api.arguments import (
     refuse_without_values,
     with_images,
 )
-from mrecg.api.running import Followers, quantize_given, refuse_callbacks, refuse_unlogged
+from mrecg.api.running import Followers, quantize_given, refuse_callbacks, refuse_place
 from mrecg.config.best import BEST
-from mrecg.config.inputs import DataConfig
 from mrecg.config.schema import PUBLISHED_STEPS
+from mrecg.config.validate import run_config
 from mrecg.data.batches import Keys
 from mrecg.data.given_labels import evaluation_of, from_python
-from mrecg.errors import ConfigError, DataError
+from mrecg.errors import ConfigError
 from mrecg.formats.checkpoint import Quantized, load_file
 from mrecg.formats.write import Exported, format_of
 from mrecg.formats.write import export as write
@@ -142,16 +143,14 @@ def quantize(
     values |= {group: {**own, **values.get(group, {})} for group, own in recipe.items()}
     config = config_with(values, overrides, quantize)
     folder = None if save_to is None else Path(save_to)
-    refuse_unlogged(config, folder)
+    refuse_place(config, folder)
     computing.device_of(config)  # one that is not there is said before images are read
     drawn = "calibration_images" in (overrides.get("data") or {})
     keys = Keys(image_key, label_key)
     images = from_python(config.data, given, evaluation, keys=keys, drawn=drawn)
     config = with_images(config, images)
     followers = Followers(display=Screen(config.name) if progress else None, callbacks=callbacks)
-    # Learned methods need gradients, whatever mode the caller is in.
-    with computing.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
-        return quantize_given(model, images, config, folder, followers)
+    return quantize_given(model, images, config, folder, followers)
 
 
 @network_by_name
@@ -220,8 +219,9 @@ def evaluate(
     Raises:
         DataError: There are no images, or one is of no floating-point type.
     """
-    where = devices.resolve_device(device)
-    found, metric = evaluation_of(evaluation, DataConfig(batch_size=batch_size), Keys(image_key, label_key))
+    unwrap(model)  # which says what is no model
+    where, config = devices.resolve_device(device), run_config({"data": {"batch_size": batch_size}})
+    found, metric = evaluation_of(evaluation, config.data, Keys(image_key, label_key))
     if found is None or metric is not None:
         raise ConfigError(
             "evaluation: give images with labels; a function of your own is called on the model"
@@ -229,10 +229,7 @@ def evaluate(
     _, dtype = type_of(model)
     batches = ((images.to(dtype), labels) for images, labels in found.batches())
     with borrowed(model, where), float32_as(32):
-        measured = accuracy(model, batches, device=where)
-    if not measured.images:
-        raise DataError("evaluation: holds no image; give some with their labels")
-    return measured
+        return accuracy(model, batches, device=where)
 
 
 def load(path: Path | str, *, model: nn.Module | None = None, allow_import: bool = False) -> Quantized:
@@ -273,7 +270,7 @@ def export(
     Args:
         result: From `quantize` or `load`.
         path: The file, ``.onnx``, ``.pt2`` (torch.export) or ``.safetensors`` (packed integers).
-        images: Images to compare on, shape (N, C, H, W), preprocessed; a few hundred.
+        images: Images to compare on, shape (N, C, H, W), preprocessed; a few hundred, as a tensor or array.
         labels: Their labels, shape (N,), to count how many are right.
         format: ``onnx``, ``onnx_int8`` (8-bit weights on symmetric grids, for integer kernels), ``pt2`` or
             ``packed``; the file's ending must be the format's. None: by the ending, ``onnx`` for ``.onnx``.
@@ -286,13 +283,11 @@ def export(
     Raises:
         ConfigError: The ending, format or opset is unknown, the ending is that of another format, the network
             is not what the format takes, or a package is missing.
+        DataError: The images or labels are not such.
         ExportError: The network cannot be written, or the file differs where no value lies between two
             integers; no file is left.
     """
     path = Path(path)
     form = format_of(path, format)
-    batches = (
-        (images[i : i + batch_size], None if labels is None else labels[i : i + batch_size])
-        for i in range(0, len(images), batch_size)
-    )
+    batches = batches_of(images, labels, batch_size)
     return write(result, result.config, path, form=form, batches=batches, opset=opset, named=True)

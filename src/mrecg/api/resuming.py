@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from mrecg.api.arguments import refuse_without_values
-from mrecg.api.running import Followers, failures_told, quantize_given, refuse_callbacks
+from mrecg.api.running import Followers, failures_told, of_python, quantize_given, refuse_callbacks
 from mrecg.config.consent import Consent
 from mrecg.config.schema import RunConfig
 from mrecg.data.batches import Keys
@@ -65,7 +64,7 @@ def resume(
     if not (folder / CHECKPOINT).is_dir() and (folder / WEIGHTS).is_file() and (folder / SUMMARY).is_file():
         return load(folder, model=model, allow_import=allow_import)
     followers = Followers(display=Screen(config.name) if progress else None, callbacks=callbacks)
-    if config.data.source == "python" or config.model.source == "python":
+    if of_python(config):
         for value, what in ((model, "model"), (calibration, "calibration images")):
             if value is None:
                 raise ConfigError(
@@ -77,8 +76,7 @@ def resume(
         refuse_without_values(model)
         keys = Keys(image_key, label_key)
         images = from_python(config.data, calibration, evaluation, keys=keys, drawn=True)
-        with computing.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
-            return quantize_given(model, images, config, folder, followers)
+        return quantize_given(model, images, config, folder, followers)
     if model is not None or calibration is not None or evaluation is not None:
         raise ConfigError(
             f"{folder}: the run builds its model and reads its images itself; give the folder alone"

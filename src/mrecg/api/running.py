@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from mrecg.config.consent import takes_consent
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import Images
 from mrecg.data.sampling import add_tensor
 from mrecg.errors import ConfigError, DataError, Interrupted, MrecgError
 from mrecg.pipeline import run as pipeline
+from mrecg.pipeline.metric import Metric
 from mrecg.pipeline.result import Result, write_json
 from mrecg.pipeline.resume import begin, finish
 from mrecg.reconstruct import computing
@@ -28,6 +31,11 @@ from mrecg.system.checked_read import json_object, read_regular
 from mrecg.system.redaction import without_secrets
 from mrecg.track.terminal import Display
 from mrecg.track.trackers import Trackers, commands, tracked
+
+
+def of_python(config: RunConfig) -> bool:
+    """Return whether the network or the images of a run are given by a program."""
+    return "python" in (config.model.source, config.data.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +73,14 @@ def refuse_callbacks(callbacks: Sequence[Any]) -> None:
             )
 
 
-def refuse_unlogged(config: RunConfig, folder: Path | None) -> None:
-    """Refuse to log a run that has no folder.
+def refuse_place(config: RunConfig, folder: Path | None) -> None:
+    """Refuse a run folder that is a file, and to log a run that has none.
 
     Raises:
-        ConfigError: W&B is asked for, and there is no place for its files.
+        ConfigError: It is one; or W&B is asked for, and there is no place for its files.
     """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ConfigError(f"save_to: {folder} is a file; name a folder")
     if folder is None and config.logger.wandb != "disabled":
         raise ConfigError(
             f"logger.wandb: {config.logger.wandb} needs save_to, the run folder in which W&B keeps its files"
@@ -91,10 +101,18 @@ def quantize_given(
         MrecgError: Whatever a user can cause and mend.
         Interrupted: The run was ended from outside; it resumes from its folder.
     """
+    # Learned methods need gradients, whatever mode the caller is in.
+    with computing.computing_as(config), torch.inference_mode(mode=False), torch.enable_grad():
+        if folder is None:
+            trackers = Trackers(others=followers.callbacks)
+            return pipeline.quantize(model, images, config, display=followers.display, trackers=trackers)
+        return _in_folder(model, images, config, folder, followers)
+
+
+def _in_folder(
+    model: nn.Module, images: Images, config: RunConfig, folder: Path, followers: Followers
+) -> Result:
     display = followers.display
-    if folder is None:
-        trackers = Trackers(others=followers.callbacks)
-        return pipeline.quantize(model, images, config, display=display, trackers=trackers)
     folder.mkdir(parents=True, exist_ok=True)
     refuse_links(folder)
     with run_lock(folder):
@@ -103,7 +121,6 @@ def quantize_given(
         if config.resume != "never":
             _refuse_other_inputs(folder, about, drawn)
         own = begin(config, folder)
-        (folder / SUMMARY).unlink(missing_ok=True)  # of a run before
         device = computing.device_of(config)
         write_json(folder / ENVIRONMENT, machine.describe(device, config.trainer.devices))
         write_json(folder / WEIGHTS_ORIGIN, about)
@@ -125,7 +142,9 @@ def failures_told(config: RunConfig, folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:  # not the end of the run
-        go_on = f"mrecg.resume({str(folder)!r}, model, calibration, ...)"
+        given = ", model, calibration, ..." if of_python(config) else ""
+        given += ", allow_import=True" * takes_consent(config)
+        go_on = f"mrecg.resume({str(folder)!r}{given})"
         sys.stderr.write(f"mrecg: interrupted; continue with: {go_on}\n")
         raise Interrupted.by(error, go_on=go_on) from error
     except Exception as error:
@@ -170,7 +189,7 @@ def _kept(file: Path) -> dict[str, Any]:
 def _evaluated(images: Images) -> dict[str, Any] | None:
     """What the run will be measured by; which images these are is known when it has been."""
     if images.metric is not None:
-        return {"metric": getattr(images.metric, "__name__", type(images.metric).__name__)}
+        return {"metric": Metric(images.metric).name}
     return None if images.evaluation is None else {"images": len(images.evaluation)}
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from mrecg.api.arguments import (
@@ -11,6 +12,7 @@ from mrecg.api.arguments import (
     refuse_without_values,
     with_images,
 )
+from mrecg.data.batches import Keys
 from mrecg.data.given_labels import from_python
 from mrecg.graph.intake import unwrap
 from mrecg.pipeline.sensitivity import measure
@@ -31,6 +33,7 @@ def sensitivity(
     activation_bits: int = 4,
     seed: int = 0,
     progress: bool = True,
+    image_key: str | int | None = None,
     **overrides: Any,
 ) -> Sensitivity:
     """Quantize each unit and each layer of a model alone, and see what that does to its predictions.
@@ -45,6 +48,7 @@ def sensitivity(
         activation_bits: 2 to 8, or 32.
         seed: Of the draw of the images.
         progress: Show progress on standard error.
+        image_key: Where images are in an item or batch, see `quantize`.
         **overrides: Any other group of the configuration as a dict, for example
             ``bits={"boundary": None}`` or ``calibration={"weight_range": "minmax"}``.
 
@@ -68,7 +72,7 @@ def sensitivity(
     }
     config = config_with(values, overrides, sensitivity)
     drawn = "calibration_images" in (overrides.get("data") or {})
-    images = from_python(config.data, given, None, drawn=drawn)
+    images = from_python(config.data, given, None, keys=Keys(image_key), drawn=drawn)
     config = with_images(config, images)
-    with computing.computing_as(config):
+    with computing.computing_as(config), torch.inference_mode(mode=False):
         return measure(model, images.calibration, config, display=Screen(name) if progress else None)

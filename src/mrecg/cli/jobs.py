@@ -87,7 +87,6 @@ def _quantize(config: RunConfig, folder: Path) -> None:
     from mrecg.runs.summary import RunSummary
     from mrecg.track.trackers import commands
 
-    (folder / SUMMARY).unlink(missing_ok=True)  # of an attempt that failed
     _imported(config)
     display = Screen(f"{_title(folder)}: {config.name}")
     during = Whereabouts(display)

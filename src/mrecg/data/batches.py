@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mrecg.data.evaluation import as_float
-from mrecg.errors import DataError, few
+from mrecg.errors import DataError, few, short
 
 Key = str | int | None
 _LABELS = ("label", "labels", "target", "targets", "y", "class", "classes", "fine_label")
@@ -48,7 +48,12 @@ class Keys:
                 "expects (ToTensor, then Normalize)"
             )
         if isinstance(found, np.ndarray):
-            found = torch.from_numpy(np.ascontiguousarray(found))
+            try:
+                found = torch.from_numpy(np.ascontiguousarray(found))
+            except (TypeError, ValueError) as error:  # objects, or bytes in another order
+                raise DataError(
+                    f"{what} is an array that torch does not take: {short(error, 200)}"
+                ) from error
         if isinstance(found, Sequence) and found and all(_is_image(image, 3) for image in found):
             found = _stacked([as_float(torch.as_tensor(image), what) for image in found], what)
         images = as_float(found, what).detach()

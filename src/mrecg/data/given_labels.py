@@ -106,7 +106,7 @@ def evaluation_of(
         The images, or the function.
 
     Raises:
-        DataError: It is neither, or the images are not what accuracy is counted on.
+        DataError: It is neither, or the images are not what accuracy is counted on, or there are none.
     """
     if given is None:
         return None, None
@@ -114,20 +114,29 @@ def evaluation_of(
     if callable(given) and not isinstance(given, Dataset | DataLoader):
         _refuse_signature(given)
         return None, given
+    found = _labelled(given, config, keys)
+    if not len(found):
+        raise DataError("evaluation: holds no image; give some with their labels")
+    return found, None
+
+
+def _labelled(given: Any, config: DataConfig, keys: Keys) -> Evaluation:
     if _array(given):
         raise DataError("evaluation: a tensor alone has no labels; give the tuple (images, labels)")
     if isinstance(given, tuple) and len(given) == 2 and _array(given[0]) and _array(given[1]):
+        if len(given[0]) != len(given[1]):
+            raise DataError(f"evaluation: {len(given[0])} images have {len(given[1])} labels")
         given = TensorDataset(torch.as_tensor(given[0]), torch.as_tensor(given[1]))
     if isinstance(given, DataLoader) or not is_items(given):
-        return _of_batches(given, config, keys), None
+        return _of_batches(given, config, keys)
     first = item(given, 0, "evaluation item 0") if len(given) else None
     if first is not None and keys.images(first, "evaluation item 0: an evaluation image").dim() == 4:
-        return _of_batches(given, config, keys), None
+        return _of_batches(given, config, keys)
     if first is not None:  # a mistake shows now, not after the work
         _pair(first, keys, "evaluation item 0")
     indices, seed = _chosen(len(given), config)
     found = _Items(given, tuple(indices), keys)
-    return Evaluation(found, len(given), seed, (), config.batch_size, config.workers), None
+    return Evaluation(found, len(given), seed, (), config.batch_size, config.workers)
 
 
 def _pair(found: Any, keys: Keys, name: str) -> tuple[Tensor, int]:

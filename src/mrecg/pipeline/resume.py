@@ -12,7 +12,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.pipeline.result import write_yaml
 from mrecg.runs.identity import refuse_other
-from mrecg.runs.layout import CHECKPOINT, CONFIG, PAGE
+from mrecg.runs.layout import CHECKPOINT, CONFIG, PAGE, SUMMARY
 from mrecg.system.atomic_write import sweep_up
 from mrecg.system.content_store import ContentStore
 
@@ -32,6 +32,7 @@ def begin(config: RunConfig, folder: Path) -> ContentStore:
     if config.resume == "never":
         shutil.rmtree(kept, ignore_errors=True)
     refuse_other(config, folder)
+    (folder / SUMMARY).unlink(missing_ok=True)  # of a run before, or of an attempt that failed
     write_yaml(folder / CONFIG, plain(config))
     return ContentStore(kept)
 
