@@ -123,6 +123,22 @@ def differences(low: Tensor, full: Tensor) -> Tensor:
     return (low - full).square().flatten(1).sum(1)
 
 
+def output_squares(low: Tensor, full: Tensor) -> tuple[float, float]:
+    """Tell how far one output of several is off, so that it can be summed up over batches.
+
+    Args:
+        low: The quantized network's, any shape.
+        full: The full-precision one's, same shape.
+
+    Returns:
+        ``||low - full||^2`` and ``||full||^2``; of class indices how many differ, and how many there are.
+    """
+    if not full.is_floating_point():
+        return float((low != full).sum()), float(full.numel())
+    low, full = low.double(), full.double()
+    return float((low - full).square().sum()), float(full.square().sum())
+
+
 def output_difference(low: Tensor, full: Tensor) -> float:
     """Tell how far a network's output is off.
 
