@@ -119,6 +119,19 @@ def tiny() -> nn.Module:
 
 
 @pytest.fixture(scope="session")
+def network() -> nn.Module:
+    """The same network as torch initialises it; not to be changed."""
+    torch.manual_seed(0)
+    return tiny_net.build().eval()
+
+
+@pytest.fixture(scope="session")
+def images() -> Tensor:
+    """Sixteen 8 x 8 images for it, from 0 to 1."""
+    return torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
 def tiny_images() -> Tensor:
     """Sixteen 8 x 8 images for it."""
     images = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(3))

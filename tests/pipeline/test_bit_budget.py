@@ -5,26 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_net import build
 from torch import Tensor, nn
 
 import mrecg
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError
+from mrecg.pipeline.bit_budget import held_out
 
 FREE = ("first.conv1", "first.conv2", "second.conv1", "second.conv2", "second.down",
         "third.expand", "third.depthwise", "third.project")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return build().eval()
 
 
 def quantized(model: nn.Module, x: Tensor, **bits: Any) -> mrecg.Result:
@@ -87,6 +76,14 @@ def test_what_patterns_name_is_not_chosen(network: nn.Module, images: Tensor) ->
     assert bits["first.conv1"] == 32 and bits["head"] <= 8
     with pytest.raises(ConfigError, match="there is no layer whose width can be chosen"):
         quantized(network, images, budget=3, layers={"*": 4})
+
+
+def test_images_that_are_measured_on_come_from_all_over() -> None:
+    images = torch.arange(400.0).view(-1, 1, 1, 1)  # sorted, as those of classes are
+    learned, held = held_out(images, 0, 20)
+    assert len(learned) == 300 and len(held) == len(held.unique()) == 20
+    assert all(bool(((held >= at) & (held < at + 100)).any()) for at in range(0, 400, 100))
+    assert not torch.isin(held, learned).any()
 
 
 def test_bits_weight_is_the_fewest(network: nn.Module, images: Tensor) -> None:

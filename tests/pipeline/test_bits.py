@@ -9,7 +9,6 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
-from tiny_net import build
 from torch import Tensor, nn
 
 import mrecg
@@ -23,17 +22,6 @@ from mrecg.runs.load import load_run
 
 LAYERS = {"kind:depthwise": 6, "first.conv2": 4}
 BITS: dict[str, Any] = {"layers": LAYERS, "activations": {"third": 6}, "exclude": ["second"]}
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return build().eval()
 
 
 def quantized(model: nn.Module, x: Tensor, bits: dict[str, Any], **more: Any) -> Result:

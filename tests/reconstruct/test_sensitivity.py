@@ -6,27 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import several_outputs
 import torch
-from tiny_net import build
+from several_outputs import branches
 from torch import Tensor, nn
 
 import mrecg
 from mrecg.errors import ConfigError
-from mrecg.reconstruct.held_out import divided, output_difference
+from mrecg.graph.structure import tensors_of
+from mrecg.reconstruct.held_out import divided, output_difference, output_squares
 from mrecg.runs.sensitivity import Sensitivity
 
 QUICK: dict[str, Any] = {"progress": False, "calibration": {"candidates": 4, "bins": 64}}
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return build().eval()
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +84,45 @@ def test_networks_without_classes_and_of_one_image(images: Tensor) -> None:
     for some in (images, images[:1]):
         found = mrecg.sensitivity(net, some, **QUICK)
         assert found.of("layer") and all(row.kl >= 0 for row in found.rows)
+
+
+@pytest.mark.parametrize(
+    ("form", "early"),
+    [("dict", "aux.1"), ("heads", "head"), ("indices", "b.0")],
+)
+def test_outputs_that_leave_before_the_last_unit_count(form: str, early: str) -> None:
+    net, x = branches(form), several_outputs.images()
+    found = mrecg.sensitivity(net, x, bits={"boundary": None, "activation": 32}, **QUICK)
+    assert all(row.kl > 0 and row.error is None for row in found.rows)
+    only = {"layers": {"*": 32, early: 2}, "activation": 32, "boundary": None}
+    alone = mrecg.quantize(net, x, method="rtn", steps=1, bits=only, trainer={"batch_size": 4}, **QUICK)
+    held = x[divided(12, 0.25, 0)[1]]
+    with torch.no_grad():
+        pairs = [
+            output_squares(*both)
+            for both in zip(tensors_of(alone.model(held)), tensors_of(net(held)), strict=True)
+        ]
+    (row,) = [row for row in found.of("layer", "weights") if row.name == early]
+    assert row.kl == pytest.approx(sum(error / norm for error, norm in pairs) / len(pairs), rel=1e-3)
+
+
+def test_a_dict_with_scores_and_their_classes_is_judged_by_the_scores(
+    found: Sensitivity, network: nn.Module, images: Tensor
+) -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = network
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            logits = self.net(x)
+            return {"scores": logits, "classes": logits.argmax(1)}
+
+    several = mrecg.sensitivity(Both(), images, **QUICK)
+    assert [row.kl for row in several.rows] == pytest.approx(
+        [row.kl for row in found.rows], rel=1e-4, abs=1e-9
+    )
+    assert any(row.error is not None for row in several.rows)
 
 
 @pytest.mark.parametrize(

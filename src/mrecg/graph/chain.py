@@ -28,6 +28,11 @@ def ends_in(graph: fx.Graph) -> set[fx.Node]:
     return {node for node in graph.nodes if END in node.meta} or set(outputs_in(graph))
 
 
+def several_ends(graph: fx.Graph) -> bool:
+    """Return whether several values are outputs that quantizing can change, so the last unit has not all."""
+    return sum(node.op.startswith("call_") for node in ends_in(graph)) > 1
+
+
 def chained(graph: fx.Graph) -> list[fx.Node]:
     """List the nodes that units are made of: all but constants and what only leads to class indices."""
     return [node for node in graph.nodes if node.op not in ("get_attr", "output") and ASIDE not in node.meta]

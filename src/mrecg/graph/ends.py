@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from mrecg.errors import GraphError
 from mrecg.graph.chain import outputs_in
 from mrecg.graph.reference import WRAP, OtherOutputsError, Reference
-from mrecg.graph.structure import OUTPUTS, Structure, listed, structure_of
+from mrecg.graph.structure import OUTPUTS, Structure, has_entries, listed, structure_of
 
 
 class Ends:
@@ -114,14 +114,10 @@ def check_batches(traced: fx.GraphModule, reference: Reference | None) -> None:
             "numbers; return the scores that it makes them of"
         )
     for name, node, value in zip(names, outputs, reference.outputs, strict=False):
-        if node.op != "get_attr" and not _batched(value, len(reference.images)):
+        if node.op != "get_attr" and not has_entries(value, len(reference.images)):
             what = f"output {name}" if name else "output"
             raise GraphError(
                 f"{reference.name}: its {what} has shape {tuple(value.shape)} for {len(reference.images)} "
                 "images; the first dimension has to be that of the images"
                 + (f": choose another one by model.output=NAME ({listed(names)})" if len(names) > 1 else "")
             )
-
-
-def _batched(value: Tensor, images: int) -> bool:
-    return value.dim() > 0 and len(value) == images

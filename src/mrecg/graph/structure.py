@@ -156,6 +156,11 @@ def tensors_of(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else structure_of(value)[1]
 
 
+def has_entries(value: Tensor, images: int) -> bool:
+    """Return whether an output has an entry for each image; a constant of the network's own has none."""
+    return value.dim() > 0 and len(value) == images
+
+
 def joined(value: Any, images: int) -> Tensor:
     """Lay all outputs of a network together, so that they can be compared with others at once.
 
@@ -169,7 +174,7 @@ def joined(value: Any, images: int) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    parts = [x for x in tensors_of(value) if x.is_floating_point() and x.dim() and len(x) == images]
+    parts = [x for x in tensors_of(value) if x.is_floating_point() and has_entries(x, images)]
     rows = [x.reshape(images, -1) * math.sqrt(1 / positions(x.shape[1:])) for x in parts]
     together: Tensor = torch.cat(rows, 1)
     return together.unsqueeze(-1)

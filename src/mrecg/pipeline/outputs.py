@@ -12,6 +12,7 @@ from mrecg.data.images import Images
 from mrecg.errors import ConfigError
 from mrecg.graph.structure import structure_of, tensors_of
 from mrecg.methods import passes_of
+from mrecg.reconstruct.held_out import output_squares
 
 ALONE = "output"
 """Name of the output of a network that has one."""
@@ -122,11 +123,10 @@ def output_errors(
         x = batch.to(device, memory_format=torch.channels_last)
         structure, expected = structure_of(full(x))
         for name, f, q in zip(structure.names, expected, tensors_of(low(x)), strict=True):
-            real = f.is_floating_point()
-            error = (q.double() - f.double()).square().sum() if real else (q != f).sum()
+            error, norm = output_squares(q, f)
             total = sums.setdefault(name or ALONE, [0.0, 0.0])
-            total[0] += float(error)
-            total[1] += float(f.double().square().sum()) if real else f.numel()
+            total[0] += error
+            total[1] += norm
         seen += len(batch)
         if progress is not None:
             progress(len(batch))

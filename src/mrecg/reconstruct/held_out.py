@@ -2,11 +2,13 @@
 
 import zlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mrecg.graph.chain import ends_in, several_ends
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.loss import prediction_difference
@@ -32,26 +34,33 @@ def divided(images: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
 class Predictions:
     """The network's outputs on the images that are for measuring; on all, where none are.
 
+    Of a network with several outputs, what leaves each unit that one of them ends in (`mrecg.graph.outputs`)
+    counts, scaled to a norm of 1, from the unit on that is asked for: an output that left before is settled.
+
     Args:
         context: What the reconstruction works with; its process's own images count.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._full: Tensor | None = None
+        network = context.network
+        nodes = ends_in(network.traced.graph) if several_ends(network.traced.graph) else set()
+        names = {node.name for node in nodes}
+        self._ends = [i for i, unit in enumerate(network.units) if not names.isdisjoint(unit.nodes)]
 
     @property
     def images(self) -> int:
         """How many images all processes measure on."""
         return len(self._context.held_out) or self._context.shard.images
 
-    @property
+    def full(self, begin: int = 0) -> Tensor:
+        """The full-precision output, shape (own images, ...), as `after` gives it."""
+        return self._together({i: value for i, value in self._full.items() if i >= begin - 1})
+
+    @cached_property
     @torch.no_grad()
-    def full(self) -> Tensor:
-        """The full-precision output, shape (own images, ...)."""
-        if self._full is None:
-            self._full = self.after(self._context.images, 0)
-        return self._full
+    def _full(self) -> dict[int, Tensor]:
+        return self._through(self._context.network.full, self._context.images, 0)
 
     @torch.no_grad()
     def after(self, values: Store, begin: int) -> Tensor:
@@ -64,7 +73,7 @@ class Predictions:
         Returns:
             Shape (own images, ...).
         """
-        return self._outputs(self._context.network.full[begin:], values)
+        return self._together(self._through(self._context.network.full[begin:], values, begin))
 
     @torch.no_grad()
     def difference_with(self, index: int, values: Store) -> float:
@@ -78,18 +87,20 @@ class Predictions:
             As `difference`.
         """
         network = self._context.network
-        return self.difference(self._outputs([network.low[index], *network.full[index + 1 :]], values))
+        units = [network.low[index], *network.full[index + 1 :]]
+        return self.difference(self._together(self._through(units, values, index)), index)
 
-    def difference(self, low: Tensor) -> float:
+    def difference(self, low: Tensor, begin: int) -> float:
         """Tell how far outputs are off, over the images of all processes.
 
         Args:
             low: Those of the process's own images, shape (own images, ...).
+            begin: The first unit that they come from.
 
         Returns:
             As `output_difference`.
         """
-        full, ranks = self.full, self._context.shard.ranks
+        full, ranks = self.full(begin), self._context.shard.ranks
         if ranks.world == 1:
             return output_difference(low, full)
         difference = size = 0.0
@@ -99,10 +110,30 @@ class Predictions:
         difference, size = ranks.total(difference, size)
         return difference / max(size, torch.finfo(torch.float64).tiny)
 
-    def _outputs(self, units: Sequence[nn.Module], values: Store) -> Tensor:
-        rest = nn.Sequential(*units)
-        own = torch.split(self._context.measured_on, self._context.settings.eval_batch)
-        return torch.cat([rest(values.take(index)) for index in own]) if len(own[0]) else torch.empty(0)
+    def _through(self, units: Sequence[nn.Module], values: Store, begin: int) -> dict[int, Tensor]:
+        """Run units; gives by its place what leaves each that counts, and what enters if that does."""
+        ends = self._ends or [len(self._context.network.full) - 1]
+        found: dict[int, list[Tensor]] = {}
+        for own in torch.split(self._context.measured_on, self._context.settings.eval_batch):
+            if not len(own):
+                return {}  # a process may have none of these images
+            x = values.take(own)
+            for i, unit in enumerate([nn.Identity(), *units], start=begin - 1):
+                x = unit(x)
+                if i in ends:
+                    found.setdefault(i, []).append(x)
+        return {i: torch.cat(parts) for i, parts in found.items()}
+
+    def _together(self, points: dict[int, Tensor]) -> Tensor:
+        """Lay together what counts; one output alone is left as it is."""
+        if not points:
+            return torch.empty(0)
+        if not self._ends:
+            (alone,) = points.values()
+            return alone
+        tiny = torch.finfo(torch.float32).tiny
+        rows = [value.flatten(1) / self._full[i].norm().clamp_min(tiny) for i, value in points.items()]
+        return torch.cat(rows, 1).unsqueeze(-1)
 
 
 def differences(low: Tensor, full: Tensor) -> Tensor:
@@ -121,6 +152,22 @@ def differences(low: Tensor, full: Tensor) -> Tensor:
         logs = (F.log_softmax(low, 1), F.log_softmax(full, 1))
         return F.kl_div(*logs, reduction="none", log_target=True).sum(1)
     return (low - full).square().flatten(1).sum(1)
+
+
+def output_squares(low: Tensor, full: Tensor) -> tuple[float, float]:
+    """Tell how far one output of several is off, so that it can be summed up over batches.
+
+    Args:
+        low: The quantized network's, any shape.
+        full: The full-precision one's, same shape.
+
+    Returns:
+        ``||low - full||^2`` and ``||full||^2``; of class indices how many differ, and how many there are.
+    """
+    if not full.is_floating_point():
+        return float((low != full).sum()), float(full.numel())
+    low, full = low.double(), full.double()
+    return float((low - full).square().sum()), float(full.square().sum())
 
 
 def output_difference(low: Tensor, full: Tensor) -> float:

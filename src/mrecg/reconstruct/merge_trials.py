@@ -153,4 +153,4 @@ class PairTrials:
     def _reach(self, context: Context, quantized: Store, begin: int) -> float:
         if self._predictions is None:
             self._predictions = Predictions(context)
-        return self._predictions.difference(self._predictions.after(quantized, begin))
+        return self._predictions.difference(self._predictions.after(quantized, begin), begin)

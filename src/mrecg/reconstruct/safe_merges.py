@@ -109,7 +109,7 @@ class HeldOutJudge:
         return found, prefix
 
     def _judged(self, members: range, apart: Tensor, joint: Tensor | None) -> Verdict:
-        full, ranks = self._predictions.full, self._context.shard.ranks
+        full, ranks = self._predictions.full(members.stop), self._context.shard.ranks
         logits = full.ndim == 2
         alone = differences(apart, full)
         merged = torch.full_like(alone, math.inf) if joint is None else differences(joint, full)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.config.schema import CalibrationConfig
+from mrecg.graph.chain import several_ends
+from mrecg.graph.structure import has_entries, tensors_of
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, activations_of, quantization
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct.held_out import output_difference
+from mrecg.reconstruct.held_out import output_difference, output_squares
 from mrecg.runs.sensitivity import Sensitive
 
 Measure = Callable[[], "Harm"]
@@ -24,8 +26,9 @@ class Harm:
 
     Attributes:
         kl: Kullback-Leibler divergence of the class probabilities from those in full precision, mean over the
-            images, nats; for outputs that are no logits their relative error.
-        error: Relative error of the last feature map, which enters the last unit; None for the last unit.
+            images, nats; for outputs that are no logits their relative error, of several the mean of these.
+        error: Relative error of the last feature map, which enters the last unit; None for the last unit, and
+            where there are several outputs.
     """
 
     kl: float
@@ -117,6 +120,9 @@ def weight_costs(
 
 def _walk(network: QuantizedNetwork, images: Tensor, batch: int) -> Iterator[tuple[int, Measure]]:
     """Visit the units in order, with everything in full precision until the visitor turns something on."""
+    if several_ends(network.traced.graph):
+        yield from _walk_whole(network, images, batch)
+        return
     full = network.full
 
     def passed(units: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -138,6 +144,29 @@ def _walk(network: QuantizedNetwork, images: Tensor, batch: int) -> Iterator[tup
             yield index, measure
         if index < len(full) - 1:
             x = passed(full[index : index + 1], x)
+
+
+def _walk_whole(network: QuantizedNetwork, images: Tensor, batch: int) -> Iterator[tuple[int, Measure]]:
+    """As `_walk`, where some outputs leave before the last unit: each time the whole network is run."""
+
+    def outputs() -> Iterator[list[Tensor]]:
+        for x in torch.split(images, batch):
+            yield [value for value in tensors_of(network.model(x)) if has_entries(value, len(x))]
+
+    def measure() -> Harm:
+        sums = torch.tensor(
+            [
+                [output_squares(low, full) for low, full in zip(*both, strict=True)]
+                for both in zip(outputs(), expected, strict=True)
+            ],
+            dtype=torch.float64,
+        ).sum(0)
+        return Harm(kl=float((sums[:, 0] / sums[:, 1].clamp_min(1e-30)).mean()), error=None)
+
+    with quantization(network.model, weights=False, activations="off"):
+        expected = [*outputs()]
+        for index in range(len(network.units)):
+            yield index, measure
 
 
 @contextmanager

@@ -26,8 +26,9 @@ class Sensitive:
         bits: Fewest bits of what was quantized.
         parameters: Number of weights; 0 for activations.
         kl: Kullback-Leibler divergence of the class probabilities from those in full precision, mean over the
-            images, nats; for outputs that are no logits their relative error.
-        error: Relative error of the last feature map, which enters the last unit; None for the last unit.
+            images, nats; for outputs that are no logits their relative error, of several the mean of these.
+        error: Relative error of the last feature map, which enters the last unit; None for the last unit, and
+            where there are several outputs.
     """
 
     of: str
