@@ -2,7 +2,7 @@
 
 The network is written in torch's quantize and dequantize operations, lowered by torchao for x86 and compiled
 by Inductor. Needs torchao and a C++ compiler, which is one reason why it is no export format
-(docs/export.md). RUN is one with 8-bit symmetric weights.
+(docs/how-to/export.md). RUN is one with 8-bit symmetric weights.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Exported files on the CPU: latency, size, accuracy and agreement of finished runs that were exported.
 
-``python -m benchmarks.inference RUN... --json FILE`` measures, ``--write docs/export.md`` puts the tables
+``python -m benchmarks.inference RUN... --json FILE`` measures, ``--write docs/how-to/export.md`` puts the tables
 there. The times are of one image and one thread; in every round each file has its turn.
 """
 

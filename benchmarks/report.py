@@ -1,7 +1,7 @@
-"""Write docs/benchmarks.md from measured numbers.
+"""Write docs/results/benchmarks.md from measured numbers.
 
 ``python -m benchmarks.report docs/benchmarks/cpu.json --growth docs/benchmarks/growth.json
--o docs/benchmarks.md``
+-o docs/results/benchmarks.md``
 """
 
 import argparse
@@ -254,9 +254,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "numbers", type=Path, nargs="+", help="what benchmarks.engine wrote; one file a machine"
     )
     parser.add_argument("--growth", type=Path, help="what benchmarks.growth wrote")
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/benchmarks.md"))
     chosen = parser.parse_args(arguments)
-    picture = Path("images") / "growth.png"
+    picture = Path("../images/growth.png")
     machines = [(path.name, json.loads(path.read_text())) for path in chosen.numbers]
     growth = (chosen.growth.name, json.loads(chosen.growth.read_text())) if chosen.growth else None
     if growth:

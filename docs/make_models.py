@@ -1,4 +1,4 @@
-"""Write docs/models.md: what becomes of every network of conf/model. ``python docs/make_models.py``."""
+"""Write docs/reference/models.md: what becomes of every network of conf/model. ``python docs/make_models.py``."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ from mrecg.graph.cut import Cut, cut
 from mrecg.models.build import build
 from mrecg.planner.capacity import comparable
 
-TARGET = Path(__file__).with_name("models.md")
+TARGET = Path(__file__).with_name("reference") / "models.md"
 GENERIC = ("target", "timm", "torchvision")
 """Files that name no network of their own."""
 PIXELS = 96

@@ -1,8 +1,8 @@
-"""Make the tables and pictures of docs/results.md from the files in docs/results.
+"""Make the tables and pictures of the pages in docs/results from the files beside them.
 
-``python docs/make_results.py write`` fills every block of the page between ``<!-- results NAME -->`` and
+``python docs/make_results.py write`` fills every block of a page between ``<!-- results NAME -->`` and
 ``<!-- end -->`` with what ``mrecg report docs/results/NAME.json --markdown --figures FOLDER`` makes, and
-``check`` says whether that would change the page. ``mrecg report RUNS --json FILE`` makes such a file.
+``check`` says whether that would change a page. ``mrecg report RUNS --json FILE`` makes such a file.
 A block ``<!-- summary NAME NAME ... -->`` gets one table of networks, bits and recipes from several files,
 ``<!-- correlations -->`` one of how well each measure along the units follows top-1, from all files.
 """
@@ -10,6 +10,7 @@ A block ``<!-- summary NAME NAME ... -->`` gets one table of networks, bits and 
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from os.path import relpath
 from pathlib import Path
 from statistics import correlation, fmean
 
@@ -29,14 +30,19 @@ PICTURES = re.compile(r".*-(oscillation(-[^.]*)?|ablation-merges)\.svg")
 """Names of the figures that the page shows."""
 
 
-def page(docs: Path) -> str:
-    """The page as its files say, with those pictures that are there."""
+def pages(docs: Path) -> list[Path]:
+    """The pages of results."""
+    return sorted((docs / "results").glob("*.md"))
+
+
+def page(docs: Path, file: Path) -> str:
+    """A page as its files say, with those pictures that are there."""
 
     def block(found: re.Match[str]) -> str:
         runs = read_collection(docs / "results" / f"{found[2]}.json")
         files = sorted((docs / "images" / "results" / found[2]).glob("*.svg"))
         drawn = figures_by_panel(panels(runs), files)
-        pictures = {title: [str(path.relative_to(docs)) for path in own] for title, own in drawn.items()}
+        pictures = {title: [relpath(path, file.parent) for path in own] for title, own in drawn.items()}
         return f"{found[1]}\n{markdown(runs, pictures=pictures, level=4)}\n{found[3]}"
 
     def summary(found: re.Match[str]) -> str:
@@ -46,7 +52,7 @@ def page(docs: Path) -> str:
     def measures(found: re.Match[str]) -> str:
         return f"{found[1]}\n{correlation_table(result_sets(docs / 'results'))}\n\n{found[2]}"
 
-    text = (docs / "results.md").read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
     return CORRELATIONS.sub(measures, SUMMARY.sub(summary, BLOCK.sub(block, text)))
 
 
@@ -166,24 +172,23 @@ def correlation_table(sets: Mapping[str, Sequence[Run]]) -> str:
 
 
 def write(docs: Path = DOCS) -> None:
-    """Draw the pictures in place of those that are there, and write the page."""
-    file = docs / "results.md"
-    for found in BLOCK.finditer(file.read_text(encoding="utf-8")):
-        folder = docs / "images" / "results" / found[2]
-        for old in folder.glob("*.svg"):
-            old.unlink()
-        for path in paper_figures(read_collection(docs / "results" / f"{found[2]}.json"), folder):
-            if not PICTURES.fullmatch(path.name):
-                path.unlink()
-    file.write_text(page(docs), encoding="utf-8")
+    """Draw the pictures in place of those that are there, and write the pages."""
+    for file in pages(docs):
+        for found in BLOCK.finditer(file.read_text(encoding="utf-8")):
+            folder = docs / "images" / "results" / found[2]
+            for old in folder.glob("*.svg"):
+                old.unlink()
+            for path in paper_figures(read_collection(docs / "results" / f"{found[2]}.json"), folder):
+                if not PICTURES.fullmatch(path.name):
+                    path.unlink()
+        file.write_text(page(docs, file), encoding="utf-8")
 
 
 def check(docs: Path = DOCS) -> None:
     """Refuse a page that `write` would change."""
-    if page(docs) != (docs / "results.md").read_text(encoding="utf-8"):
-        raise DataError(
-            "docs/results.md is not what docs/results says; run python docs/make_results.py write"
-        )
+    for file in pages(docs):
+        if page(docs, file) != file.read_text(encoding="utf-8"):
+            raise DataError(f"{file} is not what docs/results says; run python docs/make_results.py write")
 
 
 if __name__ == "__main__":

@@ -47,5 +47,5 @@ def test_the_core_holds_no_package_of_an_extra() -> None:
 
 def test_the_installation_page_lists_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    page = (ROOT / "docs" / "install.md").read_text()
+    page = (ROOT / "docs" / "getting-started" / "install.md").read_text()
     assert set(re.findall(r"^\| `([a-z-]+)` \|", page, re.M)) == set(extras)

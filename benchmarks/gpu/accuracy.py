@@ -71,7 +71,7 @@ def fitting(seconds: float, a_step: float) -> int:
 
 
 def config_of(options: Options, item: tuple[str, str, str], steps: int) -> RunConfig:
-    """What the command line of docs/results.md composes, on this device."""
+    """What the command line of docs/results/accuracy.md composes, on this device."""
     bits, method, kind = item
     chosen = (
         ["experiment=best"]

@@ -14,8 +14,8 @@ from benchmarks.gpu.parts import PARTS
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "benchmarks" / "gpu"
 COMMAND = "python -m benchmarks.gpu --minutes 8 --out docs/benchmarks/gpu --images FOLDER"
-BLOCKS = {"summary": ROOT / "README.md", "accuracy": ROOT / "docs" / "results.md"}
-"""Documents with a block, by its name; docs/benchmarks.md is written as a whole (`benchmarks.report`)."""
+BLOCKS = {"summary": ROOT / "README.md", "accuracy": ROOT / "docs" / "results" / "accuracy.md"}
+"""Documents with a block, by its name; docs/results/benchmarks.md is written as a whole (`benchmarks.report`)."""
 Found = Mapping[str, dict[str, Any]]
 
 
@@ -26,7 +26,7 @@ def found_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def engine(found: Found) -> str:
-    """The section of docs/benchmarks.md."""
+    """The section of docs/results/benchmarks.md."""
     lines = [f"## GPU{_of(found)}", "", f"`{COMMAND}`", ""]
     lines += ["| part | outcome | |", "|---|---|---|"]
     for part in PARTS:
@@ -48,7 +48,7 @@ def engine(found: Found) -> str:
 
 
 def accuracy(found: Found) -> str:
-    """The table of docs/results.md."""
+    """The table of docs/results/accuracy.md."""
     content = found.get("accuracy")
     if not content or not content["items"]:
         return (
@@ -73,14 +73,14 @@ def summary(found: Found) -> str:
         return (
             "**On a GPU** nothing was measured yet: no number in these pages comes from one. "
             "`make gpu` checks kernels, bits, speed and\naccuracy on yours within minutes "
-            "([docs/benchmarks.md](docs/benchmarks.md)).\n"
+            "([docs/results/benchmarks.md](docs/results/benchmarks.md)).\n"
         )
     lacking = [part.name for part in PARTS if found.get(part.name, {}).get("status") != "done"]
     seen = [part.name for part in PARTS if part.name not in lacking]
     rest = f"; not measured, or not as it should be: {', '.join(lacking)}" if lacking else ""
     return (
         f"**On a GPU**{_of(found)}: {', '.join(seen) or 'nothing'} hold{rest}. Numbers are in "
-        "[docs/benchmarks.md](docs/benchmarks.md); `make gpu` checks yours.\n"
+        "[docs/results/benchmarks.md](docs/results/benchmarks.md); `make gpu` checks yours.\n"
     )
 
 

@@ -94,13 +94,14 @@ def of(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_page_is_made_of_the_numbers(tmp_path: Path) -> None:
-    numbers, growth, page = tmp_path / "cpu.json", tmp_path / "g.json", tmp_path / "docs" / "b.md"
-    page.parent.mkdir()
+    numbers, growth = tmp_path / "cpu.json", tmp_path / "g.json"
+    page = tmp_path / "docs" / "results" / "b.md"
+    page.parent.mkdir(parents=True)
     numbers.write_text(json.dumps(CONTENT))
     growth.write_text(json.dumps(GROWTH))
     report.main([str(numbers), "--growth", str(growth), "-o", str(page)])
     text = page.read_text()
-    assert (page.parent / "images" / "growth.png").read_bytes().startswith(b"\x89PNG")
+    assert (page.parents[1] / "images" / "growth.png").read_bytes().startswith(b"\x89PNG")
     assert "## A Processor, one thread" in text and "All was quiet." in text
     assert "`OMP_NUM_THREADS=1 python -m benchmarks.engine --json docs/benchmarks/cpu.json`" in text
     assert "| `resnet18` | 1.25 (1.20 to 1.30) | 2.1 % | 3.5 | 4 s | 2.4 |" in text

@@ -1,4 +1,4 @@
-"""A package that is not ours brings a method and a criterion; docs/extending.md shows it."""
+"""A package that is not ours brings a method and a criterion; docs/how-to/extending.md shows it."""
 
 import re
 import shutil
@@ -69,7 +69,7 @@ def example(site: Path) -> Path:
 
 
 def test_the_page_shows_the_files_as_they_are() -> None:
-    blocks = re.findall(r"```(?:python|toml)\n(.*?)```", (DOCS / "extending.md").read_text(), re.S)
+    blocks = re.findall(r"```(?:python|toml)\n(.*?)```", (DOCS / "how-to" / "extending.md").read_text(), re.S)
     names = ("mrecg_example.py", "pyproject.toml", "noise_and_state.py")
     files = [(DOCS / "plugin" / name).read_text() for name in names]
     assert blocks[:3] == files

@@ -24,7 +24,7 @@ def test_every_import_leads_downwards() -> None:
 
 
 def test_every_file_that_is_named_is_there() -> None:
-    for page in ("docs/architecture.md", "docs/extending.md", "CONTRIBUTING.md"):
+    for page in ("docs/development/architecture.md", "docs/how-to/extending.md", "CONTRIBUTING.md"):
         named = re.findall(r"`((?:[\w-]+/)*[\w-]+\.(?:py|toml))[`:]", (ROOT / page).read_text())
         missing = {
             name

@@ -1,4 +1,4 @@
-"""docs/export.md has the tables of what was measured."""
+"""docs/how-to/export.md has the tables of what was measured."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_tables_are_up_to_date():
     content = json.loads((DOCS / "inference.json").read_text())
-    page = (DOCS / "export.md").read_text()
+    page = (DOCS / "how-to" / "export.md").read_text()
     found = page[page.index(BEGIN) + len(BEGIN) : page.index(END)]
     text = "\n".join(lines(content))
-    assert found == f"\n{text}\n", "run python -m benchmarks.inference --json ... --write docs/export.md"
+    assert found == f"\n{text}\n", (
+        "run python -m benchmarks.inference --json ... --write docs/how-to/export.md"
+    )
 
 
 def test_every_network_and_width_is_there_and_agrees():

@@ -8,8 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [
     *ROOT.glob("*.md"),
-    *(ROOT / "docs").glob("*.md"),
-    *(ROOT / "docs" / "plugin").rglob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
     ROOT / "sweeps" / "README.md",
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -1,4 +1,4 @@
-"""docs/models.md says what the code does."""
+"""docs/reference/models.md says what the code does."""
 
 import importlib.util
 from pathlib import Path
@@ -10,7 +10,7 @@ spec = importlib.util.spec_from_file_location("make_models", DOCS / "make_models
 assert spec is not None and spec.loader is not None
 make_models = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make_models)
-TEXT = (DOCS / "models.md").read_text()
+TEXT = (DOCS / "reference" / "models.md").read_text()
 
 
 @each(make_models.names())

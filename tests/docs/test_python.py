@@ -1,4 +1,4 @@
-"""The code of docs/python.md runs, from top to bottom in one program."""
+"""The code of docs/how-to/python.md runs, from top to bottom in one program."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 import mrecg
 from mrecg.reconstruct.events import Silent
 
-PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "python.md"
 PARTS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 

@@ -1,6 +1,7 @@
-"""docs/results.md is what the files beside it say."""
+"""The pages in docs/results are what the files beside them say."""
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -19,27 +20,24 @@ import make_results  # noqa: E402
 
 def test_the_page_is_up_to_date_and_no_file_holds_a_path_of_a_machine():
     make_results.check()
-    for file in (DOCS / "results").iterdir():
+    for file in (DOCS / "results").glob("*.json"):
         text = file.read_text()
-        assert file.suffix == ".json" and not any(part in text for part in ('"/', "/tmp/", "/home/")), file
+        assert not any(part in text for part in ('"/', "/tmp/", "/home/")), file
 
 
 def test_every_picture_of_the_page_is_there_and_no_other():
-    shown = {
-        DOCS / line.partition("](")[2].rstrip(")\n") for line in (DOCS / "results.md").open() if "](" in line
-    }
-    assert set((DOCS / "images" / "results").glob("*/*")) == {
-        p for p in shown if p.is_relative_to(DOCS / "images" / "results")
-    }
+    text = "".join(page.read_text() for page in make_results.pages(DOCS))
+    shown = {DOCS / "images" / name for name in re.findall(r"\]\(\.\./images/(results/[^)]+)\)", text)}
+    assert shown and set((DOCS / "images" / "results").glob("*/*")) == shown
 
 
 def test_write_refreshes_its_blocks_alone_and_check_compares(tmp_path, folders):
     for seed in (0, 1):
         folders.write_run(tmp_path / "runs" / str(seed), seed=seed, units=folders.units[:5])
     main([str(tmp_path / "runs"), "--json", str(tmp_path / "results" / "some.json")])
-    page = tmp_path / "results.md"
+    page = tmp_path / "results" / "page.md"
     page.write_text("# Results\n\n<!-- results some -->\nold\n<!-- end -->\n\nText.\n")
-    with pytest.raises(DataError, match=r"results\.md is not what docs/results says; run .* write"):
+    with pytest.raises(DataError, match=r"page\.md is not what docs/results says; run .* write"):
         make_results.check(tmp_path)
     make_results.write(tmp_path)
     make_results.check(tmp_path)
@@ -49,7 +47,7 @@ def test_write_refreshes_its_blocks_alone_and_check_compares(tmp_path, folders):
     )
     assert "old" not in text and "| qdrop | block | 2 |" in text
     (picture,) = (tmp_path / "images" / "results" / "some").iterdir()
-    assert f"](images/results/some/{picture.name})" in text and picture.name.endswith("-oscillation.svg")
+    assert f"](../images/results/some/{picture.name})" in text and picture.name.endswith("-oscillation.svg")
     picture.unlink()
     with pytest.raises(DataError):
         make_results.check(tmp_path)
@@ -108,7 +106,7 @@ def test_the_rank_correlation_of_known_numbers(measured, top1, expected, tmp_pat
 
 
 def test_the_page_prints_the_correlations_and_how_many_runs_they_are_of(sets, found):
-    text = (DOCS / "results.md").read_text()
+    text = (DOCS / "results" / "accuracy.md").read_text()
     block = text.partition("<!-- correlations -->")[2].partition("<!-- end -->")[0]
     for name, runs in sets.items():
         (row,) = [line for line in block.splitlines() if line.startswith(f"| {name} |")]

@@ -1,4 +1,4 @@
-"""docs/scaling.md has the tables that its command prints."""
+"""docs/results/scaling.md has the tables that its command prints."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_tables_are_up_to_date():
-    text = (DOCS / "scaling.md").read_text()
+    text = (DOCS / "results" / "scaling.md").read_text()
     for table in tables().split("\n\n"):
         assert table.strip() in text, "run python -m benchmarks.cost"
 

@@ -22,7 +22,7 @@ Make = Callable[..., mrecg.Result]
 
 
 def reference(integers: list[int], bits: int) -> bytes:
-    """docs/format.md in Python's whole numbers: one long number, value i at bit i x bits."""
+    """docs/reference/format.md in Python's whole numbers: one long number, value i at bit i x bits."""
     number = sum(value << (i * bits) for i, value in enumerate(integers))
     return number.to_bytes((len(integers) * bits + 7) // 8, "little")
 

@@ -1,7 +1,7 @@
 """Methods: what each learns, in which passes over the network; one file for each, and no torch.
 
 A method of one's own is a frozen pydantic dataclass with its hyper-parameters, and a function that makes
-passes of them, registered by `register`; see docs/extending.md.
+passes of them, registered by `register`; see docs/how-to/extending.md.
 """
 
 from mrecg.methods.hyperparameters import STRICT, LearnedActivations, LearnedRounding, MethodSettings

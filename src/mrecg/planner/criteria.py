@@ -1,7 +1,7 @@
 """Criteria: what is measured of each unit, so that the differences of neighbours rank the pairs to merge.
 
 A criterion is a function from `Measured` to one number for each unit, registered by `register`; the package's
-own are below. See docs/extending.md.
+own are below. See docs/how-to/extending.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ one), O output channels of a group, K inputs of a channel, S grids. Plain torch 
 computed for all channels at once, and only the K inputs of a channel one after the other.
 
 Sources: coordinate descent as in COMQ, arXiv 2403.07134; the range by the error of the output as in LogART
-and NeUQI. See docs/methods.md.
+and NeUQI. See docs/reference/methods.md.
 """
 
 from collections.abc import Iterator
