@@ -1,4 +1,4 @@
-"""Cost of runs, from measured steps: ``python -m benchmarks.cost`` prints the tables of docs/results/scaling.md."""
+"""Cost of runs, from measured steps; ``python -m benchmarks.cost`` prints the tables of the scaling page."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
 """Exported files on the CPU: latency, size, accuracy and agreement of finished runs that were exported.
 
-``python -m benchmarks.inference RUN... --json FILE`` measures, ``--write docs/how-to/export.md`` puts the tables
-there. The times are of one image and one thread; in every round each file has its turn.
+``python -m benchmarks.inference RUN... --json FILE`` measures, ``--write docs/how-to/export.md`` puts
+the tables there. The times are of one image and one thread; in every round each file has its turn.
 """
 
 import argparse

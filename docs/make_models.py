@@ -1,4 +1,4 @@
-"""Write docs/reference/models.md: what becomes of every network of conf/model. ``python docs/make_models.py``."""
+"""Write docs/reference/models.md: every network of conf/model. ``python docs/make_models.py``."""
 
 import logging
 import sys

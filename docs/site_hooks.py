@@ -1,4 +1,4 @@
-"""What the site adds to docs/: pages that stand elsewhere in the repository, and links to files that are not pages.
+"""What the site adds to docs/: pages from elsewhere in the repository, links to files that are no pages.
 
 MkDocs calls `on_files` and `on_page_markdown` (mkdocs.yml).
 """

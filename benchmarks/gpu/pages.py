@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "benchmarks" / "gpu"
 COMMAND = "python -m benchmarks.gpu --minutes 8 --out docs/benchmarks/gpu --images FOLDER"
 BLOCKS = {"summary": ROOT / "README.md", "accuracy": ROOT / "docs" / "results" / "accuracy.md"}
-"""Documents with a block, by its name; docs/results/benchmarks.md is written as a whole (`benchmarks.report`)."""
+"""Documents with a block, by its name; the page of benchmarks is written as a whole (`benchmarks.report`)."""
 Found = Mapping[str, dict[str, Any]]
 
 

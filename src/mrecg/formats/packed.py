@@ -1,4 +1,4 @@
-"""The packed file: integers of 1 to 8 bits in a safetensors file that says what it holds (docs/reference/format.md).
+"""The packed file: integers of 1 to 8 bits in a file that says what it holds (docs/reference/format.md).
 
 A file has a few long tensors instead of several a layer, because a small network's names would otherwise take
 more room than its weights: ``packed`` holds all integers bit by bit, ``values.DTYPE`` everything else, and
