@@ -84,6 +84,7 @@ def test_networks_without_classes_and_of_one_image(images: Tensor) -> None:
     for some in (images, images[:1]):
         found = mrecg.sensitivity(net, some, **QUICK)
         assert found.of("layer") and all(row.kl >= 0 for row in found.rows)
+        assert found.measure == "relative_error"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,7 @@ def test_outputs_that_leave_before_the_last_unit_count(form: str, early: str) ->
     net, x = branches(form), several_outputs.images()
     found = mrecg.sensitivity(net, x, bits={"boundary": None, "activation": 32}, **QUICK)
     assert all(row.kl > 0 and row.error is None for row in found.rows)
+    assert found.measure == "relative_error"
     only = {"layers": {"*": 32, early: 2}, "activation": 32, "boundary": None}
     alone = mrecg.quantize(net, x, method="rtn", steps=1, bits=only, trainer={"batch_size": 4}, **QUICK)
     held = x[divided(12, 0.25, 0)[1]]

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ def test_the_picture_names_the_layers_that_harm_most(tmp_path: Path) -> None:
     assert drawn.index("body.conv2") < drawn.index("body.conv1")
     with pytest.raises(DataError, match="gif"):
         sensitivity_figure(FOUND, tmp_path / "a.gif")
+
+
+def test_outputs_that_are_no_class_scores_have_no_divergence(tmp_path: Path) -> None:
+    found = replace(FOUND, measure="relative_error")
+    drawn = sensitivity_figure(found, tmp_path / "a.svg").read_text()
+    assert "relative error of the outputs" in drawn and "KL" not in drawn
+    file = io.StringIO()
+    Console(file=file, width=120).print(SensitivityView(found), highlight=False)
+    assert "relative error from the full-precision outputs" in file.getvalue() and "KL" not in file.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 120])

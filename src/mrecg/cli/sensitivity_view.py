@@ -8,11 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mrecg.runs.sensitivity import Sensitive, Sensitivity
-from mrecg.runs.text import number
+from mrecg.runs.text import MEASURES, number
 from mrecg.track.terminal.words import blocks, shorten
 
 MOST, NAME, BAR = 15, 30, 20
 """Layers that are listed, columns of a name, and of a bar."""
+_OUTPUTS = {"kl": "predictions in nats", "relative_error": "outputs"}
+_HEADS = {"kl": "KL", "relative_error": "outputs"}
 
 
 class SensitivityView:
@@ -29,26 +31,26 @@ class SensitivityView:
         found = self.found
         yield Text(f"{found.model}: quantized alone, all else in full precision", "bold")
         yield Text(
-            f"On {found.images} held-out calibration images: KL divergence from the full-precision "
-            "predictions in nats, and relative error of the last feature map.",
+            f"On {found.images} held-out calibration images: {MEASURES[found.measure]} from the "
+            f"full-precision {_OUTPUTS[found.measure]}, and relative error of the last feature map.",
             "dim",
         )
         yield Text("")
         yield Text("Units, in the network's order", "bold")
-        yield _table(found.of("unit"))
+        yield _table(found.of("unit"), found)
         yield Text("")
         worst = found.worst("layer")
         yield Text(f"Layers that harm most ({min(MOST, len(worst))} of {len(worst)} measurements)", "bold")
-        yield _table(worst[:MOST])
+        yield _table(worst[:MOST], found)
         yield Text("")
 
 
-def _table(rows: Sequence[Sensitive]) -> Table:
+def _table(rows: Sequence[Sensitive], found: Sensitivity) -> Table:
     most = max((row.kl for row in rows), default=0.0) or 1.0
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for head in ("", "quantized", ""):
         table.add_column(head, no_wrap=True)
-    for head in ("bits", "weights", "KL", "error"):
+    for head in ("bits", "weights", _HEADS[found.measure], "error"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(

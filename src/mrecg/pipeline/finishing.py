@@ -17,12 +17,10 @@ from mrecg.reconstruct.group_state import Finished, GroupRecord
 from mrecg.reconstruct.helpers import Team
 from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.settings import Settings
-from mrecg.runs.text import number
+from mrecg.runs.text import MEASURES, number
 from mrecg.system.checked_read import DAMAGED
 from mrecg.track.terminal import Advance, Display
 from mrecg.track.trackers import Trackers
-
-_NAMES = {"kl": "KL divergence", "relative_error": "relative error"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +120,7 @@ def line(finishing: Finishing) -> str:
     begun, chosen = finishing.checks[0], finishing.chosen
     count = finishing.held_out_images
     images = "1 held-out calibration image" if count == 1 else f"{count} held-out calibration images"
-    what = f"finish: {_NAMES[finishing.measure]} on {images}"
+    what = f"finish: {MEASURES[finishing.measure]} on {images}"
     end = ""
     if finishing.diverged is not None:
         end = (

@@ -14,7 +14,7 @@ from mrecg.pipeline.rebasis import rebased
 from mrecg.pipeline.run import read
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.calibrate import calibrate
-from mrecg.reconstruct.sensitivity import sensitivities
+from mrecg.reconstruct.sensitivity import measured_by, sensitivities
 from mrecg.runs.sensitivity import Sensitivity
 from mrecg.track.terminal import Display, Quiet
 
@@ -72,4 +72,6 @@ def measure(
             advance(1)
     with display.stage("sensitivity", len(network.units)) as advance:
         rows = sensitivities(network, held, batch=batch, progress=advance)
-    return Sensitivity(model=config.model.name, images=len(held), rows=tuple(rows))
+    return Sensitivity(
+        model=config.model.name, images=len(held), rows=tuple(rows), measure=measured_by(network, held)
+    )

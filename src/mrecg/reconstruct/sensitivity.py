@@ -118,6 +118,18 @@ def weight_costs(
     return found
 
 
+@torch.no_grad()
+def measured_by(network: QuantizedNetwork, images: Tensor) -> Literal["kl", "relative_error"]:
+    """Return what a network's outputs are compared by: class scores by their KL divergence.
+
+    Args:
+        images: One or more, shape (N, C, H, W), on its device.
+    """
+    if several_ends(network.traced.graph):
+        return "relative_error"
+    return "kl" if nn.Sequential(*network.full)(images[:1]).ndim == 2 else "relative_error"
+
+
 def _walk(network: QuantizedNetwork, images: Tensor, batch: int) -> Iterator[tuple[int, Measure]]:
     """Visit the units in order, with everything in full precision until the visitor turns something on."""
     if several_ends(network.traced.graph):

@@ -8,6 +8,7 @@ from mrecg.planner.plan import allowed_pairs
 from mrecg.planner.schedule import Criterion, Merge, Plan, group_name
 from mrecg.planner.verdict import Verdict
 from mrecg.report.tables import compact
+from mrecg.runs.text import MEASURES
 
 DIFFERENCES = {
     "squared": "squared difference (a − b)²",
@@ -19,14 +20,11 @@ DIFFERENCES = {
 }
 
 
-_MEASURES = {"kl": "KL divergence", "relative_error": "relative error"}
-
-
 def verdict_line(verdict: Verdict) -> str:
     """Say in one line what held-out images said of a planned merge, and what became of it."""
     alone, merged = ("not finite" if v is None else f"{v:.4g}" for v in (verdict.alone, verdict.merged))
     images = "1 held-out image" if verdict.images == 1 else f"{verdict.images} held-out images"
-    measure = _MEASURES.get(verdict.measure, verdict.measure)
+    measure = MEASURES.get(verdict.measure, verdict.measure)
     outcome = "kept" if verdict.kept else "undone"
     name = group_name(verdict.group)
     about = "" if verdict.standard_error is None else f" (difference ± {verdict.standard_error:.2g})"

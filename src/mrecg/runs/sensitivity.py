@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mrecg.runs.layout import SENSITIVITY, SENSITIVITY_TABLE
 from mrecg.system.atomic_write import write_durably
@@ -49,11 +49,13 @@ class Sensitivity:
         model: Name of the network.
         images: Number of held-out calibration images that it was measured on.
         rows: Units and then layers, each in the network's order.
+        measure: What ``kl`` of a row is: ``kl``, or ``relative_error`` where the outputs are no class scores.
     """
 
     model: str
     images: int
     rows: tuple[Sensitive, ...]
+    measure: Literal["kl", "relative_error"] = "kl"
 
     def of(self, what: str, quantized: str | None = None) -> list[Sensitive]:
         """The rows of units or of layers.

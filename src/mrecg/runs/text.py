@@ -3,6 +3,8 @@
 import math
 
 NONE = "–"
+MEASURES = {"kl": "KL divergence", "relative_error": "relative error"}
+"""Names of the differences of predictions that are measured."""
 COLUMNS = 6
 """Of `number`."""
 _TIMES = (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1))

@@ -17,6 +17,7 @@ HEIGHT = 1.9
 """Inches of one of the two panels."""
 SMALLEST = 1e-5
 """What is drawn at least, as a part of the largest."""
+_AXES = {"kl": "KL divergence, nats", "relative_error": "relative error of the outputs"}
 MOST = 20
 """Layers in the second panel, at most: those that harm most."""
 
@@ -39,6 +40,8 @@ def sensitivity_figure(found: Sensitivity, path: Path) -> Path:
         top, bottom = figure.subplots(2)
         _panel(top, units, found.of("unit"), "units, in order")
         _panel(bottom, layers, found.of("layer"), f"the {len(layers)} layers that harm most")
+        for axes in (top, bottom):
+            axes.set_ylabel(_AXES[found.measure])
         unit_axis(top, units, inches=TWO_COLUMNS - 0.6)
         bottom.set_xlim(-0.7, len(layers) - 0.3)
         bottom.set_xticks(
@@ -59,5 +62,4 @@ def _panel(axes: "Axes", names: Sequence[str], rows: Sequence[Sensitive], what: 
         axes.set_yscale("log")
         # What is smaller harms nobody, and a logarithm would make long bars of it.
         axes.set_ylim(bottom=most * SMALLEST)
-    axes.set_ylabel("KL divergence, nats")
     axes.set_title(what, loc="left", fontweight="normal")
