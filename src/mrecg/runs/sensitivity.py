@@ -4,13 +4,18 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from mrecg.errors import DataError, short
 from mrecg.runs.layout import SENSITIVITY, SENSITIVITY_TABLE
 from mrecg.system.atomic_write import write_durably
+from mrecg.system.checked_read import DAMAGED, json_object, read_regular
+
+Measure = Literal["kl", "relative_error"]
+_MEASURES: dict[str, Measure] = {"kl": "kl", "relative_error": "relative_error"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,7 @@ class Sensitivity:
     model: str
     images: int
     rows: tuple[Sensitive, ...]
-    measure: Literal["kl", "relative_error"] = "kl"
+    measure: Measure = "kl"
 
     def of(self, what: str, quantized: str | None = None) -> list[Sensitive]:
         """The rows of units or of layers.
@@ -90,6 +95,33 @@ class Sensitivity:
         table.writerow(COLUMNS)
         table.writerows(cells(self.rows))
         write_durably(folder / SENSITIVITY_TABLE, file.getvalue().encode())
+
+
+def read_sensitivity(file: Path) -> Sensitivity:
+    """Read sensitivity.json.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        found = json_object(read_regular(file))
+        rows = tuple(_row(row) for row in found["rows"])
+        measure = _MEASURES[found.get("measure", "kl")]
+        return Sensitivity(model=str(found["model"]), images=int(found["images"]), rows=rows, measure=measure)
+    except (OSError, *DAMAGED) as error:
+        raise DataError(
+            f"{file}: cannot be read ({short(error, 200)}); measure again: mrecg sensitivity"
+        ) from error
+
+
+def _row(found: Mapping[str, Any]) -> Sensitive:
+    row = Sensitive(**found)
+    numbers = [row.kl, *(() if row.error is None else (row.error,))]
+    if not all(isinstance(value, int | float) for value in numbers) or not all(
+        isinstance(value, str) for value in (row.of, row.name, row.unit, row.quantized)
+    ):
+        raise TypeError("a row has something else than names and numbers")
+    return row
 
 
 COLUMNS = tuple(field.name for field in fields(Sensitive))

@@ -21,6 +21,7 @@ from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
 from mrecg.report.page.ranges import weight_ranges
 from mrecg.report.page.search import searches
+from mrecg.report.page.sensitive import sensitivities
 from mrecg.report.page.sequence import in_sequence
 from mrecg.report.pairs import Finding, findings
 from mrecg.report.palette import looks
@@ -35,7 +36,14 @@ DROPPING = ("qdrop", "pd_quant", "genie_m")
 """Methods whose steps leave part of the activations unquantized, and so do the losses that they log."""
 
 
-def document(runs: Sequence[Run], *, command: str, version: str, read: Read = read_regular) -> dict[str, Any]:
+def document(
+    runs: Sequence[Run],
+    *,
+    command: str,
+    version: str,
+    read: Read = read_regular,
+    folders: Sequence[Path] = (),
+) -> dict[str, Any]:
     """Describe runs for the page.
 
     Args:
@@ -43,11 +51,13 @@ def document(runs: Sequence[Run], *, command: str, version: str, read: Read = re
         command: What made the page.
         version: Of this package.
         read: How files of run folders are read.
+        folders: Where sensitivities are looked for.
 
     Returns:
         Plain values that JSON can hold; what is not finite is None.
     """
-    return Document(runs, read).values(command=command, version=version)
+    made = Document(runs, read).values(command=command, version=version)
+    return {**made, "sensitivities": sensitivities(folders, made["networks"])}
 
 
 class Document:

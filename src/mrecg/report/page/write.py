@@ -58,6 +58,12 @@ SECTIONS = (
         "full precision, too), what its own quantization adds, or what its optimisation repaired.",
     ),
     (
+        "sensitivity",
+        "Sensitivity",
+        "What quantizing the weights or the activations of one unit alone does to the predictions, while all "
+        "else is in full precision, on held-out calibration images.",
+    ),
+    (
         "ranges",
         "Weights at the ends of their grids",
         "How many weights of each unit stand on the lowest or highest value that their bits can say, and how "
@@ -168,7 +174,8 @@ def page_of(runs: Sequence[Run], folders: Sequence[Path], *, read: Read = read_r
         BrokenRunsError: Decisions of some runs are broken.
     """
     command = shlex.join(["mrecg", "report", *map(str, folders)])
-    return render(document(runs, command=command, version=version("mrecg"), read=read), curves(runs))
+    values = document(runs, command=command, version=version("mrecg"), read=read, folders=folders)
+    return render(values, curves(runs))
 
 
 def render(values: Mapping[str, Any], lines: Mapping[str, Any]) -> str:
