@@ -98,7 +98,9 @@ def test_a_run_that_reads_its_own_images_is_resumed_by_its_folder_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = run_config({"model": {"source": "embedded"}, "data": {"source": "digits"}})
-    foreign = replace(given, model=replace(given.model, source="target", target="mine.nets.make"))
+    foreign = replace(
+        given, model=replace(given.model, source="target", target="mine.make", input_shape=(3, 8, 8))
+    )
     for config, more in ((given, ""), (foreign, ", allow_import=True")):
         with pytest.raises(Interrupted), failures_told(config, tmp_path):
             raise KeyboardInterrupt

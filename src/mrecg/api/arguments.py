@@ -98,13 +98,13 @@ def batches_of(images: Any, labels: Any, size: int) -> Iterator[tuple[Tensor, Te
 
     Raises:
         ConfigError: The size is below 1.
-        DataError: There are no images, or their labels are not one whole number each.
+        DataError: They are no images, or their labels are not one whole number each.
     """
     if size < 1:
         raise ConfigError(f"batch_size: {size} is not right; give 1 or more")
     images = Keys().images(images, "images")
-    if images.dim() != 4 or not len(images):
-        raise DataError(f"images: give shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}")
+    if images.dim() != 4:
+        raise DataError(f"images: give shape (N, C, H, W), got {tuple(images.shape)}")
     if labels is not None and len(labels) != len(images):
         raise DataError(f"labels: {len(images)} images have {len(labels)} labels")
     numbers = None if labels is None else label_numbers(labels, len(images), "images")
