@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Tests run in a process a core, each with one thread; a file's tests stay together (tests/conftest.py).
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --durations=25 --durations-min=1
 
-.PHONY: demo test test-all test-slow test-quick lint format clean install gpu
+.PHONY: demo test test-all test-slow test-quick lint format docs clean install gpu
 
 install: $(STAMP)
 
@@ -54,6 +54,10 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The site, in build/site/index.html; a broken link or a page that is in no menu is an error. No network is needed.
+docs: $(STAMP)
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 # MINUTES=8 IMAGES=imagenet OUT=docs/benchmarks/gpu make gpu
 gpu: $(STAMP)
