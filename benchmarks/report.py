@@ -20,37 +20,40 @@ Columns = Sequence[tuple[str, Callable[[Numbers], str]]]
 
 HEAD = """# Benchmarks
 
-How far the reconstruction engine is from what the hardware allows. Made by `python -m benchmarks.report` from
-the numbers in `docs/benchmarks/`; a test compares. Milliseconds belong to the machine; ratios taken in one
-process are what counts.
+This page measures how far the reconstruction engine is from what the hardware allows.
+`python -m benchmarks.report` makes it from the numbers in `docs/benchmarks/`, and a test compares
+the two. Milliseconds depend on the machine. Ratios that were taken in one process can be compared.
 
-- **Step**: one optimisation step of a unit (QDrop, W4A4, 32 images, regulariser on, float32).
-- **Floor**: forward, backward and fused Adam of the same unit on its full-precision weights, images fetched
-  beforehand, in the memory order (contiguous or channels-last) that is faster for it. Step and floors take
-  turns. It also learns the biases, and its activation functions are operations of their own, which the step
-  does together with the quantization: so a step may take less than its floor.
-- **Step / floor** of a network: the sum of the medians of its steps over that of its floors; in brackets the
-  first and third quartile of the same ratio, round by round.
-- **Plain**: the step with plain torch operations instead of the fused kernels (a few rounds).
-- **Lightning**: the part of a fit of 200 steps that is not spent in steps, for the unit with the cheapest
-  step, where the part is largest, and for all units together.
-- **Passes** are full-precision forward passes over the calibration images, timed in turn with the rest.
-  **Activation ranges**: the search of all activation ranges. **Cache**: a whole walk over the network without
-  optimisation: every unit in full precision and quantized, written to the cache, errors taken.
-- **Calibration**: all ranges, of weights and activations.
-- **Memory**: the peak of a whole run with two steps per unit, and what was in use before it (on a CPU that of
-  the process, with Python and torch).
-- **Loss**: optimisation steps of the first unit with two or more layers until the loss of the hardened unit
-  is down to a fraction of that of nearest rounding. (The loss inside a step would not do: soft rounding
-  begins at the full-precision weights.)
-- **Serial**: a time T with p threads is taken for s + (T(1) - s) / p, the serial part s from one and two
-  threads; step / floor with 16 threads follows. Noise counts double in it.
-- **Growth**: whole reconstructions of chains of equal residual blocks, each block a unit of its own. Memory
-  is the peak of the cache, and of one step what is learned (with gradients and moments) and what waits for
-  the backward pass, without the calibration images.
+- **Step** is one optimisation step of a unit (QDrop, W4A4, 32 images, regulariser on, float32).
+- **Floor** is forward, backward and fused Adam of the same unit on its full-precision weights, with
+  images fetched beforehand, in the memory order (contiguous or channels-last) that is faster for
+  it. Steps and floors are measured in turn. A floor also learns the biases, and its activation
+  functions are operations of their own, which the step does together with the quantization. So a
+  step may take less than its floor.
+- **Step / floor** of a network is the sum of the medians of its steps over that of its floors. In
+  brackets are the first and third quartile of the same ratio, round by round.
+- **Plain** is the step with plain torch operations instead of the fused kernels (a few rounds).
+- **Lightning** is the part of a fit of 200 steps that is not spent in steps. It is given for the
+  unit with the cheapest step, where the part is largest, and for all units together.
+- **Passes** are full-precision forward passes over the calibration images, timed in turn with the
+  rest.
+- **Activation ranges** is the search of all activation ranges.
+- **Cache** is a whole walk over the network without optimisation: every unit is computed in full
+  precision and quantized, written to the cache, and its error is taken.
+- **Calibration** is the search of all ranges, of weights and activations.
+- **Memory** is the peak of a whole run with two steps per unit, and what was in use before it (on a
+  CPU that of the process, with Python and torch).
+- **Loss** is the number of optimisation steps of the first unit with two or more layers until the
+  loss of the hardened unit is down to a fraction of that of nearest rounding. The loss inside a
+  step is no substitute, because soft rounding begins at the full-precision weights.
+- **Serial**: a time T with p threads is taken for s + (T(1) - s) / p, with the serial part s from
+  one and two threads. Step / floor with 16 threads follows from it. Noise counts double in it.
+- **Growth** measures whole reconstructions of chains of equal residual blocks, each block a unit of
+  its own. Memory is the peak of the cache, and of one step what is learned (with gradients and
+  moments) and what waits for the backward pass, without the calibration images.
 
-Images are random; the ResNets have random weights. ± is half the range of the middle half of the rounds. A
-number above its target is bold.
+Images are random, and the ResNets have random weights. ± is half the range of the middle half of
+the rounds. A number above its target is bold.
 """
 
 
@@ -124,7 +127,7 @@ def page(machines: Sequence[tuple[str, Numbers]], growth: tuple[str, Numbers] | 
 
     Args:
         machines: What `benchmarks.engine` wrote, each with the name of its file.
-        growth: What `benchmarks.growth` wrote, likewise.
+        growth: What `benchmarks.growth` wrote, with the name of its file.
         picture: Path of its picture, from the page.
 
     Returns:
@@ -139,7 +142,7 @@ def page(machines: Sequence[tuple[str, Numbers]], growth: tuple[str, Numbers] | 
 
 
 def scaling(machines: Sequence[Numbers]) -> Iterator[str]:
-    """Tell how step and floor go with the number of threads, for a machine measured with one and two."""
+    """Say how step and floor depend on the number of threads, for a machine measured with one and two."""
     for one in machines:
         for two in machines:
             names = {content["device"]["device_name"] for content in (one, two)}

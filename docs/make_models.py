@@ -32,18 +32,22 @@ COLUMNS = (
 )
 HEAD = """# Networks
 
-What `granularity=block` makes of each network in `conf/model/`. Made by `python docs/make_models.py`; a test
-compares. Any other traceable network works the same way (`model=torchvision model.name=...`,
-`model=timm model.name=...`, `model=target model.target=...`, or `mrecg.quantize(model, images)`);
+This table shows what `granularity=block` makes of each network in `conf/model/`.
+`python docs/make_models.py` writes it, and a test compares it with the code. Any other traceable
+network works the same way (`model=torchvision model.name=...`, `model=timm model.name=...`,
+`model=target model.target=...`, or `mrecg.quantize(model, images)`).
 `mrecg plan planner=modcap model=...` shows its units.
 
 """
 FOOT = """
-- **Largest unit** in weight layers. **Stages**: groups of `granularity=stage`.
-- **Comparable neighbours**: pairs of units with the same strides, kinds of layer and shortcut, for which
-  module capacity was derived. The plan names what differs in the others; `planner.not_comparable` excludes
-  them or ranks them by the loss.
-- **Not quantized**: everything else that has weights is. First and last layer have 8 bits (`bits.boundary`).
+- **Largest unit** is the number of weight layers of the largest unit.
+- **Stages** are the groups of `granularity=stage`.
+- **Comparable neighbours** are pairs of units with the same strides, kinds of layer and shortcut,
+  for which module capacity was derived. The plan names what differs in the others.
+  `planner.not_comparable` excludes them, or ranks them by the loss.
+- **Trace** is the tracer that made the graph.
+- **Not quantized** lists what stays in full precision. All other layers with weights are quantized.
+  First and last layers have 8 bits (`bits.boundary`).
 """
 
 
@@ -74,7 +78,7 @@ def describe(name: str, parameters: int, found: Cut) -> tuple[str, list[str]]:
 
     Args:
         name: The file in conf/model, without its suffix.
-        parameters: How many it has.
+        parameters: Number of its parameters.
         found: Its blocks.
 
     Returns:
@@ -125,7 +129,14 @@ def page(rows: Iterable[tuple[str, list[str]]]) -> str:
     """
     lines, notes = zip(*rows, strict=True)
     table = "\n".join([_line(COLUMNS), "|" + "---|" * len(COLUMNS), *lines])
-    said = "\n".join(["", "Large units:", "", *(note for several in notes for note in several)])
+    said = "\n".join(
+        [
+            "",
+            "Units that were cut because of their size:",
+            "",
+            *(note for several in notes for note in several),
+        ]
+    )
     return f"{HEAD}{table}\n{FOOT}{said}\n"
 
 

@@ -55,7 +55,7 @@ def accuracy(found: Found) -> str:
             "EfficientNet-Lite0 on a GPU (W2A4, W3A3, W4A4; BRECQ and QDrop; 20,000 steps): not measured.\n"
         )
     steps = content.get("steps")
-    lines = [f"EfficientNet-Lite0 at 160 pixels{_of(found)}, {steps} steps a unit; `{COMMAND}`.", ""]
+    lines = [f"EfficientNet-Lite0 at 160 pixels{_of(found)}, {steps} steps per unit; `{COMMAND}`.", ""]
     lines += ["| bits, method, granularity | top-1 % | FP % | images | seconds | merged groups |"]
     lines += ["|---|---:|---:|---:|---:|---|"]
     for name, one in content["items"].items():

@@ -107,7 +107,7 @@ def test_the_page_is_made_of_the_numbers(tmp_path: Path) -> None:
     assert "| `resnet18` | 1.25 (1.20 to 1.30) | 2.1 % | 3.5 | 4 s | 2.4 |" in text
     assert "| stem | 12.0 ± 2 % | 10.0 ± 1 % | channels-last | 1.20 ± 3 % | 18.0 |" in text
     assert "stem to 0.85: 15 steps, 0.31 s (qdrop, W2A4, learning rate 0.01, at most 500)" in text
-    assert "![Time against units and steps, memory against units](images/growth.png)" in text
+    assert "![Time against units and steps, memory against units](../images/growth.png)" in text
     assert (
         "| units | 20 steps per unit | 0.5 | 0.999 |" in text and "| steps | 8 units | 0.5 | 0.999 |" in text
     )

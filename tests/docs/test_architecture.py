@@ -34,3 +34,15 @@ def test_every_file_that_is_named_is_there() -> None:
             )
         }
         assert missing <= {"utils.py", "methods/NAME.py", "data/NAME.py", "evaluate.py"}, page
+
+
+def test_every_test_that_the_promises_name_is_there() -> None:
+    text = (ROOT / "docs" / "development" / "reliability.md").read_text()
+    tests = {path.name: path for path in (ROOT / "tests").rglob("*.py")}
+    functions = {
+        name for path in tests.values() for name in re.findall(r"def (test_\w+)\(", path.read_text())
+    }
+    files = set(re.findall(r"`(tests/[\w/.]+)", text))
+    assert len(files) > 30 and not {name for name in files if not (ROOT / name).exists()}
+    assert not set(re.findall(r"`(test_\w+)`", text)) - functions
+    assert not set(re.findall(r"`(test_\w+\.py)`", text)) - set(tests)

@@ -47,7 +47,7 @@ def test_numbers_come_from_files(tmp_path: Path) -> None:
     assert engine.count("not measured") == 2  # jobs, passes
     accuracy = pages.accuracy(found)
     assert (
-        "500 steps a unit" in accuracy and "| w2a4 qdrop mixed | 46.1 | 74.6 | 650 | 61 | a+b |" in accuracy
+        "500 steps per unit" in accuracy and "| w2a4 qdrop mixed | 46.1 | 74.6 | 650 | 61 | a+b |" in accuracy
     )
     assert "- w4a4 qdrop block: takes about 90 s" in accuracy
     said = pages.summary(found)
