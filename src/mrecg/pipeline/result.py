@@ -30,6 +30,7 @@ from mrecg.runs.identity import read_config
 from mrecg.runs.layout import (
     CONFIG,
     CURVES,
+    DECISION_COLUMNS,
     DECISIONS,
     ENVIRONMENT,
     FINISHING,
@@ -165,7 +166,7 @@ def write_decisions(folder: Path, decisions: Tensor | None) -> None:
     """
     if decisions is not None:
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([("label", "fp", "quantized"), *decisions.tolist()])
+        csv.writer(text).writerows([tuple(DECISION_COLUMNS), *decisions.tolist()])
         write_durably(folder / DECISIONS, text.getvalue().encode())
 
 
@@ -265,7 +266,7 @@ def _number(text: str) -> float | None:
 
 def _decisions(file: Path) -> Tensor | None:
     with _damage_named(file):
-        rows = _rows(file, ["label", "fp", "quantized"])
+        rows = _rows(file, [*DECISION_COLUMNS])
         return None if rows is None else torch.tensor([[int(v) for v in row] for row in rows]).reshape(-1, 3)
 
 
