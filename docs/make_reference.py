@@ -95,9 +95,10 @@ def sets(file: Path, group: str) -> str:
     comment = re.match(r"(?:# @package \S+\n)?((?:# [^\n]*\n)*)", text)
     said = " ".join(re.sub(r"^# ", "", comment[1] if comment else "", flags=re.MULTILINE).split())
     if said:
-        needs = re.search(r"Needs mrecg\[\w+\][^.]*\.", said)
-        sentences = [re.split(r"(?<=[^.\d]\.) (?=[A-Z])", said)[0], needs[0] if needs else ""]
-        return sentence(" ".join(dict.fromkeys(filter(None, sentences))), str(file))
+        first_one, *others = re.split(r"(?<=[^.]\.) (?=[A-Z])", said)
+        return sentence(
+            " ".join([first_one, *(one for one in others if one.startswith("Needs "))]), str(file)
+        )
     values = yaml.safe_load(text)
     return ", ".join(f"`{group}.{key}={helping.written(value)}`" for key, value in values.items())
 
@@ -152,8 +153,12 @@ def _inherited(kind: type) -> str:
     if base is None or base is MethodSettings:
         return "" if _own(kind) else " It has no keys of its own."
     name = next((name for name in METHODS if METHODS.get(name).settings is base), _spaced(base).lower())
-    end = ", and in addition, or with another default:" if _own(kind) else "."
-    return f" It has the keys of [{name}](#{name.replace(' ', '-')}){end}"
+    link = f"[{name}](#{name.replace(' ', '-')})"
+    if kind not in (METHODS.get(each).settings for each in METHODS):
+        return f" The keys of {link} come in addition."
+    return f" It has the keys of {link}" + (
+        ", and these in addition or with another default:" * bool(_own(kind)) or "."
+    )
 
 
 def _spaced(kind: type) -> str:
@@ -210,7 +215,7 @@ def _settings_of(verb: str) -> str:
 def argparse_command(parser: ArgumentParser) -> Iterator[str]:
     """Describe a command by what argparse knows of it."""
     yield sentence(parser.description or "", parser.prog)
-    yield code(" ".join(parser.format_usage().removeprefix("usage: ").split()))
+    yield code(" ".join(parser.format_usage().removeprefix("usage: ").replace("[-h] ", "").split()))
     actions = [action for action in parser._actions if action.dest != "help"]
     rows = [
         (_name(action), sentence(action.help or "", f"{parser.prog} {action.dest}"))

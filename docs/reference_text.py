@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mrecg.config.fields import OneOf, about
+from mrecg.config.schema import RunConfig
 from mrecg.errors import DataError
 
 
@@ -51,7 +51,17 @@ def sentence(text: str, of: str) -> str:
 
 
 _CODE = re.compile(r"(`[^`]*`)")
-_KEY = re.compile(r"(?<![\w`=/])((?:hydra/)?[a-z_]+(?:\.[a-z_]+)*=[\w./{}:*,\[\]]*[\w}*\]])")
+_GROUPS = "|".join(part.name for part in fields(RunConfig))
+_KEY = re.compile(
+    r"(?<![\w`=/.-])("
+    r"(?:hydra/)?[a-z_]+(?:\.[a-z_]+)*=(?:\.\.\.|[\w./{}:*,\[\]]*[\w}*\]])"  # a key and its value
+    rf"|(?:{_GROUPS}|hydra)\.[a-z_]+(?:\.[a-z_]+)*"  # a key
+    r"|[\w.-]+\.(?:json|csv|yaml|html|png|svg|onnx|pt2|safetensors)\b"  # a file
+    r"|(?:pip install '?)?mrecg\[[\w-]+\]'?"
+    r"|mrecg (?:evaluate|plan|report)|wandb (?:sync|login)"
+    r"|--?[a-z][a-z-]*|[a-zA-Z]+(?:_\w+)+|null"
+    r")(?![\w`])"
+)
 _SIGN = re.compile(r"([*_<\[\]])")
 _PLAIN = {
     type(None): "`null`",
@@ -68,18 +78,29 @@ def takes(kind: Any) -> str:
     """Say what values a type has, with their range.
 
     >>> takes(Annotated[int, FieldInfo(annotation=int)] | None), takes(tuple[str, ...])
-    ('whole number or `null`', 'list (text)')
+    ('whole number, `null`', 'list of texts')
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _annotated(inner[0], inner[1:])
     if origin in (Union, UnionType):
-        return " or ".join(map(takes, sorted(inner, key=lambda part: part is type(None))))
+        parts = sorted((part for part in inner if part is not int or float not in inner), key=_last)
+        return ", ".join(map(takes, parts))
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
     if origin is tuple:
-        return f"list ({', '.join(takes(part) for part in inner if part is not Ellipsis)})"
+        return (
+            f"list of {_several(takes(inner[0]))}" if Ellipsis in inner else f"list of {len(inner)} numbers"
+        )
     return "mapping" if origin in (dict, Mapping) or is_dataclass(kind) else _PLAIN[kind]
+
+
+def _several(text: str) -> str:
+    return re.sub(r"^(whole number|number|text|mapping|list)", r"\1s", text)
+
+
+def _last(kind: Any) -> bool:
+    return kind is type(None)
 
 
 def _annotated(kind: Any, marks: Sequence[Any]) -> str:
@@ -89,21 +110,22 @@ def _annotated(kind: Any, marks: Sequence[Any]) -> str:
         if isinstance(mark, FieldInfo) and mark.description:
             return mark.description
     limits = [limit for mark in marks if isinstance(mark, FieldInfo) for limit in mark.metadata]
-    return ", ".join(filter(None, [takes(kind), _within(limits)]))
+    found = _within(limits, whole=kind is int)
+    return f"{takes(kind)} ({found})" if found else takes(kind)
 
 
-def _within(limits: Iterable[Any]) -> str:
+def _within(limits: Iterable[Any], *, whole: bool) -> str:
     """Write the range of a number."""
-    shown = {}
-    for limit in limits:
-        for kind, name in ((Ge, "ge"), (Gt, "gt"), (Le, "le"), (Lt, "lt")):
-            if isinstance(limit, kind):
-                value = getattr(limit, name)
-                shown[kind] = f"{value:,}" if isinstance(value, int) else f"{value:g}"
-    if Ge in shown and Le in shown:
-        return f"{shown[Ge]} to {shown[Le]}"
-    words = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
-    return ", ".join(f"{word} {shown[kind]}" for kind, word in words.items() if kind in shown)
+    of = {kind: getattr(limit, kind) for limit in limits for kind in _WORDS if hasattr(limit, kind)}
+    shown = {kind: f"{value:,.0f}" if value == int(value) else f"{value:g}" for kind, value in of.items()}
+    if "ge" in of and "le" in of:
+        return f"{shown['ge']} to {shown['le']}"
+    if "ge" in of and "lt" in of and whole:
+        return f"{shown['ge']} to {of['lt'] - 1:,}"
+    return ", ".join(f"{word} {shown[kind]}" for kind, word in _WORDS.items() if kind in shown)
+
+
+_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def first(kind: type) -> str:
@@ -134,8 +156,11 @@ def stated(module: ModuleType) -> dict[str, str]:
 
 
 def listed(texts: Mapping[str, str], head: str = "key") -> str:
-    """A table of names with their meaning."""
-    return table((head, "meaning"), [(f"`{name}`", sentence(text, name)) for name, text in texts.items()])
+    """A table of names with their meaning; names with the same one share a row."""
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        names.setdefault(sentence(text, name), []).append(f"`{name}`")
+    return table((head, "meaning"), [(", ".join(own), text) for text, own in names.items()])
 
 
 def described(kind: Any, names: Mapping[str, str]) -> str:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     Batch = tuple[Tensor, Tensor | None]
 
 KEYS = {
-    "format": "onnx, onnx_int8 (integer kernels), pt2 (torch.export), packed; several with commas",
-    "opset": "for onnx: 18 to 25; default: the lowest with types as narrow as the weights",
-    "images": "images that the file is checked on; default 256",
+    "format": "onnx, onnx_int8 (for integer kernels), pt2 (torch.export) or packed; several with commas",
+    "opset": "ONNX opset, 18 to 25; default: the lowest with types as narrow as the weights",
+    "images": "number of images that the file is checked on; default: 256",
     "out": "the file; default: quantized.onnx or quantized.pt2 in RUN",
-    "allow_import": "true (or --allow-import): import the model's class where RUN names it, which runs code",
+    "allow_import": "true (or --allow-import): the class that RUN names may be imported, which runs code",
 }
 OTHER_IMAGES = "other images than the run's own to check on, as for mrecg evaluate"
 FAILED = "failed"

@@ -12,12 +12,12 @@ class CurvePoint:
     """The losses at one optimisation step.
 
     Attributes:
-        step: 0 to the group's steps - 1.
-        reconstruction: Squared error, summed over channels, mean over batch and space.
-        rounding: Regulariser times lambda; None while it is off.
-        total: What was minimised.
-        beta: Exponent of the regulariser; None while it is off.
-        prediction: KL divergence of the predictions, times its factor; None where it does not count.
+        step: The step, from 0.
+        reconstruction: The squared error, summed over channels, mean over batch and space.
+        rounding: The regulariser of the rounding times lambda; None while it is off.
+        total: The sum that was minimised.
+        beta: The exponent of the regulariser; None while it is off.
+        prediction: The KL divergence of the predictions times its factor; None for methods without it.
     """
 
     step: int
@@ -33,9 +33,9 @@ class FinishPoint:
     """A point of the curve of the finishing of a whole network.
 
     Attributes:
-        step: Steps taken before.
-        loss: Mean loss of the steps since the point before; None at the start.
-        held_out: Loss of the held-out images; None where they were not looked at.
+        step: The number of steps taken before.
+        loss: The mean loss of the steps since the previous point; None at the start.
+        held_out: The loss on the held-out images; None where it was not measured.
     """
 
     step: int
@@ -55,10 +55,10 @@ class UnitResult:
     """The quantized network measured after one base unit, with all units up to there quantized and hardened.
 
     Attributes:
-        name: The unit.
-        group: Index of its group in the plan.
-        error: ``||quantized - FP||^2 / ||FP||^2`` on the calibration images.
-        loss: Reconstruction loss there: squared error summed over channels, mean over images and space.
+        name: The name of the unit.
+        group: The index of its group in the plan, from 0.
+        error: The relative error after it, ``||quantized - FP||^2 / ||FP||^2`` on the calibration images.
+        loss: The reconstruction loss after it: squared error summed over channels, mean over images and space.
     """
 
     name: str
