@@ -42,7 +42,8 @@ class BitsConfig:
     those of all others."""
     stem_output: Literal["low", "high", 8] = "low"
     """The bits of the first layer's output: `low` takes bits.activation ("QDrop setting"), `high` takes
-    bits.boundary ("BRECQ setting"), and 8 takes 8 bits in any case. With bits.activation=32 it stays in floating point."""
+    bits.boundary ("BRECQ setting"), and 8 takes 8 bits in any case. With bits.activation=32 it stays in
+    floating point."""
     input: BitWidth = 32
     """The bits of the network's input image. Published results leave it at 32."""
     symmetric_weights: bool = False

@@ -27,7 +27,7 @@ class Draw:
         images: The number of images.
         available: The number of images that they were drawn from.
         seed: The seed of the draw; None if nothing was drawn.
-        sha256: A hash of what they are: of names and normalised pixels for calibration, and of names and labels
+        sha256: A hash of what they are: of names and normalised pixels for calibration, of names and labels
             for evaluation.
         names: The name of each image: its path below the configured folder, with ``/``, or its index in the
             data set. The list is empty for tensors passed in Python.

@@ -19,7 +19,7 @@ class Weights:
             weights, or the checkpoint as it was configured.
         sha256: The SHA-256 of the file; None where no file is known.
         key: The key of the state dict inside the file; None if it was at the top, or if there was no file.
-        match: How the file's tensors were matched with the model's, ``name`` or ``order``; None where none were.
+        match: How the file's tensors were matched, by ``name`` or by ``order``; None where none were.
         tensors: The number of the model's tensors, without the counters of BatchNorm.
         mapping: The name in the file (without the prefixes of wrappers) and the name in the model of each
             tensor that was loaded, in the model's order.

@@ -58,7 +58,8 @@ class UnitResult:
         name: The name of the unit.
         group: The index of its group in the plan, from 0.
         error: The relative error after it, ``||quantized - FP||^2 / ||FP||^2`` on the calibration images.
-        loss: The reconstruction loss after it: squared error summed over channels, mean over images and space.
+        loss: The reconstruction loss after it: squared error, summed over channels, mean over images and
+            space.
     """
 
     name: str
