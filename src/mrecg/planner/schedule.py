@@ -108,7 +108,7 @@ class Plan:
         validate(self.units, self.groups)
 
     def group_of(self, unit: str) -> int:
-        """Index of the group that a unit is in."""
+        """The index of the group that a unit is in."""
         return next(i for i, group in enumerate(self.groups) if unit in group)
 
     @property
@@ -120,10 +120,10 @@ class Plan:
         """The plan as it was carried out.
 
         Args:
-            verdicts: On its merged groups.
+            verdicts: What held-out images said of its merged groups.
 
         Returns:
-            It, with the groups whose merge was not kept taken apart.
+            The plan, with the groups whose merge was not kept taken apart.
         """
         apart = {verdict.group for verdict in verdicts if not verdict.kept}
         groups = [
