@@ -103,8 +103,8 @@ def quantize(
         callbacks: Objects that are told what the run does while it does it; see `mrecg.Callback`.
         save_to: The run folder, written from the first step on, with curves and a report. An interrupted run
             is resumed by the same call, or by `mrecg.resume`. W&B logs with ``logger={"wandb": "offline"}``.
-        image_key: Where images are in an item or batch: a key of a dict, or a position. With None the first of
-            a tuple, or the only image of a dict.
+        image_key: Where images are in an item or batch: a key of a dict, or a position. With None the first
+            of a tuple, or the only image of a dict.
         label_key: Where labels are. With None the second of a tuple, or ``label``, ``target`` and the like
             of a dict.
         **overrides: Any other group of settings as a dict, for example ``planner={"name": "modcap"}``,
