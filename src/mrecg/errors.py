@@ -16,31 +16,31 @@ _NO_MEMORY = ("out of memory", "t allocate memory", "not enough memory", "ALLOC_
 
 
 class MrecgError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """The base of every error that a user can cause and mend."""
 
     exit_code = 1
 
 
 class ConfigError(MrecgError):
-    """An unknown key, a value of the wrong type or out of range, a name that is not a choice."""
+    """A key is unknown, a value has the wrong type or range, or a name is not among the choices."""
 
     exit_code = 2
 
 
 class DataError(MrecgError):
-    """Images or labels that are missing, empty or of the wrong shape."""
+    """Images, labels or results of runs are missing, damaged or of the wrong shape."""
 
     exit_code = 2
 
 
 class CheckpointError(MrecgError):
-    """Weights or a saved run that cannot be loaded."""
+    """Weights or a saved run cannot be loaded."""
 
     exit_code = 2
 
 
 class GraphError(MrecgError):
-    """A model that cannot be traced, or has no weight layer to quantize."""
+    """A model cannot be traced, or has no weight layer to quantize."""
 
 
 class DeviceError(MrecgError):
@@ -48,7 +48,7 @@ class DeviceError(MrecgError):
 
 
 class Interrupted(KeyboardInterrupt):  # as the exception that it is a kind of
-    """The run was ended from outside: by Ctrl-C, or by SIGTERM, for example where a machine is reclaimed.
+    """The run was ended from outside: by Ctrl-C, or by SIGTERM when a machine is reclaimed.
 
     Attributes:
         exit_code: What a shell expects: 128 and the signal's number.
@@ -74,25 +74,25 @@ class Interrupted(KeyboardInterrupt):  # as the exception that it is a kind of
 
 
 class Terminated(Interrupted):
-    """SIGTERM has come."""
+    """The run was ended by SIGTERM."""
 
     exit_code = 143
 
 
 class RunError(MrecgError):
-    """A resource ran out during the run: a full disk, for example."""
+    """A resource ran out during the run, for example memory or room on the disk."""
 
 
 class DivergenceError(RunError):
-    """The loss of a group has left all bounds."""
+    """The loss of a group is not finite, or has grown far beyond its start."""
 
 
 class ExportError(MrecgError):
-    """A network that cannot be written to a file, or a file that does not do what the network does."""
+    """A network cannot be written to a file, or the file does not do what the network does."""
 
 
 class PlanError(MrecgError):
-    """A schedule that does not cover every unit exactly once, or names what is not a unit."""
+    """A plan cannot be made, or does not hold every unit exactly once."""
 
     exit_code = 2
 

@@ -71,45 +71,46 @@ def quantize(
     """Quantize a model by reconstruction, with neighbours of different capacity optimised jointly.
 
     Args:
-        model: A convolutional network that takes one tensor and returns one; it is not changed. Wrappers
-            (DataParallel, AveragedModel, torch.compile's) are taken off, other types converted to float32.
+        model: A convolutional network with one tensor as input. It is not changed. Wrappers (DataParallel,
+            AveragedModel, torch.compile's) are taken off, and other types are converted to float32.
         calibration_images: A few hundred unlabelled images, preprocessed as the model expects, of any
             floating-point type: a tensor or array of shape (N, C, H, W), a Dataset, a DataLoader, an iterable
             of batches, or a function without arguments that returns one of these. Items and batches may be
-            images alone, tuples that begin with them, or dicts. Of a tensor all are taken; of anything else
-            512 are drawn, or as many as there are; ``data={"calibration_images": 256, "seed": 1}`` draws
-            others. Of what has no length, the first ones are taken.
-        calibration: The same images by another name; beside them it is the group of the configuration, for
-            example ``calibration={"candidates": 40}``.
+            images alone, tuples that begin with them, or dicts. All images of a tensor are taken. From
+            anything else 512 are drawn, or as many as there are; ``data={"calibration_images": 256,
+            "seed": 1}`` draws others. Of what has no length the first ones are taken.
+        calibration: Another name for ``calibration_images``. If both are given, it is the group of settings,
+            for example ``calibration={"candidates": 40}``.
         evaluation: A Dataset, DataLoader or list of batches with images and labels, to measure top-1 and
             top-5; or a function of your own that takes a network and returns a number, or a mapping of names
-            to numbers. The full-precision network is measured first. None: not measured.
-        weight_bits: 2 to 8, or 32.
-        activation_bits: 2 to 8, or 32.
-        method: None: the recipe of ``experiment=best``, of which each other argument replaces its part
-            (``finish={"name": "none"}``: without the stage at the end). A name (``rtn``,
+            to numbers. The full-precision network is measured first. With None nothing is measured.
+        weight_bits: The bits of a weight: 2 to 8, or 32 for full precision.
+        activation_bits: The bits of an activation: 2 to 8, or 32 for full precision.
+        method: With None the recipe of ``experiment=best``, of which each other argument replaces its part
+            (``finish={"name": "none"}`` leaves out the stage at the end). A name (``rtn``,
             ``closed_form``, ``adaround``, ``brecq``, ``brecq_joint``, ``qdrop``, ``pd_quant``, ``genie_m``),
-            or a dict with one and hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``:
-            that method as it was published.
+            or a dict with name and hyper-parameters, for example ``{"name": "qdrop", "lr_rounding": 3e-3}``,
+            takes that method as it was published.
         granularity: ``layer``, ``block``, ``mixed``, ``stage`` or ``network``; or a dict, for example
             ``{"name": "fixed", "groups": [["layer1.1", "layer2.0"]]}``.
-        merge_count: Pairs of neighbours to merge at most, for mixed granularity; ``auto``: as few as calm the
-            curve of a block-wise probe run; None: the schema's default.
-        steps: Optimisation steps per unit; None: the recipe's 200, or the published 20,000 of a named method.
-        seed: Seed of all draws but that of images, which is ``data={"seed": ...}``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; None: auto, or ``trainer={"device": ...}``.
-        progress: Show progress on standard error.
-        callbacks: Told what the run does as it does it; see `mrecg.Callback`.
+        merge_count: The most pairs of neighbours to merge with mixed granularity. ``auto`` merges the fewest
+            that calm the curve of a block-wise probe run. With None it is the default of the settings.
+        steps: The optimisation steps per unit. With None they are the recipe's 200, or the published 20,000
+            for a method that you name.
+        seed: The seed of all draws but that of images, which is ``data={"seed": ...}``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. With None it is ``trainer={"device": ...}``.
+        progress: Whether to show progress on standard error.
+        callbacks: Objects that are told what the run does while it does it; see `mrecg.Callback`.
         save_to: The run folder, written from the first step on, with curves and a report. An interrupted run
             is resumed by the same call, or by `mrecg.resume`. W&B logs with ``logger={"wandb": "offline"}``.
-        image_key: Where images are in an item or batch: a key of a dict, or a position; None: the first of a
-            tuple, the only image of a dict.
-        label_key: Likewise of labels; None: the second of a tuple, ``label``, ``target`` and the like of a
-            dict.
-        **overrides: Any other group of the configuration as a dict, for example
-            ``planner={"name": "modcap"}``, ``trainer={"threads": 1}``, ``model={"name": "mine"}``.
-            With ``trainer={"devices": 2}`` the model is sent to a second process: its classes must stand in a
-            module, and a script needs ``if __name__ == "__main__":``.
+        image_key: Where images are in an item or batch: a key of a dict, or a position. With None the first
+            of a tuple, or the only image of a dict.
+        label_key: Where labels are. With None the second of a tuple, or ``label``, ``target`` and the like
+            of a dict.
+        **overrides: Any other group of settings as a dict, for example ``planner={"name": "modcap"}``,
+            ``trainer={"threads": 1}`` or ``model={"name": "mine"}``. With ``trainer={"devices": 2}`` the
+            model is sent to a second process. Its classes must then be in a module that can be imported, and
+            a script needs ``if __name__ == "__main__":``.
 
     Returns:
         The quantized model, the plan, unit errors and curves.
@@ -167,12 +168,16 @@ def plan(
     """Plan which units to merge, without data: by module capacity, or by a published schedule.
 
     Args:
-        weight_bits: 2 to 8, or 32.
-        merge_count: Pairs of neighbours to merge at most; None: the schema's default.
+        model: A convolutional network with one tensor as input. It is not changed.
+        weight_bits: The bits of a weight: 2 to 8, or 32 for full precision.
+        merge_count: The most pairs of neighbours to merge. With None it is the default of the settings.
         planner: ``modcap``, ``safe`` (the merges that `quantize` tries), ``published``, or a criterion of
             another package that needs no probe.
-        **overrides: Any other group of the configuration as a dict, for example
+        **overrides: Any other group of settings as a dict, for example
             ``model={"input_shape": (1, 28, 28)}``.
+
+    Returns:
+        The units, the groups, and the numbers that decided it.
 
     Raises:
         ConfigError: The planner needs images; use `quantize`, whose result has the plan.
@@ -207,16 +212,17 @@ def evaluate(
 
     Args:
         model: The network, full-precision or quantized. It is measured in evaluation mode and left as it was.
-        evaluation: Images and labels: a Dataset, a DataLoader, or a list of batches.
-        batch_size: Images per forward pass; of a DataLoader, its own.
+        evaluation: The images and their labels: a Dataset, a DataLoader, or a list of batches.
+        batch_size: The number of images per forward pass. A DataLoader has its own.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        image_key: Where images are in an item or batch, see `quantize`.
-        label_key: Where labels are.
+        image_key: Where images are in an item or batch, as for `quantize`.
+        label_key: Where labels are in an item or batch, as for `quantize`.
 
     Returns:
-        Top-1 and top-5 as fractions.
+        Top-1 and top-5 as fractions, and the decision for each image.
 
     Raises:
+        ConfigError: There are no labels, or a function is given.
         DataError: There are no images, or one is of no floating-point type.
     """
     unwrap(model)  # which says what is no model
@@ -236,18 +242,18 @@ def load(path: Path | str, *, model: nn.Module | None = None, allow_import: bool
     """Load a saved run, or a quantized network from its file alone.
 
     Args:
-        path: A run folder; or a ``quantized.safetensors``, which needs nothing beside it.
-        model: The full-precision model that was quantized. Needed where it was passed from Python; otherwise
-            it is built from its name.
-        allow_import: Whether the model's class may be imported, which runs its code, where the folder or file
-            names it by import path.
+        path: A run folder, or the file ``quantized.safetensors`` alone.
+        model: The full-precision model that was quantized. It is needed if the run was started from Python;
+            otherwise the model is built from its name.
+        allow_import: Whether the model's class may be imported if the folder or file names it by its import
+            path. That runs its code.
 
     Returns:
-        The network; for a run folder a `Result`, with plan, units and summary.
+        The network. For a run folder it is a `Result`, with plan, units and summary.
 
     Raises:
         CheckpointError: A file is missing or damaged, of a newer version, or does not fit the model.
-        ConfigError: A class is to be imported, and that is not allowed.
+        ConfigError: A class would have to be imported, and that is not allowed.
     """
     path = Path(path)
     if path.is_file():
@@ -268,24 +274,24 @@ def export(
     """Write a quantized network as a file, after the file has proved to do what the network does.
 
     Args:
-        result: From `quantize` or `load`.
-        path: The file, ``.onnx``, ``.pt2`` (torch.export) or ``.safetensors`` (packed integers).
-        images: Images to compare on, shape (N, C, H, W), preprocessed; a few hundred, as a tensor or array.
+        result: A result of `quantize` or `load`.
+        path: The file to write: ``.onnx``, ``.pt2`` (torch.export) or ``.safetensors`` (packed integers).
+        images: A few hundred images to compare on, preprocessed, as a tensor or array of shape (N, C, H, W).
         labels: Their labels, shape (N,), to count how many are right.
         format: ``onnx``, ``onnx_int8`` (8-bit weights on symmetric grids, for integer kernels), ``pt2`` or
-            ``packed``; the file's ending must be the format's. None: by the ending, ``onnx`` for ``.onnx``.
-        opset: For ONNX, 18 to 25; None: the lowest with types as narrow as the weights.
-        batch_size: Images a forward pass.
+            ``packed``. The file's ending must fit. With None the ending decides, with ``onnx`` for ``.onnx``.
+        opset: The ONNX opset, 18 to 25. With None it is the lowest with types as narrow as the weights.
+        batch_size: The number of images per forward pass.
 
     Returns:
-        Sizes, and how well the file agrees with the network.
+        The sizes, and how well the file agrees with the network.
 
     Raises:
         ConfigError: The ending, format or opset is unknown, the ending is that of another format, the network
             is not what the format takes, or a package is missing.
-        DataError: The images or labels are not such.
-        ExportError: The network cannot be written, or the file differs where no value lies between two
-            integers; no file is left.
+        DataError: The images or labels are of the wrong shape or type.
+        ExportError: The network cannot be written, or the file does not do what the network does. No file is
+            left then.
     """
     path = Path(path)
     form = format_of(path, format)

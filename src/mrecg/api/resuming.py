@@ -38,21 +38,24 @@ def resume(
     label_key: str | int | None = None,
     allow_import: bool = False,
 ) -> Result:
-    """Resume an interrupted run with its own settings, to the very bits of one that was left alone.
+    """Resume an interrupted run with its own settings. The result has the bits of an undisturbed run.
 
     A run that is complete is loaded.
 
     Args:
         folder: The run folder.
-        model: The full-precision network of a run that was started from Python; other runs build theirs.
-        calibration: Its calibration images, as they were given to `quantize`.
-        evaluation: What it is measured by, as it was given to `quantize`.
-        progress: Show progress on standard error.
-        callbacks: Told what the run does from here on, and what it takes from the folder.
-        image_key: As for `quantize`.
-        label_key: As for `quantize`.
-        allow_import: Whether what the folder of a run of the command line names by import path may be
-            imported, which runs its code.
+        model: The full-precision network, if the run was started from Python. Other runs build theirs.
+        calibration: The calibration images, as they were given to `quantize`.
+        evaluation: The evaluation images or function, as they were given to `quantize`.
+        progress: Whether to show progress on standard error.
+        callbacks: Objects that are told what the run does, and what it takes from the folder.
+        image_key: Where images are in an item or batch, as for `quantize`.
+        label_key: Where labels are in an item or batch, as for `quantize`.
+        allow_import: Whether a model or data set may be imported if the folder names it by its import path.
+            That runs its code.
+
+    Returns:
+        The result, as `quantize` would have returned it.
 
     Raises:
         ConfigError: The folder is no run folder, or the network or images of a run from Python are missing.

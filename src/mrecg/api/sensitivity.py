@@ -38,22 +38,22 @@ def sensitivity(
 ) -> Sensitivity:
     """Quantize each unit and each layer of a model alone, and see what that does to its predictions.
 
-    Ranges come from three quarters of the images, and the rest, at most 128, is measured on.
+    Ranges come from three quarters of the images. The rest, at most 128 images, is measured on.
 
     Args:
-        model: As `quantize` takes it; it is not changed.
-        calibration_images: A few hundred unlabelled images, as `quantize` takes them.
-        calibration: The same images by another name; beside them it is the group of the configuration.
-        weight_bits: 2 to 8, or 32.
-        activation_bits: 2 to 8, or 32.
-        seed: Of the draw of the images.
-        progress: Show progress on standard error.
-        image_key: Where images are in an item or batch, see `quantize`.
-        **overrides: Any other group of the configuration as a dict, for example
-            ``bits={"boundary": None}`` or ``calibration={"weight_range": "minmax"}``.
+        model: A convolutional network with one tensor as input. It is not changed.
+        calibration_images: A few hundred unlabelled images, as for `quantize`.
+        calibration: Another name for ``calibration_images``, as for `quantize`.
+        weight_bits: The bits of a weight: 2 to 8, or 32 for full precision.
+        activation_bits: The bits of an activation: 2 to 8, or 32 for full precision.
+        seed: The seed of the draw of the images.
+        progress: Whether to show progress on standard error.
+        image_key: Where images are in an item or batch, as for `quantize`.
+        **overrides: Any other group of settings as a dict, for example ``bits={"boundary": None}`` or
+            ``calibration={"weight_range": "minmax"}``.
 
     Returns:
-        A row for weights and activations of each unit and layer; ``worst("layer")`` sorts them.
+        A row for the weights and the activations of each unit and layer; ``worst("layer")`` sorts them.
 
     Raises:
         ConfigError: An argument is out of range or unknown, or nothing is quantized.

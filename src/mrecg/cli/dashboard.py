@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         MrecgError: Anything that a user can cause and mend.
     """
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     if bool(parsed.folders) == bool(parsed.apply):
         raise ConfigError("dashboard: name run folders, or --apply FILE, and not both")
     if parsed.apply and (parsed.offline or parsed.out):
@@ -58,21 +58,28 @@ def main(arguments: Sequence[str]) -> None:
     _say(f"workspace: {applied.workspace}\nreport: {applied.report}")
 
 
-def _parser() -> Words:
-    parser = Words(
+def parser() -> Words:
+    """The arguments of the command."""
+    words = Words(
         prog="mrecg dashboard",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = words.add_argument
     add("folders", nargs="*", type=Path, metavar="DIR", help="run folders, or folders that hold some")
     add("--entity", help="W&B user or team; default: the runs' logger.entity, then that of your key")
     add("--project", help="W&B project; default: the runs' logger.project")
-    add("-o", "--out", type=Path, metavar="FILE", help="default: specification.json in the first DIR")
+    add(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: dashboard.json in the first DIR",
+    )
     add("--offline", action="store_true", help="only write the file")
     add("--apply", type=Path, metavar="FILE", help="save a dashboard that was written before")
-    return parser
+    return words
 
 
 def _say(text: str) -> None:

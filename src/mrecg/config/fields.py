@@ -93,13 +93,13 @@ def about(kind: type, name: str) -> str:
     """Read the docstring of a field.
 
     Args:
-        kind: A dataclass of the schema.
+        kind: A class with annotated fields.
         name: One of its fields, of its own or of a base class.
 
     Returns:
         The text in one line; empty where there is none.
     """
-    texts = (_docstrings(base).get(name) for base in kind.__mro__ if is_dataclass(base))
+    texts = (_docstrings(base).get(name) for base in kind.__mro__)
     return " ".join(next(filter(None, texts), "").split())
 
 

@@ -14,20 +14,20 @@ Augment = Literal["none", "crops", "crops_and_flips"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FinishConfig:
-    """Finishing: the whole network learns scales and biases after its reconstruction; its integers stay."""
+    """Finishing: the whole network learns scales and biases after the reconstruction; its integers stay."""
 
     name: Literal["none", "network"] = "none"
-    """none, or network: learns by the KL divergence to the full-precision output, or by the squared error
-    where that is not of shape (images, classes). Takes the memory of a training step of all layers."""
+    """`network` lets the whole network learn towards the full-precision output, by the KL divergence, or by
+    the squared error if it is no classifier. It takes the memory of a training step of all layers."""
     steps: PositiveInt = 200
-    """Optimisation steps."""
+    """The number of optimisation steps."""
     lr: Annotated[float, Field(gt=0, le=1)] = 3e-3
-    """First change of a step (then a cosine): of a scale relative to itself, of a bias relative to the spread
-    of its layer's output."""
+    """The size of the first steps, which then falls by a cosine: relative to each scale, and for biases to
+    the spread of the layer's output."""
     batch_size: PositiveInt = 32
-    """Images a step, at most those that are learned from."""
+    """The number of images in a step."""
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """Fraction of the calibration images that choose among what was learned; they are not learned from."""
+    """The fraction of the calibration images that choose the state to keep. Nothing is learned from them."""
     weight_scales: bool = True
     """Whether a factor on each scale of a weight is learned."""
     biases: bool = True
@@ -35,13 +35,12 @@ class FinishConfig:
     activation_scales: bool = True
     """Whether the scales of activations are learned."""
     augment: Augment = "none"
-    """What is done at random to each image of a step before both networks see it; each of the images that
-    choose is looked at in four such ways. Flips are mirror images: of digits, for example, they are other
-    classes."""
+    """How images are changed at random before both networks see them. Flips are mirror images, which for
+    digits are other classes. Each held-out image is looked at in four such ways."""
     crop: Annotated[float, Field(gt=0, le=1)] = 0.4
-    """Smallest part of an image's area that a crop keeps."""
+    """The smallest fraction of an image's area that a crop keeps."""
     boundary: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """Weight of the mean relative error after each unit, added to what is learned by."""
+    """The weight of the mean relative error after each unit, which is added to the loss."""
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> "FinishConfig":

@@ -27,50 +27,55 @@ LARGEST_IMAGE = 1 << 26
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PreprocessingConfig:
-    """What a model wants its images to be; null: what the metadata of its weights says."""
+    """What a model requires its images to be. With null the metadata of its weights decides."""
 
     mean: Annotated[tuple[Mean, ...], Field(min_length=1)] | None = None
-    """Channel means, on [0, 1], one a channel or one for all; without metadata ImageNet's."""
+    """The mean of each channel, or one for all channels, for pixels in [0, 1]. Without metadata
+    ImageNet's."""
     std: Annotated[tuple[Std, ...], Field(min_length=1)] | None = None
-    """Channel standard deviations, on [0, 1], one a channel or one for all; without metadata ImageNet's."""
+    """The standard deviation of each channel, or one for all, for pixels in [0, 1]. Without metadata
+    ImageNet's."""
     resize: Pixels | None = None
-    """Shorter side before the centre crop, pixels; without metadata as stored."""
+    """The shorter side before the centre crop, in pixels. Without metadata images are not resized."""
     interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
-    """How images are resized; without metadata bilinear."""
+    """How images are resized. Without metadata `bilinear`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelConfig:
-    """Which network, and where its weights come from."""
+    """The network, and where its weights come from. Without any they are random."""
 
     source: Literal["embedded", "torchvision", "timm", "target", "python"] = "embedded"
-    """The package's own model, one of torchvision's or timm's, any importable callable, or one passed in
-    Python."""
+    """Where the network comes from: the package's own model, torchvision, timm, any importable class or
+    function (`target`), or Python."""
     name: str = "mobilenet_v2_digits"
-    """Name in tables and file names; for source=torchvision and timm the name that their get_model and
-    create_model know."""
+    """The name in tables and file names. For torchvision and timm it chooses the network."""
     target: str | None = None
-    """For source=target: dotted path of a class or function that returns an nn.Module."""
+    """The import path of a class or function that returns an nn.Module. Required by model=target."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the model's constructor."""
     weights: str | None = None
-    """For source=torchvision and timm: name of published weights to download, for example DEFAULT."""
+    """The name of published weights of torchvision or timm to download, for example DEFAULT."""
     checkpoint: str | None = None
-    """State dict to load: a file (.safetensors, .pth, .pt, .th), a URL, or pkg://PACKAGE/FILE inside an
-    installed package; null: the weights above, or random ones from the seed."""
+    """The weights to load: a file (.safetensors, .pth, .pt, .th, .pth.tar), a URL, or pkg://PACKAGE/FILE in
+    an installed package. With null they are those of model.weights, or random."""
     checkpoint_key: str | None = None
-    """Key of the state dict inside the file, for example model_ema; null: found where only one is there."""
+    """The key of the state dict inside the file, for example model_ema. It is needed only if there are
+    several."""
     checkpoint_match: Literal["name", "order"] = "name"
-    """Match the file's tensors by name, or one after the other (same number, shapes and kinds)."""
+    """Whether the file's tensors are matched by name, or one after the other (same number, shapes and
+    kinds)."""
     rename: dict[str, str] = Field(default_factory=dict)
-    """Regular expressions and what replaces them in the file's names before they are matched."""
+    """Regular expressions and their replacements, applied to the names in the file before they are
+    matched."""
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
-    """What the checkpoint file's SHA-256 must be; null: recorded, not checked."""
+    """The SHA-256 that the checkpoint file must have. With null it is recorded and not checked."""
     input_shape: tuple[PositiveInt, Pixels, Pixels] | None = None
-    """Channels, height and width of one image, in pixels; null: what the metadata of the weights says."""
+    """Channels, height and width of an image, in pixels. With null they come from the weights' metadata.
+    Required by model=target."""
     output: str | int | None = None
-    """The only output that the quantized network has, of several: its name (keys and places joined by dots)
-    or its place; null: all of them."""
+    """Which of several outputs the quantized network has: its name (keys joined by dots) or its position.
+    With null it has all of them."""
     preprocessing: PreprocessingConfig = Field(default_factory=PreprocessingConfig)
     """What the images are made into."""
 
@@ -115,45 +120,48 @@ def sources() -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataConfig:
-    """Where the calibration and the evaluation images come from."""
+    """The images for calibration and for evaluation."""
 
     source: Annotated[str, OneOf(sources)] = "digits"
-    """The embedded digits, folders of images, CIFAR's own files, any Dataset class, what another package
-    brings, none (planning by ModCap), or tensors passed in Python."""
+    """The kind of data set: the embedded digits, folders of images, CIFAR's own files, any Dataset class, no
+    images at all, or tensors passed in Python."""
     name: str = "digits"
-    """Name in tables and summaries."""
+    """The name in tables and summaries."""
     calibration_path: Path | None = None
-    """For image_folder: the folder of calibration images, at any depth; labels are not used. For cifar10 and
-    cifar100: the folder that holds torchvision's cifar-10-batches-py or cifar-100-python."""
+    """The folder of calibration images, at any depth; their labels are not used. For data=cifar10 and
+    cifar100 the folder that holds torchvision's cifar-10-batches-py or cifar-100-python."""
     evaluation_path: Path | None = None
-    """For image_folder: the folder of evaluation images, one sub-folder a class or with labels_path; null: no
-    evaluation."""
+    """The folder of evaluation images for data=image_folder, with one sub-folder per class, or with
+    data.labels_path. With null nothing is evaluated."""
     labels_path: Path | None = None
-    """For image_folder: a CSV file with the columns file (below evaluation_path) and label (a class's name or
-    index); null: sub-folders are classes."""
+    """A CSV file with the columns `file` (below data.evaluation_path) and `label` (the name or index of a
+    class). With null each sub-folder is a class."""
     classes_path: Path | None = None
-    """For image_folder: the model's classes in order, where evaluation_path has only some of them: a folder
-    whose sorted sub-folder names they are, or a text file with a name a line; null: evaluation_path's own."""
+    """The model's classes in order, if data.evaluation_path has only some of them: a folder whose sorted
+    sub-folders name them, or a text file with one name per line."""
     calibration_dataset: str | None = None
-    """For dataset: dotted path of a Dataset class or of a function that returns one."""
+    """The import path of a Dataset class, or of a function that returns one. Required by data=dataset."""
     calibration_arguments: dict[str, Any] = Field(default_factory=dict)
-    """For dataset, and sources of other packages: keyword arguments."""
+    """Keyword arguments of data.calibration_dataset, or of a source that another package brings."""
     evaluation_dataset: str | None = None
-    """For dataset: likewise, with labels; null: no evaluation."""
+    """The import path of a Dataset of images with labels, for data=dataset. With null nothing is
+    evaluated."""
     evaluation_arguments: dict[str, Any] = Field(default_factory=dict)
-    """For dataset: its keyword arguments."""
+    """Keyword arguments of data.evaluation_dataset."""
     resize: Pixels | Literal["model", "none"] = "model"
-    """Shorter side before the centre crop, pixels; model: as model.preprocessing says; none: as stored."""
+    """The shorter side before the centre crop, in pixels. `model` takes what model.preprocessing says, and
+    `none` leaves images as they are stored."""
     calibration_images: PositiveInt | Literal["all"] = 512
-    """Images that calibration and reconstruction use; all: every one that is there."""
+    """The number of images that calibration and reconstruction use."""
     evaluation_images: PositiveInt | None = None
-    """Evaluate on a seeded draw of this many images; null: all."""
+    """The number of evaluation images to draw. With null all are used."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
-    """Images a forward pass in calibration, caching and evaluation."""
+    """The number of images per forward pass in calibration, caching and evaluation."""
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Processes that read evaluation images; the result does not depend on it."""
+    """The number of processes that read evaluation images. The result does not depend on it."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the draw of images; apart from the run's seed, so that seeds compare on the same images."""
+    """The seed of the draw of images. It is separate from the run's seed, so that runs with other seeds
+    compare on the same images."""
 
     @model_validator(mode="after")
     def _what_is_needed(self) -> "DataConfig":

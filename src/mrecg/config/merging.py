@@ -30,47 +30,50 @@ class PlannerConfig:
     """How granularity=mixed chooses what to merge."""
 
     name: Annotated[str, OneOf(planners)] = "safe"
-    """safe: module capacity ranks, and held-out images decide during the run. Else module capacity, the loss
-    or the relative error of a probe run, the smallest predicted error within a budget of time and memory
-    (takes trials of merges), Pack-PTQ's packs by the curvature after each unit, or a paper's schedule."""
+    """What chooses the merges. `safe` ranks by module capacity, and held-out images decide during the run.
+    `loss` and `error` rank by a probe run, `budget` tries merges within a budget of time and memory, `pack`
+    uses the curvature of the predictions, and `published` a paper's schedule."""
     accept: Literal["all", "held_out"] | None = None
-    """Which planned merges are made. held_out: those after which the network's prediction is closer to the
-    full-precision one, on calibration images that nothing learns from, than after the group's units one by
-    one, which are optimised, too. all: every one. null: held_out for planner=safe, all for the others."""
+    """Which planned merges are made. With `held_out` the units of each planned group are also optimised one
+    by one, and held-out calibration images decide. With null it is `held_out` for planner=safe and `all` for
+    the others."""
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """For accept=held_out: fraction of the calibration images, at least one of them."""
+    """The fraction of the calibration images that decide for planner.accept=held_out, at least one image."""
     merge_count: Annotated[int, Field(ge=0)] | Literal["auto"] = 3
-    """Neighbouring pairs to merge, at most (k); chosen pairs that share a unit chain into one group. auto: as
-    few as calm the probe's curve to oscillation_threshold. Not used by budget, pack and published."""
+    """The most neighbouring pairs to merge (k). Pairs that share a unit form one longer group. `auto` merges
+    the fewest that bring the predicted oscillation down to planner.oscillation_threshold. Not used by budget,
+    pack and published."""
     oscillation_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """For merge_count=auto: predicted oscillation index, at most, as a fraction of the block-wise one."""
+    """The target of planner.merge_count=auto: the oscillation index as a fraction of the block-wise one."""
     time_budget: Annotated[float, Field(ge=1, le=1000)] = 1.5
-    """For planner=budget: time of all optimisation steps, at most, as a multiple of that of blocks alone."""
+    """The most time that all optimisation steps may take for planner=budget, as a multiple of blocks
+    alone."""
     memory_budget_mb: Annotated[int, Field(ge=1)] | None = None
-    """For planner=budget: float32 activations of one group and batch in the optimisation, at most, MB; null:
-    no limit."""
+    """The most memory for the float32 activations of a group and batch for planner=budget, MB. With null
+    there is no limit."""
     min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """For planner=budget: fraction of the final error that a merge has to take off, by prediction; less is
-    taken for the noise of its trial."""
+    """The fraction of the final error that a merge has to take off, by prediction, for planner=budget. A
+    smaller gain is taken for noise."""
     max_group_size: Annotated[int, Field(ge=2)] = 4
-    """Units in one group, at most."""
+    """The most units in a group."""
     merge_boundary: bool = False
-    """Whether the first and the last unit may be merged: they have bits of their own, and the loss of logits
+    """Whether the first and the last unit may be merged. They have bits of their own, and the loss of logits
     does not compare with that of feature maps."""
     not_comparable: Literal["include", "exclude", "loss"] = "include"
-    """What to do with pairs that are not topologically homogeneous (other strides, kinds of layer, shortcut):
-    rank them like all others, leave them alone, or rank them by the loss (with modcap; takes a probe run)."""
+    """What to do with pairs that differ in strides, kinds of layer or shortcut: `include` ranks them like all
+    others, `exclude` leaves them alone, and `loss` ranks them by the loss of a probe run (planner=modcap
+    only)."""
     stride_factor: Annotated[float, Field(gt=0, le=16)] = 1.6
-    """ModCap's factor for a layer of stride 2."""
+    """The factor of module capacity for a layer of stride 2."""
     difference: Literal["squared", "log_ratio", "fall", "rise", "gain"] | None = None
-    """How neighbours compare: squared ((a - b)^2, as published) or log_ratio for modcap, safe and loss, fall
-    (squared, where b < a) for loss, rise for error and pack, gain for budget; null: log_ratio for safe, else
-    squared, fall, rise and gain, in this order."""
+    """How two neighbours are compared. `squared` ((a - b)^2, as published) and `log_ratio` fit modcap, safe
+    and loss, `fall` fits loss, `rise` error and pack, `gain` budget. With null: `log_ratio` for safe,
+    `squared` for modcap, and for the others the one that is named for them alone."""
     probe_steps: Annotated[int, Field(ge=0)] | None = None
-    """Steps a unit of the probe run for loss, error and budget; null: as many as trainer.steps, for budget
-    a quarter of them, but 100; 0: round to nearest."""
+    """The steps per unit of the probe run for loss, error and budget; 0 rounds to nearest. With null:
+    trainer.steps, and for budget a quarter of them, but at least 100."""
     schedule: str | None = None
-    """For planner=published: name of the schedule; null: the model's name or the beginning of it."""
+    """The name of the schedule for planner=published. With null it is found by the model's name."""
 
     @model_validator(mode="after")
     def _difference_fits(self) -> "PlannerConfig":

@@ -46,35 +46,37 @@ Tag = Annotated[str, _fits(LONGEST_TAG)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SharedConfig:
-    """What runs on one file system share: calibrations, probes, and groups that are through."""
+    """What runs on one file system share: calibrations, probes, and finished groups."""
 
     folder: Path | None = None
-    """Where; any number of processes may use it at a time. null: nothing is shared."""
+    """The folder for shared results. Any number of processes may use it at the same time. With null nothing
+    is shared."""
     limit_mb: Annotated[int, Field(ge=1)] = 4000
-    """Size of the folder, at most, MB; what was not used for longest goes first."""
+    """The largest size of the folder, MB. What was not used for longest is removed first."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CheckpointConfig:
-    """What a run keeps in its folder to resume from if it is interrupted. Finished groups always are."""
+    """What a run keeps to resume from if it is interrupted, in addition to finished groups."""
 
     every_steps: Annotated[int, Field(ge=0)] = 1000
-    """Steps of a group between two records of its state; 0: a group that is interrupted begins again."""
+    """The number of steps of a group between two records of its state. With 0 an interrupted group begins
+    again."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LoggerConfig:
-    """Where curves go besides the CSV files of the run folder."""
+    """Where curves go in addition to the CSV files of the run folder."""
 
     wandb: Literal["offline", "online", "disabled"] = "offline"
-    """W&B's mode; offline needs no account, and `wandb sync` uploads later."""
+    """The mode of W&B. `offline` needs no account, and `wandb sync` uploads later."""
     project: Annotated[Name, AfterValidator(_project)] = "mrecg"
-    """W&B project."""
+    """The W&B project."""
     entity: Annotated[Name, AfterValidator(_entity)] | None = None
-    """W&B user or team; null: your default."""
+    """The W&B user or team. With null it is your default."""
     group: Name | None = None
-    """W&B group; null: the name of the sweep's folder in a sweep, none otherwise."""
+    """The W&B group. With null it is the name of the sweep's folder in a sweep, and none otherwise."""
     tags: Annotated[tuple[Tag, ...], AfterValidator(_few)] = ()
-    """W&B tags besides the method, the granularity and the bits, which every run gets."""
+    """W&B tags in addition to the method, the granularity and the bits, which every run gets."""
     artifact: bool = False
     """Whether quantized weights, plan, configuration and summary go to W&B as an artifact."""

@@ -10,18 +10,19 @@ from mrecg.methods.hyperparameters import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RebasisConfig:
-    """Re-basis: activations get a basis that is better to quantize, which the layers around them undo."""
+    """Re-basis: activations are shifted and scaled to quantize better; the network stays the same."""
 
     name: Literal["none", "shift", "full"] = "none"
-    """none; shift: linear bottlenecks are shifted by channel; full: depthwise inputs are scaled, too."""
+    """`shift` shifts linear bottlenecks by channel, and `full` also scales the inputs of depthwise
+    convolutions."""
     shift: bool | None = None
-    """Whether the mean of each channel is taken out of what no activation function and only sums and 1x1 (or
-    unpadded) convolutions read; null: in shift and full."""
+    """Whether the mean of each channel is taken out of values that only sums and 1x1 (or unpadded)
+    convolutions read. With null: in shift and full."""
     depthwise_scales: bool | None = None
-    """Whether the channels that a depthwise convolution reads are scaled so that one step fits each of them;
+    """Whether the channels that a depthwise convolution reads are scaled so that one step fits all. With
     null: in full."""
     images: PositiveInt = 256
-    """Calibration images that it is computed from, at most."""
+    """The most calibration images that it is computed from."""
 
     def parts(self) -> tuple[bool, bool]:
         """Tell what is done: shifts, and scales of depthwise inputs."""

@@ -19,7 +19,7 @@ from mrecg.methods.hyperparameters import STRICT
 from mrecg.methods.qdrop import QDrop
 from mrecg.methods.registry import MethodConfig
 
-BitWidth = Annotated[int, Field(ge=2, le=32)]
+BitWidth = Annotated[int, Field(ge=2, le=32, description="2 to 8, or 32")]
 Precision = Literal[32, "tf32", "bf16"]
 PUBLISHED_STEPS, MOST_LR_FACTOR = 20_000, 20.0
 """Steps a unit of the published protocols, and the largest factor of trainer.lr_factor=auto."""
@@ -31,39 +31,41 @@ FLOAT_BITS = 32
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BitsConfig:
-    """Bit widths; 32 means not quantized."""
+    """The bit widths of weights and activations. 32 means not quantized."""
 
     weight: BitWidth = 2
-    """Bits of a weight (2 to 8, or 32); with bits.budget the fewest that a layer gets."""
+    """The bits of a weight. With bits.budget it is the least that a layer gets."""
     activation: BitWidth = 4
-    """Bits of an activation (2 to 8, or 32)."""
+    """The bits of an activation."""
     boundary: BitWidth | None = 8
-    """Bits of the first and last layer's weights and of the last layer's input; null: as all others."""
+    """The bits of the first and the last layer's weights, and of the last layer's input. With null they are
+    those of all others."""
     stem_output: Literal["low", "high", 8] = "low"
-    """Bits of the first layer's output: those of all others ("QDrop setting"), bits.boundary ("BRECQ
-    setting"), or 8 whatever bits.boundary is. With bits.activation=32 it stays in floating point."""
+    """The bits of the first layer's output: `low` takes bits.activation ("QDrop setting"), `high` takes
+    bits.boundary ("BRECQ setting"), and 8 takes 8 bits in any case. With bits.activation=32 it stays in
+    floating point."""
     input: BitWidth = 32
-    """Bits of the network's input image (2 to 8, or 32, as published), whatever bits.activation is."""
+    """The bits of the network's input image. Published results leave it at 32."""
     symmetric_weights: bool = False
     """Whether weight grids are centred on zero."""
     per_tensor_weights: bool = False
-    """Whether a whole weight has one scale and zero point, instead of one an output channel."""
+    """Whether a weight has one scale and zero point for the whole tensor, instead of one per output
+    channel."""
     layers: dict[str, int] = Field(default_factory=dict)
-    """Weight bits by pattern, for example {features.0: 8, kind:depthwise: 4}: the name of a layer or of a
-    module around it, with * and ? for any letters, or a kind (conv, linear, depthwise, grouped, pointwise,
-    first, last). Of several that match a layer the last counts."""
+    """Weight bits by pattern, for example `{features.0: 8, kind:depthwise: 4}`. A pattern is the name of a
+    layer or of a module around it, with * and ? for any letters, or a kind: conv, linear, depthwise, grouped,
+    pointwise, first, last. If several match a layer, the last one counts."""
     activations: dict[str, int] = Field(default_factory=dict)
-    """Bits of what a layer reads, by the same patterns. A value that several layers read has one width: the
-    fewest bits that were asked for by a pattern. The image has bits.input."""
+    """Bits of what a layer reads, by the same patterns. If several layers read a value, it gets the fewest
+    bits that a pattern asks for. The image has bits.input."""
     exclude: tuple[str, ...] = ()
-    """Layers that stay in full precision, with what they alone read, by the same patterns; they count before
-    bits.layers and bits.activations."""
+    """Patterns of layers that stay in full precision, together with values that only they read. They take
+    precedence over bits.layers and bits.activations."""
 
     budget: float | str | None = None
-    """Average bits of a weight (3.5), or a size of the whole network (120kB): the width of each layer, at
-    least bits.weight, is then chosen by what quantizing it alone does to the predictions on held-out
-    calibration images. An average counts the layers that have bits.weight otherwise: not the first and last
-    with bits.boundary, nor what patterns name. null: no widths are chosen."""
+    """Average bits of a weight (3.5), or a size of the whole network (120kB). The bits of each layer, at
+    least bits.weight, are then chosen by what quantizing it alone does to the predictions on held-out
+    calibration images. The average leaves out the first and the last layer and layers that patterns name."""
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -106,33 +108,35 @@ class BitsConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CalibrationConfig:
-    """How the first ranges are found."""
+    """How the first ranges of weights and activations are found, before anything is learned."""
 
     weight_range: Literal["lp", "minmax", "output"] = "lp"
-    """Minimum of an L_p error, the extremes, or the least error of the layer's output."""
+    """How the range of a weight is chosen: `lp` minimises an L_p error, `minmax` takes the extremes, and
+    `output` minimises the error of the layer's output."""
     activation_range: Literal["lp", "minmax"] = "lp"
-    """Minimum of an L_p error over a histogram, or the extremes."""
+    """How the range of an activation is chosen: `lp` minimises an L_p error over a histogram, and `minmax`
+    takes the extremes."""
     norm: Annotated[float, Field(ge=1, le=8)] = 2.4
-    """p of the L_p error."""
+    """The exponent p of the L_p error."""
     bins: Annotated[int, Field(ge=64, le=65536)] = 2048
-    """Bins of an activation's histogram."""
+    """The number of bins of an activation's histogram."""
     candidates: Annotated[int, Field(ge=2, le=1000)] = 80
-    """Ranges tried along each direction of the search."""
+    """The number of ranges tried along each direction of the search."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GranularityConfig:
-    """What is optimised jointly."""
+    """What is optimised jointly: the groups."""
 
     name: Literal["layer", "block", "mixed", "fixed", "stage", "network"] = "mixed"
-    """Each layer, each block, blocks merged by the planner, the groups given here, the blocks of a stage, or
-    everything at once."""
+    """What forms a group: each layer, each block, blocks that the planner merges, the groups given here, the
+    blocks of a stage, or the whole network."""
     groups: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = ()
-    """For granularity=fixed: unit names to merge, for example [[features.3,features.4]]; all others stay
+    """The units to merge for granularity=fixed, for example `[[features.3,features.4]]`. All others stay
     alone."""
     max_unit_layers: Annotated[int, Field(ge=2)] = 16
-    """Weight layers in one unit, at most; a larger one (a dense block) is cut where several tensors that fit
-    together leave at once, and the plan says so."""
+    """The most weight layers in a unit. A larger unit (a dense block) is split where several tensors that fit
+    together leave at once, and the plan reports the split."""
 
     @model_validator(mode="after")
     def _groups_are_set(self) -> "GranularityConfig":
@@ -149,29 +153,31 @@ class TrainerConfig:
     """The optimisation of one group."""
 
     steps: PositiveInt = PUBLISHED_STEPS
-    """Optimisation steps a unit."""
+    """The number of optimisation steps per unit."""
     lr_factor: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = 1.0
-    """Factor on all learning rates of the method, which were chosen for 20,000 steps; fewer need more. auto:
-    20,000 over the steps, so that the way to go stays the same, at least 1 and at most 20."""
+    """A factor on all learning rates of the method, which were chosen for 20,000 steps. `auto` takes 20,000 /
+    steps, at least 1 and at most 20."""
     steps_per: Literal["unit", "group"] = "unit"
-    """Whether a merged group gets these steps once for each member (equal total) or once in all."""
+    """Whether a merged group gets trainer.steps for each of its units (equal total) or once in all."""
     batch_size: PositiveInt = 32
-    """Images a step."""
+    """The number of images in a step."""
     chunk: PositiveInt = 50
-    """Steps in one training_step of Lightning; progress and curves move by it."""
+    """The number of steps between two updates of progress and curves."""
     log_every: PositiveInt = 10
-    """Steps between two points of a curve."""
+    """The number of steps between two points of a curve."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """The device: auto, cpu, cuda or cuda:N."""
     devices: PositiveInt = 1
-    """Devices that reconstruct each group together, data-parallel: the first so many GPUs, or CPU processes
-    of trainer.threads each. batch_size is that of all together. Tested on CPUs; not run on a GPU."""
+    """The number of devices that optimise each group together (data-parallel): the first GPUs, or CPU
+    processes with trainer.threads each. Tested on CPUs, not yet run on GPUs."""
     threads: PositiveInt | None = None
-    """CPU threads of torch; null: its own choice. One is robust on a busy machine and repeats on any."""
+    """The number of CPU threads. With null torch chooses. One thread is right for several runs side by side,
+    and repeats on any machine."""
     cuda_graphs: bool = False
-    """On a GPU, record the step of each group once and replay it. Not yet tried on a device."""
+    """Whether the step of each group is recorded once on a GPU and replayed. Not yet tried on a device."""
     kernels: Literal["fused", "plain"] = "fused"
-    """Fused kernels where there are some (float32, CPU, CUDA), or torch operations that compute the same."""
+    """`fused` uses kernels that do several operations in one pass where there are some, and `plain` uses
+    torch operations that compute the same."""
 
     @property
     def rates(self) -> float:
@@ -201,19 +207,20 @@ class TrainerConfig:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CacheConfig:
-    """How the activations of the calibration images are kept between the units."""
+    """How activations of the calibration images are kept between the units."""
 
     dtype: Literal["float32", "bfloat16", "uint8-exact"] = "float32"
-    """float32; uint8-exact (quantized activations as integers of their grid, read back without a loss, the
-    rest as float32); or bfloat16 (everything rounded: half the memory, with a loss)."""
+    """How values are kept. `uint8-exact` keeps quantized activations as integers of their grid, without a
+    loss; `bfloat16` rounds everything to half the memory, with a loss."""
     device: Literal["auto", "cuda", "cpu", "disk"] = "auto"
-    """Where the cache begins; what is over budget moves on from cuda to cpu to disk. auto: where the network
-    is."""
+    """Where the cache begins; what exceeds the budget moves on from cuda to cpu to disk. `auto` begins where
+    the network is."""
     budget_mb: Annotated[int, Field(ge=0)] | None = None
-    """Memory of the cache in each of cuda and cpu, MB; null: 60 % of what is available at the start."""
+    """The memory of the cache in each of cuda and cpu, MB. With null it is 60 % of what is available at the
+    start."""
     folder: Path | None = None
-    """Folder of what is on disk, best on a fast disk; null: the system's temporary folder (which may itself
-    be memory)."""
+    """The folder for what is on disk, best on a fast one. With null it is the system's temporary folder,
+    which may itself be memory."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -231,7 +238,7 @@ class RunConfig:
     calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
     """The search of ranges."""
     method: MethodConfig = Field(default_factory=QDrop)
-    """What is learned, and how."""
+    """What is learned in each group, and how."""
     granularity: GranularityConfig = Field(default_factory=GranularityConfig)
     """What is optimised jointly."""
     planner: PlannerConfig = Field(default_factory=PlannerConfig)
@@ -249,31 +256,32 @@ class RunConfig:
     logger: LoggerConfig = Field(default_factory=LoggerConfig)
     """Where curves go."""
     reuse: Literal["prefix", "none"] = "prefix"
-    """prefix: groups that another run has optimised, after the same beginning and with the same settings,
-    are taken from shared.folder, bit by bit; none: only calibrations and probes are."""
+    """`prefix` takes groups from shared.folder that another run has optimised after the same beginning and
+    with the same settings, bit by bit. `none` takes calibrations and probes only."""
     on_divergence: Literal["stop", "retry"] = "stop"
-    """What to do with a group whose loss is not finite, or exploded: stop, or try it again from its start
-    with half the learning rates, at most twice, which the summary says."""
+    """What to do if the loss of a group is not finite or explodes: stop the run, or retry the group with half
+    the learning rates, at most twice. The summary reports it."""
     resume: Literal["auto", "never"] = "auto"
-    """auto: a run whose folder holds an interrupted one with the same settings resumes that one; never: it
-    begins again. On the command line also a run folder: that run is resumed with its own settings."""
+    """`auto` resumes an interrupted run with the same settings in the run's folder, and `never` begins again.
+    On the command line also a run folder: that run is resumed with its own settings."""
     name: str = "run"
-    """Name of the run, in its folder and in W&B."""
+    """The name of the run, in its folder and in W&B."""
     precision: Precision = 32
-    """Arithmetic of convolutions and linear layers: 32 (float32 with all its bits), tf32 (float32 as NVIDIA's
-    GPUs round it from Ampere on: 10 bits of mantissa, in the whole run, accuracies too), or bf16 (bfloat16 in
-    the optimisation, faster where the processor has it; grouped convolutions and all else have float32)."""
+    """The arithmetic of convolutions and linear layers: 32 (float32 with all its bits), tf32 (float32 as
+    NVIDIA's GPUs round it, in the whole run) or bf16 (bfloat16 for dense convolutions in the optimisation,
+    faster on processors that have it)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the optimisation's draws (and of random initial weights)."""
+    """The seed of all draws of the optimisation, and of random initial weights."""
     run: Path | None = None
-    """For the verb evaluate: a saved run folder; null: the FP model, or path."""
+    """The run folder to evaluate, for `mrecg evaluate`. With null it is the full-precision network, or
+    path."""
     path: Path | None = None
-    """For the verb evaluate: an exported file (.onnx, .pt2, or a run's quantized.safetensors)."""
+    """The exported file to evaluate, for `mrecg evaluate`: .onnx, .pt2, or a run's quantized.safetensors."""
     pictures: bool = False
-    """For the command plan: draw plan.png and plan.svg, too, which takes longer than many a plan."""
+    """Whether `mrecg plan` also draws plan.png and plan.svg. That may take longer than the plan itself."""
     allow_import: bool = False
-    """Whether a model or data set that a run folder or a file names by import path may be imported, which
-    runs its code; what stands on the command line always may."""
+    """Whether a model or data set that a run folder or a file names by its import path may be imported, which
+    runs its code. What stands on the command line always may."""
 
     @model_validator(mode="after")
     def _one_to_evaluate(self) -> "RunConfig":

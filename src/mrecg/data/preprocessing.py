@@ -16,10 +16,10 @@ class Preprocessing:
     """Resize, centre crop, normalisation; complete, with nothing left to guess.
 
     Attributes:
-        input_shape: Channels, height and width that the model takes, pixels; the centre crop.
-        mean: Channel means, on [0, 1].
-        std: Channel standard deviations, on [0, 1].
-        resize: Shorter side before the crop, pixels; None: as stored.
+        input_shape: Channels, height and width that the model takes, in pixels, after the centre crop.
+        mean: The mean of each channel, for pixels in [0, 1].
+        std: The standard deviation of each channel, for pixels in [0, 1].
+        resize: The shorter side before the crop, in pixels; None if images stay as they are stored.
         interpolation: How images are resized.
         origin: Where this comes from, for example ``MobileNet_V2_Weights.IMAGENET1K_V2`` or ``configured``.
     """

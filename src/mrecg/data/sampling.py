@@ -24,12 +24,13 @@ class Draw:
     """The images of one part of a run, calibration or evaluation.
 
     Attributes:
-        images: How many they are.
-        available: How many they were drawn from.
-        seed: Seed of the draw; None: all of them, or given as they are.
-        sha256: For calibration the hash of names and normalised pixels, for evaluation of names and labels.
-        names: One an image: its path below the configured folder, with ``/``, or its index in the data set;
-            empty for tensors passed in Python.
+        images: The number of images.
+        available: The number of images that they were drawn from.
+        seed: The seed of the draw; None if nothing was drawn.
+        sha256: A hash of what they are: of names and normalised pixels for calibration, of names and labels
+            for evaluation.
+        names: The name of each image: its path below the configured folder, with ``/``, or its index in the
+            data set. The list is empty for tensors passed in Python.
     """
 
     images: int

@@ -84,15 +84,16 @@ class Agreement:
     """How well a file and the network agree.
 
     Attributes:
-        what: What ran the file.
-        images: Images that both saw.
-        same: Images whose outputs agree but for rounding (`Bounds`).
-        flips: Images with another decision: by a tie, or between two logits that are equal but for rounding.
-        largest: Largest difference of two logits, as a fraction of the largest logit (of each output).
-        mean: Mean difference, likewise.
-        ties: Images that were looked into.
-        correct: Of the images with a label, how many the network and the file decide right.
-        labels: Images with a label.
+        what: The name of what ran the file.
+        images: The number of images that both saw.
+        same: The number of images whose outputs agree but for rounding.
+        flips: The number of images with another decision, by a tie or between two logits that are equal but
+            for rounding.
+        largest: The largest difference of two logits, as a fraction of the largest logit (of each output).
+        mean: The mean difference, as a fraction of the largest logit.
+        ties: The images that were looked into.
+        correct: How many of the images with a label the network and the file decide right.
+        labels: The number of images with a label.
     """
 
     what: str

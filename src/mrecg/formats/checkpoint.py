@@ -48,9 +48,9 @@ class Quantized:
         model: The whole network, fake-quantized and hardened, in evaluation mode; takes what the original
             took.
         network: The network cut into its units.
-        preprocessing: What its images are made into; None: that is not known, they were given in Python or
-            by a data set of the user's own.
-        input_shape: Channels, height and width of an image; None: not known.
+        preprocessing: How its images are prepared; None if that is not known, because they were given in
+            Python or by a data set of your own.
+        input_shape: The channels, height and width of an image; None if they are not known.
     """
 
     model: nn.Module
@@ -62,7 +62,7 @@ class Quantized:
         """Copy the network into ordinary layers of torch, whose weights are grid values in floating point.
 
         Returns:
-            A module in evaluation mode with the outputs of `model`. It needs nothing of this package:
+            A module in evaluation mode with the outputs of `model`. It needs nothing of this package, so
             ``torch.export``, ``torch.compile`` and ``torch.onnx`` take it.
         """
         return plain_network(self.model)

@@ -14,7 +14,7 @@ from mrecg.formats.program import open_program, to_program
 from mrecg.formats.registry import Format, Made, register
 from mrecg.formats.runners import onnx_runtime, open_exported_program, open_onnx, open_packed
 from mrecg.formats.subjects import ModuleSubject, OnnxSubject, TorchSubject
-from mrecg.runs.layout import WEIGHTS
+from mrecg.runs.layout import EXPORTED, WEIGHTS
 
 
 def _refuse_onnx(quantized: Quantized, opset: int | None) -> None:
@@ -78,11 +78,11 @@ def _again(content: bytes, quantized: Quantized) -> torch.nn.Module:
     return fresh.model
 
 
-register("onnx", Format(file="quantized.onnx", make=_onnx, refuse=_refuse_onnx, opset=True, open=open_onnx))
+register("onnx", Format(file=EXPORTED["onnx"], make=_onnx, refuse=_refuse_onnx, opset=True, open=open_onnx))
 register(
     "onnx_int8",
-    Format(file="quantized-int8.onnx", make=_onnx_int8, refuse=_refuse_onnx_int8, opset=True),
+    Format(file=EXPORTED["onnx_int8"], make=_onnx_int8, refuse=_refuse_onnx_int8, opset=True),
 )
-register("pt2", Format(file="quantized.pt2", make=_program, open=open_exported_program))
+register("pt2", Format(file=EXPORTED["pt2"], make=_program, open=open_exported_program))
 # A packed file says by itself what is not known of its images, and needs their shape.
 register("packed", Format(file=WEIGHTS, make=_packed, keeps_images=True, open=open_packed))

@@ -31,13 +31,14 @@ class Exported:
     """A file that was written and checked.
 
     Attributes:
-        format: ``onnx``, ``onnx_int8`` (for integer kernels), ``pt2``, ``packed``, or another package's.
-        bytes: Its size.
-        by_bits: What the network takes by its bits alone, bytes (`mrecg.formats.checkpoint.quantized_bytes`).
-        fp: What it took in float32, bytes.
+        format: The format: ``onnx``, ``onnx_int8``, ``pt2``, ``packed``, or that of another package.
+        file: The file.
+        bytes: The size of the file.
+        by_bits: The bytes that the network takes by its bits alone.
+        fp: The bytes that it took in float32.
         containers: How many weights are stored in how many bits, by their own bits: ``{"3": {"4": 9408}}``.
-        opset: Of ONNX; None for other formats.
-        agreements: How well it agrees with the network; one for each way of running it.
+        opset: The opset of ONNX; None for other formats.
+        agreements: How well it agrees with the network, once for each way of running it.
     """
 
     format: str

@@ -8,12 +8,12 @@ class LayerFacts:
     """One weight layer.
 
     Attributes:
-        name: Module path, for example ``layer1.0.conv1``.
-        weights: Number of weights (without the bias).
-        stride: Largest stride; 1 for a linear layer.
-        kernel: Kernel size; () for a linear layer.
-        kind: ``dense``, ``grouped``, ``depthwise`` or ``linear``.
-        macs: Multiply-accumulates of a forward pass, per image; 0 where the shapes are not known.
+        name: The path of the layer, for example ``layer1.0.conv1``.
+        weights: The number of weights, without the bias.
+        stride: The largest stride; 1 for a linear layer.
+        kernel: The kernel size; empty for a linear layer.
+        kind: The kind of layer: ``dense``, ``grouped``, ``depthwise`` or ``linear``.
+        macs: The multiply-accumulates of a forward pass per image; 0 where the shapes are not known.
     """
 
     name: str
@@ -29,12 +29,13 @@ class UnitFacts:
     """One unit, in network order.
 
     Attributes:
-        name: Module path of the unit.
-        layers: Its weight layers in order.
+        name: The path of the unit.
+        layers: The weight layers in order.
         residual: Whether the unit holds a join (add, multiply or concatenation).
-        stage: Number of its stage, from 0: a run of units at one resolution, below one parent module.
-        activations: Elements per image of its input and of the outputs of all its operations, which is about
-            what a backward pass through it keeps; 0 where the shapes are not known.
+        stage: The number of its stage, from 0. A stage is a run of units at one resolution, below one parent
+            module.
+        activations: The elements per image of its input and of the outputs of all its operations, which is
+            about what a backward pass through it keeps; 0 where the shapes are not known.
     """
 
     name: str

@@ -26,8 +26,9 @@ class Unquantized:
     """A part of a network that is not quantized.
 
     Attributes:
-        name: Module path, parameter or operation.
-        parameters: How many numbers it holds.
+        name: The path of the module, or the name of the parameter or operation.
+        reason: Why it is not quantized.
+        parameters: The number of its parameters.
     """
 
     name: str

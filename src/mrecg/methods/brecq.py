@@ -21,7 +21,7 @@ class Brecq(LearnedActivations):
     lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-4
     """Adam's learning rate for the activation steps, in the second pass."""
     scale_steps: Annotated[float, Field(gt=0, le=10)] = 0.25
-    """Steps of the second pass, as a fraction of the first (published: 5,000 of 20,000)."""
+    """The steps of the second pass, as a fraction of the first (published: 5,000 of 20,000)."""
 
 
 @register(Brecq)

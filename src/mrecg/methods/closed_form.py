@@ -20,13 +20,14 @@ class ClosedForm(MethodSettings):
 
     name: Literal["closed_form"] = "closed_form"
     images: Annotated[int, Field(ge=1)] = 256
-    """Calibration images from which the moments are taken, at most."""
+    """The most calibration images from which moments are taken."""
     held_out: Annotated[int, Field(ge=1)] = 64
-    """Calibration images that choose what is accepted, at most; never more than a quarter of all."""
+    """The most calibration images that choose what is accepted. They are never more than a quarter of all."""
     sweeps: Annotated[int, Field(ge=2, le=100)] = 4
     """How often each integer of a layer is visited."""
     compensation: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How much of what quantized inputs change in a layer's output its weights make up for."""
+    """The fraction of the change in a layer's output, caused by quantized inputs, that its weights make up
+    for."""
 
 
 @register(ClosedForm)

@@ -18,16 +18,16 @@ from mrecg.methods.registry import register
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GenieM(QDrop):
-    """QDrop, with the steps of the weight grids learned over the floor of the first ones."""
+    """QDrop, with the steps of the weight grids learned, too."""
 
     name: Literal["genie_m"] = "genie_m"
     regulariser: Annotated[float, Field(ge=0)] | None = 1.0
-    """Lambda of the rounding regulariser; null: 0.01, with depthwise convolutions 0.1, for MNasNet 0.2."""
+    """The factor lambda of the rounding regulariser. With null: 0.01, for networks with depthwise
+    convolutions 0.1, for MNasNet 0.2."""
     learn_weight_scales: bool = True
-    """Whether the scales of the weights are learned with their rounding, over the floor that the first scales
-    give; this makes the method."""
+    """Whether the scales of the weights are learned with their rounding. This makes the method."""
     lr_weight_scale: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    """Adam's learning rate for them, absolute as published; falls to 0 by a cosine."""
+    """Adam's learning rate for the weight scales, absolute as published. It falls to 0 by a cosine."""
 
 
 @register(GenieM)

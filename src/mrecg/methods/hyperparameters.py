@@ -17,54 +17,54 @@ class MethodSettings:
     """Hyper-parameters of any method; a method's own class gives ``name`` its default."""
 
     name: str = ""
-    """Which method."""
+    """The name of the method."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LearnedRounding(MethodSettings):
-    """What every method shares that learns the rounding of the weights."""
+    """Keys of every method that learns the rounding of the weights."""
 
     lr_rounding: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Adam's learning rate for the rounding variables."""
     lr_decay: Literal["constant", "cosine"] = "constant"
-    """Whether that learning rate stays, as published, or falls to 0 by a cosine."""
+    """Whether that learning rate stays constant, as published, or falls to 0 by a cosine."""
     regulariser: Annotated[float, Field(ge=0)] | None = None
-    """Lambda of the rounding regulariser; null: 0.01, with depthwise convolutions 0.1, for MNasNet 0.2."""
+    """The factor lambda of the rounding regulariser. With null: 0.01, for networks with depthwise
+    convolutions 0.1, for MNasNet 0.2."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Fraction of the steps without the regulariser."""
+    """The fraction of the steps without the regulariser."""
     beta_start: Annotated[float, Field(ge=1, le=100)] = 20.0
-    """Exponent of the regulariser after the warm-up."""
+    """The exponent of the regulariser after the warm-up."""
     beta_end: Annotated[float, Field(ge=1, le=100)] = 2.0
-    """Exponent of the regulariser at the last step."""
+    """The exponent of the regulariser at the last step."""
     beta_decay: Literal["linear", "cosine"] = "linear"
     """How the exponent falls."""
     learn_weight_scales: bool = False
-    """Whether the scales of the weights are learned with their rounding, over the floor that the first scales
-    give; costs nothing at inference."""
+    """Whether the scales of the weights are learned with their rounding. This costs nothing at inference."""
     lr_weight_scale: Annotated[float, Field(gt=0, le=1)] = 2e-4
-    """Adam's learning rate for them, relative to each scale; falls to 0 by a cosine."""
+    """Adam's learning rate for the weight scales, relative to each scale. It falls to 0 by a cosine."""
     learn_biases: bool = False
-    """Whether the biases that layers have are learned with the rounding of their weights; costs nothing at
-    inference. None of the published methods does."""
+    """Whether the biases of layers are learned with the rounding. This costs nothing at inference. None of
+    the published methods does it."""
     lr_bias: Annotated[float, Field(gt=0, le=1)] = 2e-4
-    """Adam's learning rate for them, relative to the standard deviation of the layer's output; falls to 0 by
-    a cosine."""
+    """Adam's learning rate for the biases, relative to the spread of the layer's output. It falls to 0 by a
+    cosine."""
     start: Literal["nearest", "closed_form"] = "nearest"
-    """Where the rounding begins: at the calibrated grid and weight, or at what method=closed_form makes of
-    each unit; what is then learned is kept only where the prediction on held-out images gets nearer."""
+    """Where the rounding begins: at the calibrated grid, or at what method=closed_form makes of each unit.
+    What is learned from there is kept only if the prediction on held-out images gets nearer."""
     loss: Literal["mse", "fisher_diag"] = "mse"
-    """Squared error, or each of its terms weighted by (|g| + 1)^2 with g the gradient of the network's KL
-    divergence at the unit's output, as BRECQ's code has it."""
+    """The squared error, or its terms weighted by (|g| + 1)^2, where g is the gradient of the network's KL
+    divergence at the unit's output, as in BRECQ's code."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LearnedActivations(LearnedRounding):
-    """What every method shares that also learns the steps of the activation grids."""
+    """Keys of every method that also learns the steps of the activation grids."""
 
     lr_scale: Annotated[float, Field(gt=0, le=1)] = 4e-5
-    """Adam's learning rate for the activation steps; falls to 0 by a cosine."""
+    """Adam's learning rate for the activation steps. It falls to 0 by a cosine."""
     learn_zero_points: bool = False
-    """Whether the zero points of signed activations are learned with their steps (LSQ+); none of the
-    published methods does."""
+    """Whether the zero points of signed activations are learned with their steps (LSQ+). None of the
+    published methods does it."""
     lr_zero_point: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Adam's learning rate for them, in steps of the grid; falls to 0 by a cosine."""
+    """Adam's learning rate for the zero points, in steps of the grid. It falls to 0 by a cosine."""

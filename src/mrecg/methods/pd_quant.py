@@ -25,17 +25,18 @@ class PdQuant(QDrop):
     lr_rounding: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Adam's learning rate for the rounding variables."""
     prediction_weight: Annotated[float, Field(ge=0)] = 10.0
-    """Factor on the KL divergence; 0 leaves it out, and the full-precision rest that a step runs for it."""
+    """The factor on the KL divergence of the prediction. With 0 it is left out, and so is the full-precision
+    rest that each step runs for it."""
     temperature: Annotated[float, Field(gt=0)] | None = None
-    """Divides the logits; null: 4, with depthwise convolutions 1."""
+    """The temperature that divides the logits. With null: 4, for networks with depthwise convolutions 1."""
     correction_steps: Annotated[float, Field(ge=0, le=1)] = 0.025
-    """Steps that correct the activations of each batch of 32 images towards BatchNorm's statistics, as a
-    fraction of the steps (published: 500 of 20,000); 0: none."""
+    """The steps that correct the activations of each batch of 32 images towards BatchNorm's statistics, as a
+    fraction of all steps (published: 500 of 20,000). 0 switches the correction off."""
     correction_lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Adam's learning rate for the corrected activations."""
     correction_strength: Annotated[float, Field(gt=0)] | None = None
-    """How far they may leave what they were: their squared change counts divided by this; null: 0.02, with
-    depthwise convolutions 0.005, for RegNet 0.01, for MNasNet 0.001."""
+    """How far corrected activations may move: their squared change is divided by this. With null: 0.02, for
+    networks with depthwise convolutions 0.005, for RegNet 0.01, for MNasNet 0.001."""
 
 
 @register(PdQuant)

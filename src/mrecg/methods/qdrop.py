@@ -19,8 +19,8 @@ class QDrop(LearnedActivations):
 
     name: str = "qdrop"
     keep_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Probability that an element is quantized, in the input and in every activation quantizer; a multiple
-    of 1/256."""
+    """The probability that an element is quantized, in the input and in every activation quantizer. It is
+    rounded to a multiple of 1/256."""
 
 
 @register(QDrop)

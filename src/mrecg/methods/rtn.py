@@ -11,7 +11,7 @@ from mrecg.methods.registry import register
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Rtn(MethodSettings):
-    """Round to nearest: nothing is learned; the floor that every table starts with."""
+    """Round to nearest: nothing is learned."""
 
     name: Literal["rtn"] = "rtn"
 

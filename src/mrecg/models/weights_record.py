@@ -15,14 +15,14 @@ class Weights:
     """Origin of a model's weights.
 
     Attributes:
-        origin: ``embedded``, ``python``, ``random, seed 0``, the name of published weights, or the checkpoint
-            as it was configured.
-        sha256: Of the file, hexadecimal; None where no file is known.
-        key: Where the state dict was inside the file; None: at the top, or there was no file.
-        match: How the file's tensors were matched with the model's; None where none were.
-        tensors: How many the model has, without the counters of BatchNorm.
-        mapping: Name in the file, without the prefixes of wrappers, and name in the model; of every tensor
-            that was loaded, in the model's order.
+        origin: Where they come from: ``embedded``, ``python``, ``random, seed 0``, the name of published
+            weights, or the checkpoint as it was configured.
+        sha256: The SHA-256 of the file; None where no file is known.
+        key: The key of the state dict inside the file; None if it was at the top, or if there was no file.
+        match: How the file's tensors were matched, by ``name`` or by ``order``; None where none were.
+        tensors: The number of the model's tensors, without the counters of BatchNorm.
+        mapping: The name in the file (without the prefixes of wrappers) and the name in the model of each
+            tensor that was loaded, in the model's order.
     """
 
     origin: str
@@ -34,7 +34,7 @@ class Weights:
 
     @property
     def renamed(self) -> int:
-        """Tensors whose name in the file is not the model's."""
+        """The number of tensors whose name in the file is not the model's."""
         return sum(theirs != own for theirs, own in self.mapping)
 
     def facts(self) -> dict[str, Any]:

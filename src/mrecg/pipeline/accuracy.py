@@ -20,14 +20,14 @@ class Accuracy:
     """Accuracies as fractions of 1.
 
     Attributes:
-        top1: Images whose largest logit is at the label.
-        top5: Images whose label is among the five largest logits.
-        images: How many were seen.
-        labels: Of each image in order, shape (N,).
-        decisions: Index of the largest logit of each image, shape (N,).
-        logits: Of each image, shape (N, classes), where they were asked for; else None.
-        kl: Kullback-Leibler divergence of the class probabilities from those of the reference, mean over the
-            images, nats; None without a reference.
+        top1: The fraction of images whose largest logit is at the label.
+        top5: The fraction of images whose label is among the five largest logits.
+        images: The number of images.
+        labels: The label of each image in order, shape (N,).
+        decisions: The index of the largest logit of each image, shape (N,).
+        logits: The logits of each image, shape (N, classes), where they were asked for; else None.
+        kl: The Kullback-Leibler divergence of the class probabilities from those of the reference, mean over
+            the images, nats; None without a reference.
     """
 
     top1: float

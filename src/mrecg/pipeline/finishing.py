@@ -131,6 +131,21 @@ def line(finishing: Finishing) -> str:
     return f"{what} {begun.held_out:.4g} -> {chosen.held_out:.4g}, after {chosen.step} steps{end}"
 
 
+RECORD = {
+    "measure": "What the losses are: `kl` (nats) or `relative_error`.",
+    "before": "The loss on the held-out images before the finishing.",
+    "after": "The loss on them of the state that was kept.",
+    "chosen_step": "The step whose state was kept. 0 means that finishing changed nothing.",
+    "images": "The number of calibration images that were learned from.",
+    "held_out_images": "The number of calibration images that chose.",
+    "checks": "Each measurement on the held-out images: `step`, the training `loss` since the one before, "
+    "and `held_out`, the loss on them.",
+    "diverged_after": "The step after which a loss was not finite and the learning ended. The key is there "
+    "only if that happened.",
+}
+"""The keys of a finishing in summary.json."""
+
+
 def finish_record(finishing: Finishing) -> dict[str, Any]:
     """What summary.json says of it."""
     ended = {} if finishing.diverged is None else {"diverged_after": finishing.diverged}

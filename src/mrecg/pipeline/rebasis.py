@@ -45,12 +45,16 @@ def rebased(
     )
     if display is not None:
         display.note(line(choice, config))
-    record = {
-        "shifted": [list(layers) for layers in choice.shifted],
-        "scaled": list(choice.scaled),
-        "images": choice.images,
-    }
-    return again.to(calibration.device), choice.rebasis, record
+    values = ([list(layers) for layers in choice.shifted], list(choice.scaled), choice.images)
+    return again.to(calibration.device), choice.rebasis, dict(zip(RECORD, values, strict=True))
+
+
+RECORD = {
+    "shifted": "For each chain of linear bottlenecks that was shifted, the layers whose outputs it sums up.",
+    "scaled": "The depthwise convolutions whose input was scaled by channel.",
+    "images": "The number of calibration images that decided.",
+}
+"""The keys of a re-basis in summary.json."""
 
 
 def line(choice: Choice, config: RunConfig) -> str:

@@ -30,6 +30,7 @@ from mrecg.runs.identity import read_config
 from mrecg.runs.layout import (
     CONFIG,
     CURVES,
+    DECISION_COLUMNS,
     DECISIONS,
     ENVIRONMENT,
     FINISHING,
@@ -60,16 +61,14 @@ class Result(Quantized):
         groups: The optimisation curve of each group; empty in a result that was loaded, which has `curves`.
         summary: The content of summary.json.
         environment: The content of environment.json.
-        images: The content of images.json: which images were drawn, by name; empty where a loaded folder has
-            none.
-        weights: The content of weights.json: where the FP weights come from; empty where a loaded folder has
-            none.
-        decisions: What decisions.csv holds, one row an evaluation image, in order: label, decision of the
+        images: The content of images.json; empty where a loaded folder has none.
+        weights: The content of weights.json; empty where a loaded folder has none.
+        decisions: The content of decisions.csv, one row per evaluation image: label, decision of the
             full-precision network, decision of the quantized one; shape (N, 3). None without such images, and
             where a loaded folder has none.
         curves: The files of the curves of a result that was loaded, by name.
         finishing: The curve of the finishing; empty where there was none.
-        folder: Where it was loaded from; None: it is not from a folder.
+        folder: The folder that it was loaded from; None if it was not loaded.
     """
 
     plan: Plan
@@ -99,9 +98,9 @@ class Result(Quantized):
         """Make a table of the units, one row each in network order.
 
         Returns:
-            Columns: ``unit``; ``group``, its units joined by "+"; ``layers``, how many have weights;
-            ``weight_bits``, ``4`` or ``4/8``; ``weights``, their number; ``bytes``, of the quantized weights;
-            ``error``, the relative error after the unit; ``sqnr_db``, the same in decibels; ``loss``.
+            A table with the columns ``unit``; ``group``, its units joined by "+"; ``layers``, how many have
+            weights; ``weight_bits``, ``4`` or ``4/8``; ``weights``, their number; ``bytes``, of the quantized
+            weights; ``error``, the relative error after the unit; ``sqnr_db``, in decibels; ``loss``.
 
         Raises:
             ConfigError: pandas is not installed.
@@ -114,7 +113,10 @@ class Result(Quantized):
         """Write the run folder: config, environment, plan, curves, weights, summary and report.
 
         Args:
-            folder: Where; made if it is not there.
+            folder: The folder to write. It is made if it does not exist.
+
+        Returns:
+            The folder.
         """
         folder = Path(folder)
         (folder / CURVES).mkdir(parents=True, exist_ok=True)
@@ -165,7 +167,7 @@ def write_decisions(folder: Path, decisions: Tensor | None) -> None:
     """
     if decisions is not None:
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([("label", "fp", "quantized"), *decisions.tolist()])
+        csv.writer(text).writerows([tuple(DECISION_COLUMNS), *decisions.tolist()])
         write_durably(folder / DECISIONS, text.getvalue().encode())
 
 
@@ -265,7 +267,7 @@ def _number(text: str) -> float | None:
 
 def _decisions(file: Path) -> Tensor | None:
     with _damage_named(file):
-        rows = _rows(file, ["label", "fp", "quantized"])
+        rows = _rows(file, [*DECISION_COLUMNS])
         return None if rows is None else torch.tensor([[int(v) for v in row] for row in rows]).reshape(-1, 3)
 
 

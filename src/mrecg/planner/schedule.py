@@ -26,14 +26,15 @@ class Criterion:
     """One way to rank the pairs, for all of them.
 
     Attributes:
-        name: ``budget``, or a registered criterion: ``modcap``, ``loss``, ``error``.
-        difference: ``squared``, ``log_ratio``, ``fall``, ``rise``, ``gain`` (which may be negative; 0 where
-            the pair was not tried), or ``rank`` for the ranks of two criteria in one list.
-        capacities: One number a unit.
-        differences: One number a neighbouring pair; pair i is units i and i + 1.
-        title: What was measured, as a heading; empty in a plan that an earlier version wrote.
-        short: The same in a sentence or at an axis.
-        log: Whether the capacities span decades.
+        name: The name of the criterion: ``modcap``, ``loss``, ``error``, ``budget``, ``pack``, or that of
+            another package.
+        difference: How neighbours compare: ``squared``, ``log_ratio``, ``fall``, ``rise``, ``gain`` (which
+            may be negative; 0 where the pair was not tried), or ``rank`` for two criteria in one list.
+        capacities: What was measured, one number per unit.
+        differences: What ranks the pairs, one number per pair of neighbours; pair i is units i and i + 1.
+        title: The name of what was measured, as a heading.
+        short: The name of what was measured, in a sentence or at an axis.
+        log: Whether the capacities span several powers of ten.
     """
 
     name: str
@@ -50,12 +51,12 @@ class Merge:
     """A pair of neighbours that the plan merges, with the reason.
 
     Attributes:
-        left: Name of the first unit.
-        right: Name of the next unit.
-        left_capacity: By the plan's criterion; None where a schedule was given.
-        right_capacity: Likewise.
-        difference: Likewise.
-        not_comparable: The property in which the two differ; empty when topologically homogeneous.
+        left: The name of the first unit.
+        right: The name of the next unit.
+        left_capacity: The first unit's value by the plan's criterion; None where a schedule was given.
+        right_capacity: The next unit's value; None where a schedule was given.
+        difference: What ranked the pair; None where a schedule was given.
+        not_comparable: The property in which the two differ; empty when they are topologically homogeneous.
     """
 
     left: str
@@ -71,22 +72,22 @@ class Plan:
     """Which units are optimised jointly, and why.
 
     Attributes:
-        granularity: As configured.
-        planner: What chose the pairs; empty where the granularity alone decides.
-        merge_count: Pairs asked for; where that was left to the planner, pairs that it chose.
-        units: All unit names in network order.
-        groups: The same names, grouped; contiguous, each exactly once.
-        merges: The merged pairs in network order.
+        granularity: The name of the granularity.
+        planner: The planner that chose the pairs; empty where the granularity alone decides.
+        merge_count: The number of pairs asked for, or chosen where that was left to the planner.
+        units: The names of all units in the network's order.
+        groups: The same names, grouped. Each name is in one group, and groups are contiguous.
+        merges: The merged pairs in the network's order.
         criteria: Every criterion that was computed, the deciding one first.
         not_comparable: For each neighbouring pair the property in which the two differ; empty when they are
             topologically homogeneous.
-        note: What a reader should know: the probe that gave the numbers, how many merges were chosen and why,
-            the predicted error, or fewer merges than asked for.
-        graph_notes: What a reader should know about the units: layers untied, large units cut, the trace.
-        facts: What each unit consists of, in order; empty in a plan that an earlier version wrote.
-        verdicts: What held-out images said of each group that was planned; empty where they were not asked.
-            ``groups`` and ``merges`` are what was made of it.
-        layer_bits: Bits by layer, where patterns or a budget decide them; else empty.
+        note: A remark on the probe that gave the numbers, on how many merges were chosen and why, or on why
+            there are fewer than asked for.
+        graph_notes: Remarks on the units, for example that a large one was split.
+        facts: What each unit consists of, in the network's order.
+        verdicts: What held-out images said of each planned group; empty where they were not asked. ``groups``
+            and ``merges`` are those that were kept.
+        layer_bits: The bits of each layer by its name, where patterns or a budget decide them; else empty.
     """
 
     granularity: str
@@ -107,7 +108,7 @@ class Plan:
         validate(self.units, self.groups)
 
     def group_of(self, unit: str) -> int:
-        """Index of the group that a unit is in."""
+        """The index of the group that a unit is in."""
         return next(i for i, group in enumerate(self.groups) if unit in group)
 
     @property
@@ -119,10 +120,10 @@ class Plan:
         """The plan as it was carried out.
 
         Args:
-            verdicts: On its merged groups.
+            verdicts: What held-out images said of its merged groups.
 
         Returns:
-            It, with the groups whose merge was not kept taken apart.
+            The plan, with the groups whose merge was not kept taken apart.
         """
         apart = {verdict.group for verdict in verdicts if not verdict.kept}
         groups = [

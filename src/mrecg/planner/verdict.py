@@ -8,14 +8,15 @@ class Verdict:
     """What held-out images said of a planned group, which was optimised in both ways from the same prefix.
 
     Attributes:
-        group: Names of its units.
-        alone: How far the network's predictions are off after its units, optimised one by one, when the
-            full-precision rest follows; None: not finite.
-        merged: The same after the group, optimised jointly; None: not finite, or its loss diverged.
-        standard_error: Of the difference of the two, which are paired image by image.
-        kept: Whether the merge was kept: only where ``merged`` is the smaller one.
-        measure: "kl" (Kullback-Leibler divergence, nats), or "relative_error" of what is no logits.
-        images: Calibration images that it was measured on.
+        group: The names of the group's units.
+        alone: How far the network's predictions are off if the units are optimised one by one and the rest
+            stays in full precision; None if that is not finite.
+        merged: How far they are off if the units are optimised jointly; None if that is not finite, or if
+            the loss diverged.
+        standard_error: The standard error of the difference of the two, which are paired image by image.
+        kept: Whether the merge was kept, which is so only if ``merged`` is the smaller one.
+        measure: The unit of the two: ``kl`` (nats), or ``relative_error`` if the outputs are no logits.
+        images: The number of held-out calibration images that it was measured on.
     """
 
     group: tuple[str, ...]

@@ -11,8 +11,8 @@ class LayerBits:
     """Bits of one layer; 32: in full precision.
 
     Attributes:
-        weight: Of its weights.
-        input: Of what it reads.
+        weight: The bits of its weights.
+        input: The bits of what it reads.
     """
 
     weight: int

@@ -7,15 +7,21 @@ import torch
 from mrecg.quant.modules import QuantizedLayer, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 
+RANGES = {
+    "bits": "The bit widths of the unit's weights, each once, in rising order.",
+    "at_ends": "The fraction of its weights that are the lowest or the highest integer of their grid.",
+    "clipped": "The fraction of its weights whose full-precision value lies more than half a step beyond "
+    "the ends of their grid.",
+}
+"""What summary.json says of the weights of a unit."""
+
 
 @torch.no_grad()
 def weight_ranges(network: QuantizedNetwork) -> dict[str, dict[str, Any]]:
     """Measure the weights of each unit against their grids.
 
     Returns:
-        By the name of the unit: ``bits`` of its layers, each number once, in rising order; ``at_ends``, the
-        share of its weights on the lowest or the highest integer of their grid; ``clipped``, the share whose
-        full-precision value lies more than half a step beyond it. Units without a quantized weight have no
+        By the name of the unit, values by the keys of `RANGES`. Units without a quantized weight have no
         entry.
     """
     found = {}

@@ -28,9 +28,9 @@ class CacheUse:
     """What a cache took.
 
     Attributes:
-        dtype: How it was held: ``float32``, ``bfloat16``, or ``uint8-exact`` if any of it was integers.
-        peak_mb: Most memory in use at a time, MB, GPU and CPU together.
-        disk_mb: Most disk space in use at a time, MB.
+        dtype: How values were kept: ``float32``, ``bfloat16``, or ``uint8-exact`` if any were integers.
+        peak_mb: The most memory in use at a time, GPU and CPU together, MB.
+        disk_mb: The most disk space in use at a time, MB.
     """
 
     dtype: str

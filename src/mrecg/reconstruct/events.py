@@ -12,12 +12,12 @@ class CurvePoint:
     """The losses at one optimisation step.
 
     Attributes:
-        step: 0 to the group's steps - 1.
-        reconstruction: Squared error, summed over channels, mean over batch and space.
-        rounding: Regulariser times lambda; None while it is off.
-        total: What was minimised.
-        beta: Exponent of the regulariser; None while it is off.
-        prediction: KL divergence of the predictions, times its factor; None where it does not count.
+        step: The step, from 0.
+        reconstruction: The squared error, summed over channels, mean over batch and space.
+        rounding: The regulariser of the rounding times lambda; None while it is off.
+        total: The sum that was minimised.
+        beta: The exponent of the regulariser; None while it is off.
+        prediction: The KL divergence of the predictions times its factor; None for methods without it.
     """
 
     step: int
@@ -33,9 +33,9 @@ class FinishPoint:
     """A point of the curve of the finishing of a whole network.
 
     Attributes:
-        step: Steps taken before.
-        loss: Mean loss of the steps since the point before; None at the start.
-        held_out: Loss of the held-out images; None where they were not looked at.
+        step: The number of steps taken before.
+        loss: The mean loss of the steps since the previous point; None at the start.
+        held_out: The loss on the held-out images; None where it was not measured.
     """
 
     step: int
@@ -55,10 +55,11 @@ class UnitResult:
     """The quantized network measured after one base unit, with all units up to there quantized and hardened.
 
     Attributes:
-        name: The unit.
-        group: Index of its group in the plan.
-        error: ``||quantized - FP||^2 / ||FP||^2`` on the calibration images.
-        loss: Reconstruction loss there: squared error summed over channels, mean over images and space.
+        name: The name of the unit.
+        group: The index of its group in the plan, from 0.
+        error: The relative error after it, ``||quantized - FP||^2 / ||FP||^2`` on the calibration images.
+        loss: The reconstruction loss after it: squared error, summed over channels, mean over images and
+            space.
     """
 
     name: str
@@ -72,15 +73,15 @@ class GroupResult:
     """How one group was optimised in one pass.
 
     Attributes:
-        name: Its name, see `mrecg.planner.schedule.group_name`.
-        task: Name of the method's pass.
-        steps: Optimisation steps taken.
-        seconds: Wall time, the advance of the cache included.
-        curve: The logged points.
-        floor: The loss of the group in full precision after the quantized prefix, see
-            `mrecg.reconstruct.loss_floor`; None where nothing was optimised.
-        reused: Whether another run had optimised it before: its seconds were spent there.
-        retries: How often it began again with half the learning rates, because its loss had diverged.
+        name: The name of the group: its units joined by "+".
+        task: The name of the method's pass.
+        steps: The number of optimisation steps taken.
+        seconds: The wall time, the advance of the cache included.
+        curve: The points of the curve.
+        floor: The loss that the group would have in full precision after the quantized units before it; None
+            where nothing was optimised.
+        reused: Whether another run had optimised it before. Its seconds were spent there.
+        retries: How often it began again with half the learning rates because its loss had diverged.
     """
 
     name: str
@@ -98,13 +99,13 @@ class Ahead:
     """A group that a pass is going to optimise, or a pair that it is going to try.
 
     Attributes:
-        name: Its name, see `mrecg.planner.schedule.group_name`.
-        members: Its units in order.
-        task: Name of the method's pass.
-        steps: Optimisation steps, those of corrections included; 0 where nothing is learned.
-        cost: Time of a step relative to other groups', see `mrecg.planner.budget.step_cost`.
-        trial: Whether its outcome may be taken back once it is measured: that of a pair that is only tried,
-            or of a merge that held-out images judge. Then the group's units come before it, one by one.
+        name: The name of the group: its units joined by "+".
+        members: The names of its units in order.
+        task: The name of the method's pass.
+        steps: The number of optimisation steps, those of corrections included; 0 where nothing is learned.
+        cost: The time of a step relative to that of other groups.
+        trial: Whether its result may be taken back once it is measured, because it is only a trial, or
+            because held-out images decide on the merge. The group's units then come before it, one by one.
     """
 
     name: str
@@ -116,31 +117,31 @@ class Ahead:
 
 
 class Listener(Protocol):
-    """Whoever wants to follow a reconstruction: progress displays and trackers."""
+    """The events of a run, in the order in which they come."""
 
     def outline(self, passes: Sequence[Sequence[Ahead]]) -> None:
-        """Before anything else: what lies ahead, pass by pass, in the order in which it will be done."""
+        """Called before anything else: what lies ahead, pass by pass, in the order of the work."""
 
     def begin(self, groups: Sequence[str], steps: int) -> None:
-        """A pass begins: the names of its groups, and its optimisation steps in all."""
+        """A pass begins, with the names of its groups and the number of all its optimisation steps."""
 
     def group(self, name: str, members: Sequence[str], steps: int, floor: float) -> None:
-        """The steps of a group begin; corrections, where a method has them, are told of by `curve` before."""
+        """The steps of a group begin. A method's corrections are reported by `curve` before."""
 
     def curve(self, group: str, task: str, points: Sequence[CurvePoint], steps: int) -> None:
-        """A chunk of ``steps`` steps of a group is done; the points logged in it."""
+        """Another ``steps`` steps of a group are done; ``points`` were logged in them."""
 
     def unit(self, index: int, result: UnitResult) -> None:
-        """A unit is hardened and measured."""
+        """A unit has its final integers and is measured."""
 
     def judged(self, verdict: Verdict) -> None:
-        """A merge was judged; the groups that are kept are told of next."""
+        """Held-out images have decided on a merge; the groups that are kept are reported next."""
 
     def finished(self, result: GroupResult) -> None:
-        """A group is through a pass, and its units are measured; also one that had nothing to learn."""
+        """A group has finished a pass, and its units are measured, also if there was nothing to learn."""
 
     def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
-        """Another ``steps`` steps of the finishing of the whole network are done; the points in them."""
+        """Another ``steps`` steps of the finishing stage are done; ``points`` were logged in them."""
 
 
 class Silent:
@@ -172,10 +173,10 @@ class Silent:
 
 
 class Callback(Silent):
-    """Base class of a user's own listeners: define the methods of the events that matter.
+    """The base class of your own callbacks: define the methods of the events that you need.
 
     Whatever a method raises ends the run. What is tried and taken back, such as a merge that held-out images
-    were against, is not told of; its groups come once they are kept.
+    decide against, is not reported; groups are reported once they are kept.
     """
 
 

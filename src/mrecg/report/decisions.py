@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mrecg.errors import DataError
 from mrecg.runs.index import Read
-from mrecg.runs.layout import DECISIONS, IMAGES
+from mrecg.runs.layout import DECISION_COLUMNS, DECISIONS, IMAGES
 from mrecg.runs.records import Run
 from mrecg.system.checked_read import DAMAGED, read_regular
 
@@ -37,7 +37,7 @@ def read_decisions(run: Run, *, read: Read = read_regular) -> Decisions | None:
     file = run.path / DECISIONS
     try:
         lines = read(file).decode("utf-8").split()
-        if lines[:1] != ["label,fp,quantized"]:
+        if lines[:1] != [",".join(DECISION_COLUMNS)]:
             raise ValueError("its columns are not label, fp and quantized")
         rows = _rows(lines[1:])
         if len(rows) != run.evaluation_images:

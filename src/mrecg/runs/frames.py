@@ -36,11 +36,12 @@ def read_runs(folders: Path | str | Sequence[Path | str]) -> "pd.DataFrame":
         folders: Run folders, or folders that hold some at any depth, for example that of a sweep.
 
     Returns:
-        Columns: ``folder``, ``name``, ``status``, ``error``, what the run did (``model``, ``data``,
-        ``weight_bits``, ``activation_bits``, ``method``, ``granularity``, ``planner``, ``merge_count``,
-        ``seed``, ``steps``), each other setting that is not the default (``method.loss``), and what came out:
-        accuracies as fractions, errors, bytes, seconds, and ``metric_NAME``, ``metric_NAME_fp`` of metrics
-        of your own. What a run has not measured is NaN. Runs that cannot be read are left out with a warning.
+        A table with the columns ``folder``, ``name``, ``status``, ``error``, what the run did (``model``,
+        ``data``, ``weight_bits``, ``activation_bits``, ``method``, ``granularity``, ``planner``,
+        ``merge_count``, ``seed``, ``steps``), each other setting that is not the default
+        (``method.loss``), and what came out: accuracies as fractions, errors, bytes, seconds, and
+        ``metric_NAME``, ``metric_NAME_fp`` of metrics of your own. What a run has not measured is NaN.
+        Runs that cannot be read are left out with a warning.
 
     Raises:
         DataError: A path is no folder, or there is no run in it.

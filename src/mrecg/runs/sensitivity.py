@@ -23,17 +23,17 @@ class Sensitive:
     """A layer or a unit, quantized alone while all else is in full precision.
 
     Attributes:
-        of: ``unit`` or ``layer``.
-        name: Its name.
-        unit: Name of the unit that it is in.
-        quantized: ``weights``, or ``activations``: of a layer the value that it reads, of a unit all that it
-            makes.
-        bits: Fewest bits of what was quantized.
-        parameters: Number of weights; 0 for activations.
-        kl: Kullback-Leibler divergence of the class probabilities from those in full precision, mean over the
-            images, nats; for outputs that are no logits their relative error, of several the mean of these.
-        error: Relative error of the last feature map, which enters the last unit; None for the last unit, and
-            where there are several outputs.
+        of: What was quantized alone: ``unit`` or ``layer``.
+        name: The name of the unit or layer.
+        unit: The name of the unit that it is in.
+        quantized: Which part of it was quantized: ``weights``, or ``activations`` (of a layer what it reads,
+            of a unit all that it computes).
+        bits: The fewest bits of what was quantized.
+        parameters: The number of weights; 0 for activations.
+        kl: The Kullback-Leibler divergence of the class probabilities from full precision, mean over the
+            images, nats; for outputs that are no logits the relative error, of several outputs the mean.
+        error: The relative error of the last feature map, which enters the last unit; None for the last unit,
+            and where there are several outputs.
     """
 
     of: str
@@ -51,9 +51,9 @@ class Sensitivity:
     """The sensitivities of a network.
 
     Attributes:
-        model: Name of the network.
-        images: Number of held-out calibration images that it was measured on.
-        rows: Units and then layers, each in the network's order.
+        model: The name of the network.
+        images: The number of held-out calibration images that it was measured on.
+        rows: The measurements: units and then layers, each in the network's order.
         measure: What ``kl`` of a row is: ``kl``, or ``relative_error`` where the outputs are no class scores.
     """
 

@@ -28,10 +28,11 @@ from mrecg.runs.summary_parts import (
     mapping,
     memory,
     metric_values,
+    numbers,
     or_none,
     widths_of,
 )
-from mrecg.runs.values import clean, count, number, strings, whole
+from mrecg.runs.values import clean, count, strings, whole
 from mrecg.system.checked_read import SCHEMA
 
 REMEDY = "repeat the run, or leave its folder out of the report"
@@ -48,111 +49,110 @@ class RunSummary(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     schema_version: Annotated[int | None, or_none(count)] = SCHEMA
-    """Version of this record; a newer one is refused."""
+    """The version of this record. A newer one than the program knows is refused."""
     run_name: Text = ""
+    """The name of the run: `name` in the settings."""
     model: Text = ""
+    """The name of the network."""
     data: Text = ""
-    """Name of the images."""
+    """The name of the data set."""
     bits: Annotated[Bits, checked(dict)] = Bits()
+    """The bit widths of most layers."""
     boundary_bits: Annotated[int | None, or_none(count)] = None
-    """Bits of the first and the last layer."""
+    """The bits of the first and the last layer's weights; null: those of all others."""
     layer_bits: Annotated[Mapping[str, Mapping[str, int]] | None, or_none(widths_of)] = None
-    """By layer the bits of its ``weight`` and of its ``input`` (32: in full precision), where patterns or a
-    budget decided them; not there otherwise."""
+    """The bits of each layer's ``weight`` and ``input``. There only if patterns or a budget decided them."""
     stem_output: Annotated[int | str, checked(str)] = "low"
-    """"low", "high" or "8": the convention for the first layer's output; old runs: low."""
+    """The convention for the first layer's output: `low`, `high` or 8, as in `bits.stem_output`."""
     method: Text = ""
+    """The name of the method."""
     options: Annotated[Mapping[str, Any], checked(strings)] = {}
-    """What else decides the numbers and is not the default, by dotted key; as text where it was read."""
+    """Every other setting that decides the numbers and is not the default, by its dotted key."""
     granularity: Text = ""
+    """The name of the granularity."""
     planner: Text = ""
-    """What chose the merges; empty where the granularity alone decides."""
+    """The planner that chose the merges; empty where the granularity alone decides."""
     merge_count: Count = 0
-    """Pairs asked for."""
+    """The number of pairs that the planner was asked to merge, or chose."""
     merged_pairs: Annotated[int | None, or_none(count)] = None
-    """Pairs that were merged."""
+    """The number of pairs that were merged."""
     groups: Annotated[tuple[tuple[str, ...], ...], checked(lambda v: [[*map(str, g)] for g in v])] = ()
-    """Unit names by group; old runs have them in plan.json alone."""
+    """The groups that were optimised, each as the list of its units' names."""
     seed: Count = 0
-    """Seed of the optimisation."""
+    """The seed of the optimisation."""
     precision: Annotated[int | str, checked(str)] = "32"
-    """Of the convolutions in the optimisation; as text where it was read."""
+    """The arithmetic of convolutions in the optimisation: 32, `tf32` or `bf16`."""
     steps: Count = 0
-    """Optimisation steps a unit or group."""
+    """The optimisation steps per unit or per group."""
     steps_per: Text = "unit"
-    """"unit" or "group"."""
+    """Whether ``steps`` counts per `unit` or per `group`."""
     optimisation_steps: Annotated[int | None, or_none(count)] = None
-    """Steps of all groups in all passes together."""
+    """The steps of all groups in all passes together."""
     batch_size: Count = 0
-    """Images a step; 0 when not known."""
+    """The number of images in a step; 0 if it is not known."""
     calibration_images: Count = 0
+    """The number of calibration images."""
     calibration: Values = None
-    """Which images these are: number, choice and digest."""
+    """Which images these are: how many of how many, the seed of the draw, and a hash."""
     weights: Values = None
     """Where the full-precision weights come from."""
     preprocessing: Values = None
-    """How images were prepared; None where they were passed from Python."""
+    """How images were prepared; null where they were passed from Python."""
     device: Text = ""
+    """The device that the run used, for example `cpu` or `cuda:0`."""
     devices: Annotated[int | None, or_none(count)] = None
+    """How many such devices shared the run."""
     fp: Annotated[Accuracy | None, checked(mapping)] = None
-    """Accuracy in floating point; None without evaluation images."""
+    """The accuracy of the full-precision network; null without evaluation images."""
     quantized: Annotated[Accuracy | None, checked(mapping)] = None
-    """Accuracy after quantization; None likewise."""
+    """The accuracy of the quantized network; null without evaluation images."""
     to_fp: Annotated[ToFullPrecision | None, or_none(mapping)] = None
-    """How far its predictions are from those in floating point; None without evaluation images and in old
-    runs."""
+    """How far the quantized predictions are from full precision; null without evaluation images."""
     metrics: Annotated[Mapping[str, Mapping[str, float | None]] | None, or_none(metric_values)] = None
-    """What a metric of the user's own has given, by name, for the networks ``fp`` and ``quantized``; null
-    where it was not finite. Not there where accuracy was measured, or nothing."""
+    """The values of a metric of your own, by its name, of ``fp`` and ``quantized``. There only with one."""
     output_error: Values = None
-    """Relative error of each output on the evaluation images, by its name, of a network that is no
-    classifier; not there for others."""
+    """The relative error of each output on the evaluation images. There only if it is no classifier."""
     evaluation_images: Count = 0
+    """The number of evaluation images; 0 without."""
     evaluation: Annotated[Mapping[str, Any] | None, checked(mapping)] = None
-    """As ``calibration``, of the images that accuracies were measured on; old runs do not have it."""
+    """Which images these are, with the keys of ``calibration``."""
     oscillation: Oscillation | None = None
+    """How much error and loss go up and down along the units."""
     units: tuple[UnitResult, ...] = ()
-    """One record a base unit, in network order."""
-    block_errors: Annotated[tuple[Number, ...] | None, or_none(lambda found: tuple(map(number, found)))] = (
-        None
-    )
-    """Relative error after each unit in the block-wise run of the same settings, before any finishing: what
-    the merges are compared with; not there where no such run was known, or nothing was merged."""
-    evaluation_errors: Annotated[tuple[Number, ...], checked(lambda found: tuple(map(number, found)))] = ()
-    """Relative error after each unit on about 256 evaluation images; not there without, and in old runs."""
+    """What was measured after each unit, in the network's order."""
+    block_errors: Annotated[tuple[Number, ...] | None, or_none(numbers)] = None
+    """The relative error after each unit in the block-wise run with the same settings, before any finishing.
+    Merges are compared with it. There only if units were merged and such a run was known."""
+    evaluation_errors: Annotated[tuple[Number, ...], checked(numbers)] = ()
+    """The relative error after each unit on about 256 evaluation images. There only with such images."""
     weight_ranges: Values = None
-    """By unit: the ``bits`` of its weights, the share of them ``at_ends`` of their grids, and the share that
-    was ``clipped``; old runs do not have it."""
+    """How the weights of each unit lie on their grids, by the name of the unit."""
     group_results: tuple[GroupSummary, ...] = ()
-    """One record a group and pass, in the order of the optimisation; old runs do not have it."""
+    """How each group went in each pass, in the order of the optimisation."""
     rebasis: Values = None
-    """What was re-based: the layers of each chain of linear bottlenecks that was ``shifted``, the depthwise
-    convolutions whose input was ``scaled``, and the number of ``images`` that decided; not there with
-    rebasis=none."""
+    """What was re-based. There only if rebasis is not `none`."""
     finish: Values = None
-    """How the network was finished: its loss on held-out calibration images ``before`` and ``after``, and
-    each look at them; not there with finish=none."""
+    """How the network was finished. There only with finish=network."""
     verdicts: Annotated[tuple[Any, ...] | None, or_none(tuple)] = None
-    """What held-out images said of each planned merge, and whether it was kept; not there where they were not
-    asked."""
+    """What held-out images said of each planned merge. There only if they were asked."""
     timing_s: Seconds = {}
-    """Seconds of each stage: plan, calibrate, reconstruct, finish where it is on, evaluate."""
+    """The seconds that each stage took: `plan`, `calibrate`, `reconstruct`, `finish` and `evaluate`."""
     reused_s: Seconds = {}
-    """Seconds that other runs had spent on what this run took from them, by stage."""
+    """The seconds that other runs had spent on what this run took from them, by stage."""
     peak_memory_mb: Annotated[Number, checked(memory)] = 0
-    """Largest memory in use, MB: the GPU's, or on the CPU the process's."""
+    """The largest memory in use, MB: the GPU's, or on a CPU the process's."""
     size_bytes: Annotated[Mapping[str, int], checked(whole)] = {}
-    """Bytes of the weights: ``fp`` before, ``quantized`` after; old runs do not have it."""
+    """The bytes of the weights: ``fp`` before and ``quantized`` after quantization."""
     unquantized: Annotated[tuple[Any, ...] | None, or_none(tuple)] = None
-    """What of the network stays in floating point."""
+    """The parts of the network that stay in floating point."""
     cache: Values = None
-    """Type and peak size of the cached activations."""
+    """What the cached activations took."""
     notes: Annotated[tuple[str, ...] | None, or_none(lambda notes: tuple(map(str, notes)))] = ()
-    """What a reader should know about the graph and the labels."""
+    """Remarks on the graph and the labels."""
     status: Text = COMPLETED
-    """"completed" or "failed"."""
+    """`completed` or `failed`."""
     error: Text = ""
-    """Why the run failed."""
+    """Why the run failed. There only then."""
 
     @classmethod
     def failed(cls, name: str, reason: str) -> Self:

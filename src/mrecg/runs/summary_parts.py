@@ -12,6 +12,9 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 from mrecg.runs.values import LONGEST, count, number, times, whole, within
 from mrecg.system.checked_read import DAMAGED
 
+Number = int | float
+"""A whole number stays one in the file."""
+
 
 def widths_of(value: Any) -> dict[str, dict[str, int]]:
     """Read the bit widths of layers, by name."""
@@ -65,6 +68,11 @@ def mapping(value: Any) -> dict[str, Any]:
     return {**value}
 
 
+def numbers(found: Any) -> tuple[Number, ...]:
+    """One number for each unit."""
+    return tuple(map(number, found))
+
+
 def metric_values(found: Any) -> dict[str, dict[str, float | None]]:
     """Numbers by name, for each of the two networks."""
     return {
@@ -77,8 +85,6 @@ def _real(value: Any) -> float | None:
 
 
 _NETWORKS = ("fp", "quantized")
-Number = int | float
-"""A whole number stays one in the file."""
 Text = Annotated[str, checked(str)]
 Count = Annotated[int, checked(count)]
 Measure = Annotated[Number, checked(number)]
@@ -89,7 +95,12 @@ Values = Annotated[Mapping[str, Any] | None, or_none(mapping)]
 
 @dataclass(frozen=True, kw_only=True)
 class Bits:
-    """Bit widths; 0 where they are not known."""
+    """Bit widths; 0 where they are not known.
+
+    Attributes:
+        weight: The bits of a weight.
+        activation: The bits of an activation.
+    """
 
     weight: Annotated[int, checked(lambda value: count(value or 0))] = 0
     activation: Annotated[int, checked(lambda value: count(value or 0))] = 0
@@ -97,7 +108,12 @@ class Bits:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Accuracy on the evaluation images, fractions of 1; top-5 is None where it was not computed."""
+    """Accuracy on the evaluation images.
+
+    Attributes:
+        top1: The fraction of images whose class was the first choice.
+        top5: The fraction of images whose class was among the first five; None where it was not computed.
+    """
 
     top1: Fraction
     top5: Annotated[float | None, checked(_fraction)] = None
@@ -108,8 +124,8 @@ class ToFullPrecision:
     """How far the quantized network is from the full-precision one, on the evaluation images.
 
     Attributes:
-        kl: Kullback-Leibler divergence of the class probabilities, mean over the images, nats.
-        agreement: Images of which both say the same class, a fraction of 1.
+        kl: The Kullback-Leibler divergence of the class probabilities, mean over the images, nats.
+        agreement: The fraction of images for which both networks decide for the same class.
     """
 
     kl: Annotated[float | None, or_none(_at_least_zero)] = None
@@ -121,10 +137,10 @@ class Oscillation:
     """How far the curves along the units are from monotone.
 
     Attributes:
-        error_index: Of the relative error; 0 exactly when its curve is monotone.
-        error_peak: Largest relative error.
-        loss_index: Likewise for the reconstruction loss.
-        loss_peak: Likewise.
+        error_index: The oscillation index of the relative error; 0 exactly when its curve is monotone.
+        error_peak: The largest relative error.
+        loss_index: The oscillation index of the reconstruction loss.
+        loss_peak: The largest reconstruction loss.
     """
 
     error_index: Measure
@@ -138,10 +154,10 @@ class UnitResult:
     """What was measured after one unit; not a number where it was not finite.
 
     Attributes:
-        name: The unit's name.
-        group: Index of the group that it was optimised in.
-        error: Relative error.
-        loss: Reconstruction loss.
+        name: The name of the unit.
+        group: The index of the group that it was optimised in, from 0.
+        error: The relative error after it, with all units up to it quantized.
+        loss: The reconstruction loss after it.
     """
 
     name: Text
@@ -155,15 +171,15 @@ class GroupSummary:
     """How a group went in one pass.
 
     Attributes:
-        name: Its units joined by "+".
-        task: Name of the pass; ``pass`` in the file.
-        steps: Optimisation steps.
-        floor: Reconstruction loss that the group has in full precision after the quantized units; None where
-            it was not measured.
-        first_loss: None where nothing was optimised.
-        last_loss: Likewise.
-        seconds: Time of the optimisation.
-        reused: Whether it was taken from another run.
+        name: The name of the group: its units joined by "+".
+        task: The name of the pass of the method.
+        steps: The number of optimisation steps.
+        floor: The reconstruction loss that the group would have in full precision after the quantized units
+            before it; None where it was not measured.
+        first_loss: The reconstruction loss at the first step; None where nothing was optimised.
+        last_loss: The reconstruction loss at the last step; None where nothing was optimised.
+        seconds: The time of the optimisation, in seconds.
+        reused: Whether the group was taken from another run.
         retries: How often it was repeated with smaller learning rates.
     """
 

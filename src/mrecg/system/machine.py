@@ -22,6 +22,22 @@ COULD_DIFFER = (
 )
 """Remark in environment.json about repeating the run."""
 
+_VERSION = "The installed version of the package; null if it is not installed."
+FACTS = {
+    **dict.fromkeys(PACKAGES, _VERSION),
+    "python": "The version of Python.",
+    "platform": "The operating system.",
+    "device": "The device that the run used, for example `cpu` or `cuda:0`.",
+    "devices": "How many such devices shared the run.",
+    "device_name": "The name of the processor or GPU.",
+    "threads": "CPU threads of torch.",
+    "float32": "How torch computes with float32, by the part of torch: `ieee` (all bits), `tf32` or `bf16`.",
+    "memory_mb": "The memory of the machine, MB.",
+    "could_differ": "A sentence on what could give other bits when the run is repeated.",
+    "command": "The command line, without passwords in URLs.",
+}
+"""The keys of environment.json, and what they mean."""
+
 
 def installed(package: str) -> str | None:
     """Version of an installed package; None where it is not installed."""
@@ -38,7 +54,7 @@ def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
         devices: How many such devices.
 
     Returns:
-        Versions, device, processor, threads and memory (MB).
+        Values by the keys of `FACTS`.
     """
     return {
         **{package: installed(package) for package in PACKAGES},

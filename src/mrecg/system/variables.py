@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 DEBUG = "MRECG_DEBUG"
-"""Set to 1: errors show their traceback, above their line."""
+"""Set it to 1 to see the traceback of an error above its line."""
 COMMAND = "MRECG_COMMAND"
-"""The command line as it was typed; what Hydra and its launchers see is another."""
+"""Set by mrecg: the command line as it was typed, for jobs in other processes."""
 SECRETS = "MRECG_SECRETS"
-"""The URLs that masks stand for, see `mrecg.system.redaction`; never written to a file."""
+"""Set by mrecg: the URLs with passwords that masks in configurations stand for. Never written to a file."""
 WORKERS = "MRECG_WORKERS"
-"""Number of jobs that share this machine: they divide its processors and GPUs."""
+"""Set by mrecg: the number of jobs that share this machine and divide its processors and GPUs."""
 
 SPIN, SPINS = "GOMP_SPINCOUNT", "5000"
-"""Time that threads of OpenMP, used by torch, wait busily for more work: some ten microseconds. By
-default they do for about a millisecond, on the processors that our kernels' threads need then."""
+"""How long idle threads of OpenMP, which torch uses, keep their processor. The command line sets 5000 (some
+ten microseconds) unless it is set: by default they keep it for a millisecond, and our kernels need it."""
 
 
 def share_processors() -> None:

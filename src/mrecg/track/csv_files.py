@@ -8,6 +8,10 @@ from pathlib import Path
 from mrecg.reconstruct.events import CurvePoint, FinishPoint, Silent, UnitResult
 from mrecg.runs.layout import CURVES, FINISHING, UNITS
 
+INDEX = "index"
+UNIT_COLUMNS = (INDEX, *(field.name for field in fields(UnitResult)))
+"""The columns of units.csv: the place of the unit from 0, then its result."""
+
 
 class CsvFiles(Silent):
     """Writes ``curves/<group>.csv``, ``units.csv`` and ``finishing.csv`` during the run.
@@ -33,7 +37,7 @@ class CsvFiles(Silent):
         """Begin ``units.csv`` with these units, whatever it held."""
         (self.folder / UNITS).unlink(missing_ok=True)
         with (self.folder / UNITS).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(["index", "name", "group", "error", "loss"])
+            csv.writer(file).writerow(UNIT_COLUMNS)
         for index, unit in enumerate(units):
             self.unit(index, unit)
 
@@ -57,7 +61,7 @@ class CsvFiles(Silent):
     def unit(self, index: int, result: UnitResult) -> None:
         """Append a unit."""
         with (self.folder / UNITS).open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow([index, result.name, result.group, result.error, result.loss])
+            csv.writer(file).writerow([index, *astuple(result)])
 
     def finishing(self, points: Sequence[FinishPoint], steps: int) -> None:
         """Append points of the finishing."""
