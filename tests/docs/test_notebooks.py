@@ -90,7 +90,7 @@ def test_the_quick_start_quantizes_with_and_without_merging(tmp_path: Path) -> N
     assert "0 of them merged" in block and "4 of them merged" in merged
     assert top1_of(block) > 75 and top1_of(merged) > 85  # as the notebook shows: far above chance
     assert "weights 167.1 kB, 1,607.6 kB before" in merged
-    (table,) = cell_with(book, "frame[").outputs
+    (table,) = cell_with(book, 'frame[["unit"').outputs
     assert table.data["text/html"].count("<tr") == 20  # the heading and 19 units
     assert any("image/png" in out.get("data", {}) for out in cell_with(book, "plt.subplots").outputs)
     assert text_of(cell_with(book, "mrecg.load")).strip().endswith(": True")
