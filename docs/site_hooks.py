@@ -1,6 +1,6 @@
 """What the site adds to docs/: pages from elsewhere in the repository, links to files that are no pages.
 
-MkDocs calls `on_files` and `on_page_markdown` (mkdocs.yml).
+MkDocs calls `on_files`, `on_page_markdown` and `on_page_content` (mkdocs.yml).
 """
 
 import re
@@ -8,6 +8,7 @@ from os.path import normpath, relpath
 from pathlib import Path
 from typing import Any
 
+from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,7 @@ ELSEWHERE = {
     "README.md": "index.md",
 }
 """Files of the repository that are pages of the site; README.md has one of its own."""
+_HREF = re.compile(r'href="([^":#]+\.(?:md|ipynb))(#[^"]*)?"')
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -50,3 +52,19 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.DOTALL | re.MULTILINE)
     return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in parts)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Turn a notebook's links to sources of pages into links to the pages, as MkDocs does in Markdown."""
+    uri = page.file.src_uri
+    if not uri.endswith(".ipynb"):
+        return html
+
+    def link(found: re.Match[str]) -> str:
+        target = files.get_file_from_path(normpath(Path(uri).parent / found[1]))
+        if target is None:
+            get_plugin_logger("site_hooks").warning("%s: there is no page %s", uri, found[1])
+            return found[0]
+        return f'href="{target.url_relative_to(page.file)}{found[2] or ""}"'
+
+    return _HREF.sub(link, html)
