@@ -63,7 +63,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[mrecg.Result, Pa
     """A run of the stand-in, and its folder."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     torch.manual_seed(0)
-    small = {"method": "rtn", "granularity": "block", "progress": False, "activation_bits": 8}
+    small: dict[str, Any] = {"method": "rtn", "granularity": "block", "progress": False, "activation_bits": 8}
     return mrecg.quantize(Net().eval(), made(32)[0], save_to=folder, **small), folder
 
 

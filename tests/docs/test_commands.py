@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
     ]
 )
+FENCE = re.compile(r"^( *)```([\w-]*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 SHELLS = ("", "sh", "bash", "shell", "console")
 HYDRA = ("quantize", "plan", "sensitivity", "evaluate")
 PARSED = ("export", "report", "dashboard", "sweep", "doctor")
@@ -61,15 +62,13 @@ class Command:
 
 def fences(text: str) -> Iterator[tuple[int, str, str]]:
     """The first line, the language and the content of each block."""
-    for found in re.finditer(r"^( *)```([\w-]*)[^\n]*\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE):
+    for found in FENCE.finditer(text):
         yield text.count("\n", 0, found.start(3)) + 1, found[2], found[3]
 
 
-def pieces(line: str, variables: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+def pieces(line: str, variables: dict[str, str]) -> Iterator[list[str]]:
     """The commands of one line: what ``&&``, ``;``, pipes and redirections divide, without comments."""
-    for name, value in variables.items():
-        line = re.sub(rf"\$\{{?{name}\b\}}?", lambda _, value=value: value, line)
-    line = re.sub(r"\$\{?\w+\}?", "x", line)
+    line = re.sub(r"\$\{?(\w+)\}?", lambda found: variables.get(found[1], "x"), line)
     lexer = shlex.shlex(line, posix=True, punctuation_chars="&;|<>")
     lexer.whitespace_split, lexer.commenters = True, "#"
     words: list[str] = []
@@ -79,12 +78,10 @@ def pieces(line: str, variables: dict[str, str]) -> Iterator[tuple[str, list[str
             while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
                 words.pop(0)  # a variable of the environment
             if words:
-                yield line, words
+                yield words
             words, skip = [], False
-        elif token[0] in "<>":
-            skip = True
-        elif skip:
-            skip = False
+        elif token[0] in "<>" or skip:
+            skip = not skip
         else:
             words.append(token)
 
@@ -92,26 +89,39 @@ def pieces(line: str, variables: dict[str, str]) -> Iterator[tuple[str, list[str
 def commands(page: Path) -> Iterator[Command]:
     """All commands of a page, in its blocks and in its sentences."""
     text, name = page.read_text(), page.relative_to(ROOT).as_posix()
-    for number, language, block in fences(text):
+    for first, language, block in fences(text):
         variables: dict[str, str] = {}
-        lines = re.sub(r"\\\n", lambda found: " " * 2 + "\x00", block).split("\n") if language in SHELLS else ()
-        for line in lines:
-            here, number = number, number + 1 + line.count("\x00")
-            line = line.replace("\x00", "").removeprefix("$ ")
-            if assigned := re.fullmatch(r"([A-Z]+)=('[^']*'|\"[^\"]*\"|\S+)\s*(?:#.*)?", line):
+        shell = block if language in SHELLS else ""
+        for number, line in whole_lines(shell, first):
+            if assigned := re.fullmatch(r"([A-Z0-9]+)=('[^']*'|\"[^\"]*\"|\S+)\s*(?:#.*)?", line):
                 variables[assigned[1]] = assigned[2].strip("'\"")
             elif language or line.lstrip().startswith("mrecg "):
-                for whole, (program, *words) in pieces(line, variables):
-                    yield Command(f"{name}:{here}", whole, program, filled(words, printed=True), True)
-    blank = re.sub(r"^( *)```.*?^\1```", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.S | re.M)
-    for found in re.finditer(r"(?<!`)`(mrecg [^`]+)`(?!`)", blank):
-        line = found[1].replace("\n", " ").replace("\\|", "|")
-        line = re.sub(r"<(\w+)>", r"\1", line.replace("`", ""))
-        synopsis = re.sub(r" \[(--?[^\]]*)\]", r" \1", re.sub(r" \[(--?[^\]\[]*)(?: \[[^\]]*\])?\]", r" \1", line))
-        synopsis = re.sub(r"\[(\w+)\]$", r"\1", re.sub(r"(\w+)(?:\|\w+)+", r"\1", synopsis))
-        for _, (program, *words) in pieces(synopsis, {}):
-            here = blank.count("\n", 0, found.start()) + 1
-            yield Command(f"{name}:{here}", line, program, filled(words, printed=False), False)
+                for program, *words in pieces(line, variables):
+                    yield Command(f"{name}:{number}", line, program, filled(words, printed=True), True)
+    prose = FENCE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    for found in re.finditer(r"(?<!`)`(mrecg [^`]+)`(?!`)", prose):
+        number, line = prose.count("\n", 0, found.start()) + 1, " ".join(found[1].split())
+        for program, *words in pieces(of_synopsis(line), {}):
+            yield Command(f"{name}:{number}", line, program, filled(words, printed=False), False)
+
+
+def whole_lines(block: str, first: int) -> Iterator[tuple[int, str]]:
+    """The lines of a block with their numbers; those that a backslash continues are one."""
+    kept, begun = "", first
+    for number, line in enumerate(block.split("\n"), first):
+        begun = begun if kept else number
+        kept += line.removesuffix("\\")
+        if not line.endswith("\\"):
+            yield begun, kept.removeprefix("$ ")
+            kept = ""
+
+
+def of_synopsis(line: str) -> str:
+    """A command with what is optional, the first of its alternatives, and names in place of ``<name>``."""
+    line = re.sub(r"<(\w+)>", r"\1", line.replace("\\|", "|"))
+    while (shorter := re.sub(r" \[(--?[^\[\]]*|\w+)\]", r" \1", line)) != line:
+        line = shorter
+    return re.sub(r"(\w+)(?:\|\w+)+", r"\1", line)
 
 
 def filled(words: Sequence[str], *, printed: bool) -> tuple[str, ...]:
@@ -124,12 +134,14 @@ def filled(words: Sequence[str], *, printed: bool) -> tuple[str, ...]:
         elif is_key and re.fullmatch(r"\.\.\.|[A-Z_]+", value):
             if PLACE.search(key):
                 made.append(f"{key}=x")
-        elif word != "..." and not (not printed and re.fullmatch(r"[A-Z]{4,}", word) and "=" in " ".join(words)):
+        elif word != "..." and not (
+            not printed and re.fullmatch(r"[A-Z]{4,}", word) and "=" in " ".join(words)
+        ):
             made.append(word.removesuffix("..."))
     return tuple(made)
 
 
-@lru_cache(maxsize=None)
+@cache
 def composed(words: tuple[str, ...]) -> tuple[RunConfig, ...]:
     """What Hydra makes of a command of its kind, after all checks that need no folder."""
     verb, *rest = words
@@ -153,7 +165,8 @@ def check(command: Command, own: Path) -> None:
     if not command.printed and verb in PARSED and len(command.words) < 4:
         for left_out in ([], ["x"], ["x", "x"]):
             with suppress(ConfigError):
-                return parsed(verb, [*rest, *left_out])
+                parsed(verb, [*rest, *left_out])
+                return
     if "--help" in command.words or verb in ("--version", "help"):
         with redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as ended:
             main([word for word in command.words if not word.isupper()])
@@ -223,6 +236,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def one_at_a_time(*axes: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """The first combination, and each other value with the first ones of all other axes."""
+    first = tuple(axis[0] for axis in axes)
+    yield first
+    for place, axis in enumerate(axes):
+        yield from ((*first[:place], value, *first[place + 1 :]) for value in axis[1:])
+
+
 @pytest.fixture(scope="module", autouse=True)
 def quick_composing() -> Iterator[None]:
     """Read each YAML file once: most of Hydra's time goes there."""
@@ -238,7 +259,7 @@ def quick_composing() -> Iterator[None]:
         return copy.deepcopy(kept[key])
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(hydra_compose, "MAX_CORNERS", 4)
+        patched.setattr(hydra_compose.itertools, "product", one_at_a_time)
         patched.setattr(FileConfigSource, "load_config", load_config)
         yield
 
@@ -260,3 +281,63 @@ def test_every_command_is_one(page: Path, own: Path) -> None:
         if said is not None:
             wrong.append(f"{command.place}: {command.text.strip()}\n    {said}")
     assert not wrong, "\n".join(wrong)
+
+
+SMALL = [
+    *("trainer.steps=2", "trainer.batch_size=4", "planner.probe_steps=0", "finish.steps=2", "pictures=false"),
+    *("data.calibration_images=32", "data.evaluation_images=32", "calibration.candidates=4"),
+    *("calibration.bins=64", "trainer.threads=1", "logger=csv"),
+]
+"""Settings with which a run on the embedded network takes seconds."""
+LONG = re.compile(
+    r"model(\.\w+)?=(?!embedded)|data=(?!digits)|data\.\w+_path|sweep=|-m$|resume=|-cd|hydra|_paper|--"
+)
+"""What makes a command more than one short run on the embedded network."""
+
+
+def short_ones() -> list[tuple[str, ...]]:
+    """Different commands of all pages that run on the embedded network alone."""
+    found = dict.fromkeys(
+        command.words
+        for page in PAGES
+        for command in commands(page)
+        if command.program == "mrecg" and not OF_A_PLUGIN.search(command.text)
+        if command.words[:1] in (("quantize",), ("plan",), ("sensitivity",))
+        if not any(LONG.match(word) for word in command.words[1:])
+    )
+    return list(found)
+
+
+def call(words: Sequence[str]) -> None:
+    """Run a command in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert not ended.value.code, words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", short_ones(), ids=" ".join)
+def test_short_commands_run(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {word.split("=")[0] for word in words}
+    rest = [word for word in SMALL if word.split("=")[0] not in given - {"logger", "trainer.steps"}]
+    rest = [word for word in rest if not word.startswith("finish.") or "quantize" in words]
+    call([*(word for word in words if not word.startswith("logger=")), *rest, "hydra.run.dir=run"])
+    assert (tmp_path / "run" / "config.yaml").is_file() or words[0] != "quantize"
+
+
+@pytest.mark.slow
+def test_commands_on_a_run_folder_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    call(["quantize", "method=rtn", "granularity=block", *SMALL[5:], "hydra.run.dir=run"])
+    found = {
+        command.words
+        for page in PAGES
+        for command in commands(page)
+        if command.program == "mrecg" and command.printed and not OF_A_PLUGIN.search(command.text)
+        if command.words[:1] in (("export",), ("report",)) and "docs/" not in command.text
+    }
+    assert len(found) > 5
+    for words in sorted(found):
+        folder = {word for word in words[1:2] if not word.endswith(".json")}
+        call([*("run" if word in folder else word for word in words if not word.startswith("images="))])

@@ -75,7 +75,10 @@ def test_the_page_has_examples() -> None:
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [pytest.param(*case, marks=[pytest.mark.slow] * (i >= QUICK), id=case[0]) for i, case in enumerate(CASES)],
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (i >= QUICK), id=case[0])
+        for i, case in enumerate(CASES)
+    ],
 )
 def test_the_message_is_as_printed(
     command: str, message: str, home: Path, capsys: pytest.CaptureFixture[str]
