@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import re
 import shlex
 import tomllib
@@ -10,6 +11,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +34,8 @@ PAGES = sorted(
     ]
 )
 FENCE = re.compile(r"^( *)```([\w-]*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+FIRST = ("README", "docs/getting-started")
+"""Pages that the fast tests check: Hydra takes a third of a second for each command."""
 SHELLS = ("", "sh", "bash", "shell", "console")
 HYDRA = ("quantize", "plan", "sensitivity", "evaluate")
 PARSED = ("export", "report", "dashboard", "sweep", "doctor")
@@ -259,12 +263,20 @@ def quick_composing() -> Iterator[None]:
         return copy.deepcopy(kept[key])
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(hydra_compose.itertools, "product", one_at_a_time)
+        few = SimpleNamespace(islice=itertools.islice, product=one_at_a_time)
+        patched.setattr(hydra_compose, "itertools", few)
         patched.setattr(FileConfigSource, "load_config", load_config)
         yield
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name, marks=[pytest.mark.slow] * (not name.startswith(FIRST)))
+        for page in PAGES
+        for name in [page.relative_to(ROOT).as_posix()]
+    ],
+)
 def test_every_command_is_one(page: Path, own: Path) -> None:
     wrong = []
     for command in commands(page):
