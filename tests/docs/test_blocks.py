@@ -32,8 +32,9 @@ class Net(nn.Module):
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
         first = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
-        second = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.ReLU())
-        self.features = nn.Sequential(first, second)
+        second = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU())
+        third = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.ReLU())
+        self.features = nn.Sequential(first, second, third)
         self.classifier = nn.Linear(8, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def test_every_block_runs(page: str, names: dict[str, Any]) -> None:
     if page.endswith("format.md"):
         assert names["values"] == [3, 2, 1, 0]
     if page.endswith("own-network.md"):
-        assert isinstance(names["result"], mrecg.Result) and names["result"].summary["metrics"]
+        assert isinstance(names["result"], mrecg.Result) and "not measured" not in repr(names["result"])
         assert Path("runs/my_net/report.html").is_file() and names["plan"].groups
     if page == "README.md":
         assert Path("runs/mine/quantized.onnx").stat().st_size > 1000
