@@ -352,4 +352,5 @@ def test_commands_on_a_run_folder_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(found) > 5
     for words in sorted(found):
         folder = {word for word in words[1:2] if not word.endswith(".json")}
-        call([*("run" if word in folder else word for word in words if not word.startswith("images="))])
+        filled_in = ["run" if word in folder else word for word in words if not word.startswith("images=")]
+        call([*filled_in, *(["images=8"] if words[0] == "export" else [])])
