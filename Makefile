@@ -57,7 +57,8 @@ format: $(STAMP)
 
 # The site, in build/site/index.html; a broken link or a page that is in no menu is an error. No network is needed.
 docs: $(STAMP)
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the site is in build/site/index.html"
 
 # MINUTES=8 IMAGES=imagenet OUT=docs/benchmarks/gpu make gpu
 gpu: $(STAMP)
