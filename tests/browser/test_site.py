@@ -1,4 +1,4 @@
-"""The site is built strictly, and shows what stands elsewhere in the repository."""
+"""The site is built strictly, shows what is elsewhere in the repository, and its search needs no network."""
 
 import os
 import re
@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,7 +29,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_every_page_is_built_and_asks_nothing_of_a_network(site: Path) -> None:
     pages = [*site.rglob("*.html")]
     assert len(pages) > 35
@@ -39,9 +40,23 @@ def test_every_page_is_built_and_asks_nothing_of_a_network(site: Path) -> None:
         assert not [link for link in loaded if re.match(r"(https?:)?//", link)], page
 
 
-@pytest.mark.slow
 def test_files_of_the_repository_are_pages_and_their_links_lead_to_pages(site: Path) -> None:
     contributing = (site / "development" / "contributing.html").read_text()
     assert "make test-all" in contributing and 'href="architecture.html"' in contributing
     assert "brecq_vs_mrecg" in (site / "how-to" / "sweeps.html").read_text()
     assert "mrecg.quantize" in (site / "reference" / "python-api.html").read_text()
+
+
+def test_pages_that_are_opened_from_their_files_are_searched(site: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((site / "how-to" / "python.html").as_uri())
+    page.keyboard.press("/")
+    page.keyboard.type("granularity")
+    found = page.locator(".md-search a", has_text="Granularity and planners").first
+    found.wait_for(timeout=30_000)
+    found.click()
+    page.wait_for_url("**/concepts/granularity-and-planners.html*")
+    page.close()
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
