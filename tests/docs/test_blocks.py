@@ -16,8 +16,9 @@ from torch.utils.data import TensorDataset
 import mrecg
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"docs/how-to/python.md", "docs/how-to/extending.md"}
-"""Pages whose code runs in a test of its own: test_python.py, tests/cli/test_extending.py."""
+ELSEWHERE = {"docs/how-to/python.md", "docs/how-to/extending.md", "docs/getting-started/quick-start.md"}
+"""Pages whose code other tests run: test_python.py, cli/test_extending.py, test_getting_started.py."""
+LONG = {"docs/concepts/recipe.md"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = [
     page.relative_to(ROOT).as_posix()
@@ -89,7 +90,12 @@ def names(
     return given | {"torch": torch, "part": b"\x1b", "b": 2, "count": 4, "__name__": "__main__"}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in ELSEWHERE])
+RUN = [
+    pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in PAGES if page not in ELSEWHERE
+]
+
+
+@pytest.mark.parametrize("page", RUN)
 def test_every_block_runs(page: str, names: dict[str, Any]) -> None:
     for found in BLOCK.finditer(text := (ROOT / page).read_text()):
         lines = "\n" * (text.count("\n", 0, found.start()) + 1)  # so that an error names the page's line

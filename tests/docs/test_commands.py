@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from mrecg.cli import export, report, sweep
-from mrecg.cli.dashboard import _parser as dashboard_parser
+from mrecg.cli import dashboard, export, report, sweep
 from mrecg.cli.main import VERBS, main
 from mrecg.cli.words import Words, key_words, plain_words
 from mrecg.config import hydra_compose
@@ -210,7 +209,7 @@ def parsed(verb: str, words: Sequence[str]) -> None:
     elif verb == "doctor":
         Words(prog="mrecg doctor").parse_args(words)
     else:
-        (dashboard_parser if verb == "dashboard" else report._parser)().parse_args(plain_words(words))
+        (dashboard if verb == "dashboard" else report).parser().parse_args(plain_words(words))
 
 
 def others(command: Command) -> str | None:

@@ -117,7 +117,7 @@ def help_texts() -> dict[str, str]:
 
 def test_help_texts_say_what_the_glossary_says() -> None:
     texts = help_texts()
-    assert len(texts) > 100 and "Seed" in texts["RunConfig.seed"]
+    assert len(texts) > 100 and "seed" in texts["RunConfig.seed"]
     wrong = {key: list(wrong_words(text)) for key, text in texts.items()}
     assert {key: words for key, words in wrong.items() if words} == {}
 
