@@ -53,7 +53,7 @@ def budget(value: Any) -> Any:
     """Read a budget.
 
     Args:
-        value: Average bits of a weight as a number, or bytes as a text such as ``120kB``.
+        value: Average bits of a weight as a number, or bytes as a text such as ``200kB``.
 
     Returns:
         The number, or the text without blanks.
@@ -68,10 +68,10 @@ def budget(value: Any) -> Any:
         if _SIZE.fullmatch(text):
             return text.replace(" ", "")
         raise ValueError(
-            f"must be average bits of a weight, such as 3.5, or a size such as 120kB ({', '.join(_UNITS)})"
+            f"must be average bits of a weight, such as 3.5, or a size such as 200kB ({', '.join(_UNITS)})"
         ) from None
     if not (math.isfinite(number) and 2 <= number <= 8):
-        raise ValueError("average bits must be 2 to 8; a size needs its unit, such as 120kB")
+        raise ValueError("average bits must be 2 to 8; a size needs its unit, such as 200kB")
     return number
 
 

@@ -63,7 +63,7 @@ class BitsConfig:
     precedence over bits.layers and bits.activations."""
 
     budget: float | str | None = None
-    """Average bits of a weight (3.5), or a size of the whole network (120kB). The bits of each layer, at
+    """Average bits of a weight (3.5), or a size of the whole network (200kB). The bits of each layer, at
     least bits.weight, are then chosen by what quantizing it alone does to the predictions on held-out
     calibration images. The average leaves out the first and the last layer and layers that patterns name."""
 

@@ -62,6 +62,14 @@ class Predictions:
     def _full(self) -> dict[int, Tensor]:
         return self._through(self._context.network.full, self._context.images, 0)
 
+    @cached_property
+    def _norms(self) -> dict[int, float]:
+        """Norms of the full-precision outputs over the images of all processes."""
+        squares = [float(value.double().square().sum()) for value in self._full.values()]
+        found = self._context.shard.ranks.total(*squares)
+        tiny = torch.finfo(torch.float32).tiny
+        return {i: max(square**0.5, tiny) for i, square in zip(self._full, found, strict=True)}
+
     @torch.no_grad()
     def after(self, values: Store, begin: int) -> Tensor:
         """The output when the full-precision rest follows.
@@ -115,24 +123,20 @@ class Predictions:
         ends = self._ends or [len(self._context.network.full) - 1]
         found: dict[int, list[Tensor]] = {}
         for own in torch.split(self._context.measured_on, self._context.settings.eval_batch):
-            if not len(own):
-                return {}  # a process may have none of these images
-            x = values.take(own)
+            # A process may have none of these images; another one tells what the outputs are like.
+            x = values.take(own if len(own) else torch.zeros(1, dtype=torch.long))
             for i, unit in enumerate([nn.Identity(), *units], start=begin - 1):
                 x = unit(x)
                 if i in ends:
-                    found.setdefault(i, []).append(x)
+                    found.setdefault(i, []).append(x[: len(own)])
         return {i: torch.cat(parts) for i, parts in found.items()}
 
     def _together(self, points: dict[int, Tensor]) -> Tensor:
         """Lay together what counts; one output alone is left as it is."""
-        if not points:
-            return torch.empty(0)
         if not self._ends:
             (alone,) = points.values()
             return alone
-        tiny = torch.finfo(torch.float32).tiny
-        rows = [value.flatten(1) / self._full[i].norm().clamp_min(tiny) for i, value in points.items()]
+        rows = [value.flatten(1) / self._norms[i] for i, value in points.items()]
         return torch.cat(rows, 1).unsqueeze(-1)
 
 
