@@ -19,6 +19,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"^bits\.weigth: unknown key \(did you mean bits\.weight\?\); bits has weight, activa",
     ),
     ({"bit": {}}, r"^bit: unknown key \(did you mean bits\?\); the top level has model, data, bits"),
+    (
+        {"method": {"name": "qdrop", "lr": 3}},
+        r"^method\.lr: unknown key \(did you mean method\.lr_rounding",
+    ),
     ({"trainer": {"zzz": 1}}, r"^trainer\.zzz: unknown key; trainer has steps, lr_factor, steps_per"),
     # Wrong types.
     (

@@ -78,12 +78,13 @@ class OnValues(nn.Module):
         return -y
 
 
-def test_what_neither_can_follow_is_refused_with_both_reasons() -> None:
+def test_what_neither_can_follow_is_refused_with_both_reasons(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(GraphError) as error:
         trace(OnValues(), (3, 8, 8))
     message = str(error.value)
     assert "\n" not in message and "torch.fx: " in message and "torch.export: " in message
     assert "if y.sum() > 0:" in message
+    assert capfd.readouterr() == ("", "")  # the exporter prints the graph that it has
 
 
 class ThroughAView(nn.Module):

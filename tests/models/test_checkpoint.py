@@ -173,7 +173,7 @@ def test_safetensors_have_no_order(state: State, tmp_path: Path, load: Load) -> 
 @pytest.mark.parametrize("how", ["name", "order"])
 def test_another_number_of_classes_is_named(how: str, saved: Save, load: Load) -> None:
     path = saved(tiny_net.build(classes=7).state_dict())
-    with pytest.raises(CheckpointError, match=r"7 outputs, the model's 10: set .*\{num_classes: 7\}$"):
+    with pytest.raises(CheckpointError, match=r"7 outputs, the model's .*\{num_classes: 7\}'$"):
         load(path, checkpoint_match=how)
 
 

@@ -72,7 +72,10 @@ def test_tensors_are_paired_by_order() -> None:
     assert match_tensors.by_order(file, tensors(OWN), "a.pth") == tuple(zip(file, OWN, strict=True))
 
 
-LAST = "; its last layer has 7 outputs, the model's 9: set model.arguments={num_classes: 7}"
+LAST = (
+    "; its last layer has 7 outputs, the model's 9: "
+    "build it with 7, for example by 'model.arguments={num_classes: 7}'"
+)
 FEWER = other(fc__weight=(7, 4), fc__bias=(7,))
 
 

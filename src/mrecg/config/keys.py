@@ -25,6 +25,8 @@ def unknown_key(key: str, method: str | None = None) -> str:
         last = path.pop()  # the first part that is wrong
     siblings = keys_of(path, method)
     close = get_close_matches(last, siblings, n=1)
+    if path and not close:  # lr of lr_rounding
+        close = [name for name in siblings if name.startswith(f"{last}_")][:1]
     prefix = "".join(f"{part}." for part in path)
     here = f"{prefix}{close[0]}" if close else None
     meant = here if path and here else _elsewhere(key, method) or here

@@ -8,7 +8,8 @@ the module that each operation ran in is kept, so units are found as in any othe
 import inspect
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -26,11 +27,12 @@ EXAMPLES = 2
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporter's warnings off the screen: what it cannot follow is said in one line."""
+    """Keep what the exporter says off the screen: what it cannot follow is said in one line."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints graphs
+            yield
     finally:
         logging.disable(before)
 

@@ -132,5 +132,5 @@ def _classifier(own: Tensors, other: Tensors, wrong: Sequence[str]) -> str:
         return ""
     return (
         f"; its last layer has {found[0]} outputs, the model's {expected[0]}: "
-        f"set model.arguments={{num_classes: {found[0]}}}"
+        f"build it with {found[0]}, for example by 'model.arguments={{num_classes: {found[0]}}}'"
     )
