@@ -68,9 +68,10 @@ def recipe(run: Run) -> str:
     parts = [
         "re-basis" if options.get("rebasis", "none") != "none" else "",
         "closed form as start" if options.get("method.start") == "closed_form" else "",
-        f"{method} + free parameters" if learned else method,
+        f"{method} + free parameters, {run.steps} steps" if learned else method,
         f"merged by {run.planner}" if run.granularity == "mixed" else "",
         "finished" if options.get("finish", "none") != "none" else "",
+        f"crops of at least {options['finish.crop']}" if "finish.crop" in options else "",
     ]
     return ", ".join(filter(None, parts))
 
