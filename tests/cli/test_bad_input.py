@@ -138,7 +138,7 @@ WEIGHTS = [
     Case("code by name", bad.raw("w.safetensors", bad.plain_pickle), r"w\.safetensors cannot be loaded"),
     Case("bomb", bad.bomb, r"w\.pth cannot be loaded: its \S+ bytes unpack to 67,10"),
     Case("climbing archive", bad.climbing, r"w\.pth cannot be loaded"),
-    Case("classes", bad.torch_file(lambda: bad.weights(10)), r"its last layer has 10 outputs, the model's 3: set model\.arg"),
+    Case("classes", bad.torch_file(lambda: bad.weights(10)), r"its last layer has 10 outputs, the model's 3: build it with 10"),
     Case("shape", bad.torch_file(lambda: bad.weights(stem__0__weight=torch.zeros(4, 3, 5, 5))), r"1 of another shape \(first stem\.0\.weight\)"),
     Case("NaN", bad.torch_file(lambda: bad.weights(stem__0__weight=nan("stem.0.weight")())), r"stem\.0\.weight holds 108 values of 108 that are NaN"),
     Case("infinite", bad.torch_file(lambda: bad.weights(head__bias=nan("head.bias", float("inf"))())), r"head\.bias holds 3 values of 3"),
