@@ -241,4 +241,4 @@ def test_accuracy_is_that_of_runs(tmp_path: Path) -> None:
     assert all(found["images"] == 16 and len(found["errors"]) == 18 for found in content["items"].values())
     assert content["steps"] == 2
     page = pages.accuracy({"accuracy": content})
-    assert "2 steps a unit" in page and "| w2a4 best mixed |" in page
+    assert "2 steps per unit" in page and "| w2a4 best mixed |" in page

@@ -299,7 +299,7 @@ def test_poor_sets_of_runs_have_a_page(kind, visit, tmp_path):
         )
     page = visit(write_report([tmp_path / "run"], tmp_path / "report.html")).page
     assert page.locator("[role=alert]:visible").count() == 0
-    assert page.locator("main > section").count() == 12
+    assert page.locator("main > section").count() == 13
     if kind == "failed":
         assert "out of memory" in page.locator("#provenance").inner_text()
     else:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -10,8 +11,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numba
 import torch
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Let what is imported inside the ``with`` block not find a module."""
+    before = {name: sys.modules[name]} if name in sys.modules else {}
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(before)
+
+
+# Where it finds colorama, numba replaces sys.stdout and writes an escape code at the end of the process.
+with _without("colorama"):
+    import numba
 
 CHUNK = 4096
 """Elements that are summed before a partial sum is written: sums do not depend on the number of threads."""
