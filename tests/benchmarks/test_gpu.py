@@ -151,7 +151,7 @@ def test_differences_are_found(tmp_path: Path) -> None:
 def test_speed_is_measured_on_the_network_as_it_was(tmp_path: Path) -> None:
     (found,) = measured(speed, tmp_path)["items"].values()
     assert found["ratio"] == pytest.approx(found["step_ms"] / found["floor_ms"], rel=1e-2)
-    assert found["step_ms"] > 0 and found["waits"] is None and found["peak_mb"] > 0
+    assert found["waits"] is None and found["peak_mb"] > 0
 
 
 def test_waits_for_the_device_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
