@@ -6,7 +6,6 @@ hand. A key, column or file without a docstring is refused: the text belongs bes
 """
 
 import re
-import sys
 from argparse import Action, ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -14,6 +13,7 @@ from inspect import get_annotations
 from pathlib import Path
 from typing import Any
 
+import made
 import yaml
 from reference_text import attributes, code, columns, described, first, listed, sentence, stated, table, takes
 
@@ -27,7 +27,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.data.sampling import Draw
-from mrecg.errors import DataError, Interrupted, MrecgError
+from mrecg.errors import Interrupted, MrecgError
 from mrecg.graph.unit_facts import LayerFacts, UnitFacts
 from mrecg.graph.unquantized import Unquantized
 from mrecg.methods.hyperparameters import MethodSettings
@@ -350,15 +350,8 @@ def write() -> None:
 
 def check() -> None:
     """Refuse a page that `write` would change."""
-    for file in pages():
-        if page(file) != file.read_text(encoding="utf-8"):
-            raise DataError(f"{file} is not what the code says; run python docs/make_reference.py write")
+    made.refuse_changed(pages(), page, "the code says; run python docs/make_reference.py write")
 
 
 if __name__ == "__main__":
-    try:
-        {"write": write, "check": check}[" ".join(sys.argv[1:])]()
-    except KeyError:
-        sys.exit("usage: python docs/make_reference.py write|check")
-    except MrecgError as error:
-        sys.exit(f"error: {error}")
+    made.run({"write": write, "check": check})

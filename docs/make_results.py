@@ -8,13 +8,13 @@ A block ``<!-- summary NAME NAME ... -->`` gets one table of networks, bits and 
 """
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
 from statistics import correlation, fmean
 
-from mrecg.errors import DataError, MrecgError
+import made
+
 from mrecg.report.collection import read_collection
 from mrecg.report.compare import panels
 from mrecg.report.figures.write import figures_by_panel, paper_figures
@@ -187,15 +187,9 @@ def write(docs: Path = DOCS) -> None:
 
 def check(docs: Path = DOCS) -> None:
     """Refuse a page that `write` would change."""
-    for file in pages(docs):
-        if page(docs, file) != file.read_text(encoding="utf-8"):
-            raise DataError(f"{file} is not what docs/results says; run python docs/make_results.py write")
+    says = "docs/results says; run python docs/make_results.py write"
+    made.refuse_changed(pages(docs), lambda file: page(docs, file), says)
 
 
 if __name__ == "__main__":
-    try:
-        {"write": write, "check": check}[" ".join(sys.argv[1:])]()
-    except KeyError:
-        sys.exit("usage: python docs/make_results.py write|check")
-    except MrecgError as error:
-        sys.exit(f"error: {error}")
+    made.run({"write": write, "check": check})

@@ -56,8 +56,10 @@ def document(
     Returns:
         Plain values that JSON can hold; what is not finite is None.
     """
-    made = Document(runs, read).values(command=command, version=version)
-    return {**made, "sensitivities": sensitivities(folders, made["networks"])}
+    described = Document(runs, read)
+    values = described.values(command=command, version=version)
+    networks = {found["id"]: (model, units) for (model, _, units), found in described.networks.items()}
+    return {**values, "sensitivities": sensitivities(folders, networks)}
 
 
 class Document:
@@ -75,7 +77,7 @@ class Document:
         # Each file is read once: a run's decisions are drawn, and compared with those of several others.
         self.decisions = cache(lambda key: self._decisions(self.runs[key]))
         self.panels = compare.panels(runs)
-        self.networks: dict[tuple[object, ...], dict[str, Any]] = {}
+        self.networks: dict[tuple[str, str, tuple[str, ...]], dict[str, Any]] = {}
         self.plans: dict[tuple[object, ...], dict[str, Any]] = {}
         self.folders: dict[str, tuple[str, ...]] = {}
         self.broken: dict[Path, DataError] = {}

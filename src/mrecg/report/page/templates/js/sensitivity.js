@@ -33,7 +33,6 @@ function drawSensitivity(width) {
   const network = networkById.get(found.network);
   const most = Math.max(...SENSITIVE.flatMap(([what]) => found[what].map((value) => value ?? 0)));
   const divergence = found.measure === "kl";
-  const of = (value) => (value === null ? "–" : short(value));
   const worst = (what) => network.units[found[what].reduce((best, value, i) => ((value ?? -1) > (found[what][best] ?? -1) ? i : best), 0)].name;
   return {
     data: SENSITIVE.map(([what, colour], side) => ({
@@ -47,11 +46,11 @@ function drawSensitivity(width) {
     summary: `On ${found.images} held-out calibration images. Most harm: weights of ${worst("weights")}, activations of ${worst("activations")}. Bars below a thousandth of the highest are not drawn.`,
     numbers: () => ({
       columns: [{ title: "Unit" }, { title: "Weights", number: true }, { title: "Activations", number: true }],
-      rows: network.units.map((unit, i) => [{ text: unit.name }, { text: of(found.weights[i]) }, { text: of(found.activations[i]) }]),
+      rows: network.units.map((unit, i) => [{ text: unit.name }, { text: short(found.weights[i]) }, { text: short(found.activations[i]) }]),
     }),
     hover: ([point]) => {
       const i = Math.round(point.x);
-      return [h("p", { class: "tip-title" }, network.units[i].name), ...SENSITIVE.map(([what]) => tipRow(what, of(found[what][i])))];
+      return [h("p", { class: "tip-title" }, network.units[i].name), ...SENSITIVE.map(([what]) => tipRow(what, short(found[what][i])))];
     },
   };
 }
