@@ -65,7 +65,7 @@ def make_plan(units, groups, granularity, planner, errors, losses):
         groups=tuple(tuple(units[i] for i in group) for group in chain(len(units), pairs)),
         merges=merges,
         criteria=criteria,
-        note="Probe: a block-wise run of 200 steps a unit." if planner else "",
+        note="Probe: a block-wise run of 200 steps per unit." if planner else "",
         facts=tuple(facts_of(name, i) for i, name in enumerate(units)),
     )
 

@@ -129,7 +129,7 @@ def test_a_plan_by_hand() -> None:
     assert found.groups == (("u0",), ("u1",), ("u2", "u3"), ("u4",), ("u5",))
     assert found.note == (
         "Predicted final error 0.5 -> 0.3 at 1.33x the step time of blocks alone (budget 1.5x). "
-        "Probe: a block-wise run of 7 steps a unit, and trials of 4 of 5 pairs."
+        "Probe: a block-wise run of 7 steps per unit, and trials of 4 of 5 pairs."
     )
     assert (found.merge_count, found.planner) == (1, "budget")
     assert found.merges[0].difference == pytest.approx(0.4) and found.merges[0].right_capacity == 0.4

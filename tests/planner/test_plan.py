@@ -123,7 +123,7 @@ def test_the_number_of_merges_can_be_found(
 def test_the_note_says_how_many_merges_were_chosen_and_why() -> None:
     assert plan(probe=PROBE, merge_count="auto", name="loss").note == (
         "merge_count=auto merges 1 pair: predicted oscillation index of the loss 14 -> 0, wanted: 7. "
-        "Probe: a block-wise run of 7 steps a unit."
+        "Probe: a block-wise run of 7 steps per unit."
     )
     # A pair of u1 and u2 lies at their mean, and the fall behind it stays; u0 does not fit into the group.
     probe = replace(PROBE, errors=(0.1, 0.2, 0.9, 0.1, 0.1))

@@ -30,7 +30,7 @@ trials cost four times the probe itself."""
 
 
 def steps_of(config: RunConfig) -> int:
-    """Optimisation steps a unit of the probe."""
+    """Optimisation steps per unit of the probe."""
     own, steps = config.planner.probe_steps, config.trainer.steps
     if own is not None:
         return own

@@ -202,7 +202,7 @@ _JUDGED = "Held-out images decide during the run which of these merges are made.
 def _about(probe: Probe | None) -> str:
     if probe is None:
         return ""
-    about = f"Probe: a block-wise run of {probe.steps} steps a unit"
+    about = f"Probe: a block-wise run of {probe.steps} steps per unit"
     if probe.pairs is not None:
         about += f", and trials of {sum(map(math.isfinite, probe.pairs))} of {len(probe.pairs)} pairs"
     return f"{about}."

@@ -15,7 +15,7 @@ class Probe:
     Attributes:
         losses: Reconstruction loss after each unit.
         errors: Relative error after each unit.
-        steps: Optimisation steps a unit that the run took.
+        steps: Optimisation steps per unit that the run took.
         reach: For each unit how far the network's predictions are off (Kullback-Leibler divergence; relative
             error of an output that is no logits) when all units up to it are quantized, reconstructed block
             by block, and all after it are in full precision; None: not measured.
