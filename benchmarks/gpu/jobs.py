@@ -17,7 +17,7 @@ from mrecg.system import devices
 WORDS = (
     *("quantize", "-m", "data.calibration_images=64", "data.evaluation_images=200", "trainer.steps=20"),
     *("trainer.batch_size=16", "method=qdrop", "granularity=block", "seed=0,1", "logger=csv"),
-    "shared.folder=null",
+    *("shared.folder=null", "trainer.threads=1"),  # as many for jobs alone as for those beside others
 )
 
 

@@ -215,7 +215,6 @@ def test_jobs_that_differ_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not kernels.TESTS.is_file(), reason="no tests of kernels")
 def test_kernels_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton")
     for name in [name for name in os.environ if name.startswith("PYTEST")]:
