@@ -5,6 +5,7 @@ Each document has a block between two comments. What no file in docs/benchmarks/
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def engine(found: Found) -> str:
         content = found.get(part.name)
         status = content["status"] if content else "not measured"
         said = content.get("headline") or content.get("error", "") if content else ""
+        if content and status == "out of time":
+            said += f"; found by then: {', '.join(content['items'])}"
         lines.append(f"| {part.says} | {status} | {_cell(said)} |")
     items = found.get("speed", {}).get("items", {})
     if items:
@@ -70,18 +73,38 @@ def accuracy(found: Found) -> str:
 def summary(found: Found) -> str:
     """The sentence of the README."""
     if not found:
-        return (
+        return _filled(
             "**On a GPU** nothing was measured yet: no number in these pages comes from one. "
-            "`make gpu` checks kernels, bits, speed and\naccuracy on yours within minutes "
-            "([docs/results/benchmarks.md](docs/results/benchmarks.md)).\n"
+            "`make gpu` checks kernels, bits, speed and accuracy on yours within minutes "
+            "([docs/results/benchmarks.md](docs/results/benchmarks.md))."
         )
     lacking = [part.name for part in PARTS if found.get(part.name, {}).get("status") != "done"]
     seen = [part.name for part in PARTS if part.name not in lacking]
     rest = f"; not measured, or not as it should be: {', '.join(lacking)}" if lacking else ""
-    return (
-        f"**On a GPU**{_of(found)}: {', '.join(seen) or 'nothing'} hold{rest}. Numbers are in "
-        "[docs/results/benchmarks.md](docs/results/benchmarks.md); `make gpu` checks yours.\n"
+    return _filled(
+        f"**On a GPU**{_of(found)} these parts of `make gpu` are done: {', '.join(seen) or 'none'}{rest}. "
+        f"{_replayed(found)}[docs/results/benchmarks.md](docs/results/benchmarks.md) has the numbers."
     )
+
+
+def _replayed(found: Found) -> str:
+    """What CUDA graphs gain, of each network that was measured with them and without."""
+    items = found.get("speed", {}).get("items", {})
+    pairs = [(name, items.get(f"{name}: float32, fused, CUDA graphs")) for name in _networks(items)]
+    told = [
+        f"{name} {items[f'{name}: float32, fused']['step_ms'] / graphs['step_ms']:.1f} times"
+        for name, graphs in pairs
+        if graphs
+    ]
+    return f"Replayed as CUDA graphs, steps are faster: {', '.join(told)}. " if told else ""
+
+
+def _networks(items: Mapping[str, Any]) -> list[str]:
+    return [name.split(":")[0] for name in items if name.endswith(": float32, fused")]
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def with_block(text: str, name: str, content: str) -> str:
@@ -117,8 +140,12 @@ def _of(found: Found) -> str:
 
 
 def _left_out(found: Found) -> list[str]:
-    rest = [(name, why) for content in found.values() for name, why in content.get("left_out", {}).items()]
-    return ["", "Left out:", "", *(f"- {name}: {_cell(why)}" for name, why in rest)] if rest else []
+    rest: dict[str, list[str]] = {}
+    for content in found.values():
+        for name, why in content.get("left_out", {}).items():
+            rest.setdefault(_cell(why), []).append(name)
+    told = [f"- {why}: {'; '.join(names)}" for why, names in rest.items()]
+    return ["", "Left out:", "", *told] if rest else []
 
 
 def _cell(text: str) -> str:

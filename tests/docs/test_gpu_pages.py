@@ -34,7 +34,7 @@ def test_numbers_come_from_files(tmp_path: Path) -> None:
             "headline": "500 steps",
             "steps": 500,
             "items": {"w2a4 qdrop mixed": run},
-            "left_out": {"w4a4 qdrop block": "takes about 90 s, and 3 s are left"},
+            "left_out": dict.fromkeys(["w4a4 qdrop block", "w4a4 qdrop mixed"], "3 s are left"),
         },
     }
     for name, content in files.items():
@@ -49,10 +49,23 @@ def test_numbers_come_from_files(tmp_path: Path) -> None:
     assert (
         "500 steps per unit" in accuracy and "| w2a4 qdrop mixed | 46.1 | 74.6 | 650 | 61 | a+b |" in accuracy
     )
-    assert "- w4a4 qdrop block: takes about 90 s" in accuracy
+    assert "- 3 s are left: w4a4 qdrop block; w4a4 qdrop mixed\n" in accuracy
     said = pages.summary(found)
-    assert "(NVIDIA H200): kernels, speed, accuracy hold" in said
-    assert "not measured, or not as it should be: same, jobs, passes" in said
+    assert "(NVIDIA H200) these parts of `make gpu` are done: kernels, speed, accuracy" in said
+    assert "same, jobs, passes" in said and "CUDA graphs" not in said
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_what_graphs_gain_is_told_where_both_were_measured() -> None:
+    names = ("a: float32, fused", "a: float32, fused, CUDA graphs", "b: float32, fused")
+    items = {name: {"step_ms": ms} for name, ms in zip(names, (10.0, 4.0, 1.0), strict=True)}
+    said = pages.summary({"speed": {"status": "done", "device": ABOUT, "items": items}})
+    assert "steps are faster: a 2.5 times. " in " ".join(said.split())
+
+
+def test_what_was_found_in_time_is_named() -> None:
+    content = {"status": "out of time", "error": "ended after 9 s", "items": {"qdrop": {}, "rtn": {}}}
+    assert "| out of time | ended after 9 s; found by then: qdrop, rtn |" in pages.engine({"same": content})
 
 
 def test_a_block_is_replaced_once() -> None:

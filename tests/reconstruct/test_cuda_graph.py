@@ -1,6 +1,8 @@
 """Replayed steps against ordinary ones. Without a GPU the recording is a function that runs again."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -19,8 +21,9 @@ from mrecg.planner.plan import make_plan
 from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import activations_of
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct import cuda_graph
+from mrecg.reconstruct import cuda_graph, group_module
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.cuda_graph import serves
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.group_module import GroupReconstruction
@@ -45,7 +48,7 @@ def fit(
     images: Tensor,
     method: LearnedRounding,
     *,
-    graphs: bool,
+    graphs: bool | Literal["auto"],
     device: str = "cpu",
     steps: int = 80,
 ) -> tuple[list[CurvePoint], list[Tensor]]:
@@ -117,6 +120,53 @@ def test_replayed_steps_are_ordinary_steps(
         assert one.total == pytest.approx(other.total, rel=1e-4)
     for one, other in zip(found, parameters, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_step_that_cannot_be_recorded_is_computed_as_usual(
+    fails_at: int,
+    tiny_network: Network,
+    tiny_images: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was recorded first serves until the other kind of step fails; nothing that it learned is lost."""
+    asked = []
+
+    def record(run: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs]:
+        asked.append(run)
+        if len(asked) == fails_at:
+            run()  # it changes what is learned before it fails
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        return run_again(run)
+
+    monkeypatch.setattr(cuda_graph, "record", record)
+    with fused(False):
+        expected, parameters = fit(tiny_network(), tiny_images, METHODS[1], graphs=False)
+        monkeypatch.setattr(group_module, "serves", lambda *_: True)
+        points, found = fit(tiny_network(), tiny_images, METHODS[1], graphs="auto")
+        assert len(asked) == fails_at
+        asked.clear()
+        with pytest.raises(ConfigError, match=r"cuda_graphs: a step cannot be recorded \(operation not perm"):
+            fit(tiny_network(), tiny_images, METHODS[1], graphs=True)
+    (said,) = caplog.messages
+    assert "cannot be recorded as a CUDA graph (operation not permitted when stream is capturing)" in said
+    for one, other in zip(points, expected, strict=True):
+        assert (one.step, one.beta) == (other.step, other.beta)
+        assert one.total == pytest.approx(other.total, rel=1e-4)
+    for one, other in zip(found, parameters, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_steps_are_recorded_where_one_gpu_has_all_that_they_need() -> None:
+    def asked(graphs: Any, *, device: str = "cuda", at_hand: bool = True, shard: Any = None) -> bool:
+        task: Any = SimpleNamespace(graphs=graphs, shard=shard, cache=SimpleNamespace(at_hand=at_hand))
+        return serves(task, torch.device(device))
+
+    assert TrainerConfig().cuda_graphs == "auto"
+    assert asked("auto") and asked(True) and not asked(False)
+    assert not asked("auto", device="cpu") and not asked("auto", at_hand=False)
+    assert not asked("auto", shard=object())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="records CUDA graphs")

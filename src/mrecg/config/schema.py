@@ -173,8 +173,10 @@ class TrainerConfig:
     threads: PositiveInt | None = None
     """The number of CPU threads. With null torch chooses. One thread is right for several runs side by side,
     and repeats on any machine."""
-    cuda_graphs: bool = False
-    """Whether the step of each group is recorded once on a GPU and replayed. Not yet tried on a device."""
+    cuda_graphs: bool | Literal["auto"] = "auto"
+    """Whether the step of each group is recorded once on a GPU and replayed, which computes the same several
+    times faster. With auto it is where one GPU computes and holds what the group learns from; a step that
+    cannot be recorded is computed as usual, and a warning says so. With true it is an error there."""
     kernels: Literal["fused", "plain"] = "fused"
     """`fused` uses kernels that do several operations in one pass where there are some, and `plain` uses
     torch operations that compute the same."""
@@ -188,7 +190,7 @@ class TrainerConfig:
 
     @model_validator(mode="after")
     def _devices_fit(self) -> "TrainerConfig":
-        if self.devices > 1 and self.cuda_graphs:
+        if self.devices > 1 and self.cuda_graphs is True:
             raise ValueError("trainer.cuda_graphs: goes with trainer.devices=1 only; set it to false")
         if self.devices > 1 and self.device.startswith("cuda:"):
             raise ValueError(

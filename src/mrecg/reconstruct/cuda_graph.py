@@ -5,20 +5,29 @@ that are set before each replay: the images' indices, the keys of the random dra
 rates. They are computed for a block of steps at a time and sent to the device together.
 """
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from mrecg.errors import ConfigError
 from mrecg.quant.drop import Drop
 from mrecg.reconstruct.batch_order import Order
+from mrecg.reconstruct.group_task import GroupTask
 from mrecg.reconstruct.step_losses import Losses, Outputs
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 64
 """Steps whose numbers are sent to the device together."""
 _WARM_UP = 3
 """Runs before a graph is recorded, in which libraries choose their algorithms."""
+
+
+class NotRecordedError(Exception):
+    """A step cannot be recorded: it waits for the GPU, say, or there is no memory for it."""
 
 
 class _Recorded(NamedTuple):
@@ -46,6 +55,31 @@ class Steps(Protocol):
 
     def losses(self, step: int, outputs: Outputs) -> Losses:
         """Put a step's losses together."""
+
+
+def serves(task: GroupTask, device: torch.device) -> bool:
+    """Tell whether the steps of a group are to be recorded.
+
+    Args:
+        task: Says what was asked for, and where lies what the group learns from.
+        device: Where it is optimised.
+    """
+    if task.graphs == "auto":
+        return device.type == "cuda" and task.shard is None and task.cache.at_hand
+    return task.graphs
+
+
+def not_recorded(task: GroupTask, error: NotRecordedError) -> None:
+    """Say that the steps of a group are computed one by one, where that is for us to choose.
+
+    Raises:
+        ConfigError: Recorded steps were asked for.
+    """
+    if task.graphs != "auto":
+        raise ConfigError(
+            f"trainer.cuda_graphs: a step cannot be recorded ({error}); set it to auto or false"
+        ) from error
+    log.warning("a step cannot be recorded as a CUDA graph (%s); it is computed as usual, slower", error)
 
 
 def record(run: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs]:
@@ -94,6 +128,9 @@ class Replay:
 
         Returns:
             Its losses, on the device.
+
+        Raises:
+            NotRecordedError: It cannot be recorded; what is learned is as it was before.
         """
         beta = self._module.beta(step)
         self._set(step)
@@ -108,13 +145,16 @@ class Replay:
 
     def _record(self, regularised: bool) -> _Recorded:
         before = [(tensor, tensor.clone()) for tensor in self._state()]
-        recorded = _Recorded(*record(lambda: self._run(regularised)))
-        with torch.no_grad():  # recording ran a few steps, which do not count
-            for tensor in self._state():
-                tensor.zero_()  # what the optimiser made in its first step began at 0
-            for tensor, saved in before:
-                tensor.copy_(saved)
-        return recorded
+        try:
+            return _Recorded(*record(lambda: self._run(regularised)))
+        except RuntimeError as error:
+            raise NotRecordedError(next(iter(str(error).splitlines()), type(error).__name__)) from error
+        finally:
+            with torch.no_grad():  # recording ran a few steps, which do not count
+                for tensor in self._state():
+                    tensor.zero_()  # what the optimiser made in its first step began at 0
+                for tensor, saved in before:
+                    tensor.copy_(saved)
 
     def _run(self, regularised: bool) -> Outputs:
         self._module.drop.follow(self._keys)

@@ -16,7 +16,7 @@ from mrecg.quant.drop import Drop
 from mrecg.quant.modules import activations_of, layers_of, quantization, zero_points_of
 from mrecg.quant.rounding import beta_at
 from mrecg.reconstruct.batch_order import Order
-from mrecg.reconstruct.cuda_graph import Replay
+from mrecg.reconstruct.cuda_graph import NotRecordedError, Replay, not_recorded, serves
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.group_task import GroupTask
 from mrecg.reconstruct.loss import prediction_difference, reconstruction_loss
@@ -90,6 +90,7 @@ class GroupReconstruction(L.LightningModule):
         self._biases = self._own_biases()
         self._tail = tuple(task.tail)  # a tuple: these units belong to the network, not to this module
         self._rates: list[tuple[float, bool]] = []
+        self._graphs = serves(task, self.order.device)
         self._replay: Replay | None = None
         self.keeper: Keeper | None = None
 
@@ -163,11 +164,17 @@ class GroupReconstruction(L.LightningModule):
 
         Returns:
             Its losses, on the device: reading them would wait for it.
+
+        Raises:
+            ConfigError: It was to be recorded as a CUDA graph, and cannot be.
         """
-        if self._task.graphs:
-            if self._replay is None:
-                self._replay = Replay(self, optimizer)
-            return self._replay.step(step)
+        if self._graphs:
+            try:
+                self._replay = self._replay or Replay(self, optimizer)
+                return self._replay.step(step)
+            except NotRecordedError as error:
+                not_recorded(self._task, error)
+                self._graphs, self._replay = False, None
         self.drop.begin(step)
         for part, rate in zip(optimizer.param_groups, self.rates(step), strict=True):
             part["lr"] = rate

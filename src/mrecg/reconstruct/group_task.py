@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -23,7 +24,8 @@ class GroupTask:
         seed: Seed of this group's draws.
         log_every: Steps between two points of the curve.
         precision: Of convolutions and linear layers.
-        graphs: Whether steps are recorded as CUDA graphs and replayed.
+        graphs: Whether steps are recorded as CUDA graphs and replayed; auto: on a GPU that holds the cache
+            and works alone, unless recording fails.
         tail: The full-precision units after it in order; needed where the network's prediction counts.
         learned_from: Numbers of the images to learn from, ascending; None: all.
         shard: The images that this process owns of all, where several share the work; the cache holds these.
@@ -36,7 +38,7 @@ class GroupTask:
     seed: int
     log_every: int
     precision: Precision = 32
-    graphs: bool = False
+    graphs: bool | Literal["auto"] = False
     tail: Sequence[nn.Module] = ()
     learned_from: Tensor | None = None
     shard: Shard | None = None

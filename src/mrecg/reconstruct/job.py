@@ -68,7 +68,7 @@ class Job:
             ConfigError: CUDA graphs are asked for, and the network is not on a GPU.
         """
         device = next(iter(network.model.state_dict().values())).device
-        if settings.trainer.cuda_graphs and device.type != "cuda":
+        if settings.trainer.cuda_graphs is True and device.type != "cuda":
             raise ConfigError(
                 f"trainer.cuda_graphs: needs a GPU, the network is on {device}; set it to false"
             )

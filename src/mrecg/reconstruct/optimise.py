@@ -145,7 +145,7 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
         if context.finished is not None:
             context.finished.keep_partial(kept, replace(partial, curve=tuple(curve)))
 
-    if trainer.cuda_graphs and not cache.at_hand:
+    if trainer.cuda_graphs is True and not cache.at_hand:
         raise ConfigError(
             f"trainer.cuda_graphs: what {name} learns from has spilled from the GPU; "
             "raise cache.budget_mb or set trainer.cuda_graphs=false"
