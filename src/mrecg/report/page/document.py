@@ -19,7 +19,7 @@ from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.networks import short_names, units
 from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
-from mrecg.report.page.ranges import weight_ranges
+from mrecg.report.page.ranges import activation_ranges, weight_ranges
 from mrecg.report.page.search import searches
 from mrecg.report.page.sensitive import sensitivities
 from mrecg.report.page.sequence import in_sequence
@@ -258,6 +258,7 @@ class Document:
             "new_errors": [significant(error, 5) for error in run.evaluation_errors],
             "floors": _floors(run),
             "ranges": weight_ranges(run),
+            "activation_ranges": activation_ranges(run),
             "groups": [[place[name] for name in group if name in place] for group in run.groups],
             "decisions": None if kept is None else decisions.flips(kept, self._names(run, kept)),
         }
