@@ -63,7 +63,7 @@ def test_activations_are_counted_against_their_grids(
         quantizer.scale.data *= scale
     watch = NewImages(network, 24, CPU)
     list(watch.watch([(images[:16], torch.zeros(16)), (images[16:], torch.zeros(8))]))
-    seen = by_hand(network, images)
+    seen = by_hand(network, images[::4])
     assert set(watch.ranges) == {unit for unit, *_ in seen}
     clipped = 0.0
     for unit, found in watch.ranges.items():

@@ -129,7 +129,7 @@ class RunSummary(BaseModel):
     weight_ranges: Values = None
     """How the weights of each unit lie on their grids, by the name of the unit."""
     activation_ranges: Values = None
-    """How the activations of each unit lie on their grids, on the images of ``evaluation_errors``."""
+    """How the activations of each unit lie on their grids. There only with evaluation images."""
     group_results: tuple[GroupSummary, ...] = ()
     """How each group went in each pass, in the order of the optimisation."""
     rebasis: Values = None
