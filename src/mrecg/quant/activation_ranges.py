@@ -22,7 +22,7 @@ RANGES = {
 """What summary.json says of the activations of a unit."""
 _SHARES = tuple(RANGES)[1:]
 _EVERY = 4
-"""Of so many images of a batch one is counted: that takes little time beside the pass, and shares need few."""
+"""Of so many images of a batch one is counted: that is little work beside the pass, and shares need few."""
 
 
 class ActivationRanges:

@@ -12,6 +12,7 @@ from mrecg.planner.schedule import group_name
 from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
 from mrecg.report.gather import left_out
+from mrecg.report.labels import apart
 from mrecg.report.missing import missing_run
 from mrecg.report.page.curves import significant, with_ids
 from mrecg.report.page.first import alone, comparison
@@ -166,7 +167,8 @@ class Document:
     ) -> list[dict[str, Any]]:
         appearance = in_sequence(self.panels, looks(self.panels))
         found = []
-        for panel, one in series:
+        others = apart([one.first for _, one in series])
+        for (panel, one), (settings, options) in zip(series, others, strict=True):
             run, look = one.first, appearance[one.label]
             baseline = compare.baseline_of(panel, one)
             found.append(
@@ -178,6 +180,8 @@ class Document:
                     "method": run.method,
                     "granularity": run.granularity,
                     "planner": run.planner,
+                    "settings": settings,
+                    "options": options,
                     "merge_count": compare.merge_count(run),
                     "dropped": run.method in DROPPING
                     and run.options.get("method.keep_probability") not in ("1", "1.0"),
