@@ -18,8 +18,7 @@ function buildRanges() {
     showSection("ranges", sides.some(Boolean));
     kinds.forEach(({ title, chart }, i) => {
       panels[i].hidden = !sides[i];
-      if (!sides[i]) return;
-      chart.rename(`${title}, ${sides[i].name}`);
+      if (sides[i]) chart.rename(`${title}, ${sides[i].name}`);
       chart.refresh();
     });
   };
