@@ -37,7 +37,7 @@ from mrecg.pipeline import finishing, rebasis
 from mrecg.planner.schedule import Criterion, Merge, Plan
 from mrecg.planner.verdict import Verdict
 from mrecg.planner.widths import LayerBits
-from mrecg.quant import clipping
+from mrecg.quant import activation_ranges, clipping
 from mrecg.reconstruct import events
 from mrecg.reconstruct.activation_cache import CacheUse
 from mrecg.runs import layout, summary_parts
@@ -325,6 +325,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "finish": lambda: listed(finishing.RECORD),
     "rebasis": lambda: listed(rebasis.RECORD),
     "weight_ranges": lambda: listed(clipping.RANGES),
+    "activation_ranges": lambda: listed(activation_ranges.RANGES),
 }
 
 

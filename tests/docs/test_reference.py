@@ -250,7 +250,8 @@ def test_every_key_of_the_summary_is_described(folder: Path) -> None:
         described(name, summary[key])
     described("UnitResult", summary["units"][0])
     described("GroupSummary", summary["group_results"][0])
-    described("weight_ranges", next(iter(summary["weight_ranges"].values())))
+    for key in ("weight_ranges", "activation_ranges"):
+        described(key, next(iter(summary[key].values())))
     assert set(summary["finish"]) | {"diverged_after"} == block("run-folder", "finish")
     for key in ("calibration", "evaluation"):
         assert {*summary[key], "names"} == block("run-folder", "Draw")

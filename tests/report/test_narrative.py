@@ -75,6 +75,25 @@ def test_the_control_at_equal_time_is_told(write, said, folders):
     assert "At equal time, against QDrop (400 steps) with 95.0 %, it is 2.0 ± 0.5 points behind." in text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (86.0, "At equal time, against QDrop (400 steps) with 95.0 %, it"),
+        (117.0, "At equal time, against QDrop (400 steps) with 95.0 %, it"),
+        (170.0, "Against QDrop (400 steps) with 95.0 %, which took 1.6 × its time, it"),
+        (60.0, "Against QDrop (400 steps) with 95.0 %, which took 0.63 × its time, it"),
+        (210.0, ""),
+        (45.0, ""),
+    ],
+)
+def test_a_busy_machine_does_not_hide_the_control(write, said, folders, seconds, words):
+    write("b", top1=0.9, seconds=30.0)
+    write("m", top1=0.93, merged=folders.merged, seconds=100.0)
+    write("c", top1=0.95, seconds=seconds, summary_extra={"steps": 400})
+    text = said().replace("\u202f", " ")
+    assert f"{words} is 2.0 ± 0.5 points behind." in text if words else "400 steps" not in text
+
+
 @pytest.mark.parametrize(("top1", "words"), [(0.9, "points ahead"), (0.931, "no clear difference")])
 def test_the_control_may_lose_too(write, said, folders, top1, words):
     write("b", top1=0.89, seconds=50.0)

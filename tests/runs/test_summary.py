@@ -37,6 +37,7 @@ def test_what_was_written_is_written_again_to_the_letter(values: dict[str, Any])
         "block_errors",
         "evaluation_errors",
         "weight_ranges",
+        "activation_ranges",
         "metrics",
         "layer_bits",
         "output_error",

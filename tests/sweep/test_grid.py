@@ -44,9 +44,9 @@ def jobs(tmp_path: Path) -> Jobs:
 
 def test_the_demo_has_a_control_for_each_method(jobs: Jobs) -> None:
     assert jobs(*DEMO) == [
-        *(("brecq_joint", "block", 100), ("brecq_joint", "mixed", 100)),
-        *(("qdrop", "block", 100), ("qdrop", "mixed", 100)),
-        *(("brecq_joint", "block", 240), ("qdrop", "block", 240)),
+        *(("brecq_joint", "block", 60), ("brecq_joint", "mixed", 60)),
+        *(("qdrop", "block", 60), ("qdrop", "mixed", 60)),
+        *(("brecq_joint", "block", 144), ("qdrop", "block", 144)),
     ]
 
 
@@ -59,7 +59,7 @@ def test_its_steps_follow_those_of_its_block_wise_job(jobs: Jobs) -> None:
 
 def test_what_plans_nothing_for_blocks_repeats_no_control(jobs: Jobs) -> None:
     found = jobs(*DEMO, "method=qdrop", "planner=safe,modcap")
-    assert found.count(("qdrop", "block", 240)) == 1
+    assert found.count(("qdrop", "block", 144)) == 1
     assert len([granularity for _, granularity, _ in found if granularity == "mixed"]) == 2
 
 
@@ -75,12 +75,12 @@ def test_what_plans_nothing_for_blocks_repeats_no_control(jobs: Jobs) -> None:
 )
 def test_without_a_pair_or_where_none_is_asked_for_there_is_no_control(words: list[str], jobs: Jobs) -> None:
     found = jobs(*DEMO, *words)
-    assert found and {steps for *_, steps in found} == {100}
+    assert found and {steps for *_, steps in found} == {60}
 
 
 def test_any_sweep_may_have_one(jobs: Jobs) -> None:
     found = jobs("experiment=demo", "sweep=seeds", "seed=0", "hydra.sweeper.control_steps=3")
-    assert [steps for *_, steps in found] == [100, 100, 300]
+    assert [steps for *_, steps in found] == [60, 60, 180]
 
 
 SETS = r"^hydra\.sweeper\.control_steps, set by sweep/brecq_vs_mrecg: "

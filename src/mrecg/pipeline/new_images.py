@@ -1,11 +1,13 @@
-"""The error after every unit on images that nothing was learned from."""
+"""Errors of the units, and their activations against their grids, on images that nothing was learned from."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mrecg.data.kept_batches import Batch
+from mrecg.quant.activation_ranges import ActivationRanges
 from mrecg.quant.quantized_network import QuantizedNetwork
 
 LEAST = 256
@@ -28,6 +30,7 @@ class NewImages:
         self._every = max(1, count // LEAST)
         self._differences = torch.zeros(len(network.units), dtype=torch.float64)
         self._norms = torch.zeros_like(self._differences)
+        self._ranges = ActivationRanges(network)
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Look at batches on their way.
@@ -42,7 +45,8 @@ class NewImages:
         for images, labels in batches:
             some = images[(-first) % self._every :: self._every]
             if len(some):
-                self._add(some.to(self._device, memory_format=torch.channels_last))
+                with self._ranges.watching():
+                    self._add(some.to(self._device, memory_format=torch.channels_last))
             first += len(images)
             yield images, labels
 
@@ -61,3 +65,8 @@ class NewImages:
             return ()
         tiny = torch.finfo(torch.float64).tiny
         return tuple((self._differences / self._norms.clamp_min(tiny)).tolist())
+
+    @property
+    def ranges(self) -> dict[str, dict[str, Any]]:
+        """How the activations of each unit lie on their grids; empty where no image came."""
+        return self._ranges.found

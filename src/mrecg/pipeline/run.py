@@ -248,7 +248,7 @@ def quantize(
                 finishing=finishing,
                 rebasis=changed,
                 block=block,
-                new_images=new.errors,
+                new_images=new,
             ),
         ).as_dict(),
         config=asked,

@@ -20,6 +20,7 @@ from mrecg.models.weights_record import Weights
 from mrecg.pipeline.accuracy import Accuracy
 from mrecg.pipeline.evaluation import Measurement
 from mrecg.pipeline.finishing import finish_record
+from mrecg.pipeline.new_images import NewImages
 from mrecg.planner.oscillation import oscillation
 from mrecg.planner.schedule import Plan
 from mrecg.quant.clipping import weight_ranges
@@ -129,7 +130,7 @@ class Measured:
         finishing: How the network was finished; None: it was not.
         rebasis: What was re-based; None: nothing was to be.
         block: Errors of the block-wise run of the same settings; None: none is known.
-        new_images: Errors of the units on evaluation images; empty without such images.
+        new_images: What was measured on evaluation images; None without.
     """
 
     full: Measurement
@@ -140,7 +141,7 @@ class Measured:
     finishing: Finishing | None = None
     rebasis: Mapping[str, Any] | None = None
     block: Sequence[float] | None = None
-    new_images: tuple[float, ...] = ()
+    new_images: NewImages | None = None
 
 
 def summarise(
@@ -227,8 +228,9 @@ def summarise(
         extra["layer_bits"] = {name: asdict(bits) for name, bits in plan.layer_bits.items()}
     if measured.block is not None:
         extra["block_errors"] = tuple(measured.block)
-    if measured.new_images:
-        extra["evaluation_errors"] = measured.new_images
+    if measured.new_images is not None and measured.new_images.errors:
+        extra["evaluation_errors"] = measured.new_images.errors
+        extra["activation_ranges"] = measured.new_images.ranges
     if measured.quantized.output_error is not None:
         extra["output_error"] = dict(measured.quantized.output_error)
     if measured.rebasis is not None:

@@ -15,9 +15,9 @@ from mrecg.runs.records import Run
 METHODS = tuple(METHOD_NAMES)
 BASELINE = "block"
 """The granularity that merges nothing by its name; a plan without merges is block-wise whatever its is."""
-EQUAL_TIME = 0.85
-"""Part of a merged run's time from which on a longer block-wise run is a control at equal time; likewise the
-part of that one's time that the merged run takes at least."""
+CONTROL_TIME = 0.5
+"""Part of a merged run's time from which on a longer block-wise run is its control; likewise the part of that
+one's time that the merged run takes at least. Wide, because times are those of a machine that may be busy."""
 GRANULARITIES = ("layer", BASELINE, *MERGING)
 
 
@@ -157,11 +157,11 @@ def baseline_of(panel: Panel, series: Series) -> Series | None:
 
 
 def control_of(panel: Panel, series: Series) -> Series | None:
-    """Find the block-wise configuration that was given as much time as a merged one, by more steps.
+    """Find the block-wise configuration that was given about as much time as a merged one, by more steps.
 
     Returns:
-        Of those whose time is its own but for the factor `EQUAL_TIME`, up or down, the one that is closest to
-        it; None where there is none, or this one merges nothing itself.
+        Of those whose time is its own but for the factor `CONTROL_TIME`, up or down, the one that is closest
+        to it; None where there is none, or this one merges nothing itself.
     """
     time = series.seconds
     if not series.merging or time is None:
@@ -170,7 +170,7 @@ def control_of(panel: Panel, series: Series) -> Series | None:
         (one.seconds, one)
         for one in panel.block_wise_any_steps.get(_budget(series.first, steps=False), ())
         if one.seconds is not None
-        and EQUAL_TIME * time <= one.seconds <= time / EQUAL_TIME
+        and CONTROL_TIME * time <= one.seconds <= time / CONTROL_TIME
         and one.first.steps > series.first.steps
         and one.first.device == series.first.device
     ]

@@ -104,6 +104,24 @@ def differing(runs: Sequence[Run], *, merges: bool = True) -> list[str]:
     return [text(run) for run in runs]
 
 
+def apart(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Say of each run what else differs between them than method, granularity, bits and plan.
+
+    Args:
+        runs: Completed runs, in order.
+
+    Returns:
+        For each run the settings that all methods share, and these with all options but those of planners.
+    """
+    settings = [say for say in SETTINGS if _vary(say, runs)]
+    plain = [
+        run.model_copy(update={"options": {k: v for k, v in run.options.items() if k[:8] != "planner."}})
+        for run in runs
+    ]
+    shared = [", ".join(say(run) for say in settings) for run in runs]
+    return list(zip(shared, differing(plain, merges=False), strict=True))
+
+
 def _vary(say: Callable[[Run], str], runs: Sequence[Run]) -> bool:
     return len({say(run) for run in runs}) > 1
 

@@ -14,6 +14,8 @@ from mrecg.runs.records import Run
 LEVEL = 0.005
 """Relative change up to which an error counts as unchanged."""
 SAME_TIME = 0.05
+EQUAL_TIME = 0.85
+"""Part of the longer of two times from which on they count as equal, where one was to be like the other."""
 NO_REGROWTH = 0.02
 """Part of the largest error up to which what grows back after it is none."""
 
@@ -131,6 +133,14 @@ def time_ratio(finding: Finding) -> float | None:
     return seconds.after / seconds.before if seconds and seconds.before > 0 and len(devices) == 1 else None
 
 
+def control_times(finding: Finding) -> float | None:
+    """Time of the control, in times of the merging configuration; None where the two are about equal."""
+    control, merged = finding.control and finding.control.seconds, finding.series.seconds
+    if not control or not merged or min(control, merged) >= EQUAL_TIME * max(control, merged):
+        return None
+    return control / merged
+
+
 def _price(finding: Finding) -> str:
     ratio = time_ratio(finding)
     if ratio is None:
@@ -149,11 +159,14 @@ def _equal_steps(finding: Finding) -> str:
 
 
 def _control(finding: Finding) -> str:
-    """The same comparison with a block-wise run that had as much time."""
-    found, control = finding.at_equal_time, finding.control
+    """The same comparison with a block-wise run that had about as much time."""
+    found, control = finding.against_control, finding.control
     if found is None or control is None:
         return ""
-    against = f"At equal time, against {spoken(control)} with {percent(found.before, 1)},"
+    name, value, times = spoken(control), percent(found.before, 1), control_times(finding)
+    against = f"At equal time, against {name} with {value},"
+    if times is not None:
+        against = f"Against {name} with {value}, which took {times:.2g} × its time,"
     if not found.clear:
         return f"{against} there is no clear difference: {signed_points(found)} points."
     return f"{against} it is {points(found)} points {'ahead' if found.change > 0 else 'behind'}."

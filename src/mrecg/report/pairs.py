@@ -85,8 +85,8 @@ class Finding:
         top1: Top-1 accuracy; None where a run was not evaluated, or the two on other images.
         measures: By the key of a metric: those of `MEASURES` that both have.
         merges: In network order, of the schedule that most of the seeds have that merge any.
-        control: A block-wise configuration that was given as much time, if there is one.
-        at_equal_time: Top-1 of the control and of the merging configuration.
+        control: A block-wise configuration that was given about as much time, if there is one.
+        against_control: Top-1 of the control and of the merging configuration.
     """
 
     panel: Panel
@@ -96,7 +96,7 @@ class Finding:
     measures: Mapping[str, Delta]
     merges: tuple[Merged, ...]
     control: Series | None
-    at_equal_time: Delta | None
+    against_control: Delta | None
 
     @property
     def runs(self) -> tuple[list[Run], list[Run]]:
@@ -163,7 +163,7 @@ def _finding(panel: Panel, baseline: Series, series: Series, change: Change) -> 
         measures={key: delta for key, delta in measures.items() if delta is not None},
         merges=_merges(common or [(baseline.first, told_by(series.runs))]),
         control=control,
-        at_equal_time=_accuracy(control, series, change) if control else None,
+        against_control=_accuracy(control, series, change) if control else None,
     )
 
 

@@ -25,6 +25,7 @@ from mrecg.runs.summary_parts import (
     UnitResult,
     Values,
     checked,
+    first_fault,
     mapping,
     memory,
     metric_values,
@@ -127,6 +128,8 @@ class RunSummary(BaseModel):
     """The relative error after each unit on about 256 evaluation images. There only with such images."""
     weight_ranges: Values = None
     """How the weights of each unit lie on their grids, by the name of the unit."""
+    activation_ranges: Values = None
+    """How the activations of each unit lie on their grids. There only with evaluation images."""
     group_results: tuple[GroupSummary, ...] = ()
     """How each group went in each pass, in the order of the optimisation."""
     rebasis: Values = None
@@ -193,7 +196,7 @@ class RunSummary(BaseModel):
         try:
             found = cls.model_validate({**given, **own}, context=_READING)
         except ValidationError as error:
-            key, reason = _first(error)
+            key, reason = first_fault(error)
             raise DataError(f"{file}: key {key!r} is not as expected ({reason}); {REMEDY}") from error
         if found.completed:
             for key, bits in (("weight", found.bits.weight), ("activation", found.bits.activation)):
@@ -281,7 +284,10 @@ class RunSummary(BaseModel):
         return self.evaluation_set, self.evaluation_images
 
 
-_RECORDS = ("units", "groups", "group_results", "evaluation_errors", "weight_ranges", "layer_bits")
+_RECORDS = (
+    *("units", "groups", "group_results", "evaluation_errors"),
+    *("weight_ranges", "activation_ranges", "layer_bits"),
+)
 _NEEDED = ("model", "data", "method", "granularity", "bits", "seed", "steps", "units", "oscillation")
 
 
@@ -289,12 +295,3 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is there of our keys; null: it is not, but for the status, which then is none of ours."""
     given = {key: value for key, value in values.items() if value is not None or key == "status"}
     return {key: given[key] for key in given if key in RunSummary.model_fields}
-
-
-def _first(error: ValidationError) -> tuple[str, str]:
-    """The key of the first fault, and what is wrong, in a line of moderate length."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    key, *place = first["loc"]
-    reason = str(first.get("ctx", {}).get("error", first["msg"]))
-    where = f"{'.'.join(map(str, place))}: " if place else ""
-    return str(key), f"{where}{reason}"[:300]

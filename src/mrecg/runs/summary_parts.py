@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
 from mrecg.runs.values import LONGEST, count, number, times, whole, within
 from mrecg.system.checked_read import DAMAGED
@@ -82,6 +82,15 @@ def metric_values(found: Any) -> dict[str, dict[str, float | None]]:
 
 def _real(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """The key of the first fault, and what is wrong, in a line of moderate length."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key, *place = first["loc"]
+    reason = str(first.get("ctx", {}).get("error", first["msg"]))
+    where = f"{'.'.join(map(str, place))}: " if place else ""
+    return str(key), f"{where}{reason}"[:300]
 
 
 _NETWORKS = ("fp", "quantized")

@@ -76,6 +76,14 @@ def test_the_control_at_equal_time_is_on_the_cost_card(write, described, folders
     assert note == "at equal time QDrop (400 steps) has 95.0 %"
 
 
+def test_the_control_says_by_how_much_its_time_is_another(write, described, folders):
+    write("b", top1=0.9)
+    write("m", top1=0.93, merged=folders.merged, seconds=110.0)
+    write("c", top1=0.95, seconds=190.0, summary_extra={"steps": 400})
+    note = cards(described()["comparisons"][0])["Cost"]["note"]
+    assert note == "in 1.7\u00a0× its time QDrop (400 steps) has 95.0 %"
+
+
 def test_the_ledger_names_each_merge_its_gain_and_its_price(write, described, folders):
     seconds = {"group_results": []}
     for name, merged, scale in (("b", (), 1.0), ("m", folders.merged, 0.8)):

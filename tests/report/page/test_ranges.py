@@ -1,10 +1,10 @@
-"""What the page is told of weights at the ends of their grids."""
+"""What the page is told of weights and activations at the ends of their grids."""
 
 import pytest
 from run_folders import UNITS, write_run
 
 from mrecg.report import load_run
-from mrecg.report.page.ranges import weight_ranges
+from mrecg.report.page.ranges import activation_ranges, weight_ranges
 
 GOOD = {"bits": [2, 8], "at_ends": 0.5123456, "clipped": 0.01}
 
@@ -36,3 +36,16 @@ def test_what_is_damaged_is_left_out(tmp_path, wrong):
 @pytest.mark.parametrize("wrong", [5, "text", [1]])
 def test_what_is_no_table_is_as_if_it_were_not_there(tmp_path, wrong):
     assert ranges(tmp_path, wrong) == []
+
+
+ACTIVE = {"bits": [4], "at_bottom": 0.5, "at_top": 0.0123456, "clipped_bottom": 0, "clipped_top": 0.001}
+
+
+def test_activations_are_told_likewise(tmp_path):
+    wrong = {key: {**ACTIVE, key: 2} for key in ACTIVE if key != "bits"}
+    found = {UNITS[1]: ACTIVE, **dict(zip(UNITS[2:], wrong.values(), strict=False))}
+    run = load_run(write_run(tmp_path / "run", summary_extra={"activation_ranges": found}))
+    told = activation_ranges(run)
+    assert told[1] == {**ACTIVE, "at_top": 0.01235}
+    assert [i for i, one in enumerate(told) if one] == [1] and len(told) == len(UNITS)
+    assert weight_ranges(run) == activation_ranges(load_run(write_run(tmp_path / "old"))) == []

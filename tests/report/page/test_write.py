@@ -174,3 +174,18 @@ def test_a_broken_run_is_named_and_no_page_is_written(tmp_path, folders):
     with pytest.raises(DataError, match=r"plan\.json"):
         write_report([tmp_path], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_scripts_share_no_name():
+    """They are one script in the page: of two functions of one name the later one serves both callers."""
+    folder = resources.files("mrecg.report.page").joinpath("templates", "js")
+    names = [
+        name
+        for file in folder.iterdir()
+        for name in re.findall(
+            r"^(?:async )?(?:function\*?|const|let|class) (\w+)",
+            file.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    ]
+    assert len(names) > 100 and sorted(names) == sorted(set(names))

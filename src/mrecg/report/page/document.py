@@ -12,6 +12,7 @@ from mrecg.planner.schedule import group_name
 from mrecg.report import compare, decisions, narrative
 from mrecg.report.compare import Panel, Series
 from mrecg.report.gather import left_out
+from mrecg.report.labels import apart
 from mrecg.report.missing import missing_run
 from mrecg.report.page.curves import significant, with_ids
 from mrecg.report.page.first import alone, comparison
@@ -19,7 +20,7 @@ from mrecg.report.page.measures import measured, metric_columns
 from mrecg.report.page.networks import short_names, units
 from mrecg.report.page.plans import plan_values
 from mrecg.report.page.provenance import provenance
-from mrecg.report.page.ranges import weight_ranges
+from mrecg.report.page.ranges import activation_ranges, weight_ranges
 from mrecg.report.page.search import searches
 from mrecg.report.page.sensitive import sensitivities
 from mrecg.report.page.sequence import in_sequence
@@ -166,7 +167,8 @@ class Document:
     ) -> list[dict[str, Any]]:
         appearance = in_sequence(self.panels, looks(self.panels))
         found = []
-        for panel, one in series:
+        others = apart([one.first for _, one in series])
+        for (panel, one), (settings, options) in zip(series, others, strict=True):
             run, look = one.first, appearance[one.label]
             baseline = compare.baseline_of(panel, one)
             found.append(
@@ -178,6 +180,8 @@ class Document:
                     "method": run.method,
                     "granularity": run.granularity,
                     "planner": run.planner,
+                    "settings": settings,
+                    "options": options,
                     "merge_count": compare.merge_count(run),
                     "dropped": run.method in DROPPING
                     and run.options.get("method.keep_probability") not in ("1", "1.0"),
@@ -258,6 +262,7 @@ class Document:
             "new_errors": [significant(error, 5) for error in run.evaluation_errors],
             "floors": _floors(run),
             "ranges": weight_ranges(run),
+            "activation_ranges": activation_ranges(run),
             "groups": [[place[name] for name in group if name in place] for group in run.groups],
             "decisions": None if kept is None else decisions.flips(kept, self._names(run, kept)),
         }

@@ -158,9 +158,11 @@ def _cost(finding: Finding) -> Values | None:
     values = f"{duration(seconds.before)} → {duration(seconds.after)}"
     if ratio is None:
         return _card("Cost", "–", "", values, note="the two ran on different devices")
-    if finding.control is not None and finding.at_equal_time is not None:
-        found = finding.at_equal_time
-        note = f"at equal time {narrative.spoken(finding.control)} has {percent(found.before, 1)}"
+    if finding.control is not None and finding.against_control is not None:
+        times = narrative.control_times(finding)
+        when = "at equal time" if times is None else f"in {times:.2g}\u00a0× its time"
+        top1 = percent(finding.against_control.before, 1)
+        note = f"{when} {narrative.spoken(finding.control)} has {top1}"
     else:
         note = "no block-wise run with as much time here"
     word = "same" if abs(ratio - 1) <= narrative.SAME_TIME else "dearer" if ratio > 1 else "cheaper"

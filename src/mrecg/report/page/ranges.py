@@ -1,6 +1,6 @@
-"""The weights of each unit against their grids, as the page gets them."""
+"""The weights and activations of each unit against their grids, as the page gets them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrecg.report.page.curves import significant
@@ -8,23 +8,30 @@ from mrecg.runs.records import Run
 
 
 def weight_ranges(run: Run) -> list[dict[str, Any] | None]:
-    """Describe the units of a run.
+    """Describe the weights of the units of a run.
 
     Returns:
         One record a unit, None for those without quantized weights and where the file has something else;
         empty for old runs.
     """
-    known = run.weight_ranges
-    return [_record(known.get(name)) for name in run.unit_names] if known else []
+    return _records(run, run.weight_ranges, ("at_ends", "clipped"))
 
 
-def _record(found: Any) -> dict[str, Any] | None:
+def activation_ranges(run: Run) -> list[dict[str, Any] | None]:
+    """Describe the activations of the units of a run, as `weight_ranges` does."""
+    return _records(run, run.activation_ranges, ("at_bottom", "at_top", "clipped_bottom", "clipped_top"))
+
+
+def _records(run: Run, known: Mapping[str, Any] | None, shares: Sequence[str]) -> list[dict[str, Any] | None]:
+    return [_record(known.get(name), shares) for name in run.unit_names] if known else []
+
+
+def _record(found: Any, shares: Sequence[str]) -> dict[str, Any] | None:
     if not isinstance(found, Mapping):
         return None
-    bits, shares = found.get("bits"), [found.get(key) for key in ("at_ends", "clipped")]
-    fractions = [share for share in shares if isinstance(share, int | float) and 0 <= share <= 1]
-    if not isinstance(bits, list) or not bits or len(fractions) < len(shares):
+    bits, values = found.get("bits"), {key: found.get(key) for key in shares}
+    if not isinstance(bits, list) or not bits or not all(type(one) is int for one in bits):
         return None
-    if not all(type(one) is int for one in bits):
+    if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in values.values()):
         return None
-    return {"bits": bits, "at_ends": significant(fractions[0], 4), "clipped": significant(fractions[1], 4)}
+    return {"bits": bits, **{key: significant(share, 4) for key, share in values.items()}}

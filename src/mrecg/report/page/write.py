@@ -65,9 +65,9 @@ SECTIONS = (
     ),
     (
         "ranges",
-        "Weights at the ends of their grids",
-        "How many weights of each unit stand on the lowest or highest value that their bits can say, and how "
-        "many of these lay beyond it and were clipped.",
+        "Values at the ends of their grids",
+        "How many weights and activations of each unit stand on the lowest or highest value that their bits "
+        "can say, and how many lay beyond it and were clipped.",
     ),
     (
         "ablation",

@@ -12,16 +12,16 @@ const AGAINST = {
   merges: {
     title: "Merge count", axis: "Merged pairs", of: mergedPairs, numeric: true,
     // Runs without merges are where every planner's line starts.
-    line: (run) => [doc.methods[run.of.method], run.of.planner || run.of.granularity, run.of.bits],
+    line: (run) => [doc.methods[run.of.method], run.of.planner || run.of.granularity, run.of.bits, run.of.options],
   },
   bits: {
-    title: "Bits", axis: "", of: (run) => run.of.bits, line: (run) => [doc.methods[run.of.method], run.of.granularity, run.of.planner],
+    title: "Bits", axis: "", of: (run) => run.of.bits, line: (run) => [doc.methods[run.of.method], run.of.granularity, run.of.planner, run.of.options],
   },
   planner: {
-    title: "Planner", axis: "", of: (run) => run.of.planner || run.of.granularity, line: (run) => [doc.methods[run.of.method], run.of.bits],
+    title: "Planner", axis: "", of: (run) => run.of.planner || run.of.granularity, line: (run) => [doc.methods[run.of.method], run.of.bits, run.of.options],
   },
   method: {
-    title: "Method", axis: "", of: (run) => doc.methods[run.of.method], line: (run) => [run.of.granularity, run.of.planner, run.of.bits],
+    title: "Method", axis: "", of: (run) => doc.methods[run.of.method], line: (run) => [run.of.granularity, run.of.planner, run.of.bits, run.of.settings],
   },
 };
 
@@ -89,7 +89,8 @@ function ablationLines() {
   const found = [...groupBy(runs.filter((run) => !start(run)), (run) => line(run).join("\n")).values()];
   const bare = numeric ? runs.filter(start) : [];
   const lines = found.map((members) => {
-    const own = bare.filter((run) => run.of.method === members[0].of.method && run.of.bits === members[0].of.bits && (run.of.granularity === "block" || run.of.planner === members[0].of.planner));
+    const same = (run) => ["method", "bits", "options"].every((key) => run.of[key] === members[0].of[key]);
+    const own = bare.filter((run) => same(run) && (run.of.granularity === "block" || run.of.planner === members[0].of.planner));
     return { members: [...own, ...members], parts: line(members[0]), look: members[0].of };
   });
   const used = new Set(lines.flatMap(({ members }) => members));

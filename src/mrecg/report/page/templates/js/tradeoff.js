@@ -73,7 +73,7 @@ function drawTradeoff({ key, title, axis, write, scale = 1 }, width) {
       hovermode: "closest", margin: { l: 8, r: 16, t: 14, b: 8 },
       xaxis: { title: axis, type: log ? "log" : "linear", range, showline: true },
       yaxis: { title: "Top-1 (%)", range: extent },
-      annotations: frontLabels(best.filter((p) => !outside.includes(p)), name, at, range, extent, width),
+      annotations: pointLabels(namedPoints(points, best).filter((p) => !outside.includes(p)), name, at, range, extent, width),
       shapes: fullShown ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: full, y1: full, line: { color: ink("soft"), width: 1, dash: "dash" }, label: { text: "full precision", textposition: best.at(-1).x > (xs.reduce((sum, x) => sum + x, 0) / xs.length) ? "start" : "end", yanchor: "bottom", font: { size: 11, color: ink("soft") } } }] : [],
     },
     summary: `${points.length} configurations${drawn.length < points.length ? `, of which the front and the most accurate are drawn, ${drawn.length} in all` : ""}; the front runs over ${best.slice(0, 4).map((p) => `${name(p)} (${percent(p.y / 100)}, ${write(p.c[key].mean)})`).join(", ")}${best.length > 4 ? ` and ${best.length - 4} more` : ""}.${outside.length ? ` Below the window: ${outside.map((p) => `${name(p)} (${percent(p.y / 100)})`).join(", ")}.` : ""}`,
@@ -88,21 +88,28 @@ function drawTradeoff({ key, title, axis, write, scale = 1 }, width) {
   };
 }
 
+const FEW_POINTS = 8;
+
+/** Points that are named, the last ones first: of few all, else those of the front. */
+function namedPoints(points, best) {
+  return points.length > FEW_POINTS ? best : [...points.filter((p) => !best.includes(p)), ...best];
+}
+
 /**
- * Names at points of the front, as many as have room; above and to the left of a front there is nothing.
+ * Names at points, as many as have room; above and to the left of a front there is nothing.
  * @param {number[]} across ends of the abscissa, as Plotly has them
  * @param {number[]} up ends of the ordinate
  */
-function frontLabels(best, name, at, across, up, width) {
+function pointLabels(points, name, at, across, up, width) {
   const place = (value, [low, high], size) => ((value - low) / (high - low)) * size;
   const kept = [];
-  for (const p of [...best].reverse()) {
+  for (const p of [...points].reverse()) {
     const text = clipped(name(p), width < 450 ? 24 : 44);
     const [x, y, wide] = [place(at(p.x), across, width - 70), place(p.y, up, TRADEOFF_HEIGHT - 70), 6.4 * text.length];
     const right = x > wide;
     const box = { left: right ? x - wide : x, right: right ? x : x + wide, y };
     const free = kept.every((o) => o.box.left > box.right || o.box.right < box.left || Math.abs(o.box.y - y) > 18);
-    if (free && kept.length < 4) kept.push({ p, text, right, box });
+    if (free && kept.length < FEW_POINTS) kept.push({ p, text, right, box });
   }
   return kept.map(({ p, text, right }) => ({
     x: at(p.x), y: p.y, text: plain(text), showarrow: false, yshift: 16, xanchor: right ? "right" : "left",
