@@ -61,9 +61,12 @@ def measure(record: Record, options: Options) -> None:
         record: Takes what is found.
         options: The device.
     """
-    ways: dict[str, dict[str, Any]] = {"": {}}
+    ways: dict[str, dict[str, Any]] = {"": {"cuda_graphs": False}}
     if not options.rehearsal:
-        ways |= {" with CUDA graphs": {"cuda_graphs": True}, " with plain kernels": {"kernels": "plain"}}
+        ways |= {
+            " with CUDA graphs": {"cuda_graphs": True},
+            " with plain kernels": {"kernels": "plain", "cuda_graphs": False},
+        }
     wrong = []
     with tempfile.TemporaryDirectory() as place:
         for method in METHODS[: 1 if options.rehearsal else None]:

@@ -175,8 +175,8 @@ class TrainerConfig:
     and repeats on any machine."""
     cuda_graphs: bool | Literal["auto"] = "auto"
     """Whether the step of each group is recorded once on a GPU and replayed, which computes the same several
-    times faster. With auto it is where one GPU computes and holds what the group learns from; a step that
-    cannot be recorded is computed as usual, and a warning says so. With true it is an error there."""
+    times faster. With auto it is wherever one GPU computes and holds what the group learns from; a step that
+    cannot be recorded is computed as usual, after a warning. With true this is an error."""
     kernels: Literal["fused", "plain"] = "fused"
     """`fused` uses kernels that do several operations in one pass where there are some, and `plain` uses
     torch operations that compute the same."""
