@@ -110,6 +110,7 @@ def _decisive(config: RunConfig) -> dict[str, Any]:
             values["bits"][key] = [[*one] for one in values["bits"][key].items()]  # their order counts
     if values["model"]["output"] is None:
         del values["model"]["output"]
+    values["trainer"]["cuda_graphs"] = False  # decides no number; folders of before have False
     return {**values, "cache": {key: value for key, value in values["cache"].items() if key not in _PLACE}}
 
 
