@@ -253,7 +253,7 @@ def test_old_folders_are_the_same_runs(tiny_config: Configure) -> None:
     assert read == config and identity_of(read) == identity_of(config) and not differences(read, config)
     off = tiny_config(rebasis={"name": "none", "images": 5})
     assert identity_of(off) == identity_of(config) and not differences(read, off)
-    plainly = tiny_config(trainer={"cuda_graphs": False})  # the default of before, which finds the same numbers
+    plainly = tiny_config(trainer={"cuda_graphs": False})  # the former default; the same numbers
     assert identity_of(plainly) == identity_of(config) and not differences(plainly, config)
     on = tiny_config(rebasis={"name": "shift"})
     assert identity_of(on) != identity_of(config)
