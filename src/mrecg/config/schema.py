@@ -262,8 +262,9 @@ class RunConfig:
     """What to do if the loss of a group is not finite or explodes: stop the run, or retry the group with half
     the learning rates, at most twice. The summary reports it."""
     resume: Literal["auto", "never"] = "auto"
-    """`auto` resumes an interrupted run with the same settings in the run's folder, and `never` begins again.
-    On the command line also a run folder: that run is resumed with its own settings."""
+    """`auto` resumes an interrupted run with the same settings in the run's folder, repeats a finished
+    one, and refuses the folder of another run. `never` begins again, and replaces what is there. On the
+    command line also a run folder: that run is resumed with its own settings."""
     name: str = "run"
     """The name of the run, in its folder and in W&B."""
     precision: Precision = 32
