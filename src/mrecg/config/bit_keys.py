@@ -75,6 +75,38 @@ def budget(value: Any) -> Any:
     return number
 
 
+def widths_in_names(weight: Any, activation: Any, under: Any = None) -> str:
+    """Write bit widths, or the budget under which those of weights are chosen, as names of files do.
+
+    >>> widths_in_names(2, 4), widths_in_names(2, 4, 3.0), widths_in_names(2, 4, "200kB")
+    ('w2a4', 'w3avg-a4', 'w200kB-a4')
+    """
+    asked = _asked(under)
+    if asked is None:
+        return f"w{weight}a{activation}"
+    return f"w{asked if isinstance(asked, str) else f'{asked:g}avg'}-a{activation}"
+
+
+def widths_in_words(weight: Any, activation: Any, under: Any = None) -> str:
+    """Write the same for people.
+
+    >>> widths_in_words(2, 4), widths_in_words(2, 4, 3.0), widths_in_words(2, 4, "200kB")
+    ('W2A4', 'W(avg 3)A4', 'W(200kB)A4')
+    """
+    asked = _asked(under)
+    if asked is None:
+        return f"W{weight}A{activation}"
+    return f"W({asked if isinstance(asked, str) else f'avg {asked:g}'})A{activation}"
+
+
+def _asked(value: Any) -> Any:
+    """A budget in its one form; None also where the value cannot be one, which is refused elsewhere."""
+    try:
+        return None if value is None else budget(value)
+    except ValueError:
+        return None
+
+
 def bytes_of(size: str) -> int:
     """Count the bytes of a size that `budget` has let pass.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mrecg.config.bit_keys import widths_in_words
 from mrecg.errors import DataError
 from mrecg.runs.layout import COMPLETED, FAILED
 from mrecg.runs.summary_parts import (
@@ -25,6 +26,7 @@ from mrecg.runs.summary_parts import (
     UnitResult,
     Values,
     checked,
+    first_fault,
     mapping,
     memory,
     metric_values,
@@ -32,7 +34,7 @@ from mrecg.runs.summary_parts import (
     or_none,
     widths_of,
 )
-from mrecg.runs.values import clean, count, strings, whole
+from mrecg.runs.values import clean, count, number, strings, whole
 from mrecg.system.checked_read import SCHEMA
 
 REMEDY = "repeat the run, or leave its folder out of the report"
@@ -62,6 +64,8 @@ class RunSummary(BaseModel):
     """The bits of the first and the last layer's weights; null: those of all others."""
     layer_bits: Annotated[Mapping[str, Mapping[str, int]] | None, or_none(widths_of)] = None
     """The bits of each layer's ``weight`` and ``input``. There only if patterns or a budget decided them."""
+    average_bits: Annotated[Number | None, or_none(number)] = None
+    """The average bits of the weights whose widths a budget chose. There only with a budget."""
     stem_output: Annotated[int | str, checked(str)] = "low"
     """The convention for the first layer's output: `low`, `high` or 8, as in `bits.stem_output`."""
     method: Text = ""
@@ -193,7 +197,7 @@ class RunSummary(BaseModel):
         try:
             found = cls.model_validate({**given, **own}, context=_READING)
         except ValidationError as error:
-            key, reason = _first(error)
+            key, reason = first_fault(error)
             raise DataError(f"{file}: key {key!r} is not as expected ({reason}); {REMEDY}") from error
         if found.completed:
             for key, bits in (("weight", found.bits.weight), ("activation", found.bits.activation)):
@@ -228,8 +232,9 @@ class RunSummary(BaseModel):
 
     @property
     def widths(self) -> str:
-        """The bit widths as the field writes them, for example W2A4; empty when not known."""
-        return f"W{self.bits.weight}A{self.bits.activation}" if self.bits.weight else ""
+        """The bit widths as the field writes them, for example W2A4 or W(avg 3)A4; empty when not known."""
+        own = (self.bits.weight, self.bits.activation, self.options.get("bits.budget"))
+        return widths_in_words(*own) if self.bits.weight else ""
 
     @property
     def errors(self) -> tuple[Number, ...]:
@@ -289,12 +294,3 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is there of our keys; null: it is not, but for the status, which then is none of ours."""
     given = {key: value for key, value in values.items() if value is not None or key == "status"}
     return {key: given[key] for key in given if key in RunSummary.model_fields}
-
-
-def _first(error: ValidationError) -> tuple[str, str]:
-    """The key of the first fault, and what is wrong, in a line of moderate length."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    key, *place = first["loc"]
-    reason = str(first.get("ctx", {}).get("error", first["msg"]))
-    where = f"{'.'.join(map(str, place))}: " if place else ""
-    return str(key), f"{where}{reason}"[:300]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
 from mrecg.runs.values import LONGEST, count, number, times, whole, within
 from mrecg.system.checked_read import DAMAGED
@@ -47,6 +47,15 @@ def or_none(convert: Callable[[Any], Any]) -> BeforeValidator:
             return None
 
     return BeforeValidator(check)
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """The key of the first fault, and what is wrong, in a line of moderate length."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key, *place = first["loc"]
+    reason = str(first.get("ctx", {}).get("error", first["msg"]))
+    where = f"{'.'.join(map(str, place))}: " if place else ""
+    return str(key), f"{where}{reason}"[:300]
 
 
 def _fraction(value: Any) -> float | None:
