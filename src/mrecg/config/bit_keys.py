@@ -30,6 +30,17 @@ def by_pattern(value: Any) -> Any:
     return found
 
 
+def one_width(value: Any) -> Any:
+    """Refuse widths by layer where one width is set for all.
+
+    Raises:
+        ValueError: They are a mapping.
+    """
+    if isinstance(value, Mapping):
+        raise ValueError("give one width for all layers; bits.layers and bits.activations take others")
+    return value
+
+
 def _flat(value: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, inner in value.items():
         if isinstance(inner, Mapping):

@@ -67,6 +67,11 @@ class BitsConfig:
     least bits.weight, are then chosen by what quantizing it alone does to the predictions on held-out
     calibration images. The average leaves out the first and the last layer and layers that patterns name."""
 
+    @field_validator("weight", "activation", mode="before")
+    @classmethod
+    def _one_width(cls, value: Any) -> Any:
+        return bit_keys.one_width(value)
+
     @field_validator("budget", mode="before")
     @classmethod
     def _budget(cls, value: Any) -> Any:
