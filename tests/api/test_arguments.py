@@ -19,6 +19,7 @@ QUICK = {"calibration": {"bins": 64, "candidates": 4}, "progress": False, "metho
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
+        ({"weight_bits": {"b1": 8}}, ["bits.weight", "one width for all layers", "bits.layers"]),
         ({"weights_bits": 4}, ["weights_bits", "did you mean weight_bits?", "evaluation", "calibration"]),
         ({"threads": 1}, ["threads", "did you mean trainer={'threads': ...}?"]),
         ({"device": "gpu"}, ["trainer.device: 'gpu' is not right: choose from auto, cpu, cuda"]),

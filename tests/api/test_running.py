@@ -51,6 +51,14 @@ def start(folder: Path, **settings: Any) -> mrecg.Result:
     return mrecg.quantize(network(), loader(), **given)
 
 
+def other_network() -> nn.Module:
+    """The network with other weights."""
+    other = network()
+    with torch.no_grad():
+        other.get_submodule("3").weight.add_(1)  # type: ignore[operator, union-attr]
+    return other
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
@@ -74,6 +82,10 @@ def cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 def same(one: Path, other: Path) -> bool:
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in SAME)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*.*") if path.name != "run.lock"}
 
 
 @pytest.mark.parametrize("how", ["resume", "the same call"])
@@ -112,13 +124,10 @@ def test_only_the_same_run_is_resumed(cut: Path) -> None:
         DataError, match=r"calibration: the 12 images \(SHA-256 .* are not those of the interr"
     ):
         mrecg.resume(cut, network(), X + 1, evaluation=loader())
-    other = network()
-    with torch.no_grad():
-        other.get_submodule("3").weight.add_(1)  # type: ignore[operator, union-attr]
     with pytest.raises(
         DataError, match=r"model: its weights \(SHA-256 .* are not those of the interrupted run"
     ):
-        mrecg.resume(cut, other, loader(), evaluation=loader())
+        mrecg.resume(cut, other_network(), loader(), evaluation=loader())
     with pytest.raises(
         DataError, match=r"evaluation: the interrupted run in .* was started with one; give it"
     ):
@@ -139,6 +148,48 @@ def test_a_complete_run_is_loaded(whole: Path) -> None:
     assert found.folder == whole and len(found.units) == 3
     with pytest.raises(CheckpointError, match="its model was passed from Python"):
         mrecg.resume(whole)
+
+
+def test_images_given_for_a_complete_run_are_its_own(whole: Path) -> None:
+    before = contents(whole)
+    found = mrecg.resume(whole, network(), loader(), evaluation=loader(), progress=False)
+    assert found.summary["status"] == "completed"
+    labels = DataLoader(TensorDataset(X, Y.flip(0)), 5)
+    for given, says in (
+        ({"calibration": X + 1}, r"calibration: the 12 images \(SHA-256 .* not those of the finished run"),
+        ({"calibration": X[:5]}, "12 images are asked for, and there are 5"),
+        ({"calibration": loader(), "evaluation": labels}, r"evaluation: the 12 images .* not those"),
+    ):
+        with pytest.raises(DataError, match=says):
+            mrecg.resume(whole, network(), **given)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="its calibration images came from Python"):
+        mrecg.resume(whole, network(), evaluation=loader())
+    with pytest.raises(DataError, match=r"model: its weights .* not those of the finished run"):
+        mrecg.resume(whole, other_network(), progress=False)
+    assert contents(whole) == before
+
+
+def test_a_complete_run_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    quick: dict[str, Any] = {"method": "rtn", "evaluation": None}
+    start(tmp_path, **quick)
+    before = contents(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"finished run with other .*bits.weight: 4 there, 3 here.*Python: resume=\"never\""
+    ):
+        start(tmp_path, weight_bits=3, **quick)
+    for model, x, says in (
+        (other_network(), loader(), "model: its weights .* by resume='never'"),
+        (network(), X + 1, "calibration: the 12 images .* by resume='never'"),
+    ):
+        with pytest.raises(DataError, match=says):
+            mrecg.quantize(model, x, save_to=tmp_path, **{**SETTINGS, **quick})
+    assert contents(tmp_path) == before
+    assert start(tmp_path, **quick).summary["bits"]["weight"] == 4  # the same run
+    found = mrecg.quantize(
+        network(), X + 1, save_to=tmp_path, resume="never", **{**SETTINGS, **quick, "weight_bits": 3}
+    )
+    assert found.summary["bits"]["weight"] == 3
+    assert mrecg.load(tmp_path, model=network()).config.bits.weight == 3  # type: ignore[union-attr]
 
 
 def test_a_run_that_fails_says_so_in_its_folder(tmp_path: Path) -> None:

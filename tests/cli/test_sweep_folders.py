@@ -133,3 +133,42 @@ def test_a_sweep_that_runs_again_runs_what_is_missing(small: list[str], mrecg: C
     third = sweep("fine1", "fine2")
     assert third.code == 1  # the sweep still has a failed job
     assert calls() == {"fine1": 1, "fail": 2, "fine2": 1}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What is in a run folder but for what any command leaves there."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not {".hydra", "run.lock", "run.log"} & {*path.parts}
+    }
+
+
+def test_a_finished_run_is_replaced_only_where_that_is_asked_for(words: list[str], mrecg: Call) -> None:
+    own = [*words[:-2], "shared.folder=null"]
+    assert mrecg("quantize", *own, "hydra.run.dir=one").code == 0
+    (Path("one") / "quantized.onnx").write_text("of the first run")
+    before, hydra = contents(Path("one")), contents(Path("one/.hydra"))
+    says = (
+        "mrecg: one: holds a finished run with other settings (bits.weight: 2 there, 3 here) (and 1 more); "
+        'choose another folder, or replace it by resume=never (Python: resume="never")'
+    )
+    other = ["seed=1", "bits.weight=3"]
+    for verb in ("quantize", "plan"):
+        ended = mrecg(verb, *own, *other, "hydra.run.dir=one")
+        assert (ended.code, ended.err.splitlines()[-1]) == (2, says)
+    ended = mrecg("quantize", "resume=one", "seed=1", "allow_import=true")
+    assert ended.code == 2 and "holds a finished run with other settings (seed" in ended.line
+    assert contents(Path("one")) == before and contents(Path("one/.hydra")) == hydra
+    jobs = ["hydra/sweeper=basic", "hydra.sweep.dir=.", "hydra.sweep.subdir=one", "seed=1,2"]
+    ended = mrecg("quantize", "-m", *own, *jobs)  # it does not move away what is not its own
+    assert ended.code != 0 and "holds a finished run with other settings (seed: 0 there, 1" in ended.err
+    assert contents(Path("one")) == before
+
+    assert mrecg("quantize", *own, "hydra.run.dir=one", "name=again").code == 0  # the same run
+    assert (Path("one") / "quantized.onnx").is_file() and seed_of(Path("one")) == 0
+    assert mrecg("quantize", *own, *other, "hydra.run.dir=one", "resume=never").code == 0
+    assert seed_of(Path("one")) == 1 and not (Path("one") / "quantized.onnx").exists()
+    (Path("one") / "config.yaml").write_text("method: {name: of_a_package_that_is_gone}")
+    ended = mrecg("quantize", *own, "hydra.run.dir=one")
+    assert ended.code == 2 and "one: holds a finished run whose settings cannot be read (" in ended.err

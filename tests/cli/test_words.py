@@ -103,6 +103,8 @@ def test_a_verbs_help_has_groups_and_keys_with_defaults_and_meaning(
         (["quantize", "--nonsense"], ["--nonsense"]),
         (["plan", "planner.merge_count=-1"], ["planner.merge_count", "-1"]),
         (["evaluate", "run=a", "data.batch_size=0"], ["data.batch_size", "0"]),
+        (["quantize", "-m", "--cfg", "job"], ["--multirun and --cfg", "only one of them"]),
+        (["quantize", "--info", "--cfg", "job"], ["--cfg and --info", "only one of them"]),
         (["quantize", "-cd", "nosuch"], ["--config-dir", "nosuch", "is no folder"]),
         (["quantize", "--config-name", "other"], ["--config-name", "other", "--config-dir DIR"]),
         (["quantize", "--config-path=/"], ["--config-path", "--config-dir DIR"]),

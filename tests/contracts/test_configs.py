@@ -17,6 +17,7 @@ from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.data.images import load
 from mrecg.data.preprocessing import Preprocessing
+from mrecg.errors import ConfigError
 from mrecg.methods.registry import METHODS
 from mrecg.models.build import build
 from mrecg.models.preprocessing import resolve
@@ -54,6 +55,13 @@ def composed(group: str) -> dict[str, RunConfig]:
     return made
 
 
+@pytest.mark.parametrize("choice", [choice for choice in NEEDED if not choice.startswith("data=")])
+def test_what_a_file_leaves_to_its_user_is_asked_for(choice: str) -> None:
+    """And does not have its default: bits=auto without a budget gave all layers the same bits."""
+    with pytest.raises(ConfigError, match=NEEDED[choice][0].partition("=")[0]):
+        hydra_compose.check([choice])
+
+
 def content(group: str, name: str) -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
     return loaded
@@ -73,7 +81,7 @@ def faults(group: str, name: str, own: Any) -> list[str]:
     found = [] if said and rest else ["does not say what it is, or says nothing else"]
     known = keys_of([group], name if group == "method" else None)
     for key, value in content(group, name).items():
-        if key == "defaults" or value == "???":  # what the user has to give
+        if key == "defaults" or value in ("???", "unset"):  # what the user has to give
             continue
         if key not in known:
             found.append(f"{key} is no key of the schema")

@@ -240,7 +240,7 @@ def test_every_key_of_the_json_files_is_described(folder: Path) -> None:
 
 def test_every_key_of_the_summary_is_described(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
-    absent = {"metrics", "output_error", "error", "block_errors"}
+    absent = {"metrics", "output_error", "error", "block_errors", "average_bits"}
     assert set(summary) | absent == block("run-folder", "RunSummary")
     for key, name in {
         "bits": "Bits", "fp": "Accuracy", "quantized": "Accuracy", "to_fp": "ToFullPrecision",

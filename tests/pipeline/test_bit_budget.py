@@ -11,6 +11,7 @@ import mrecg
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError
 from mrecg.pipeline.bit_budget import held_out
+from mrecg.report import load_run
 
 FREE = ("first.conv1", "first.conv2", "second.conv1", "second.conv2", "second.down",
         "third.expand", "third.depthwise", "third.project")  # fmt: skip
@@ -36,8 +37,14 @@ def test_an_average_is_kept_and_used(network: nn.Module, images: Tensor, tmp_pat
     assert set(bits.values()) > {8} and all(2 <= one <= 8 for one in bits.values())
     assert found.summary["bits"]["weight"] == round(average(found))
     assert {key for key in found.summary["options"] if key.startswith("bits.")} == {"bits.budget"}
+    assert found.summary["average_bits"] == pytest.approx(average(found), abs=1e-4)
+    assert found.config.name == f"{type(network).__name__}-w3.5avg-a4-rtn-block-s0"
+    assert "W(avg 3.5)A4" in repr(found) and "average_bits" not in quantized(network, images).summary
     assert found.config.bits.budget == 3.5 and not found.config.bits.layers
     folder = found.save(tmp_path)
+    run = load_run(folder)
+    assert (run.widths, run.average_bits) == ("W(avg 3.5)A4", found.summary["average_bits"])
+    assert "W(avg 3.5)A4" in repr(mrecg.load(folder / "quantized.safetensors", model=network))
     assert torch.equal(mrecg.load(folder, model=network).model(images), found.model(images))
     again = quantized(network, images, budget=3.5)
     assert again.summary["layer_bits"] == found.summary["layer_bits"]

@@ -8,6 +8,7 @@ from torch import nn
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import run_config
 from mrecg.graph.unit_facts import LayerFacts, UnitFacts
+from mrecg.pipeline import cost
 from mrecg.pipeline.cost import estimate, seconds_per_image
 from mrecg.planner.schedule import Plan
 
@@ -86,8 +87,12 @@ def test_what_is_not_known_is_not_said() -> None:
     assert str(rtn) == "cost: no optimisation steps"
 
 
-def test_a_forward_pass_is_measured_per_image() -> None:
+@pytest.mark.parametrize(("enough", "passes"), [(60.0, 3), (0.0, 1)])
+def test_a_forward_pass_is_measured_per_image(
+    enough: float, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "ENOUGH_S", enough)  # a long pass is measured once: who asks waits for it
     seen: list[int] = []
     model = nn.Flatten()
     model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
-    assert seconds_per_image(model, torch.rand(4, 3, 8, 8)) > 0 and seen == [1, 4, 4, 4]
+    assert seconds_per_image(model, torch.rand(4, 3, 8, 8)) > 0 and seen == [1, *[4] * passes]

@@ -35,6 +35,20 @@ def test_bit_widths_and_units_do_not_share_axes(runs):
     ]
 
 
+def test_widths_under_a_budget_are_said_and_share_axes_with_others(runs):
+    done = [run for run in runs if run.completed]
+    auto = [
+        run.model_copy(update={"options": {**run.options, "bits.budget": "2.5"}})
+        for run in done
+        if run.method == "qdrop"
+    ]
+    assert {run.widths for run in auto} == {"W(avg 2.5)A4"} and {run.widths for run in done} == {"W2A4"}
+    (panel,) = panels(auto)
+    assert panel.title == "mobilenet_v2_digits on digits, W(avg 2.5)A4" and panel.widths == "W(avg 2.5)A4"
+    (panel,) = panels([*auto, *(run for run in done if run.method == "brecq")])
+    assert panel.title == "mobilenet_v2_digits on digits, W2A4" and panel.widths == "W2A4"
+
+
 def test_labels_name_only_what_differs(tmp_path, folders):
     for k in (1, 2):
         folders.write_run(tmp_path / str(k), merged=folders.merged[:k])

@@ -41,5 +41,5 @@ def test_another_packages_method_keeps_its_name() -> None:
 
 
 def test_a_short_name_has_what_tells_runs_apart() -> None:
-    assert short_name("QDrop", weight=3, activation=3, seed=7) == "QDrop W3A3 s7"
-    assert short_name("QDrop", weight=3, activation=32, seed=7, differs="x") == "QDrop, x W3A32 s7"
+    assert short_name("QDrop", widths="W3A3", seed=7) == "QDrop W3A3 s7"
+    assert short_name("QDrop", widths="W3A32", seed=7, differs="x") == "QDrop, x W3A32 s7"

@@ -139,6 +139,29 @@ def test_the_usual_name_is_that_of_the_configuration() -> None:
     assert labels.display_name(settings, config.name, "x") == "x W4A8 s7"
 
 
+@pytest.mark.parametrize(
+    ("budget", "name", "words"),
+    [
+        ("3", "w3avg-a4", "W(avg 3)A4"),
+        ("2.5", "w2.5avg-a4", "W(avg 2.5)A4"),
+        ("200kB", "w200kB-a4", "W(200kB)A4"),
+    ],
+)
+def test_names_say_under_what_budget_bits_are_chosen(budget: str, name: str, words: str) -> None:
+    for choice in ("bits=auto", "bits=w2a4"):
+        (config,) = hydra_compose.check(
+            [choice, f"bits.budget={budget}", "method=rtn", "model.name=net"]
+        ).configs
+        assert config.name == f"net-{name}-rtn-mixed-s0"
+        settings = plain(config)
+        assert labels.display_name(settings, config.name, "RTN") == f"RTN {words} s0"
+        assert labels.tags(settings, ())[-1] == name
+    jobs = hydra_compose.check(["-m", f"bits.budget={budget},null", "seed=0,1"]).configs
+    assert [(name in job.name, "w2a4" in job.name) for job in jobs] == [(True, False)] * 2 + [
+        (False, True)
+    ] * 2
+
+
 def test_a_label_says_what_else_differs_in_the_sweep(tmp_path: Path) -> None:
     block = {**SETTINGS, "granularity": {"name": "block"}}
     common = ("logger=csv", "trainer.batch_size=8")

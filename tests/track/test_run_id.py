@@ -24,7 +24,7 @@ def rows(folder: Path) -> list[ROW]:
     """Numbers and values, without the times."""
     return [
         (row["_step"], {key: value for key, value in row.items() if not key.startswith("_")})
-        for row in read_history(folder)
+        for row in read_history(str(folder))
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from torch import Tensor, nn
 
+from mrecg.config.bit_keys import widths_in_names
 from mrecg.config.keys import keys_of
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import run_config
@@ -65,6 +66,15 @@ def one_calibration(images: Any, other: Any) -> tuple[Any, dict[str, Any]]:
         how = "is given twice, also as calibration_images" if found else "is not given; give images"
         raise ConfigError(f"calibration: {how}: mrecg.quantize(model, calibration, ...)")
     return found[0], group
+
+
+def with_name(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
+    """Name a run by what it does, unless it has been named."""
+    if "name" in overrides:
+        return config
+    bits, what = config.bits, (config.method.name, config.granularity.name, f"s{config.seed}")
+    widths = widths_in_names(bits.weight, bits.activation, bits.budget)
+    return replace(config, name="-".join((config.model.name, widths, *what)))
 
 
 def with_images(config: RunConfig, images: Images) -> RunConfig:

@@ -16,6 +16,7 @@ from mrecg.api.arguments import (
     one_calibration,
     refuse_without_values,
     with_images,
+    with_name,
 )
 from mrecg.api.running import Followers, quantize_given, refuse_callbacks, refuse_place
 from mrecg.config.best import BEST
@@ -138,11 +139,10 @@ def quantize(
         "planner": {} if merge_count is None else {"merge_count": merge_count},
         "trainer": trainer if device is None else {**trainer, "device": str(device)},
         "logger": {"wandb": "disabled"},
-        "name": f"{name}-w{weight_bits}a{activation_bits}-{chosen.get('name')}-{grouped.get('name')}-s{seed}",
         "seed": seed,
     }
     values |= {group: {**own, **values.get(group, {})} for group, own in recipe.items()}
-    config = config_with(values, overrides, quantize)
+    config = with_name(config_with(values, overrides, quantize), overrides)
     folder = None if save_to is None else Path(save_to)
     refuse_place(config, folder)
     computing.device_of(config)  # one that is not there is said before images are read

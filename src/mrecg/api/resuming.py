@@ -8,7 +8,15 @@ from typing import Any
 from torch import nn
 
 from mrecg.api.arguments import refuse_without_values
-from mrecg.api.running import Followers, failures_told, of_python, quantize_given, refuse_callbacks
+from mrecg.api.running import (
+    Followers,
+    digest_of_weights,
+    failures_told,
+    of_python,
+    quantize_given,
+    refuse_callbacks,
+    refuse_other_inputs,
+)
 from mrecg.config.consent import Consent
 from mrecg.config.schema import RunConfig
 from mrecg.data.batches import Keys
@@ -40,7 +48,7 @@ def resume(
 ) -> Result:
     """Resume an interrupted run with its own settings. The result has the bits of an undisturbed run.
 
-    A run that is complete is loaded.
+    A run that is complete is loaded. Images that are given must be its own then, too.
 
     Args:
         folder: The run folder.
@@ -64,27 +72,33 @@ def resume(
     folder = Path(folder)
     refuse_callbacks(callbacks)
     config = replace(read_config(folder), resume="auto", allow_import=False)
-    if not (folder / CHECKPOINT).is_dir() and (folder / WEIGHTS).is_file() and (folder / SUMMARY).is_file():
-        return load(folder, model=model, allow_import=allow_import)
-    followers = Followers(display=Screen(config.name) if progress else None, callbacks=callbacks)
-    if of_python(config):
+    finished = (folder / WEIGHTS).is_file() and (folder / SUMMARY).is_file()
+    finished = finished and not (folder / CHECKPOINT).is_dir()
+    python, read = of_python(config), calibration is not None or evaluation is not None
+    if not python and (read or (model is not None and not finished)):
+        raise ConfigError(
+            f"{folder}: the run builds its model and reads its images itself; give the folder alone"
+        )
+    if model is not None:
+        unwrap(model)
+        refuse_without_values(model)
+    images = None
+    if python and (read or not finished):
         for value, what in ((model, "model"), (calibration, "calibration images")):
             if value is None:
                 raise ConfigError(
                     f"{folder}: its {what} came from Python; call mrecg.resume(folder, model, calibration, "
                     "...) with what the run was started with"
                 )
-        assert model is not None
-        unwrap(model)
-        refuse_without_values(model)
         keys = Keys(image_key, label_key)
         images = from_python(config.data, calibration, evaluation, keys=keys, drawn=True)
-        return quantize_given(model, images, config, folder, followers)
-    if model is not None or calibration is not None or evaluation is not None:
-        raise ConfigError(
-            f"{folder}: the run builds its model and reads its images itself; give the folder alone"
-        )
-    return _built(config, folder, followers, allow_import=allow_import)
+    if finished:
+        refuse_other_inputs(folder, None if model is None else digest_of_weights(model), images)
+        return load(folder, model=model, allow_import=allow_import)
+    followers = Followers(display=Screen(config.name) if progress else None, callbacks=callbacks)
+    if model is None or images is None:
+        return _built(config, folder, followers, allow_import=allow_import)
+    return quantize_given(model, images, config, folder, followers)
 
 
 def _built(config: RunConfig, folder: Path, followers: Followers, *, allow_import: bool) -> Result:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +15,16 @@ from torch import nn
 from mrecg.config.consent import takes_consent
 from mrecg.config.schema import RunConfig
 from mrecg.data.images import Images
-from mrecg.data.sampling import add_tensor
+from mrecg.data.sampling import Draw, add_tensor
 from mrecg.errors import ConfigError, DataError, Interrupted, MrecgError
+from mrecg.graph.intake import unwrap
 from mrecg.pipeline import run as pipeline
 from mrecg.pipeline.metric import Metric
 from mrecg.pipeline.result import Result, write_json
 from mrecg.pipeline.resume import begin, finish
 from mrecg.reconstruct import computing
 from mrecg.reconstruct.events import Listener, Silent
+from mrecg.runs.identity import completed, refuse_other
 from mrecg.runs.layout import CHECKPOINT, ENVIRONMENT, IMAGES, PAGE, SUMMARY, WEIGHTS_ORIGIN
 from mrecg.runs.lock import refuse_links, run_lock
 from mrecg.runs.summary import RunSummary
@@ -116,15 +118,16 @@ def _in_folder(
     folder.mkdir(parents=True, exist_ok=True)
     refuse_links(folder)
     with run_lock(folder):
-        about = {"origin": "python", "sha256": _digest(model)}
-        drawn = {"calibration": images.drawn.as_dict(), "evaluation": _evaluated(images)}
+        about = {"origin": "python", "sha256": digest_of_weights(model)}
+        refuse_other(config, folder)
         if config.resume != "never":
-            _refuse_other_inputs(folder, about, drawn)
+            refuse_other_inputs(folder, about["sha256"], images)
         own = begin(config, folder)
         device = computing.device_of(config)
         write_json(folder / ENVIRONMENT, machine.describe(device, config.trainer.devices))
         write_json(folder / WEIGHTS_ORIGIN, about)
-        write_json(folder / IMAGES, drawn)
+        drawn = images.drawn.as_dict()
+        write_json(folder / IMAGES, {"calibration": drawn, "evaluation": _evaluated(images)})
         with failures_told(config, folder), tracked(config, folder, followers.callbacks) as trackers:
             found = pipeline.quantize(model, images, config, display=display, trackers=trackers, own=own)
             result = replace(found, weights=about, folder=folder)
@@ -154,29 +157,44 @@ def failures_told(config: RunConfig, folder: Path) -> Iterator[None]:
         raise
 
 
-def _refuse_other_inputs(folder: Path, about: dict[str, Any], drawn: dict[str, Any]) -> None:
-    """Refuse to resume with another network or other images: nothing of what is kept would be used.
+def refuse_other_inputs(folder: Path, model_digest: str | None, images: Images | None) -> None:
+    """Refuse another network or other images than those of the run in a folder, interrupted or finished.
+
+    Args:
+        folder: The run folder; it need not hold a run.
+        model_digest: From `digest_of_weights`; None: no network was given.
+        images: What was given; None: nothing was.
 
     Raises:
-        DataError: They are not those that the interrupted run began with.
+        DataError: They are not those that the run was started with.
     """
-    if not (folder / CHECKPOINT).is_dir():
+    finished = completed(folder)
+    if not finished and not (folder / CHECKPOINT).is_dir():
         return
+    run = f"the {'finished' if finished else 'interrupted'} run in {folder}"
     advice = "give those that it was started with, or choose another folder"
-    if (before := _kept(folder / WEIGHTS_ORIGIN).get("sha256", about["sha256"])) != about["sha256"]:
+    advice += ", or replace the run by resume='never'" * finished
+    before = _kept(folder / WEIGHTS_ORIGIN).get("sha256", model_digest)
+    if model_digest not in (None, before):
         raise DataError(
-            f"model: its weights (SHA-256 {about['sha256'][:8]}) are not those of the interrupted run in "
-            f"{folder} ({str(before)[:8]}); {advice}"
+            f"model: its weights (SHA-256 {str(model_digest)[:8]}) are not those of {run} "
+            f"({str(before)[:8]}); {advice}"
         )
+    if images is None:
+        return
     known = _kept(folder / IMAGES)
-    now, then = drawn["calibration"], known.get("calibration") or drawn["calibration"]
-    if now["sha256"] != then.get("sha256"):
-        raise DataError(
-            f"calibration: the {now['images']} images (SHA-256 {now['sha256'][:8]}) are not those of the "
-            f"interrupted run in {folder} ({then.get('images')}, {str(then.get('sha256'))[:8]}); {advice}"
-        )
-    if known.get("evaluation") is not None and drawn["evaluation"] is None:
-        raise DataError(f"evaluation: the interrupted run in {folder} was started with one; give it again")
+    if not finished and known.get("evaluation") is not None and _evaluated(images) is None:
+        raise DataError(f"evaluation: {run} was started with one; give it again")
+    given: dict[str, Callable[[], Draw]] = {"calibration": lambda: images.drawn}
+    if images.evaluation is not None:
+        given["evaluation"] = images.evaluation.draw  # known of a finished run only
+    for part, draw in given.items():
+        then = known.get(part) or {}
+        if "sha256" in then and (now := draw()).sha256 != then["sha256"]:
+            raise DataError(
+                f"{part}: the {now.images} images (SHA-256 {now.sha256[:8]}) are not those of {run} "
+                f"({then.get('images')}, {str(then['sha256'])[:8]}); {advice}"
+            )
 
 
 def _kept(file: Path) -> dict[str, Any]:
@@ -193,10 +211,10 @@ def _evaluated(images: Images) -> dict[str, Any] | None:
     return None if images.evaluation is None else {"images": len(images.evaluation)}
 
 
-def _digest(model: nn.Module) -> str:
+def digest_of_weights(model: nn.Module) -> str:
     """Hash the weights of a network."""
     digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
+    for name, value in unwrap(model)[0].state_dict().items():
         digest.update(name.encode())
         if hasattr(value, "detach"):
             plain = value.detach().cpu()

@@ -52,7 +52,7 @@ def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -
     Args:
         choose: Takes it and the run's folder; gives what is run instead.
     """
-    from mrecg.runs.identity import identity_of
+    from mrecg.runs.identity import identity_of, refuse_other
     from mrecg.runs.lock import run_lock
     from mrecg.sweep.job_state import finished
 
@@ -64,6 +64,7 @@ def quantize(tree: DictConfig, choose: Callable[[RunConfig, Path], RunConfig]) -
         if _sweeps() and finished(folder, identity_of(config)):
             _finish(config, folder)
         else:
+            refuse_other(config, folder)  # before anything is written there that says how this run ended
             _quantize(config, folder)
 
 

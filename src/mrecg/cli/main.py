@@ -1,6 +1,7 @@
 """The command line: a table of commands, each imported only when it is called."""
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -101,8 +102,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Words after ``mrecg``; None: those of the process.
     """
     share_processors()
-    with forgiving_streams():
-        _main(list(sys.argv[1:] if argv is None else argv))
+    try:
+        with forgiving_streams():
+            _main(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        if argv is None:  # Python would collect garbage twice as it ends, in a third of a second each time
+            gc.disable()
 
 
 def _main(words: list[str]) -> NoReturn:

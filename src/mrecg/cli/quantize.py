@@ -129,7 +129,7 @@ def _one(job: "Job", tree: "DictConfig", folder: Path, config: "RunConfig") -> N
         folder.mkdir(parents=True, exist_ok=True)
         refuse_links(folder)
         with run_lock(folder), stand_in(folder) as place:
-            if job.verb == "quantize":
+            if job.verb in ("quantize", "plan"):  # both write plan.json
                 refuse_other(config, folder)
             hydra_compose.run_composed(job, tree, place)
     if job.failed is not None:

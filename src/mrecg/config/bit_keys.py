@@ -30,6 +30,17 @@ def by_pattern(value: Any) -> Any:
     return found
 
 
+def one_width(value: Any) -> Any:
+    """Refuse widths by layer where one width is set for all.
+
+    Raises:
+        ValueError: They are a mapping.
+    """
+    if isinstance(value, Mapping):
+        raise ValueError("give one width for all layers; bits.layers and bits.activations take others")
+    return value
+
+
 def _flat(value: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, inner in value.items():
         if isinstance(inner, Mapping):
@@ -73,6 +84,38 @@ def budget(value: Any) -> Any:
     if not (math.isfinite(number) and 2 <= number <= 8):
         raise ValueError("average bits must be 2 to 8; a size needs its unit, such as 200kB")
     return number
+
+
+def widths_in_names(weight: Any, activation: Any, under: Any = None) -> str:
+    """Write bit widths, or the budget under which those of weights are chosen, as names of files do.
+
+    >>> widths_in_names(2, 4), widths_in_names(2, 4, 3.0), widths_in_names(2, 4, "200kB")
+    ('w2a4', 'w3avg-a4', 'w200kB-a4')
+    """
+    asked = _asked(under)
+    if asked is None:
+        return f"w{weight}a{activation}"
+    return f"w{asked if isinstance(asked, str) else f'{asked:g}avg'}-a{activation}"
+
+
+def widths_in_words(weight: Any, activation: Any, under: Any = None) -> str:
+    """Write the same for people.
+
+    >>> widths_in_words(2, 4), widths_in_words(2, 4, 3.0), widths_in_words(2, 4, "200kB")
+    ('W2A4', 'W(avg 3)A4', 'W(200kB)A4')
+    """
+    asked = _asked(under)
+    if asked is None:
+        return f"W{weight}A{activation}"
+    return f"W({asked if isinstance(asked, str) else f'avg {asked:g}'})A{activation}"
+
+
+def _asked(value: Any) -> Any:
+    """A budget in its one form; None also where the value cannot be one, which is refused elsewhere."""
+    try:
+        return None if value is None else budget(value)
+    except ValueError:
+        return None
 
 
 def bytes_of(size: str) -> int:

@@ -61,6 +61,9 @@ def parsed(arguments: Sequence[str]) -> Any:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]  # one line, like any other mistake
     found = parser.parse_intermixed_args(list(arguments))
+    given = [f"--{flag}" for flag in ("run", "multirun", "cfg", "info") if getattr(found, flag)]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)}: only one of them can be given; leave the others out")
     for flag in ("config_name", "config_path"):
         if getattr(found, flag) is not None:
             raise ConfigError(

@@ -22,6 +22,7 @@ from mrecg.config.combine import Combiner
 from mrecg.config.explain import explain, refuse_unreadable
 from mrecg.config.grammar import hydra_quoted, in_order, literal, parsed
 from mrecg.config.paths import CONF, brought
+from mrecg.config.resolvers import register_resolvers
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain, require_batch, run_config
 from mrecg.errors import ConfigError
@@ -32,10 +33,9 @@ from mrecg.system.redaction import without_secrets
 
 MAX_CORNERS = 500
 """Corners of a search's space that are checked; of a grid, every job is."""
-
-
 RECORDED = "recorded"
 """Hydra's name for the configuration of a run folder, where words are laid over that."""
+register_resolvers()
 
 
 def register(recorded: Mapping[str, Any] | None = None) -> None:

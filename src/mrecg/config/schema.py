@@ -67,6 +67,11 @@ class BitsConfig:
     least bits.weight, are then chosen by what quantizing it alone does to the predictions on held-out
     calibration images. The average leaves out the first and the last layer and layers that patterns name."""
 
+    @field_validator("weight", "activation", mode="before")
+    @classmethod
+    def _one_width(cls, value: Any) -> Any:
+        return bit_keys.one_width(value)
+
     @field_validator("budget", mode="before")
     @classmethod
     def _budget(cls, value: Any) -> Any:
@@ -264,8 +269,9 @@ class RunConfig:
     """What to do if the loss of a group is not finite or explodes: stop the run, or retry the group with half
     the learning rates, at most twice. The summary reports it."""
     resume: Literal["auto", "never"] = "auto"
-    """`auto` resumes an interrupted run with the same settings in the run's folder, and `never` begins again.
-    On the command line also a run folder: that run is resumed with its own settings."""
+    """`auto` resumes an interrupted run with the same settings in the run's folder, repeats a finished
+    one, and refuses the folder of another run. `never` begins again, and replaces what is there. On the
+    command line also a run folder: that run is resumed with its own settings."""
     name: str = "run"
     """The name of the run, in its folder and in W&B."""
     precision: Precision = 32

@@ -10,6 +10,7 @@ import torch
 from pydantic import PositiveInt, TypeAdapter, ValidationError
 from torch import Tensor, fx, nn
 
+from mrecg.config.bit_keys import widths_in_words
 from mrecg.config.consent import Consent
 from mrecg.config.inputs import ModelConfig
 from mrecg.config.schema import BitsConfig, GranularityConfig, RunConfig
@@ -71,7 +72,8 @@ class Quantized:
         """A few lines, where the modules would be hundreds."""
         layers, bits = self.network.policy.layers, self.network.bits
         return (
-            f"Quantized({type(self.model).__name__}, W{bits.weight}A{bits.activation}, "
+            f"Quantized({type(self.model).__name__}, "
+            f"{widths_in_words(bits.weight, bits.activation, bits.budget)}, "
             f"{len(self.network.units)} units, {len(layers)} quantized layers)"
         )
 

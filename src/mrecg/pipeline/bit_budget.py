@@ -116,21 +116,33 @@ def with_widths(
         [{bits: sizes.by_layer[name][bits] for bits in widths} for name in names],
         sizes.limit,
     )
-    counts = {name: _layer(network, name).reference.numel() for name in names}
-    average = sum(counts[name] * bits for name, bits in zip(names, chosen, strict=True)) / sum(
-        counts.values()
-    )
+    layers = {**config.bits.layers, **dict(zip(names, chosen, strict=True))}
+    made = replace(config, bits=replace(config.bits, budget=None, layers=layers))
+    average = average_bits(network, config, made)
+    assert average is not None
     if display is not None:
         used = ", ".join(f"{chosen.count(bits)} of {bits}" for bits in widths if bits in chosen)
         display.note(f"bits.budget={config.bits.budget}: {used} bits, {average:.2f} on average")
-    bits = replace(
-        config.bits,
-        budget=None,
-        weight=round(average),
-        layers={**config.bits.layers, **dict(zip(names, chosen, strict=True))},
-    )
-    config = replace(config, bits=bits)
-    return build(config=config).to(images.device), config
+    made = replace(made, bits=replace(made.bits, weight=round(average)))
+    return build(config=made).to(images.device), made
+
+
+def average_bits(network: QuantizedNetwork, asked: RunConfig, config: RunConfig) -> float | None:
+    """Count the average bits of the weights whose widths were chosen.
+
+    Args:
+        network: The network with these widths.
+        asked: The configuration as it was given to `with_widths`.
+        config: What that gave.
+
+    Returns:
+        The average; None where there was no budget.
+    """
+    if asked.bits.budget is None:
+        return None
+    chosen = {name: bits for name, bits in config.bits.layers.items() if name not in asked.bits.layers}
+    counts = {name: _layer(network, name).reference.numel() for name in chosen}
+    return sum(counts[name] * bits for name, bits in chosen.items()) / sum(counts.values())
 
 
 def _layer(network: QuantizedNetwork, name: str) -> QuantizedLayer:

@@ -12,27 +12,30 @@ from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain
 from mrecg.pipeline.result import write_yaml
 from mrecg.runs.identity import refuse_other
-from mrecg.runs.layout import CHECKPOINT, CONFIG, PAGE, SUMMARY
+from mrecg.runs.layout import CHECKPOINT, CONFIG, DECISIONS, EXPORTED, EXPORTS, PAGE, SUMMARY
 from mrecg.system.atomic_write import sweep_up
 from mrecg.system.content_store import ContentStore
 
 
 def begin(config: RunConfig, folder: Path) -> ContentStore:
-    """Make a run folder, or take up one that was left in the middle.
+    """Make a run folder, or take up one of the same run.
 
     Returns:
         The run's own store.
 
     Raises:
-        ConfigError: The folder is that of another run, which was interrupted.
+        ConfigError: The folder is that of another run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep_up(folder)
+    refuse_other(config, folder)
     kept = folder / CHECKPOINT
     if config.resume == "never":
         shutil.rmtree(kept, ignore_errors=True)
-    refuse_other(config, folder)
-    (folder / SUMMARY).unlink(missing_ok=True)  # of a run before, or of an attempt that failed
+        for name in (*EXPORTED.values(), EXPORTS):  # of the network that is replaced
+            (folder / name).unlink(missing_ok=True)
+    for name in (SUMMARY, DECISIONS):  # of a run before, or of an attempt that failed
+        (folder / name).unlink(missing_ok=True)
     write_yaml(folder / CONFIG, plain(config))
     return ContentStore(kept)
 

@@ -37,7 +37,7 @@ def facts_of(config: RunConfig, plan: Plan, values: Mapping[str, Any], folder: P
         for metric, value in _scores(accuracy, (summary.metrics or {}).get(key, {}))
     ]
     facts = [
-        f"{config.model.name}, W{config.bits.weight}A{config.bits.activation}",
+        f"{config.model.name}, {summary.widths}",
         f"method {config.method.name}, granularity {plan.granularity}, seed {config.seed}",
         f"{len(plan.units)} units in {len(groups)} groups, {merged} of them merged",
         ", ".join(scores) or _errors(summary.output_error) or "accuracy not measured",

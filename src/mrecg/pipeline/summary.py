@@ -18,6 +18,7 @@ from mrecg.data.images import Images
 from mrecg.data.preprocessing import Preprocessing
 from mrecg.models.weights_record import Weights
 from mrecg.pipeline.accuracy import Accuracy
+from mrecg.pipeline.bit_budget import average_bits
 from mrecg.pipeline.evaluation import Measurement
 from mrecg.pipeline.finishing import finish_record
 from mrecg.pipeline.new_images import NewImages
@@ -224,6 +225,8 @@ def summarise(
             "fp": _finite(measured.full.metrics),
             "quantized": _finite(measured.quantized.metrics or {}),
         }
+    if (average := average_bits(network, inputs.asked or config, config)) is not None:
+        extra["average_bits"] = round(average, 4)
     if plan.layer_bits:
         extra["layer_bits"] = {name: asdict(bits) for name, bits in plan.layer_bits.items()}
     if measured.block is not None:

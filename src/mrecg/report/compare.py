@@ -69,6 +69,11 @@ class Panel:
     series: tuple[Series, ...]
 
     @cached_property
+    def widths(self) -> str:
+        """Their bit widths; of layers whose widths a budget chose only where there are no others."""
+        return _typical([series.first for series in self.series]).widths
+
+    @cached_property
     def block_wise(self) -> dict[tuple[object, ...], list[Series]]:
         """Block-wise configurations by method and budget: of thousands none is searched for."""
         return self._block_wise(steps=True)
@@ -120,7 +125,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     for run in sorted((run for run in runs if run.completed and run.units), key=sort_key):
         place = (run.model, run.data, run.bits.weight, run.bits.activation, run.unit_names)
         by_panel.setdefault(place, {}).setdefault(_configuration(run), []).append(run)
-    titles = [_title(next(iter(series.values()))[0]) for series in by_panel.values()]
+    titles = [_title(_typical([runs[0] for runs in series.values()])) for series in by_panel.values()]
     found = []
     for title, configurations in zip(titles, by_panel.values(), strict=True):
         members = list(configurations.values())
@@ -250,6 +255,11 @@ def _configuration(run: Run) -> tuple[object, ...]:
     count = None if open_count(run) else run.merge_count
     options = tuple(sorted(run.options.items()))
     return (*_budget(run), run.granularity, run.planner, count, run.steps_per, given, options)
+
+
+def _typical(runs: Sequence[Run]) -> Run:
+    """The run whose bit widths stand for those of all: no budget has chosen them, if there is such a run."""
+    return next((run for run in runs if "bits.budget" not in run.options), runs[0])
 
 
 def _title(run: Run) -> str:

@@ -49,7 +49,7 @@ def markdown(
         parts.append("Of several seeds: the mean, with the least and the largest in parentheses.")
     for subject, members in _grouped(shown, lambda panel: _subject(panel.series[0].first)).items():
         parts += [f"{'#' * level} {plain(subject)}", _shared(members)]
-        for widths, alike in _grouped(members, lambda panel: panel.series[0].first.widths).items():
+        for widths, alike in _grouped(members, lambda panel: panel.widths).items():
             parts += _section(widths, alike, [one for one in found if any(one.panel is p for p in alike)])
             parts += _pictures(pictures, [panel.title for panel in alike])
     parts += _without_results(own, level)

@@ -66,7 +66,7 @@ def place_of(finding: Finding, found: Sequence[Finding]) -> str:
     if len(places) < 2:
         return ""
     subjects = {(one.series[0].first.model, one.series[0].first.data) for one in places}
-    return finding.series.first.widths if len(subjects) == 1 else finding.panel.title
+    return finding.panel.widths if len(subjects) == 1 else finding.panel.title
 
 
 def verdict(finding: Finding, place: str = "") -> str:

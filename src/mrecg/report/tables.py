@@ -177,7 +177,7 @@ def _cells(run: Run) -> dict[str, Cell]:
         "bits": Cell(
             text=run.widths or NONE,
             sort=100.0 * run.bits.weight + run.bits.activation or None,
-            note=f"output of the first layer: {stem_bits(run)}" if run.widths else "",
+            note=_bits_note(run) if run.widths else "",
         ),
         "seed": Cell(text=str(run.seed) if known else NONE, sort=float(run.seed) if known else None),
         "steps": Cell(
@@ -187,6 +187,11 @@ def _cells(run: Run) -> dict[str, Cell]:
         ),
         **{metric.key: _measured(metric, run, notes.get(metric.key, "")) for metric in metrics.METRICS},
     }
+
+
+def _bits_note(run: Run) -> str:
+    chosen = "" if run.average_bits is None else f"{run.average_bits:.2f} bits of a weight on average; "
+    return f"{chosen}output of the first layer: {stem_bits(run)}"
 
 
 def _merged_pairs(run: Run) -> int:

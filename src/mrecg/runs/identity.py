@@ -8,8 +8,8 @@ from typing import Any
 from mrecg.config.schema import RunConfig
 from mrecg.config.validate import plain, saved_config
 from mrecg.errors import ConfigError
-from mrecg.runs.layout import CHECKPOINT, CONFIG
-from mrecg.system.checked_read import read_regular, yaml_mapping
+from mrecg.runs.layout import CHECKPOINT, COMPLETED, CONFIG, SUMMARY
+from mrecg.system.checked_read import json_object, read_regular, yaml_mapping
 
 _NO_MATTER = (
     *("name", "logger", "shared", "reuse", "resume", "checkpoint", "run", "path", "pictures", "allow_import"),
@@ -50,20 +50,26 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
 
 
 def refuse_other(config: RunConfig, folder: Path) -> None:
-    """See to it that an interrupted run is not lost to another one in its folder.
+    """See to it that a run, interrupted or finished, is not lost to another one in its folder.
 
     Args:
         folder: The run folder that it is going to use; it need not be there.
 
     Raises:
-        ConfigError: The folder is that of another run, which was interrupted.
+        ConfigError: The folder is that of another run.
     """
-    if config.resume != "never" and (folder / CHECKPOINT).is_dir():
-        refuse_differences(read_config(folder), config, folder)
+    if config.resume == "never" or not (completed(folder) or (folder / CHECKPOINT).is_dir()):
+        return
+    try:
+        old = read_config(folder)
+    except ConfigError as error:
+        what = f"{folder}: holds {_state(folder)} whose settings cannot be read"
+        raise ConfigError(f"{what} ({error}); choose another folder, or {_lose(folder)}") from error
+    refuse_differences(old, config, folder)
 
 
 def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
-    """Refuse to resume another run than the folder's.
+    """Refuse to put another run in a run's folder.
 
     Args:
         old: What the folder says.
@@ -74,10 +80,27 @@ def refuse_differences(old: RunConfig, new: RunConfig, folder: Path) -> None:
     """
     if other := differences(old, new):
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        resumed = "" if completed(folder) else f"continue with it by resume={folder}, "
         raise ConfigError(
-            f"{folder}: holds an interrupted run with other settings ({other[0]}){more}; continue with it by "
-            f"resume={folder}, choose another folder, or give it up by resume=never"
+            f"{folder}: holds {_state(folder)} with other settings ({other[0]}){more}; {resumed}choose "
+            f"another folder, or {_lose(folder)}"
         )
+
+
+def completed(folder: Path) -> bool:
+    """Return whether a folder holds the result of a run."""
+    try:
+        return json_object(read_regular(folder / SUMMARY)).get("status") == COMPLETED
+    except (OSError, ValueError):
+        return False
+
+
+def _state(folder: Path) -> str:
+    return "a finished run" if completed(folder) else "an interrupted run"
+
+
+def _lose(folder: Path) -> str:
+    return f'{"replace it" if completed(folder) else "give it up"} by resume=never (Python: resume="never")'
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -63,19 +63,18 @@ def can_merge(method: str) -> bool:
     return method not in _ALONE
 
 
-def short_name(known: str, *, weight: int, activation: int, seed: int, differs: str = "") -> str:
+def short_name(known: str, *, widths: str, seed: int, differs: str = "") -> str:
     """Name one run of several.
 
     Args:
         known: From `known_as`.
-        weight: Bits of a weight.
-        activation: Bits of an activation.
+        widths: The bit widths, as people write them.
         seed: Seed of the optimisation.
         differs: What else tells it from its neighbours; may be empty.
 
-    >>> short_name("MRECG + BRECQ", weight=2, activation=4, seed=0)
+    >>> short_name("MRECG + BRECQ", widths="W2A4", seed=0)
     'MRECG + BRECQ W2A4 s0'
-    >>> short_name("BRECQ", weight=2, activation=4, seed=0, differs="200 steps")
-    'BRECQ, 200 steps W2A4 s0'
+    >>> short_name("BRECQ", widths="W(avg 3)A4", seed=0, differs="200 steps")
+    'BRECQ, 200 steps W(avg 3)A4 s0'
     """
-    return f"{known}{', ' if differs else ''}{differs} W{weight}A{activation} s{seed}"
+    return f"{known}{', ' if differs else ''}{differs} {widths} s{seed}"

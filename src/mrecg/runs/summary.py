@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mrecg.config.bit_keys import widths_in_words
 from mrecg.errors import DataError
 from mrecg.runs.layout import COMPLETED, FAILED
 from mrecg.runs.summary_parts import (
@@ -33,7 +34,7 @@ from mrecg.runs.summary_parts import (
     or_none,
     widths_of,
 )
-from mrecg.runs.values import clean, count, strings, whole
+from mrecg.runs.values import clean, count, number, strings, whole
 from mrecg.system.checked_read import SCHEMA
 
 REMEDY = "repeat the run, or leave its folder out of the report"
@@ -63,6 +64,8 @@ class RunSummary(BaseModel):
     """The bits of the first and the last layer's weights; null: those of all others."""
     layer_bits: Annotated[Mapping[str, Mapping[str, int]] | None, or_none(widths_of)] = None
     """The bits of each layer's ``weight`` and ``input``. There only if patterns or a budget decided them."""
+    average_bits: Annotated[Number | None, or_none(number)] = None
+    """The average bits of the weights whose widths a budget chose. There only with a budget."""
     stem_output: Annotated[int | str, checked(str)] = "low"
     """The convention for the first layer's output: `low`, `high` or 8, as in `bits.stem_output`."""
     method: Text = ""
@@ -231,8 +234,9 @@ class RunSummary(BaseModel):
 
     @property
     def widths(self) -> str:
-        """The bit widths as the field writes them, for example W2A4; empty when not known."""
-        return f"W{self.bits.weight}A{self.bits.activation}" if self.bits.weight else ""
+        """The bit widths as the field writes them, for example W2A4 or W(avg 3)A4; empty when not known."""
+        own = (self.bits.weight, self.bits.activation, self.options.get("bits.budget"))
+        return widths_in_words(*own) if self.bits.weight else ""
 
     @property
     def errors(self) -> tuple[Number, ...]:

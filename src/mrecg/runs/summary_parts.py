@@ -49,6 +49,15 @@ def or_none(convert: Callable[[Any], Any]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """The key of the first fault, and what is wrong, in a line of moderate length."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key, *place = first["loc"]
+    reason = str(first.get("ctx", {}).get("error", first["msg"]))
+    where = f"{'.'.join(map(str, place))}: " if place else ""
+    return str(key), f"{where}{reason}"[:300]
+
+
 def _fraction(value: Any) -> float | None:
     return None if value is None else within(float(value), 0, 1)
 

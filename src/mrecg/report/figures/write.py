@@ -231,8 +231,8 @@ def stems(shown: Sequence[Panel]) -> list[str]:
     Returns:
         One beginning of a file name each; no two are the same, also where a file system takes "A" for "a".
     """
-    firsts = [panel.series[0].first for panel in shown]
-    names = [f"{slug(run.model)}-{slug(run.data)}-{slug(run.widths.lower())}"[:80] for run in firsts]
+    firsts = [(panel.series[0].first, panel.widths.lower()) for panel in shown]
+    names = [f"{slug(run.model)}-{slug(run.data)}-{slug(widths)}"[:80] for run, widths in firsts]
     folded = [name.casefold() for name in names]
     marks = [digest(repr((panel.title, panel.units))) for panel in shown]
     return [

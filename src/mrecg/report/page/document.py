@@ -175,7 +175,7 @@ class Document:
                 {
                     "id": names[id(one)],
                     "network": self._network(run),
-                    "bits": run.widths,
+                    "bits": panel.widths,
                     "label": one.label,
                     "method": run.method,
                     "granularity": run.granularity,

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mrecg.config.bit_keys import widths_in_names, widths_in_words
 from mrecg.config.schema import MERGING
 from mrecg.errors import MrecgError
 from mrecg.runs.layout import MANIFEST
@@ -60,11 +61,17 @@ def display_name(settings: Mapping[str, Any], name: str, label: str) -> str:
     if not label or not {"bits", "seed"} <= settings.keys():
         return name
     bits, seed, model = settings["bits"], settings["seed"], settings.get("model", {}).get("name")
-    widths = f"w{bits['weight']}a{bits['activation']}"
-    parts = (model, widths, settings["method"]["name"], settings["granularity"]["name"], f"s{seed}")
+    widths = (bits["weight"], bits["activation"], bits.get("budget"))
+    parts = (
+        model,
+        widths_in_names(*widths),
+        settings["method"]["name"],
+        settings["granularity"]["name"],
+        f"s{seed}",
+    )
     if name not in (_UNNAMED, "-".join(map(str, parts))):
         return name
-    return short_name(label, weight=bits["weight"], activation=bits["activation"], seed=seed)
+    return short_name(label, widths=widths_in_words(*widths), seed=seed)
 
 
 def differing(folder: Path) -> list[str]:
@@ -130,7 +137,7 @@ def tags(settings: Mapping[str, Any], own: Sequence[str]) -> list[str]:
     """
     found = [settings[group]["name"] for group in ("method", "granularity") if group in settings]
     if bits := settings.get("bits"):
-        found.append(f"w{bits['weight']}a{bits['activation']}")
+        found.append(widths_in_names(bits["weight"], bits["activation"], bits.get("budget")))
     return list(dict.fromkeys([*found, *own]))
 
 

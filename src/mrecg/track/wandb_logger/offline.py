@@ -11,7 +11,7 @@ from mrecg.errors import DataError
 from mrecg.system.checked_read import read_regular
 
 
-def read_history(path: Path) -> Iterator[dict[str, Any]]:
+def read_history(path: Path | str) -> Iterator[dict[str, Any]]:
     """Read the logged rows back from the file that W&B leaves offline.
 
     Args:
@@ -49,7 +49,7 @@ def row_of(items: Iterable[Any]) -> dict[str, Any]:
     return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
-def records(path: Path) -> Iterator[Any]:
+def records(path: Path | str) -> Iterator[Any]:
     """Read all records of an offline file, as W&B's own messages.
 
     Args:
@@ -62,6 +62,7 @@ def records(path: Path) -> Iterator[Any]:
         DataError: There is no such file, or it does not begin as one.
     """
     record_type: Any = import_module("wandb.proto.wandb_internal_pb2").Record  # made at run time
+    path = Path(path)
     files = [path] if path.is_file() else sorted(path.rglob("run-*.wandb"))
     if len(files) != 1:
         raise DataError(f"{path}: holds {len(files)} .wandb files; name one")
