@@ -6,7 +6,7 @@ is read by some function of this package and is not as expected is refused; othe
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,7 +39,6 @@ from mrecg.system.checked_read import SCHEMA
 
 REMEDY = "repeat the run, or leave its folder out of the report"
 _READING = {"reading": True}
-_R = TypeVar("_R", bound="RunSummary")
 
 
 class RunSummary(BaseModel):
@@ -178,7 +177,7 @@ class RunSummary(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @classmethod
-    def read(cls: type[_R], values: Mapping[str, Any], file: Path, **own: Any) -> _R:
+    def read(cls, values: Mapping[str, Any], file: Path, **own: Any) -> Self:
         """Read what a file holds.
 
         Args:
@@ -235,8 +234,8 @@ class RunSummary(BaseModel):
     @property
     def widths(self) -> str:
         """The bit widths as the field writes them, for example W2A4 or W(avg 3)A4; empty when not known."""
-        own = (self.bits.weight, self.bits.activation, self.options.get("bits.budget"))
-        return widths_in_words(*own) if self.bits.weight else ""
+        weight, activation = self.bits.weight, self.bits.activation
+        return widths_in_words(weight, activation, self.options.get("bits.budget")) if weight else ""
 
     @property
     def errors(self) -> tuple[Number, ...]:
@@ -249,8 +248,8 @@ class RunSummary(BaseModel):
 
         What other runs had done before counts, too: otherwise the order of a sweep's jobs would decide.
         """
-        own, reused = self.timing_s, self.reused_s
-        return {key: own.get(key, 0.0) + reused.get(key, 0.0) for key in {**own, **reused}}
+        keys = {**self.timing_s, **self.reused_s}
+        return {key: self.timing_s.get(key, 0.0) + self.reused_s.get(key, 0.0) for key in keys}
 
     @property
     def total_seconds(self) -> float:
@@ -289,8 +288,8 @@ class RunSummary(BaseModel):
 
 
 _RECORDS = (
-    *("units", "groups", "group_results", "evaluation_errors"),
-    *("weight_ranges", "activation_ranges", "layer_bits"),
+    *("units", "groups", "group_results", "layer_bits"),
+    *("evaluation_errors", "weight_ranges", "activation_ranges"),
 )
 _NEEDED = ("model", "data", "method", "granularity", "bits", "seed", "steps", "units", "oscillation")
 

@@ -93,15 +93,6 @@ def _real(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def first_fault(error: ValidationError) -> tuple[str, str]:
-    """The key of the first fault, and what is wrong, in a line of moderate length."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    key, *place = first["loc"]
-    reason = str(first.get("ctx", {}).get("error", first["msg"]))
-    where = f"{'.'.join(map(str, place))}: " if place else ""
-    return str(key), f"{where}{reason}"[:300]
-
-
 _NETWORKS = ("fp", "quantized")
 Text = Annotated[str, checked(str)]
 Count = Annotated[int, checked(count)]
