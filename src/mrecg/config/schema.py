@@ -118,9 +118,9 @@ class CalibrationConfig:
     weight_range: Literal["lp", "minmax", "output"] = "lp"
     """How the range of a weight is chosen: `lp` minimises an L_p error, `minmax` takes the extremes, and
     `output` minimises the error of the layer's output."""
-    activation_range: Literal["lp", "minmax"] = "lp"
-    """How the range of an activation is chosen: `lp` minimises an L_p error over a histogram, and `minmax`
-    takes the extremes."""
+    activation_range: Literal["lp", "minmax", "output"] = "lp"
+    """How the range of an activation is chosen: `lp` minimises an L_p error over a histogram, `minmax` takes
+    the extremes, and `output` continues from `lp` and minimises the error of the next unit's output."""
     norm: Annotated[float, Field(ge=1, le=8)] = 2.4
     """The exponent p of the L_p error."""
     bins: Annotated[int, Field(ge=64, le=65536)] = 2048

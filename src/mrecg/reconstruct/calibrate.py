@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mrecg.config.schema import CacheConfig, CalibrationConfig
 from mrecg.data.sampling import evenly
 from mrecg.quant.modules import activations_of, layers_of, quantization
 from mrecg.quant.observer import Observer
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct import output_ranges
+from mrecg.reconstruct import activation_search, output_ranges
 from mrecg.reconstruct.activation_cache import Cache, Store
 
 
@@ -43,7 +45,8 @@ def calibrate(
 def _calibrate(
     network: QuantizedNetwork, values: Store, config: CalibrationConfig, batch: int, kept: Cache
 ) -> Iterator[str]:
-    for unit, low in zip(network.units, network.low, strict=True):
+    following = [after for _, after in pairwise([*network.full, nn.Identity()])]
+    for unit, low, after in zip(network.units, network.low, following, strict=True):
         if config.weight_range == "output":
             some = torch.split(evenly(values.images, output_ranges.IMAGES), batch)
             output_ranges.find_ranges(low, map(values.take, some))
@@ -55,14 +58,18 @@ def _calibrate(
             quantizer.observer = Observer(config.bins)
         with quantization(low, weights=False, activations="observe"):
             out = kept.write((low(x) for x in values.batches(batch)), values.images)
-            if config.activation_range == "lp" and quantizers:
+            if config.activation_range != "minmax" and quantizers:
                 for quantizer in quantizers:
                     assert quantizer.observer is not None
                     quantizer.observer.second_pass = True
                 for x in values.batches(batch):
                     low(x)
-        values.free()
+        kind: Literal["lp", "minmax"] = "minmax" if config.activation_range == "minmax" else "lp"
         for quantizer in quantizers:
-            quantizer.calibrate(kind=config.activation_range, norm=config.norm, candidates=config.candidates)
+            quantizer.calibrate(kind=kind, norm=config.norm, candidates=config.candidates)
+        if config.activation_range == "output":
+            some = torch.split(evenly(values.images, activation_search.IMAGES), batch)
+            activation_search.refine(low, after, [values.take(index) for index in some])
+        values.free()
         values = out
         yield unit.name
