@@ -5,6 +5,7 @@ import json
 import pytest
 
 from mrecg.report import find_runs, load_run
+from mrecg.report.page import first
 from mrecg.report.page.document import document
 
 
@@ -174,3 +175,15 @@ def test_the_card_counts_the_seeds_that_were_paired(write, described, folders):
         write(f"m{seed}", seed=seed, merged=folders.merged, summary_extra=extra)
     (one,) = described()["comparisons"]
     assert cards(one)["Top-1"]["note"].endswith(", 2 seeds")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        *((0.254, 0.15, "0.254 → 0.150"), (0.5, 0.4, "0.5 → 0.4"), (0.5, 0.25, "0.50 → 0.25")),
+        *((0.12345, 0.9996, "0.123 → 1.000"), (1.2, 0.15, "1.2 → 0.15"), (137.2, 106.0, "137 → 106")),
+        *((0.0, 0.5, "0 → 0.5"), (5e3, 12345.6, "5,000 → 12,346"), (float("nan"), 0.5, "– → 0.5")),
+    ],
+)
+def test_two_numbers_have_the_same_digits(before: float, after: float, shown: str) -> None:
+    assert first._pair(before, after) == shown

@@ -143,7 +143,7 @@ def _top1(finding: Finding) -> Values | None:
 def _relative(title: str, delta: Delta | None, note: str) -> Values | None:
     if delta is None:
         return None
-    values = f"{_number(delta.before)} → {_number(delta.after)}"
+    values = _pair(delta.before, delta.after)
     if delta.share is None:
         value, unit = _signed(delta.change, 3), ""
     else:
@@ -199,6 +199,14 @@ def _worst(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 def _joined(names: Sequence[str]) -> str:
     return " → ".join(dict.fromkeys(names))
+
+
+def _pair(before: float, after: float) -> str:
+    """Two numbers with three digits, zeros at the end included where both are from 0.1 to 1."""
+    if all(0.1 <= value < 1 for value in (before, after)):
+        places = max(len(_number(value)) for value in (before, after)) - 2
+        return f"{before:.{places}f} → {after:.{places}f}"
+    return f"{_number(before)} → {_number(after)}"
 
 
 def _number(value: float) -> str:
