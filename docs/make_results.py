@@ -67,6 +67,8 @@ def recipe(run: Run) -> str:
     method = f"{run.method} (Fisher loss)" if "method.loss" in options else run.method
     parts = [
         "re-basis" if options.get("rebasis", "none") != "none" else "",
+        f"ranges of norm {options['calibration.norm']}" if "calibration.norm" in options else "",
+        "activation ranges by output" if options.get("calibration.activation_range") == "output" else "",
         "closed form as start" if options.get("method.start") == "closed_form" else "",
         f"{method} + free parameters, {run.steps} steps" if learned else method,
         f"merged by {run.planner}" if run.granularity == "mixed" else "",

@@ -75,14 +75,10 @@ def test_the_new_measures_follow_the_result_where_the_index_does_not(sets, found
     right, of = {}, {}
     for key, by_set in found.items():
         right[key], of[key] = make_results.right_signs(by_set)
-    # Four runs of one recipe with other steps, whose top-1 differ by less than two standard errors.
-    assert [name for name, value in found["loss_peak"].items() if not value < 0] == [
-        "best: resnet20_cifar on image_folder, W2A4"
-    ]
-    assert right["loss_peak"] + 1 == of["loss_peak"] == len(sets)
+    assert right["loss_peak"] == of["loss_peak"] == len(sets)
     large = [name for name, runs in sets.items() if len(runs) >= 5]
     assert all(found["head_error"][name] < 0 for name in large)
-    assert right["index"] < of["index"] / 2
+    assert right["index"] <= of["index"] / 2
     for key in ("loss_peak", "head_error", "regrowth"):
         assert right[key] / of[key] > max(0.5, right["index"] / of["index"], right["peak"] / of["peak"])
 
