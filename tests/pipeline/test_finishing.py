@@ -327,7 +327,7 @@ def test_a_run_without_it_removes_what_one_before_has_left(tiny_config: Configur
     method = {"name": "rtn"}
     pipeline.run(tiny_config(finish=NETWORK, method=method), tmp_path / "run")
     assert (tmp_path / "run" / "finishing.csv").exists()
-    again = pipeline.run(tiny_config(method=method), tmp_path / "run")
+    again = pipeline.run(tiny_config(method=method, resume="never"), tmp_path / "run")
     assert not (tmp_path / "run" / "finishing.csv").exists() and again.finishing == ()
 
 

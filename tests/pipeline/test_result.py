@@ -387,7 +387,7 @@ def test_a_block_run_is_the_probe_of_later_runs(
         {"seed": 1},
         {"logger": {"project": "x"}, "name": "y"},
     ):
-        run("same", planner=planner, **same)
+        run("same", planner=planner, resume="never", **same)
         assert spy.calls == 4
 
 
