@@ -141,7 +141,7 @@ def test_several_machines_stand_one_after_the_other(tmp_path: Path) -> None:
     heads = ["## A Processor, one thread", "## A Processor, 2 threads", "## A GPU"]
     heads += ["## A Processor, one and two threads", "## GPU"]
     found = [line for line in text.splitlines() if line.startswith("## ")]
-    assert [*found[:-1], found[-1].partition(" (")[0]] == heads  # the last one names the GPU that was measured
+    assert [*found[:-1], found[-1].partition(" (")[0]] == heads  # the last names a GPU
     one, two, gpu = (text.split(f"{head}\n")[1].split("\n## ")[0] for head in heads[:3])
     assert "`OMP_NUM_THREADS=1 python -m benchmarks.engine --json docs/benchmarks/cpu.json`" in one
     assert "`OMP_NUM_THREADS=2 python -m benchmarks.engine --json docs/benchmarks/cpu_two.json`" in two
