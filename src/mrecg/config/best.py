@@ -10,7 +10,6 @@ BEST: Mapping[str, Mapping[str, Any]] = {
         "learn_biases": True,
         "learn_weight_scales": True,
     },
-    "calibration": {"activation_range": "output"},
     "granularity": {"name": "mixed"},
     "planner": {"name": "safe"},
     "trainer": {"steps": 200, "lr_factor": "auto"},
