@@ -58,8 +58,8 @@ def _outcome(case: ElementTree.Element) -> str:
     """``passed``, or what went wrong in one line."""
     for part in case:
         if part.tag in ("failure", "error", "skipped"):
-            said = f"{part.get('message', '')} {part.text or ''}".split()
-            return f"{part.tag}: {' '.join(said)[:600]}"
+            said = f"{part.get('message', '')} {part.text or ''}".replace(f"{ROOT}{os.sep}", "")
+            return f"{part.tag}: {' '.join(said.split())[:600]}"
     return "passed"
 
 

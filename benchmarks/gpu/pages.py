@@ -90,17 +90,12 @@ def summary(found: Found) -> str:
 def _replayed(found: Found) -> str:
     """What CUDA graphs gain, of each network that was measured with them and without."""
     items = found.get("speed", {}).get("items", {})
-    pairs = [(name, items.get(f"{name}: float32, fused, CUDA graphs")) for name in _networks(items)]
     told = [
-        f"{name} {items[f'{name}: float32, fused']['step_ms'] / graphs['step_ms']:.1f} times"
-        for name, graphs in pairs
-        if graphs
+        f"{way.partition(':')[0]} {one['step_ms'] / graphs['step_ms']:.1f} times"
+        for way, one in items.items()
+        if way.endswith(": float32, fused") and (graphs := items.get(f"{way}, CUDA graphs"))
     ]
     return f"Replayed as CUDA graphs, steps are faster: {', '.join(told)}. " if told else ""
-
-
-def _networks(items: Mapping[str, Any]) -> list[str]:
-    return [name.split(":")[0] for name in items if name.endswith(": float32, fused")]
 
 
 def _filled(text: str) -> str:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -221,6 +222,13 @@ def test_kernels_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name)
     content = measured(kernels, tmp_path)
     assert set(content["items"].values()) == {"passed"} and "3 of 3 checks hold" in content["headline"]
+
+
+def test_what_a_check_of_kernels_says_names_no_place_of_this_machine() -> None:
+    text = f"{kernels.TESTS}:7: in {kernels.ROOT}/src/a.py"
+    case = ElementTree.fromstring(f'<testcase><failure message="not close">{text}</failure></testcase>')
+    said = kernels._outcome(case)
+    assert said == "failure: not close tests/quant/kernels/test_gpu.py:7: in src/a.py"
 
 
 def test_steps_are_as_many_as_fit() -> None:

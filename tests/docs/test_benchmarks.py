@@ -1,7 +1,10 @@
 """docs/results/benchmarks.md is what the generator makes of the numbers beside it."""
 
 import json
+import re
 from pathlib import Path
+
+import pytest
 
 from benchmarks.report import page
 
@@ -25,3 +28,19 @@ def test_all_networks_are_there() -> None:
         content = json.loads((NUMBERS / file).read_text())
         assert content["device"]["threads"] == threads
         assert list(content["networks"]) == ["embedded", "efficientnet_lite0", "resnet18", "resnet50"]
+
+
+STORED = sorted(DOCS.rglob("*.json"))
+PLACE = re.compile(r"(?<![\w:/.$~])/(?:[\w.-]+/){2,}[\w.-]+")
+"""An absolute path of three parts or more."""
+
+
+@pytest.mark.parametrize("file", STORED, ids=lambda path: path.name)
+def test_stored_results_name_no_place_of_a_machine(file: Path) -> None:
+    assert PLACE.findall(file.read_text(encoding="utf-8")) == []
+
+
+def test_places_are_recognised() -> None:
+    assert PLACE.findall('"of /home/me/x.py:3", "pkg://a/models/b.pth", "docs/a/b/c", "1/2/3"') == [
+        "/home/me/x.py"
+    ]

@@ -92,10 +92,8 @@ def widths_in_names(weight: Any, activation: Any, under: Any = None) -> str:
     >>> widths_in_names(2, 4), widths_in_names(2, 4, 3.0), widths_in_names(2, 4, "200kB")
     ('w2a4', 'w3avg-a4', 'w200kB-a4')
     """
-    asked = _asked(under)
-    if asked is None:
-        return f"w{weight}a{activation}"
-    return f"w{asked if isinstance(asked, str) else f'{asked:g}avg'}-a{activation}"
+    asked = _asked(under, "{:g}avg")
+    return f"w{weight}a{activation}" if asked is None else f"w{asked}-a{activation}"
 
 
 def widths_in_words(weight: Any, activation: Any, under: Any = None) -> str:
@@ -104,18 +102,17 @@ def widths_in_words(weight: Any, activation: Any, under: Any = None) -> str:
     >>> widths_in_words(2, 4), widths_in_words(2, 4, 3.0), widths_in_words(2, 4, "200kB")
     ('W2A4', 'W(avg 3)A4', 'W(200kB)A4')
     """
-    asked = _asked(under)
-    if asked is None:
-        return f"W{weight}A{activation}"
-    return f"W({asked if isinstance(asked, str) else f'avg {asked:g}'})A{activation}"
+    asked = _asked(under, "avg {:g}")
+    return f"W{weight}A{activation}" if asked is None else f"W({asked})A{activation}"
 
 
-def _asked(value: Any) -> Any:
-    """A budget in its one form; None also where the value cannot be one, which is refused elsewhere."""
+def _asked(value: Any, average: str) -> str | None:
+    """Write a budget; None also where the value cannot be one, which is refused elsewhere."""
     try:
-        return None if value is None else budget(value)
+        asked = None if value is None else budget(value)
     except ValueError:
         return None
+    return average.format(asked) if isinstance(asked, float) else asked
 
 
 def bytes_of(size: str) -> int:

@@ -15,6 +15,7 @@ FINE = (1.0, 0.94, 0.97, 1.03, 1.06)
 """Factors on the best of these."""
 
 
+@torch.no_grad()
 def refine(unit: nn.Module, after: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> None:
     """Scale each activation grid of a unit so that the output after it moves least.
 
