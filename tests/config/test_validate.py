@@ -75,10 +75,22 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"^method\.name: 'qdorp' .*mean 'qdrop'.*rtn, closed_form, adaround, .*qdrop, pd_quant, genie_m$",
     ),
     ({"method": {"lr_rounding": 0.1}}, r"^method\.name: is missing; choose from rtn, closed_form, adaround"),
+    (
+        {"method": {"name": "qdrop", "learn_rounding": False}},
+        r"^method\.learn_rounding: without it the weights have nothing to learn; set method\.learn_biases or",
+    ),
+    (
+        {"method": {"name": "adaround", "settle_steps": 1}},
+        r"^method\.settle_steps: nothing is left to learn once the rounding is fixed; set method\.learn",
+    ),
+    (
+        {"method": {"name": "qdrop", "settle_steps": 1, "learn_rounding": False, "learn_biases": True}},
+        r"^method\.settle_steps: with learn_rounding=false all steps are of this kind; raise trainer\.steps",
+    ),
     ({"method": {"name": "rtn", "lr_rounding": 0.1}}, r"^method\.lr_rounding: unknown key; method has name$"),
     (
         {"method": {"name": "adaround", "keep_probability": 0.5}},
-        r"^method\.keep_probability: unknown key.*method has name, lr_rounding, .*beta_decay, .*loss$",
+        r"^method\.keep_probability: unknown key.*method has name, learn_rounding, .*beta_decay, .*loss$",
     ),
     ({"method": {"name": "qdrop", "keep_probability": 2}}, r"^method\.keep_probability: 2 is not right"),
     (

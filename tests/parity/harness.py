@@ -68,7 +68,7 @@ def recorded() -> Iterator[list[Fit]]:
         return drawn
 
     def noting_harden(module: GroupReconstruction) -> None:
-        if module.rounding is not None:
+        if module.rounding is not None and len(module.rounding.alpha):
             layers = layers_of(module.group)
             parts = module.rounding.alpha.detach().split([layer.reference.numel() for layer in layers])
             pairs = zip(parts, layers, strict=True)

@@ -59,6 +59,8 @@ PRECISE = [
     PdQuant(lr_rounding=0.02, lr_scale=0.01, correction_steps=0.5),
     ClosedForm(),
     QDrop(lr_rounding=0.02, start="closed_form", learn_biases=True, learn_weight_scales=True),
+    QDrop(start="closed_form", learn_rounding=False, learn_biases=True, learn_weight_scales=True),
+    QDrop(lr_rounding=0.02, start="closed_form", settle_steps=1.0, learn_biases=True),
 ]
 CPU = torch.device("cpu")
 

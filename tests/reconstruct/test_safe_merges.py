@@ -19,7 +19,7 @@ from mrecg.planner.schedule import Plan
 from mrecg.planner.verdict import Verdict
 from mrecg.quant.modules import layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
-from mrecg.reconstruct import optimise, safe_merges, walk
+from mrecg.reconstruct import optimise, safe_merges
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.events import Ahead, Broadcast, CurvePoint, GroupResult, Listener, Silent
 from mrecg.reconstruct.held_out import divided
@@ -183,7 +183,9 @@ def test_of_one_image_none_is_held_out(tiny_network: Network, tiny_images: Tenso
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize(
-    ("method", "steps_per"), [(QDROP, "group"), (Brecq(), "unit")], ids=["qdrop", "brecq"]
+    ("method", "steps_per"),
+    [(QDROP, "group"), (Brecq(), "unit"), (replace(QDROP, learn_biases=True, settle_steps=0.5), "unit")],
+    ids=["qdrop", "brecq", "settled"],
 )
 def test_steps_are_announced_and_told(
     kept: bool,
@@ -246,7 +248,7 @@ def test_a_merge_that_diverges_is_undone(
 ) -> None:
     plain, judged = tiny_network(), tiny_network()
     run(plain, tiny_images)
-    real = walk.optimise
+    real = optimise.optimise
 
     def fails(context: Any, members: range, *rest: Any) -> Any:
         found = real(context, members, *rest)
@@ -254,7 +256,7 @@ def test_a_merge_that_diverges_is_undone(
             raise DivergenceError("its loss has exploded")
         return found
 
-    monkeypatch.setattr(walk, "optimise", fails)
+    monkeypatch.setattr(optimise, "optimise", fails)
     found = run(judged, tiny_images, GROUP)
     (verdict,) = found.verdicts
     assert verdict.merged is None and not verdict.kept and verdict.alone is not None

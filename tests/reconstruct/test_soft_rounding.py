@@ -84,6 +84,47 @@ def test_it_begins_and_ends_at_integers_that_were_found() -> None:
         assert torch.equal(layer.integers, integers) and layer.target is None
 
 
+@pytest.mark.parametrize("learn_scales", [True, False])
+def test_integers_stay_where_the_rounding_is_not_learned(learn_scales: bool) -> None:
+    made = layers()
+    for layer in made:
+        moved = (layer.integers + 1).clamp(max=layer.top)  # they need not be the nearest
+        layer.harden(moved)
+    found = [layer.integers.clone() for layer in made]
+    begun = [layer.scale.clone() for layer in made]
+    soft = SoftRounding(made, learn_scales=learn_scales, relative=True, learn_rounding=False)
+    assert not soft.alpha.numel()
+    if soft.scale is not None:
+        with torch.no_grad():
+            soft.scale.normal_(std=0.1)
+    soft.lend()
+    factors = soft.scale.detach().clone().requires_grad_() if soft.scale is not None else None
+    sizes = [layer.scale.numel() for layer in made]
+    parts = factors.split(sizes) if factors is not None else [torch.zeros(size, dtype=F64) for size in sizes]
+    probes = [torch.randn_like(layer.reference) for layer in made]
+    given = expected = torch.zeros((), dtype=F64)
+    for layer, integers, scale, part, probe in zip(made, found, begun, parts, probes, strict=True):
+        steps = layer.channels.spread(scale * part.view(scale.shape).exp())
+        weight = steps * (integers.to(F64) - layer.channels.spread(layer.zero_point))
+        assert layer.soft is not None
+        torch.testing.assert_close(layer.soft.detach(), weight.detach(), rtol=1e-12, atol=1e-12)
+        given, expected = (
+            given + (layer.soft * probe).square().sum(),
+            expected + (weight * probe).square().sum(),
+        )
+    given.backward()  # type: ignore[no-untyped-call]
+    assert soft.collect(weight=0.3, beta=2.0) is None
+    if factors is not None and soft.scale is not None:
+        expected.backward()  # type: ignore[no-untyped-call]
+        assert soft.scale.grad is not None and factors.grad is not None
+        torch.testing.assert_close(soft.scale.grad, factors.grad, rtol=1e-10, atol=1e-12)
+    soft.harden()
+    for layer, integers, scale, part in zip(made, found, begun, parts, strict=True):
+        assert torch.equal(layer.integers, integers)
+        torch.testing.assert_close(layer.scale, scale * part.detach().view(scale.shape).exp())
+        assert layer.soft is None
+
+
 @pytest.mark.parametrize("beta", [2.0, 7.5])
 def test_weights_regulariser_and_gradient_are_those_of_single_layers(beta: float) -> None:
     made = layers()

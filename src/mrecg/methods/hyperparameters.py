@@ -4,9 +4,9 @@ Sources: AdaRound arXiv 2004.10568, BRECQ 2102.05426, QDrop 2203.05740, PD-Quant
 zero points: LSQ+ 2004.09576.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
@@ -24,6 +24,10 @@ class MethodSettings:
 class LearnedRounding(MethodSettings):
     """Keys of every method that learns the rounding of the weights."""
 
+    learn_rounding: bool = True
+    """Whether the rounding is learned. With false every integer stays where the start has put it, and only
+    what is free at inference is learned around it: weight scales, biases and, where the method learns them,
+    activation steps. This goes with method.start=closed_form, and takes few steps."""
     lr_rounding: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Adam's learning rate for the rounding variables."""
     lr_decay: Literal["constant", "cosine"] = "constant"
@@ -43,6 +47,11 @@ class LearnedRounding(MethodSettings):
     """Whether the scales of the weights are learned with their rounding. This costs nothing at inference."""
     lr_weight_scale: Annotated[float, Field(gt=0, le=1)] = 2e-4
     """Adam's learning rate for the weight scales, relative to each scale. It falls to 0 by a cosine."""
+    settle_steps: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """The steps that follow once the rounding of a unit is fixed, as a fraction of its steps. Only what is
+    free at inference is learned in them, as with learn_rounding=false: what the rounding had to leave to
+    chance when it was hardened is made up for. With start=closed_form it is kept only if the prediction on
+    held-out images gets nearer."""
     learn_biases: bool = False
     """Whether the biases of layers are learned with the rounding. This costs nothing at inference. None of
     the published methods does it."""
@@ -55,6 +64,25 @@ class LearnedRounding(MethodSettings):
     loss: Literal["mse", "fisher_diag"] = "mse"
     """The squared error, or its terms weighted by (|g| + 1)^2, where g is the gradient of the network's KL
     divergence at the unit's output, as in BRECQ's code."""
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> Self:
+        if not (self.learn_rounding or self.learn_weight_scales or self.learn_biases):
+            raise ValueError(
+                "method.learn_rounding: without it the weights have nothing to learn; set "
+                "method.learn_biases or method.learn_weight_scales to true, or take method=closed_form"
+            )
+        if self.settle_steps and not (self.learn_weight_scales or self.learn_biases):
+            raise ValueError(
+                "method.settle_steps: nothing is left to learn once the rounding is fixed; set "
+                "method.learn_biases or method.learn_weight_scales to true, or method.settle_steps to 0"
+            )
+        if self.settle_steps and not self.learn_rounding:
+            raise ValueError(
+                "method.settle_steps: with learn_rounding=false all steps are of this kind; raise "
+                "trainer.steps instead, and set method.settle_steps to 0"
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

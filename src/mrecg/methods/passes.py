@@ -49,7 +49,7 @@ class LearnRounding:
     """Learn the rounding of the weights.
 
     Attributes:
-        lr: Adam's learning rate.
+        lr: Adam's learning rate; None: the integers stay, and what is below is learned around them.
         regulariser: Lambda.
         warmup: Fraction of the steps without regulariser.
         beta_start: Exponent after the warm-up.
@@ -61,9 +61,10 @@ class LearnRounding:
         relative: Whether that is relative to each scale; their logarithms are learned then.
         bias_lr: Adam's learning rate for the biases at the start, relative to the standard deviation of their
             layer's output; falls to 0 by a cosine. None: they stay.
+        settle: Steps behind those of the pass in which the integers stay, as a fraction of these.
     """
 
-    lr: float
+    lr: float | None
     regulariser: float
     warmup: float
     beta_start: float
@@ -73,6 +74,7 @@ class LearnRounding:
     scale_lr: float | None = None
     relative: bool = False
     bias_lr: float | None = None
+    settle: float = 0.0
 
     @classmethod
     def of(cls, config: LearnedRounding, family: Family) -> "LearnRounding":
@@ -84,9 +86,10 @@ class LearnRounding:
         Returns:
             The record.
         """
+        regulariser = family.regulariser if config.regulariser is None else config.regulariser
         return cls(
-            lr=config.lr_rounding,
-            regulariser=family.regulariser if config.regulariser is None else config.regulariser,
+            lr=config.lr_rounding if config.learn_rounding else None,
+            regulariser=regulariser if config.learn_rounding else 0.0,
             warmup=config.warmup,
             beta_start=config.beta_start,
             beta_end=config.beta_end,
@@ -95,6 +98,7 @@ class LearnRounding:
             scale_lr=config.lr_weight_scale if config.learn_weight_scales else None,
             relative=True,
             bias_lr=config.lr_bias if config.learn_biases else None,
+            settle=config.settle_steps,
         )
 
 
@@ -198,6 +202,12 @@ class Pass:
     correction: Correction | None = None
     solve: Solve | None = None
 
+    def settling(self) -> "Pass":
+        """Say what is learned once the rounding is fixed."""
+        assert self.rounding is not None
+        fixed = replace(self.rounding, lr=None, regulariser=0.0, settle=0.0)
+        return replace(self, rounding=fixed, correction=None, solve=None)
+
     def faster(self, factor: float) -> "Pass":
         """Raise the learning rates of all that is learned.
 
@@ -215,7 +225,7 @@ class Pass:
         if rounding is not None:
             rounding = replace(
                 rounding,
-                lr=factor * rounding.lr,
+                lr=raised(rounding.lr),
                 scale_lr=raised(rounding.scale_lr),
                 bias_lr=raised(rounding.bias_lr),
             )

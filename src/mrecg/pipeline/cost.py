@@ -19,7 +19,7 @@ from mrecg.planner.schedule import Plan
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.correction import BATCH
 from mrecg.reconstruct.settings import Settings
-from mrecg.reconstruct.step_counts import group_steps, ranges_of
+from mrecg.reconstruct.step_counts import group_steps, ranges_of, settling_steps
 from mrecg.runs.text import duration, memory, plural
 from mrecg.system.process_memory import memory_in_use
 
@@ -166,9 +166,9 @@ def estimate(
         total, seconds = 0, 0.0
         for task in passes:
             for group in members:
-                steps = group_steps(len(group), own.trainer, task.steps) + _corrections(
-                    task, own, images or batch
-                )
+                steps = group_steps(len(group), own.trainer, task.steps)
+                steps += settling_steps(len(group), own.trainer, task)
+                steps += _corrections(task, own, images or batch)
                 total += steps
                 share = sum(work[i] for i in group) / max(sum(work), 1)
                 seconds += steps * (STEP_S * len(group) + FORWARD * share * batch * (per_image or 0))

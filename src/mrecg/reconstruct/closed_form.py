@@ -6,7 +6,7 @@ held-out images what is kept of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -74,8 +74,9 @@ class Solver:
         agree([low], context.shard.ranks)
         context.shard.ranks.agree([layer.target for layer in layers if layer.target is not None])
 
-    @contextmanager
-    def solved(self, members: range, learned: GroupCache, targets: Sequence[Store]) -> Iterator[None]:
+    def solved(
+        self, members: range, learned: GroupCache, targets: Sequence[Store]
+    ) -> AbstractContextManager[None]:
         """Solve the units of a group, and take back what is then learned unless the prediction gets nearer.
 
         Args:
@@ -84,8 +85,22 @@ class Solver:
             targets: Full-precision output of each unit.
         """
         full = dict(zip(members, (learned.full, *targets), strict=False))
-        units = self._context.quantized(members)
         before = self._through(members, learned, lambda i, entering: self.solve(i, entering, full[i]))
+        return self._kept_if_below(before, members, learned)
+
+    def kept_if_nearer(self, members: range, learned: GroupCache) -> AbstractContextManager[None]:
+        """Take back what is learned unless the prediction gets nearer.
+
+        Args:
+            members: The units of a group.
+            learned: What enters it.
+        """
+        before = self._through(members, learned, lambda i, entering: None)
+        return self._kept_if_below(before, members, learned)
+
+    @contextmanager
+    def _kept_if_below(self, before: float | None, members: range, learned: GroupCache) -> Iterator[None]:
+        units = self._context.quantized(members)
         state = {} if before is None else remembered(units, self._pass)
         try:
             yield

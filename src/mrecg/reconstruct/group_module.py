@@ -75,6 +75,7 @@ class GroupReconstruction(L.LightningModule):
                 layers_of(self.group),
                 learn_scales=self.pass_.rounding.scale_lr is not None,
                 relative=self.pass_.rounding.relative,
+                learn_rounding=self.pass_.rounding.lr is not None,
             )
         quantizers = activations_of(self.group)
         self.places = 1 + len(quantizers) if self.pass_.keep < 1 else 0

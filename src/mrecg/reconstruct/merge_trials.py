@@ -8,7 +8,6 @@ from: a merged group fits those that it learns from better in nearly every case,
 
 import math
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
 from typing import Any, Protocol
 
 from mrecg.methods.passes import Pass
@@ -17,7 +16,7 @@ from mrecg.reconstruct.closed_form import Solver
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.group_state import remembered, restore
 from mrecg.reconstruct.held_out import Predictions
-from mrecg.reconstruct.optimise import optimise
+from mrecg.reconstruct.optimise import learn
 from mrecg.reconstruct.rolling_cache import GroupCache
 
 HELD_OUT, HELD_OUT_SHARE = 256, 4
@@ -100,8 +99,7 @@ class PairTrials:
         if index + 1 == len(context.network.units):
             return
         pair = range(index, index + 2)
-        steps = context.counted.optimisation(pass_, pair) if index in self.candidates else 0
-        if not steps:
+        if index not in self.candidates or not context.counted.optimisation(pass_, pair):
             self.pairs.append(math.nan)
             return
         units = context.quantized(pair)
@@ -109,8 +107,7 @@ class PairTrials:
         target = context.advance(context.network.full[index + 1], learned.target)
         joint = GroupCache(learned.quantized, learned.full, target, logits=learned.logits)
         solver = Solver(context, pass_) if pass_.solve else None
-        with nullcontext() if solver is None else solver.solved(pair, joint, (learned.target, target)):
-            optimise(context, pair, pass_, joint, steps)
+        learn(context, pair, pass_, joint, targets=(learned.target, target), solver=solver)
         target.free()
         middle = context.advance_quantized(index, learned.quantized, pass_)
         out = context.advance_quantized(index + 1, middle, pass_)

@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from mrecg.methods.passes import Pass
 from mrecg.quant.modules import activations_of, layers_of, quantization, zero_points_of
 from mrecg.reconstruct import correction
 from mrecg.reconstruct.activation_cache import Store
+from mrecg.reconstruct.closed_form import Solver
 from mrecg.reconstruct.context import Context
 from mrecg.reconstruct.events import CurvePoint
 from mrecg.reconstruct.fisher import fisher_weights
@@ -29,7 +30,46 @@ TINY = 1e-6
 """A first loss below this is rounding: weights alone, or nothing to quantize in front."""
 
 
-def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache, steps: int) -> "Learned":
+def learn(
+    context: Context,
+    members: range,
+    pass_: Pass,
+    cache: GroupCache,
+    *,
+    targets: Sequence[Store],
+    solver: Solver | None,
+) -> "Learned":
+    """Learn all that a pass learns of a group: first with its rounding, then with that fixed.
+
+    Args:
+        context: What the reconstruction works with.
+        members: Its units.
+        cache: Inputs and targets as they are.
+        targets: Full-precision output of each unit.
+        solver: Solves the units before anything is learned; None: they stay as they are.
+
+    Returns:
+        As `optimise`; no points and no floor where there is nothing to learn.
+
+    Raises:
+        DivergenceError: As `optimise`.
+    """
+    settling = context.counted.settling(pass_, members)
+    steps = context.counted.optimisation(pass_, members) - settling
+    found = Learned([], None, 0)
+    with nullcontext() if solver is None else solver.solved(members, cache, targets):
+        if steps:
+            found = optimise(context, members, pass_, cache, steps)
+    if not settling:
+        return found
+    with nullcontext() if solver is None else solver.kept_if_nearer(members, cache):
+        more = optimise(context, members, pass_.settling(), cache, settling, begun=steps)
+    return Learned([*found.curve, *more.curve], found.floor, found.retries + more.retries)
+
+
+def optimise(
+    context: Context, members: range, pass_: Pass, learned: GroupCache, steps: int, *, begun: int = 0
+) -> "Learned":
     """Prepare what a group learns from, as the pass wants it, and fit and harden the group.
 
     Args:
@@ -37,6 +77,7 @@ def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache,
         members: Its units.
         learned: Inputs and targets as they are.
         steps: Optimisation steps.
+        begun: Steps that the group has behind it: these continue its curve.
 
     Returns:
         The logged points, the floor of their loss, and how often it began again.
@@ -83,9 +124,11 @@ def optimise(context: Context, members: range, pass_: Pass, learned: GroupCache,
     begin = remembered(units, pass_)
     retries = 0
     while True:
-        context.listener.group(context.name(members), names, steps, floor)
+        if not begun:
+            total = context.counted.optimisation(pass_, members)
+            context.listener.group(context.name(members), names, total, floor)
         try:
-            curve = fit(context, members, pass_.faster(0.5**retries), learned, steps)
+            curve = fit(context, members, pass_.faster(0.5**retries), learned, steps, begun=begun)
             break
         except DivergenceError:
             if retries == context.settings.retries:
@@ -107,11 +150,13 @@ class Learned(NamedTuple):
     """
 
     curve: list[CurvePoint]
-    floor: float
+    floor: float | None
     retries: int
 
 
-def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps: int) -> list[CurvePoint]:
+def fit(
+    context: Context, members: range, pass_: Pass, cache: GroupCache, steps: int, *, begun: int = 0
+) -> list[CurvePoint]:
     """Take the steps of a group, from where an interrupted run has left it, and harden it.
 
     Args:
@@ -119,6 +164,7 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
         members: Its units.
         cache: What it learns from.
         steps: Optimisation steps.
+        begun: What is added to their numbers in the logged points.
 
     Returns:
         The logged points.
@@ -134,6 +180,7 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
     curve: list[CurvePoint] = []
 
     def report(points: Sequence[CurvePoint], done: int) -> None:
+        points = [replace(point, step=begun + point.step) for point in points]
         curve.extend(points)
         context.listener.curve(name, pass_.name, points, done)
         check_bounds(name, curve, steps)
@@ -173,7 +220,7 @@ def fit(context: Context, members: range, pass_: Pass, cache: GroupCache, steps:
         begin = 0
         if partial is not None and fits and load_learned(module.configure_optimizers(), partial.state):
             begin = partial.steps
-            report(partial.curve, begin)
+            report([replace(point, step=point.step - begun) for point in partial.curve], begin)
         every = 0 if context.finished is None else context.finished.every_steps
         module.keeper = Keeper(keep, every=every, left=partial if begin else None)
         fit_in_chunks(module, range(begin, steps), trainer.chunk, cache.quantized.device, ranks=ranks)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mrecg.quant import kernels
-from mrecg.quant.affine import from_memory_order, in_memory_order
+from mrecg.quant.affine import dequantize, from_memory_order, in_memory_order
 from mrecg.quant.kernels.switch import serving, triton_kernels
 from mrecg.quant.modules import QuantizedLayer
 from mrecg.quant.rounding import (
@@ -38,9 +38,11 @@ class SoftRounding(nn.Module):
         learn_scales: Whether their scales are learned.
         relative: Whether what is learned is the logarithm of the factor on each scale, so that it moves in
             proportion to itself and stays positive.
+        learn_rounding: Whether the rounding is learned; otherwise all integers stay.
 
     Attributes:
-        alpha: The rounding variables of all layers, one after the other, shape (weights of the group,).
+        alpha: The rounding variables of all layers, one after the other, shape (weights of the group,); empty
+            where integers stay.
         scale: The scales of all layers, one after the other, or the logarithms; None where they stay.
         relative: Which of the two.
     """
@@ -52,12 +54,18 @@ class SoftRounding(nn.Module):
     first_scale: Tensor
 
     def __init__(
-        self, layers: Sequence[QuantizedLayer], *, learn_scales: bool = False, relative: bool = False
+        self,
+        layers: Sequence[QuantizedLayer],
+        *,
+        learn_scales: bool = False,
+        relative: bool = False,
+        learn_rounding: bool = True,
     ) -> None:
         super().__init__()
+        start = _start if learn_rounding else _fixed
         self._layers = tuple(layers)  # a tuple: they belong to the network, not to this module
         self._sizes = [layer.reference.numel() for layer in layers]
-        alphas, offsets, gains = zip(*(_start(layer, levels=learn_scales) for layer in layers), strict=True)
+        alphas, offsets, gains = zip(*(start(layer, levels=learn_scales) for layer in layers), strict=True)
         self.alpha = nn.Parameter(torch.cat(alphas))
         self._scale_sizes = [layer.scale.numel() for layer in layers]
         scales = torch.cat([layer.scale.flatten() for layer in layers])
@@ -76,7 +84,9 @@ class SoftRounding(nn.Module):
         with torch.no_grad():
             tensors = self.alpha, self.offset, self.gain, self.weight
             fused = serving(self.alpha)
-            if fused == "numba":
+            if not len(self.alpha):
+                self.weight.copy_(self.offset)
+            elif fused == "numba":
                 kernels.rounding.soften(*(t.detach().numpy() for t in tensors))
             elif fused == "triton":
                 triton_kernels().soften(*tensors)
@@ -119,11 +129,14 @@ class SoftRounding(nn.Module):
                 part.copy_(in_memory_order(grad))
             else:
                 steps = layer.channels.spread(scale)
-                part.copy_(in_memory_order(grad * steps))
+                if len(self.alpha):
+                    part.copy_(in_memory_order(grad * steps))
                 slopes.append(layer.channels.sum(grad * (layer.soft / steps)).flatten())
         if self.scale is not None:
             slope = torch.cat(slopes)
             self.scale.grad = slope * self.first_scale * self.scale.exp() if self.relative else slope
+        if not len(self.alpha):
+            return None
         if self.alpha.grad is None:
             self.alpha.grad = torch.empty_like(self.alpha)
         regularised = beta is not None and weight > 0
@@ -150,9 +163,12 @@ class SoftRounding(nn.Module):
     @torch.no_grad()
     def harden(self) -> None:
         """Round every weight up where alpha >= 0, else down, and take the soft weights back."""
-        for (layer, scale), alpha in zip(self._scales(), torch.split(self.alpha, self._sizes), strict=True):
-            up = from_memory_order((alpha >= 0).to(alpha.dtype), layer.reference)
-            integers = (_base(layer) + up).clamp(0, layer.top)
+        sizes = self._sizes if len(self.alpha) else [0] * len(self._sizes)
+        for (layer, scale), alpha in zip(self._scales(), torch.split(self.alpha, sizes), strict=True):
+            integers = layer.integers
+            if len(alpha):
+                up = from_memory_order((alpha >= 0).to(alpha.dtype), layer.reference)
+                integers = (_base(layer) + up).clamp(0, layer.top)
             if scale is not None:
                 layer.scale.copy_(scale)
             layer.harden(integers)
@@ -166,6 +182,16 @@ def _base(layer: QuantizedLayer) -> Tensor:
     # The integer that was found is one of the two between which the rounding is learned.
     integers = layer.integers.to(scale.dtype)
     return torch.where(layer.target / scale < integers - zero_point, integers - 1, integers)
+
+
+def _fixed(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_start`, where the integers stay: no alpha, and no gain."""
+    scale, zero_point = layer.grid
+    weight = dequantize(
+        layer.integers.to(scale.dtype), torch.ones_like(scale) if levels else scale, zero_point
+    )
+    weight = in_memory_order(weight)
+    return weight.new_empty(0), weight, torch.zeros_like(weight)
 
 
 def _start(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,6 +27,18 @@ def group_steps(members: int, trainer: TrainerConfig, share: float = 1.0) -> int
     return max(1, round(share * trainer.steps * (members if trainer.steps_per == "unit" else 1)))
 
 
+def settling_steps(members: int, trainer: TrainerConfig, task: Pass) -> int:
+    """Steps of a group with weights in which its rounding is fixed already.
+
+    Args:
+        members: Units in the group.
+        trainer: As for `group_steps`.
+        task: The pass.
+    """
+    settle = 0.0 if task.rounding is None else task.rounding.settle
+    return group_steps(members, trainer, task.steps * settle) if settle else 0
+
+
 def ranges_of(plan: Plan) -> list[range]:
     """Indices of the units of each group."""
     ends = [0, *accumulate(len(group) for group in plan.groups)]
@@ -45,7 +57,7 @@ class Steps:
         self._network, self._trainer, self._images = network, trainer, images
 
     def optimisation(self, task: Pass, members: range) -> int:
-        """Optimisation steps of a group.
+        """Optimisation steps of a group, those in which its rounding is fixed included.
 
         Args:
             members: Its units.
@@ -56,7 +68,14 @@ class Steps:
         low = self._network.low[members.start : members.stop]
         rounds = task.rounding is not None and any(layers_of(unit) for unit in low)
         scales = task.scales is not None and any(activations_of(unit) for unit in low)
-        return group_steps(len(members), self._trainer, task.steps) if rounds or scales else 0
+        steps = group_steps(len(members), self._trainer, task.steps) if rounds or scales else 0
+        return steps + self.settling(task, members)
+
+    def settling(self, task: Pass, members: range) -> int:
+        """Steps of a group in which its rounding is fixed already."""
+        low = self._network.low[members.start : members.stop]
+        there = any(layers_of(unit) for unit in low)
+        return settling_steps(len(members), self._trainer, task) if there else 0
 
     def correction(self, task: Pass) -> int:
         """Steps that correct one batch of a group's activations, where that is possible."""

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
@@ -15,10 +14,10 @@ from mrecg.planner.verdict import Verdict
 from mrecg.reconstruct.activation_cache import Store
 from mrecg.reconstruct.closed_form import Solver
 from mrecg.reconstruct.context import Context
-from mrecg.reconstruct.events import Ahead, CurvePoint, GroupResult, UnitResult
+from mrecg.reconstruct.events import Ahead, GroupResult, UnitResult
 from mrecg.reconstruct.group_state import GroupRecord, restore, state_of
 from mrecg.reconstruct.merge_trials import Trials
-from mrecg.reconstruct.optimise import optimise
+from mrecg.reconstruct.optimise import learn
 from mrecg.reconstruct.rolling_cache import GroupCache, deviation
 from mrecg.reconstruct.step_counts import ranges_of
 
@@ -181,16 +180,9 @@ class Walk:
         """Optimise a group and measure its units; also give what leaves it."""
         context = self.context
         begin = time.perf_counter()
-        curve: Sequence[CurvePoint] = ()
-        floor: float | None = None
-        retries = 0
         if trials is not None:
             trials.before(context, members.start, pass_, learned)
-        steps = context.counted.optimisation(pass_, members)
-        solver = self._solver
-        with nullcontext() if solver is None else solver.solved(members, learned, targets):
-            if steps:
-                curve, floor, retries = optimise(context, members, pass_, learned, steps)
+        curve, floor, retries = learn(context, members, pass_, learned, targets=targets, solver=self._solver)
         quantized, measured = learned.quantized, []
         for i, full, target in zip(members, (learned.full, *targets), targets, strict=False):
             self._free(full)
