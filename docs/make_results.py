@@ -71,6 +71,7 @@ def recipe(run: Run) -> str:
         "activation ranges by output" if options.get("calibration.activation_range") == "output" else "",
         "closed form as start" if options.get("method.start") == "closed_form" else "",
         f"{method} + free parameters, {run.steps} steps" if learned else method,
+        "these learned on" if options.get("method.settle_steps") else "",
         f"merged by {run.planner}" if run.granularity == "mixed" else "",
         "finished" if options.get("finish", "none") != "none" else "",
         f"crops of at least {options['finish.crop']}" if "finish.crop" in options else "",
