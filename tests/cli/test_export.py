@@ -176,11 +176,11 @@ def test_a_resumed_run_is_exported(
     fitted: list[int] = []
     real = optimise.fit
 
-    def fit(*arguments: Any) -> Any:
+    def fit(*arguments: Any, **more: Any) -> Any:
         if len(fitted) == 2:
             raise KeyboardInterrupt
         fitted.append(1)
-        return real(*arguments)
+        return real(*arguments, **more)
 
     words = [*small, "granularity=block", "shared.folder=null", "hydra.run.dir=stopped"]
     with monkeypatch.context() as patched:

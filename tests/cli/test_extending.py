@@ -99,11 +99,11 @@ def test_it_is_planned_quantized_resumed_and_reported(
     assert code == 0 and "Number of weights" in out, err
     real, fitted = api_fit(), []
 
-    def fit(*arguments: Any) -> Any:
+    def fit(*arguments: Any, **more: Any) -> Any:
         if len(fitted) == 2:
             raise KeyboardInterrupt
         fitted.append(1)
-        return real(*arguments)
+        return real(*arguments, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr("mrecg.reconstruct.optimise.fit", fit)

@@ -174,11 +174,11 @@ def test_an_interrupted_run_goes_on_where_it_was(
     fitted: list[str] = []
     real = optimise.fit
 
-    def fit(context: Context, members: range, *rest: Any) -> Any:
+    def fit(context: Context, members: range, *rest: Any, **more: Any) -> Any:
         if len(fitted) == 3:
             raise KeyboardInterrupt
         fitted.append(context.network.units[members.start].name)
-        return real(context, members, *rest)
+        return real(context, members, *rest, **more)
 
     monkeypatch.setattr(optimise, "fit", fit)
     code, out, err = mrecg("quantize", *words)
@@ -197,9 +197,12 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert code == 2 and "bits.weight: 2 there, 3 here" in err.splitlines()[-1]
 
     fitted.clear()
-    monkeypatch.setattr(
-        optimise, "fit", lambda *rest: fitted.append(rest[0].network.units[rest[1].start].name) or real(*rest)
-    )
+
+    def noted(context: Context, members: range, *rest: Any, **more: Any) -> Any:
+        fitted.append(context.network.units[members.start].name)
+        return real(context, members, *rest, **more)
+
+    monkeypatch.setattr(optimise, "fit", noted)
     code, out, err = mrecg("quantize", f"resume={folder}", "allow_import=true")
     assert code == 0, err
     assert fitted == ["third", "head"] and not (folder / "checkpoint").exists()

@@ -214,7 +214,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def forbid_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimise, "fit", lambda *_: pytest.fail("a group is optimised again"))
+    monkeypatch.setattr(optimise, "fit", lambda *_, **__: pytest.fail("a group is optimised again"))
 
 
 @pytest.mark.parametrize("augment", ["none", "crops"])

@@ -224,7 +224,7 @@ def test_an_interrupted_run_comes_to_the_same_bits_and_others_take_its_calibrati
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(config, tmp_path / "stopped")
     with monkeypatch.context() as patched:
-        patched.setattr(optimise, "fit", lambda *_: pytest.fail("a group is optimised again"))
+        patched.setattr(optimise, "fit", lambda *_, **__: pytest.fail("a group is optimised again"))
         pipeline.run(config, tmp_path / "stopped")
         other = pipeline.run(config, tmp_path / "other")
     for name in ("stopped", "other"):

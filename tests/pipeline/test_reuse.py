@@ -29,9 +29,9 @@ class Spy:
         self.names: list[str] = []
         real = optimise.fit
 
-        def fit(context: Context, members: range, *rest: Any) -> Any:
+        def fit(context: Context, members: range, *rest: Any, **more: Any) -> Any:
             self.names.append("+".join(context.network.units[i].name for i in members))
-            return real(context, members, *rest)
+            return real(context, members, *rest, **more)
 
         monkeypatch.setattr(optimise, "fit", fit)
 
