@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrecg.config.merging import PlannerConfig
-from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, TrainerConfig
 from mrecg.errors import ConfigError
 from mrecg.methods.brecq_joint import BrecqJoint
 from mrecg.methods.genie_m import GenieM
@@ -17,7 +16,6 @@ from mrecg.methods.hyperparameters import LearnedRounding
 from mrecg.methods.pd_quant import PdQuant
 from mrecg.methods.qdrop import QDrop
 from mrecg.methods.registry import passes_of
-from mrecg.planner.plan import make_plan
 from mrecg.quant.kernels.switch import fused
 from mrecg.quant.modules import activations_of
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -32,6 +30,7 @@ from mrecg.reconstruct.lightning_fit import fit_in_chunks
 from mrecg.reconstruct.rolling_cache import GroupCache
 from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.step_losses import Outputs
+from tests.assets.plans import plan_of
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [
@@ -182,13 +181,7 @@ def test_cuda_graphs_replay_the_steps(
 
 def test_graphs_without_a_gpu_are_refused(tiny_network: Network, tiny_images: Tensor) -> None:
     network = tiny_network()
-    plan = make_plan(
-        [unit.facts for unit in network.units],
-        network.policy.layers,
-        granularity=GranularityConfig(name="block"),
-        planner=PlannerConfig(),
-        model="tiny",
-    )
+    plan = plan_of(network)
     with pytest.raises(ConfigError, match=r"trainer\.cuda_graphs: needs a GPU, the network is on cpu"):
         reconstruct(
             network,

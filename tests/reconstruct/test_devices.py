@@ -15,8 +15,7 @@ from tiny_builder import Builder
 from torch import Tensor, nn
 
 from mrecg.config.finishing import FinishConfig
-from mrecg.config.merging import PlannerConfig
-from mrecg.config.schema import BitsConfig, CacheConfig, GranularityConfig, TrainerConfig
+from mrecg.config.schema import BitsConfig, CacheConfig, TrainerConfig
 from mrecg.config.validate import run_config
 from mrecg.errors import ConfigError, DeviceError
 from mrecg.graph.fold import UNFOLDED
@@ -28,8 +27,6 @@ from mrecg.methods.genie_m import GenieM
 from mrecg.methods.hyperparameters import LearnedRounding, MethodSettings
 from mrecg.methods.pd_quant import PdQuant
 from mrecg.methods.qdrop import QDrop
-from mrecg.planner.plan import make_plan
-from mrecg.planner.schedule import Plan
 from mrecg.quant.affine import FakeQuant, fake_quantize
 from mrecg.quant.drop import Drop
 from mrecg.quant.quantized_network import QuantizedNetwork
@@ -44,6 +41,7 @@ from mrecg.reconstruct.merge_trials import PairTrials
 from mrecg.reconstruct.ranks import Ranks, Shard
 from mrecg.reconstruct.settings import Settings
 from mrecg.system import devices
+from tests.assets.plans import plan_of
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [
@@ -67,16 +65,6 @@ CPU = torch.device("cpu")
 
 def trainer(**values: Any) -> TrainerConfig:
     return TrainerConfig(**{"steps": 8, "batch_size": 6, "chunk": 3, "log_every": 1, "threads": 1, **values})
-
-
-def plan_of(network: QuantizedNetwork, groups: tuple[tuple[str, ...], ...] = ()) -> Plan:
-    return make_plan(
-        [unit.facts for unit in network.units],
-        network.policy.layers,
-        granularity=GranularityConfig(name="fixed" if groups else "block", groups=groups),
-        planner=PlannerConfig(),
-        model="tiny",
-    )
 
 
 def run(

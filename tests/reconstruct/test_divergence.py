@@ -98,6 +98,37 @@ def test_a_group_begins_anew_with_half_the_rates(
     assert [unit.error for unit in result.units[:2]] == [unit.error for unit in plain.units[:2]]
 
 
+def test_of_what_is_learned_with_the_rounding_fixed_only_that_begins_anew(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = {"name": "qdrop", "learn_biases": True, "settle_steps": 1.0}
+    settings = {**SETTINGS, "method": method}
+    plain = pipeline.run(tiny_config(**settings), tmp_path / "plain")
+    real, rates = GroupReconstruction.losses, []
+
+    def losses(module: GroupReconstruction, step: int, outputs: Any) -> Any:
+        assert module.pass_.rounding is not None and module.pass_.rounding.bias_lr is not None
+        if hasattr(module.group[0], "second") and step == 3 and module.pass_.rounding.lr is None:
+            rates.append(module.pass_.rounding.bias_lr)
+            if len(rates) < 3:
+                outputs = (torch.tensor(float("nan")), *outputs[1:])
+        return real(module, step, outputs)
+
+    monkeypatch.setattr(GroupReconstruction, "losses", losses)
+    with pytest.raises(DivergenceError, match="second: the loss is not finite at step 9 of 12"):
+        pipeline.run(tiny_config(**settings), tmp_path / "stopped")
+    rates.clear()
+    result = pipeline.run(tiny_config(**settings, on_divergence="retry"), tmp_path / "retry")
+    assert rates == [rates[0], rates[0] / 2, rates[0] / 4]
+    assert [group.retries for group in result.groups] == [0, 0, 2, 0, 0]
+    assert [unit.error for unit in result.units[:2]] == [unit.error for unit in plain.units[:2]]
+    curves = [
+        (tmp_path / run / "curves" / "second.csv").read_text().splitlines() for run in ("plain", "retry")
+    ]
+    assert len(curves[0]) == len(curves[1]) == 13 and "nan" not in "".join(curves[1])
+    assert curves[0][:8] == curves[1][:8] and curves[0] != curves[1]  # what is behind is not learned again
+
+
 def test_after_two_tries_it_is_given_up(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.merging import PlannerConfig
-from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, TrainerConfig
 from mrecg.methods import MethodSettings
 from mrecg.methods.adaround import AdaRound
 from mrecg.methods.brecq import Brecq
@@ -16,8 +15,6 @@ from mrecg.methods.brecq_joint import BrecqJoint
 from mrecg.methods.hyperparameters import LearnedRounding
 from mrecg.methods.qdrop import QDrop
 from mrecg.methods.rtn import Rtn
-from mrecg.planner.plan import make_plan
-from mrecg.planner.schedule import Plan
 from mrecg.quant.modules import activations_of, layers_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
@@ -25,22 +22,12 @@ from mrecg.reconstruct.events import CurvePoint, Silent, UnitResult
 from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.step_counts import group_steps
+from tests.assets.plans import plan_of
 
 Network = Callable[..., QuantizedNetwork]
 METHODS = [Rtn(), AdaRound(), Brecq(), BrecqJoint(), QDrop()]
 UNITS = ("stem", "first", "second", "third", "head")
 MERGED = (("first", "second"), ("third", "head"))
-
-
-def plan_of(network: QuantizedNetwork, groups: Sequence[Sequence[str]] = ()) -> Plan:
-    name = "fixed" if groups else "block"
-    return make_plan(
-        [unit.facts for unit in network.units],
-        network.policy.layers,
-        granularity=GranularityConfig(name=name, groups=tuple(map(tuple, groups))),
-        planner=PlannerConfig(),
-        model="tiny",
-    )
 
 
 def run(

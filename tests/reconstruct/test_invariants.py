@@ -8,17 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mrecg.config.merging import PlannerConfig
-from mrecg.config.schema import CacheConfig, GranularityConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, TrainerConfig
 from mrecg.methods.genie_m import GenieM
 from mrecg.methods.qdrop import QDrop
-from mrecg.planner.plan import make_plan
 from mrecg.quant.modules import ActivationQuantizer, QuantizedLayer, activations_of
 from mrecg.quant.quantized_network import QuantizedNetwork
 from mrecg.reconstruct.engine import reconstruct
 from mrecg.reconstruct.loss import reconstruction_loss
 from mrecg.reconstruct.settings import Settings
 from mrecg.reconstruct.soft_rounding import SoftRounding
+from tests.assets.plans import plan_of
 
 Network = Callable[..., QuantizedNetwork]
 
@@ -89,13 +88,7 @@ def test_nothing_is_dropped_outside_of_the_reconstruction(
     reconstruct(
         network,
         tiny_images,
-        make_plan(
-            [unit.facts for unit in network.units],
-            network.policy.layers,
-            granularity=GranularityConfig(name="block"),
-            planner=PlannerConfig(),
-            model="tiny",
-        ),
+        plan_of(network),
         Settings(
             method=method,
             trainer=TrainerConfig(steps=3, batch_size=4),

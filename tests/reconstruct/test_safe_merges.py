@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mrecg.config.schema import CacheConfig, GranularityConfig, PlannerConfig, TrainerConfig
+from mrecg.config.schema import CacheConfig, TrainerConfig
 from mrecg.errors import DivergenceError
 from mrecg.methods import MethodSettings
 from mrecg.methods.brecq import Brecq
 from mrecg.methods.qdrop import QDrop
-from mrecg.planner.plan import make_plan
 from mrecg.planner.schedule import Plan
 from mrecg.planner.verdict import Verdict
 from mrecg.quant.modules import layers_of
@@ -27,6 +26,7 @@ from mrecg.reconstruct.job import Reconstruction
 from mrecg.reconstruct.settings import Settings
 from mrecg.track.kept_only import KeptOnly
 from mrecg.track.terminal.course import Course
+from tests.assets.plans import plan_of
 
 Network = Callable[..., QuantizedNetwork]
 GROUP = ("first", "second")
@@ -60,18 +60,6 @@ class Log(Silent):
         self.done.append(result.name)
 
 
-def plan_of(network: QuantizedNetwork, *groups: tuple[str, ...]) -> Plan:
-    return make_plan(
-        [unit.facts for unit in network.units],
-        network.policy.layers,
-        granularity=GranularityConfig(name="fixed", groups=groups)
-        if groups
-        else GranularityConfig(name="block"),
-        planner=PlannerConfig(),
-        model="tiny",
-    )
-
-
 def run(
     network: QuantizedNetwork,
     images: Tensor,
@@ -84,7 +72,7 @@ def run(
     return reconstruct(
         network,
         images,
-        plan_of(network, *groups),
+        plan_of(network, groups),
         Settings(
             method=method,
             trainer=TrainerConfig(steps=6, batch_size=4, log_every=1, steps_per=steps_per),
@@ -275,7 +263,7 @@ def test_outputs_that_are_no_logits(tiny_network: Network, tiny_images: Tensor) 
 def test_the_plan_is_what_was_carried_out(tiny_network: Network) -> None:
     network = tiny_network()
     names = tuple(unit.name for unit in network.units)
-    planned = plan_of(network, names[:2], names[2:])
+    planned = plan_of(network, (names[:2], names[2:]))
     verdict = Verdict(group=names[:2], alone=1.0, merged=2.0, standard_error=None, kept=False)
     kept = replace(verdict, group=names[2:], merged=0.5, kept=True)
     plan = planned.after([verdict, kept])

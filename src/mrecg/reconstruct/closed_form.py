@@ -6,7 +6,6 @@ held-out images what is kept of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -74,53 +73,54 @@ class Solver:
         agree([low], context.shard.ranks)
         context.shard.ranks.agree([layer.target for layer in layers if layer.target is not None])
 
-    def solved(
-        self, members: range, learned: GroupCache, targets: Sequence[Store]
-    ) -> AbstractContextManager[None]:
-        """Solve the units of a group, and take back what is then learned unless the prediction gets nearer.
+    def improve(
+        self,
+        members: range,
+        learned: GroupCache,
+        targets: Sequence[Store],
+        attempts: Sequence[Callable[[], None]],
+    ) -> None:
+        """Solve the units of a group, learn more of them, and take back what brings the prediction no nearer.
 
         Args:
             members: Its units.
             learned: What enters the group.
             targets: Full-precision output of each unit.
+            attempts: Change the units, one after the other; each is judged by itself.
         """
         full = dict(zip(members, (learned.full, *targets), strict=False))
-        before = self._through(members, learned, lambda i, entering: self.solve(i, entering, full[i]))
-        return self._kept_if_below(before, members, learned)
-
-    def kept_if_nearer(self, members: range, learned: GroupCache) -> AbstractContextManager[None]:
-        """Take back what is learned unless the prediction gets nearer.
-
-        Args:
-            members: The units of a group.
-            learned: What enters it.
-        """
-        before = self._through(members, learned, lambda i, entering: None)
-        return self._kept_if_below(before, members, learned)
-
-    @contextmanager
-    def _kept_if_below(self, before: float | None, members: range, learned: GroupCache) -> Iterator[None]:
         units = self._context.quantized(members)
-        state = {} if before is None else remembered(units, self._pass)
+        nearest = self._through(
+            members, learned, lambda i, entering: self.solve(i, entering, full[i]), measured=bool(attempts)
+        )
         try:
-            yield
+            for attempt in attempts:
+                state = remembered(units, self._pass)
+                attempt()
+                difference = self._through(members, learned, measured=True)
+                if difference < nearest:
+                    nearest = difference
+                else:
+                    restore(units, state)
         finally:
             for layer in layers_of(nn.Sequential(*units)):
                 layer.target = None  # from here on nothing is learned from it
-        after = self._through(members, learned, lambda i, entering: None) if before is not None else None
-        if before is not None and after is not None and not after < before:
-            restore(units, state)
 
     def _through(
-        self, members: range, learned: GroupCache, visit: Callable[[int, Store], None]
-    ) -> float | None:
-        """Go through the units of a group; gives how far the prediction is off then, if the pass learns."""
-        learns = self._pass.rounding is not None or self._pass.scales is not None
-        quantized, difference = learned.quantized, None
+        self,
+        members: range,
+        learned: GroupCache,
+        visit: Callable[[int, Store], None] | None = None,
+        *,
+        measured: bool,
+    ) -> float:
+        """Go through the units of a group; gives how far the prediction is off then, where it is measured."""
+        quantized, difference = learned.quantized, 0.0
         for i in members:
-            visit(i, quantized)
+            if visit is not None:
+                visit(i, quantized)
             if i == members[-1]:
-                difference = self._predictions.difference_with(i, quantized) if learns else None
+                difference = self._predictions.difference_with(i, quantized) if measured else 0.0
                 out = quantized
             else:
                 out = self._context.advance_quantized(i, quantized, self._pass)

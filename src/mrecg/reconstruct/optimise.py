@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -30,6 +30,23 @@ TINY = 1e-6
 """A first loss below this is rounding: weights alone, or nothing to quantize in front."""
 
 
+class Learned(NamedTuple):
+    """How the optimisation of a group went.
+
+    Attributes:
+        curve: The logged points.
+        floor: Of their loss.
+        retries: How often it began again with half the learning rates.
+    """
+
+    curve: Sequence[CurvePoint] = ()
+    floor: float | None = None
+    retries: int = 0
+
+
+_NOTHING = Learned()
+
+
 def learn(
     context: Context,
     members: range,
@@ -38,38 +55,48 @@ def learn(
     *,
     targets: Sequence[Store],
     solver: Solver | None,
-) -> "Learned":
+) -> Learned:
     """Learn all that a pass learns of a group: first with its rounding, then with that fixed.
 
     Args:
-        context: What the reconstruction works with.
-        members: Its units.
         cache: Inputs and targets as they are.
         targets: Full-precision output of each unit.
         solver: Solves the units before anything is learned; None: they stay as they are.
 
     Returns:
-        As `optimise`; no points and no floor where there is nothing to learn.
-
-    Raises:
-        DivergenceError: As `optimise`.
+        As `optimise`, which says what it raises; no points and no floor where there is nothing to learn.
     """
     settling = context.counted.settling(pass_, members)
     steps = context.counted.optimisation(pass_, members) - settling
-    found = Learned([], None, 0)
-    with nullcontext() if solver is None else solver.solved(members, cache, targets):
-        if steps:
-            found = optimise(context, members, pass_, cache, steps)
-    if not settling:
-        return found
-    with nullcontext() if solver is None else solver.kept_if_nearer(members, cache):
-        more = optimise(context, members, pass_.settling(), cache, settling, begun=steps)
-    return Learned([*found.curve, *more.curve], found.floor, found.retries + more.retries)
+    found = _NOTHING
+
+    def rounded() -> None:
+        nonlocal found
+        found = optimise(context, members, pass_, cache, steps)
+
+    def settled() -> None:
+        nonlocal found
+        found = optimise(context, members, pass_.settling(), cache, settling, begun=steps, behind=found)
+
+    attempts = [rounded] * (steps > 0) + [settled] * (settling > 0)
+    if solver is not None:
+        solver.improve(members, cache, targets, attempts)
+    else:
+        for attempt in attempts:
+            attempt()
+    return found
 
 
 def optimise(
-    context: Context, members: range, pass_: Pass, learned: GroupCache, steps: int, *, begun: int = 0
-) -> "Learned":
+    context: Context,
+    members: range,
+    pass_: Pass,
+    learned: GroupCache,
+    steps: int,
+    *,
+    begun: int = 0,
+    behind: Learned = _NOTHING,
+) -> Learned:
     """Prepare what a group learns from, as the pass wants it, and fit and harden the group.
 
     Args:
@@ -77,10 +104,11 @@ def optimise(
         members: Its units.
         learned: Inputs and targets as they are.
         steps: Optimisation steps.
-        begun: Steps that the group has behind it: these continue its curve.
+        begun: Steps that the group has behind it.
+        behind: What was found in them.
 
     Returns:
-        The logged points, the floor of their loss, and how often it began again.
+        The logged points, the floor of their loss, and how often it began again; with what is behind.
 
     Raises:
         DivergenceError: The loss is not finite, or exploded, after as many tries as the settings allow.
@@ -112,21 +140,24 @@ def optimise(
             )
         made.append(weight)
         learned = replace(learned, weight=weight)
-    floor = loss_floor(
-        network.full[members.start : members.stop],
-        learned,
-        batch=context.settings.eval_batch,
-        seen=steps * context.settings.trainer.batch_size,
-        shard=context.shard,
-    )
-    names = context.names(members)
-    units = context.quantized(members)
+    floor = behind.floor
+    if floor is None:
+        floor = loss_floor(
+            network.full[members.start : members.stop],
+            learned,
+            batch=context.settings.eval_batch,
+            seen=steps * context.settings.trainer.batch_size,
+            shard=context.shard,
+        )
+    name, units = context.name(members), context.quantized(members)
     begin = remembered(units, pass_)
     retries = 0
     while True:
-        if not begun:
-            total = context.counted.optimisation(pass_, members)
-            context.listener.group(context.name(members), names, total, floor)
+        if retries or not begun:
+            total = begun + steps + context.counted.settling(pass_, members)
+            context.listener.group(name, context.names(members), total, floor)
+            if begun:  # listeners forget the curve of a group that begins again
+                context.listener.curve(name, pass_.name, behind.curve, 0)
         try:
             curve = fit(context, members, pass_.faster(0.5**retries), learned, steps, begun=begun)
             break
@@ -137,21 +168,7 @@ def optimise(
             restore(units, begin)
     for store in made:
         store.free()
-    return Learned(curve, floor, retries)
-
-
-class Learned(NamedTuple):
-    """How the optimisation of a group went.
-
-    Attributes:
-        curve: The logged points.
-        floor: Of their loss.
-        retries: How often it began again with half the learning rates.
-    """
-
-    curve: list[CurvePoint]
-    floor: float | None
-    retries: int
+    return Learned([*behind.curve, *curve], floor, behind.retries + retries)
 
 
 def fit(
@@ -183,7 +200,7 @@ def fit(
         points = [replace(point, step=begun + point.step) for point in points]
         curve.extend(points)
         context.listener.curve(name, pass_.name, points, done)
-        check_bounds(name, curve, steps)
+        check_bounds(name, curve, begun + steps)
 
     # With other learning rates it is another optimisation of the same group.
     kept = f"{name} {pass_!r}"
