@@ -50,7 +50,7 @@ class LearnedRounding(MethodSettings):
     settle_steps: Annotated[float, Field(ge=0, le=10)] = 0.0
     """The steps that follow once the rounding of a unit is fixed, as a fraction of its steps. Only what is
     free at inference is learned in them, as with learn_rounding=false: what the rounding had to leave to
-    chance when it was hardened is made up for. The curve of the loss goes on, and may rise where the weights
+    chance when it was hardened is made up for. The loss is recorded on, and may rise where the weights
     become hard. With start=closed_form it is kept only if the prediction on held-out images gets nearer."""
     learn_biases: bool = False
     """Whether the biases of layers are learned with the rounding. This costs nothing at inference. None of
