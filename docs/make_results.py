@@ -60,6 +60,12 @@ METHODS = ("rtn", "adaround", "brecq", "brecq_joint", "qdrop", "pd_quant", "geni
 """The order of the summary's rows."""
 
 
+def _start(options: Mapping[str, str]) -> str:
+    share = options.get("method.start_share")
+    begun = f" (share {share})" if share else ""
+    return f"closed form as start{begun}" if options.get("method.start") == "closed_form" else ""
+
+
 def recipe(run: Run) -> str:
     """Say in a few words how a run made its network."""
     options = run.options
@@ -69,7 +75,7 @@ def recipe(run: Run) -> str:
         "re-basis" if options.get("rebasis", "none") != "none" else "",
         f"ranges of norm {options['calibration.norm']}" if "calibration.norm" in options else "",
         "activation ranges by output" if options.get("calibration.activation_range") == "output" else "",
-        "closed form as start" if options.get("method.start") == "closed_form" else "",
+        _start(options),
         f"{method} + free parameters, {run.steps} steps" if learned else method,
         "these learned on" if options.get("method.settle_steps") else "",
         f"merged by {run.planner}" if run.granularity == "mixed" else "",

@@ -91,27 +91,42 @@ def test_its_steps_continue_the_curve(
         assert all(point.rounding is not None for point in group.curve[2:8])
 
 
-@pytest.mark.parametrize("nearer", [True, False])
-def test_from_the_closed_form_held_out_images_decide(
-    nearer: bool, tiny_network: Network, tiny_images: Tensor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rounded", "settled", "kept"),
+    [(4.0, 3.0, "settled"), (4.0, 6.0, "rounded"), (7.0, 3.0, "settled"), (7.0, 6.0, "closed")],
+)
+def test_from_the_closed_form_held_out_images_decide_between_all_stages(
+    rounded: float,
+    settled: float,
+    kept: str,
+    tiny_network: Network,
+    tiny_images: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    method = replace(METHODS[1], start="closed_form")
-    calls: list[int] = []
+    method = replace(METHODS[1], start="closed_form", settle_steps=1.0)
 
-    def said(self: Predictions, index: int, values: object) -> float:
-        calls.append(index)
-        # Before and after the closed form; with it, after the rounding, and after the rest.
-        numbers = (10.0, 5.0, 5.0, 4.0, 3.0 if nearer else 6.0)
-        return numbers[calls.count(index) - 1]
+    def kept_with(method: LearnedRounding, *stages: float) -> dict[str, Tensor]:
+        calls: list[int] = []
 
-    monkeypatch.setattr(Predictions, "difference_with", said)
-    settled, rounded = tiny_network(), tiny_network()
-    run(settled, tiny_images, replace(method, settle_steps=1.0))
-    assert calls.count(0) == 5
-    calls.clear()
-    run(rounded, tiny_images, method)
-    assert calls.count(0) == 4
-    assert equal(first(settled), first(rounded)) != nearer
+        def said(self: Predictions, index: int, values: object) -> float:
+            calls.append(index)
+            # Before and after the closed form; with it, and after each stage.
+            return (10.0, 5.0, 5.0, *stages)[calls.count(index) - 1]
+
+        monkeypatch.setattr(Predictions, "difference_with", said)
+        network = tiny_network()
+        run(network, tiny_images, method)
+        assert calls.count(0) == 3 + len(stages)
+        return first(network)
+
+    alone = replace(method, settle_steps=0.0)
+    expected = {
+        "settled": kept_with(method, 2.0, 1.0),
+        "rounded": kept_with(alone, 4.0),
+        "closed": kept_with(alone, 7.0),
+    }
+    found = kept_with(method, rounded, settled)
+    assert [name for name, state in expected.items() if equal(state, found)] == [kept]
 
 
 def test_it_takes_off_what_hardening_has_added(tiny_network: Network, tiny_images: Tensor) -> None:

@@ -62,7 +62,8 @@ def test_the_soft_weight_starts_at_the_weight() -> None:
         torch.testing.assert_close(layer.soft, torch.clamp(layer.reference, low, high), rtol=1e-9, atol=1e-9)
 
 
-def test_it_begins_and_ends_at_integers_that_were_found() -> None:
+@pytest.mark.parametrize("share", [0.55, 0.8, 1.0])
+def test_it_begins_and_ends_at_integers_that_were_found(share: float) -> None:
     made = layers()
     generator = torch.Generator().manual_seed(2)
     for layer in made:
@@ -70,15 +71,16 @@ def test_it_begins_and_ends_at_integers_that_were_found() -> None:
         noise = torch.rand(layer.reference.shape, generator=generator, dtype=F64) * 4 - 2
         layer.target = layer.hard + noise * layer.grid[0]
     found = [layer.integers.clone() for layer in made]
-    soft = SoftRounding(made)
+    soft = SoftRounding(made, share=share)
     soft.lend()
     for layer in made:
         assert layer.soft is not None
         off = (layer.soft - layer.hard) / layer.grid[0]
         assert off.abs().max() < 0.5  # so that hardening goes back
         towards = (layer.target - layer.hard) / layer.grid[0]
-        inside = (layer.integers > 0) & (layer.integers < layer.top) & (towards.abs() > 0.2)
-        assert (off * towards)[inside].min() > 0  # towards the weight that it stands for
+        inside = (layer.integers > 0) & (layer.integers < layer.top)
+        expected = ((1 - share) * towards.abs().clamp_max(1)).clamp_min(0.05)  # towards what it stands for
+        torch.testing.assert_close((off * towards.sign())[inside], expected[inside], rtol=1e-6, atol=1e-9)
     soft.harden()
     for layer, integers in zip(made, found, strict=True):
         assert torch.equal(layer.integers, integers) and layer.target is None

@@ -61,6 +61,10 @@ class LearnedRounding(MethodSettings):
     start: Literal["nearest", "closed_form"] = "nearest"
     """Where the rounding begins: at the calibrated grid, or at what method=closed_form makes of each unit.
     What is learned from there is kept only if the prediction on held-out images gets nearer."""
+    start_share: Annotated[float, Field(gt=0.5, le=1)] = 0.55
+    """With start=closed_form: how near to the integer that was found the rounding of a weight begins. With
+    any share above 0.5 it ends there unless something else is learned; with a larger one fewer weights
+    leave it within few steps."""
     loss: Literal["mse", "fisher_diag"] = "mse"
     """The squared error, or its terms weighted by (|g| + 1)^2, where g is the gradient of the network's KL
     divergence at the unit's output, as in BRECQ's code."""

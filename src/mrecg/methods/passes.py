@@ -62,6 +62,7 @@ class LearnRounding:
         bias_lr: Adam's learning rate for the biases at the start, relative to the standard deviation of their
             layer's output; falls to 0 by a cosine. None: they stay.
         settle: Steps behind those of the pass in which the integers stay, as a fraction of these.
+        share: Of integers that were found before in where their rounding begins, above 0.5 and at most 1.
     """
 
     lr: float | None
@@ -75,6 +76,7 @@ class LearnRounding:
     relative: bool = False
     bias_lr: float | None = None
     settle: float = 0.0
+    share: float = 0.55
 
     @classmethod
     def of(cls, config: LearnedRounding, family: Family) -> "LearnRounding":
@@ -99,6 +101,7 @@ class LearnRounding:
             relative=True,
             bias_lr=config.lr_bias if config.learn_biases else None,
             settle=config.settle_steps,
+            share=config.start_share,
         )
 
 

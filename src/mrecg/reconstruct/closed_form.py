@@ -78,30 +78,30 @@ class Solver:
         members: range,
         learned: GroupCache,
         targets: Sequence[Store],
-        attempts: Sequence[Callable[[], None]],
+        stages: Sequence[Callable[[], None]],
     ) -> None:
-        """Solve the units of a group, learn more of them, and take back what brings the prediction no nearer.
+        """Solve the units of a group, learn more of them, and keep what brings the prediction nearest.
 
         Args:
             members: Its units.
             learned: What enters the group.
             targets: Full-precision output of each unit.
-            attempts: Change the units, one after the other; each is judged by itself.
+            stages: Change the units, one after the other, each from where the one before has left them:
+                what a stage spoils a later one may more than make up for.
         """
         full = dict(zip(members, (learned.full, *targets), strict=False))
         units = self._context.quantized(members)
         nearest = self._through(
-            members, learned, lambda i, entering: self.solve(i, entering, full[i]), measured=bool(attempts)
+            members, learned, lambda i, entering: self.solve(i, entering, full[i]), measured=bool(stages)
         )
+        kept = remembered(units, self._pass)
         try:
-            for attempt in attempts:
-                state = remembered(units, self._pass)
-                attempt()
+            for stage in stages:
+                stage()
                 difference = self._through(members, learned, measured=True)
                 if difference < nearest:
-                    nearest = difference
-                else:
-                    restore(units, state)
+                    nearest, kept = difference, remembered(units, self._pass)
+            restore(units, kept)
         finally:
             for layer in layers_of(nn.Sequential(*units)):
                 layer.target = None  # from here on nothing is learned from it

@@ -71,12 +71,7 @@ class GroupReconstruction(L.LightningModule):
         self.order = Order(count, task.batch, seed=task.seed, device=place, chosen=task.learned_from)
         self.rounding: SoftRounding | None = None
         if self.pass_.rounding and layers_of(self.group):
-            self.rounding = SoftRounding(
-                layers_of(self.group),
-                learn_scales=self.pass_.rounding.scale_lr is not None,
-                relative=self.pass_.rounding.relative,
-                learn_rounding=self.pass_.rounding.lr is not None,
-            )
+            self.rounding = SoftRounding.of(layers_of(self.group), self.pass_.rounding)
         quantizers = activations_of(self.group)
         self.places = 1 + len(quantizers) if self.pass_.keep < 1 else 0
         scales = self.pass_.scales

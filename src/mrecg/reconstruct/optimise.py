@@ -78,12 +78,12 @@ def learn(
         nonlocal found
         found = optimise(context, members, pass_.settling(), cache, settling, begun=steps, behind=found)
 
-    attempts = [rounded] * (steps > 0) + [settled] * (settling > 0)
+    stages = [rounded] * (steps > 0) + [settled] * (settling > 0)
     if solver is not None:
-        solver.improve(members, cache, targets, attempts)
+        solver.improve(members, cache, targets, stages)
     else:
-        for attempt in attempts:
-            attempt()
+        for stage in stages:
+            stage()
     return found
 
 

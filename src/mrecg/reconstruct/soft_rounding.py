@@ -5,11 +5,13 @@ grow with the number of layers, and autograd never sees more than the weights th
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mrecg.methods.passes import LearnRounding
 from mrecg.quant import kernels
 from mrecg.quant.affine import dequantize, from_memory_order, in_memory_order
 from mrecg.quant.kernels.switch import serving, triton_kernels
@@ -23,9 +25,8 @@ from mrecg.quant.rounding import (
     soft_weight,
 )
 
-SHARE, MARGIN = 0.55, 0.05
-"""Where an integer was found before: its share in where the rounding begins (with more than a half it is what
-the rounding ends at if nothing is learned), and how far from decided that is, at least."""
+MARGIN = 0.05
+"""How far from decided rounding begins where an integer was found before, at least."""
 
 
 class SoftRounding(nn.Module):
@@ -39,6 +40,8 @@ class SoftRounding(nn.Module):
         relative: Whether what is learned is the logarithm of the factor on each scale, so that it moves in
             proportion to itself and stays positive.
         learn_rounding: Whether the rounding is learned; otherwise all integers stay.
+        share: Of integers that were found before in where their rounding begins. With more than a half, that
+            is what it ends at if nothing is learned.
 
     Attributes:
         alpha: The rounding variables of all layers, one after the other, shape (weights of the group,); empty
@@ -60,9 +63,10 @@ class SoftRounding(nn.Module):
         learn_scales: bool = False,
         relative: bool = False,
         learn_rounding: bool = True,
+        share: float = 0.55,
     ) -> None:
         super().__init__()
-        start = _start if learn_rounding else _fixed
+        start = partial(_start, share=share) if learn_rounding else _fixed
         self._layers = tuple(layers)  # a tuple: they belong to the network, not to this module
         self._sizes = [layer.reference.numel() for layer in layers]
         alphas, offsets, gains = zip(*(start(layer, levels=learn_scales) for layer in layers), strict=True)
@@ -78,6 +82,25 @@ class SoftRounding(nn.Module):
         self.register_buffer("weight", torch.empty_like(self.offset))
         self.register_buffer("pull", torch.empty_like(self.offset))
         self.register_buffer("first_scale", scales)
+
+    @classmethod
+    def of(cls, layers: Sequence[QuantizedLayer], task: LearnRounding) -> "SoftRounding":
+        """Make that of a pass.
+
+        Args:
+            layers: The quantized layers of a group.
+            task: What is learned of them.
+
+        Returns:
+            Their soft rounding.
+        """
+        return cls(
+            layers,
+            learn_scales=task.scale_lr is not None,
+            relative=task.relative,
+            learn_rounding=task.lr is not None,
+            share=task.share,
+        )
 
     def lend(self) -> None:
         """Give every layer its soft weight for this step, as a leaf of the step's graph."""
@@ -194,7 +217,7 @@ def _fixed(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tens
     return weight.new_empty(0), weight, torch.zeros_like(weight)
 
 
-def _start(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _start(layer: QuantizedLayer, *, levels: bool, share: float) -> tuple[Tensor, Tensor, Tensor]:
     """Alpha, offset and gain of a layer, flat; the latter two in steps of the grid, or times these."""
     scale, zero_point = layer.grid
     base = _base(layer)
@@ -204,7 +227,7 @@ def _start(layer: QuantizedLayer, *, levels: bool) -> tuple[Tensor, Tensor, Tens
     else:
         found = layer.integers.to(scale.dtype) - base
         near = (layer.target / scale - (base - zero_point)).clamp(0, 1)
-        begin = torch.lerp(near, found, SHARE).clamp(MARGIN, 1 - MARGIN)
+        begin = torch.lerp(near, found, share).clamp(MARGIN, 1 - MARGIN)
     scale = torch.ones_like(scale) if levels else scale
     low, high = (soft_weight(base, h, scale, zero_point, layer.top) for h in (0.0, 1.0))
     alpha = initial_alpha(begin)
