@@ -94,14 +94,15 @@ class Solver:
         nearest = self._through(
             members, learned, lambda i, entering: self.solve(i, entering, full[i]), measured=bool(stages)
         )
-        kept = remembered(units, self._pass)
+        kept = remembered(units, self._pass) if stages else None
         try:
             for stage in stages:
                 stage()
                 difference = self._through(members, learned, measured=True)
                 if difference < nearest:
                     nearest, kept = difference, remembered(units, self._pass)
-            restore(units, kept)
+            if kept is not None:
+                restore(units, kept)
         finally:
             for layer in layers_of(nn.Sequential(*units)):
                 layer.target = None  # from here on nothing is learned from it
