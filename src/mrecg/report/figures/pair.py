@@ -59,8 +59,8 @@ def bars(axes: "Axes", comparison: Comparison, *, inches: float) -> None:
     place = {name: i for i, name in enumerate(comparison.panel.units)}
     groups = [group for run in series.runs for group in run.merged]
     ends = {place[group[-1]] for group in groups}
-    for group in set(groups):
-        if groups.count(group) == len(series.runs):
+    for group, times in Counter(groups).items():
+        if times == len(series.runs):
             _band(axes, place[group[0]], place[group[-1]])
     values = [value for value, _, _ in found]
     tints = [
