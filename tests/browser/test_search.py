@@ -108,6 +108,7 @@ def test_a_line_says_its_values_under_the_pointer(visit, search, show):
         page.wait_for_timeout(250)
         if tip.is_visible():
             break
+    tip.wait_for()
     assert all(name in tip.inner_text() for name in AXES)
 
 

@@ -51,7 +51,8 @@ class LearnedRounding(MethodSettings):
     """The steps that follow once the rounding of a unit is fixed, as a fraction of its steps. Only what is
     free at inference is learned in them, as with learn_rounding=false: what the rounding had to leave to
     chance when it was hardened is made up for. The loss is recorded on, and may rise where the weights
-    become hard. With start=closed_form it is kept only if the prediction on held-out images gets nearer."""
+    become hard. With start=closed_form the unit stays as the closed form, the rounding or these steps have
+    left it: where the prediction on held-out images is nearest."""
     learn_biases: bool = False
     """Whether the biases of layers are learned with the rounding. This costs nothing at inference. None of
     the published methods does it."""

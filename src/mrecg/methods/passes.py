@@ -76,7 +76,7 @@ class LearnRounding:
     relative: bool = False
     bias_lr: float | None = None
     settle: float = 0.0
-    share: float = 0.55
+    share: float = LearnedRounding.start_share
 
     @classmethod
     def of(cls, config: LearnedRounding, family: Family) -> "LearnRounding":

@@ -63,7 +63,7 @@ class SoftRounding(nn.Module):
         learn_scales: bool = False,
         relative: bool = False,
         learn_rounding: bool = True,
-        share: float = 0.55,
+        share: float = LearnRounding.share,
     ) -> None:
         super().__init__()
         start = partial(_start, share=share) if learn_rounding else _fixed
